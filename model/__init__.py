@@ -1,0 +1,1 @@
+"""TimeSformer: the network, its checkpoints, its training, and the worker that runs it."""

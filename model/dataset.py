@@ -1,0 +1,82 @@
+"""Drawn clips as a torch data set: clip number i of a seed is always the same clip."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from stream.synthetic import draw_clip
+
+# The splits draw from random streams that have nothing in common.
+SPLITS = {"train": 1, "held out": 2}
+FIELD_CHANNELS = 5
+# One step of a typical motion: shares of the picture, growth (natural logarithm), degrees.
+_TYPICAL_STEP = np.array([0.06, 0.06, 0.1, 22.0])
+
+
+class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Clips `first` to `last` of a split, ever harder over the first `ramp` of them.
+
+    Each item is a clip, uint8 (T, H, W, 3), its label, and the motion field: float32
+    (T, patches, 5), for each patch whether the object covers it, and how the object moves
+    there (x, y, growth, turn; in typical steps).
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        split: str,
+        first: int,
+        last: int,
+        frames: int,
+        size: int,
+        patch: int,
+        span_s: float,
+        ramp: int = 0,
+    ) -> None:
+        self._key = (seed, SPLITS[split])
+        self._first, self._last = first, last
+        self._frames, self._size, self._span_s = frames, size, span_s
+        self._patches = size // patch
+        self._ramp = ramp
+
+    def __len__(self) -> int:
+        return self._last - self._first
+
+    def __getitem__(self, item: int) -> tuple[Tensor, Tensor, Tensor]:
+        number = self._first + item
+        difficulty = min(1.0, number / self._ramp) if self._ramp else 1.0
+        rng = np.random.default_rng((*self._key, number))
+        clip = draw_clip(
+            rng,
+            frames=self._frames,
+            size=self._size,
+            span_s=self._span_s,
+            difficulty=difficulty,
+        )
+        field = motion_field(clip.poses, clip.shape, self._patches)
+        return torch.from_numpy(clip.frames), torch.tensor(clip.label), torch.from_numpy(field)
+
+
+def motion_field(poses: np.ndarray, shape: np.ndarray, patches: int) -> np.ndarray:
+    """What moves where: float32 (T, patches * patches, 5), see DrawnClips."""
+    centres = (np.arange(patches) + 0.5) / patches
+    reach = poses[:, 2:3] * shape / 2 + 0.25 / patches  # (T, 2)
+    across = np.abs(centres - poses[:, 0:1]) <= reach[:, 0:1]  # (T, patches)
+    down = np.abs(centres - poses[:, 1:2]) <= reach[:, 1:2]
+    covered = (down[:, :, None] & across[:, None, :]).reshape(len(poses), -1)
+    states = np.column_stack([poses[:, :2], np.log(poses[:, 2]), poses[:, 3]])
+    steps = np.gradient(states, axis=0) / _TYPICAL_STEP  # (T, 4)
+    field = np.empty((*covered.shape, FIELD_CHANNELS), np.float32)
+    field[..., 0] = covered
+    field[..., 1:] = steps[:, None]
+    return field
+
+
+def one_thread(_: int) -> None:
+    """For the loader's processes: pictures of 64 pixels are drawn fastest without helpers."""
+    cv2.setNumThreads(1)

@@ -1,0 +1,29 @@
+"""A checkpoint made ready to answer clips on this machine."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model.checkpoint import Checkpoint
+from model.preprocess import normalise
+
+
+class Predictor:
+    """Scores batches of clips on the best device there is."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model = checkpoint.model.to(self._device).eval()
+        self._mean, self._std = checkpoint.mean, checkpoint.std
+        spec = checkpoint.spec
+        blank = np.zeros((1, spec.frames, spec.height, spec.width, 3), np.uint8)
+        self.predict(blank)  # the first pass is slow; have it behind us before we say we're ready
+
+    def predict(self, clips: np.ndarray) -> np.ndarray:
+        """uint8 RGB (batch, T, H, W, 3) -> probabilities, float32 (batch, labels)."""
+        with torch.inference_mode():
+            pixels: Tensor = torch.from_numpy(clips).to(self._device)
+            logits = self._model(normalise(pixels, self._mean, self._std))
+            return logits.float().softmax(dim=1).cpu().numpy()

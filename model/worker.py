@@ -1,0 +1,102 @@
+"""`python -m model.worker`: asks for clips, answers predictions. Its main thread owns the link."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from threading import Event as StopEvent
+
+import numpy as np
+
+from stream.messages import Clip, Scores
+from stream.transport import TransportError, WorkerEnd
+
+_log = logging.getLogger(__name__)
+
+Predict = Callable[[tuple[Clip, ...]], tuple[Scores, ...]]
+
+
+def serve(
+    predict: Predict, link: WorkerEnd, stop: StopEvent, *, batch: int, orphaned: Callable[[], bool]
+) -> None:
+    """Answer clips until `stop`, or until the process that started this one has gone."""
+    while not stop.is_set() and not orphaned():
+        clips = link.ask(room=batch, timeout_s=0.5)  # asking is what gets us the newest
+        if clips:
+            link.answer(predict(clips))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a worker; the exit code is 2 where it can't work."""
+    parser = argparse.ArgumentParser(prog="actionwatch worker", description=__doc__)
+    parser.add_argument("--connect", required=True, help="the scheduler's ZeroMQ address")
+    parser.add_argument("--model", default="motion", help="embedded name or checkpoint folder")
+    parser.add_argument("--batch", type=int, default=4, help="most clips that are scored at once")
+    parser.add_argument("--name", default="", help="known by this name when started again")
+    given = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s worker: %(message)s")
+    stop = StopEvent()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    parent = os.getppid()
+    return run(
+        given.connect,
+        given.model,
+        stop,
+        batch=given.batch,
+        name=given.name,
+        orphaned=lambda: os.getppid() != parent,
+    )
+
+
+def run(
+    endpoint: str,
+    model: str,
+    stop: StopEvent,
+    *,
+    batch: int,
+    name: str,
+    orphaned: Callable[[], bool],
+) -> int:
+    """Load the model, then serve. What can't be loaded is told to the scheduler as well."""
+    from model import checkpoint as checkpoints  # torch takes seconds; signals work already
+
+    warnings.filterwarnings("ignore", module="torch")
+    try:
+        checkpoint = checkpoints.load(model)
+        from model.predictor import Predictor
+
+        predictor = Predictor(checkpoint)
+    except checkpoints.CheckpointError as error:
+        with WorkerEnd(endpoint, None, name=name) as link:
+            if not link.fail(str(error)):
+                print(error, file=sys.stderr)
+        return 2
+    if stop.is_set():
+        return 0
+
+    def predict(clips: tuple[Clip, ...]) -> tuple[Scores, ...]:
+        began = time.monotonic()
+        probabilities = predictor.predict(np.stack([clip.frames for clip in clips]))
+        took_s = time.monotonic() - began
+        return tuple(
+            Scores(clip.number, row, took_s) for clip, row in zip(clips, probabilities, strict=True)
+        )
+
+    try:
+        with WorkerEnd(endpoint, checkpoint.spec, name=name) as link:
+            serve(predict, link, stop, batch=batch, orphaned=orphaned)
+    except TransportError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

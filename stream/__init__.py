@@ -1,0 +1,1 @@
+"""From cameras to events: capture, windows, transport, detection and the event log."""

@@ -1,0 +1,161 @@
+"""The capture thread of a camera: source -> latest picture and ring. It owns the source."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from stream.messages import ClipSpec, Frame
+from stream.metrics import Metrics
+from stream.picture import LatestPicture
+from stream.resize import fit_picture
+from stream.ring import FrameRing
+from stream.sources import Source, SourceError, check_source, is_finite, open_source, shown
+
+_log = logging.getLogger(__name__)
+_FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 30.0
+_FRAMES_TO_JUDGE_RATE = 50
+
+CONNECTING, LIVE, OFFLINE, ENDED, FAILED = "connecting", "live", "offline", "ended", "failed"
+
+
+class Camera:
+    """One camera. Its thread runs between `start` and `stop`, or until the source ends.
+
+    A source that can't be opened at first is a mistake to be told: the camera has failed. One
+    that breaks off later is opened again, after ever longer pauses.
+    Raises SourceError at once for what can't be a source at all.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: int | str,
+        metrics: Metrics,
+        *,
+        on_frame: Callable[[], None] = lambda: None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        check_source(source)
+        self.name = name
+        self.source = shown(source)
+        self.picture = LatestPicture()
+        self.state = CONNECTING
+        self.reason = ""  # why it failed or is offline
+        self.ring: FrameRing | None = None  # from when the model's wishes are known
+        self.began_at: float | None = None  # monotonic seconds of time 0 of this camera's clock
+        self._source = source
+        self._metrics = metrics
+        self._on_frame = on_frame
+        self._now = now
+        self._spec: ClipSpec | None = None
+        self._watched = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"capture {name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def watch(self, spec: ClipSpec) -> None:
+        """From now on keep frames as the model wants them. A finite source begins now."""
+        self._spec = spec
+        self.ring = FrameRing(spec)
+        self._watched.set()
+
+    def tell_stop(self) -> None:
+        self._stop.set()
+        self._watched.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread's end; False where it did not come in time."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will come from this camera."""
+        return self.state in (ENDED, FAILED)
+
+    def _run(self) -> None:
+        try:
+            self._watch_source()
+        except Exception as error:  # the thread's own death is news, not silence
+            _log.exception("camera %s: capture died", self.name)
+            self._change(FAILED, f"{type(error).__name__}: {error}")
+        self._on_frame()
+
+    def _watch_source(self) -> None:
+        if is_finite(self._source):
+            self._watched.wait()  # or its beginning would be over before anyone looks
+        pause_s = _FIRST_RETRY_S
+        while not self._stop.is_set():
+            try:
+                source = open_source(self._source, now=self._now, began_at=self.began_at)
+            except SourceError as error:
+                if self.began_at is None:
+                    self._change(FAILED, str(error))
+                    return
+                self._change(OFFLINE, str(error))
+            else:
+                try:
+                    self._read_all(source)
+                    if not self._stop.is_set():
+                        self._change(ENDED)
+                    return
+                except SourceError as error:
+                    if source.finite or self.began_at is None:
+                        self._change(FAILED, str(error))
+                        return
+                    self._change(OFFLINE, str(error))
+                    pause_s = _FIRST_RETRY_S
+                finally:
+                    source.close()
+            self._metrics.count("reconnects", self.name)
+            if self.ring is not None:
+                self.ring.clear()
+            self._stop.wait(pause_s)
+            pause_s = min(2 * pause_s, _LAST_RETRY_S)
+
+    def _read_all(self, source: Source) -> None:
+        gaps: list[float] = []
+        last_s: float | None = None
+        while (frame := source.read(self._stop)) is not None:
+            if self.state != LIVE:
+                self.began_at = frame.seen_at - frame.time_s
+                self._change(LIVE)
+            frame.pixels.flags.writeable = False
+            self._take(frame)
+            if last_s is not None and len(gaps) < _FRAMES_TO_JUDGE_RATE:
+                gaps.append(frame.time_s - last_s)
+                if len(gaps) == _FRAMES_TO_JUDGE_RATE:
+                    self._judge_rate(sum(gaps) / len(gaps))
+            last_s = frame.time_s
+
+    def _take(self, frame: Frame) -> None:
+        self._metrics.count("frames", self.name)
+        self.picture.put(frame)
+        ring, spec = self.ring, self._spec
+        if ring is not None and spec is not None and ring.wants(frame.time_s):
+            ring.append(fit_picture(frame.pixels, spec), frame.time_s, frame.seen_at)
+            self._on_frame()
+
+    def _judge_rate(self, gap_s: float) -> None:
+        if self._spec is not None and gap_s > self._spec.step_s:
+            _log.warning(
+                "camera %s gives %.1f frames a second, but model %s was trained on %.1f: "
+                "its answers will be worse; set the camera faster",
+                self.name,
+                1 / gap_s,
+                self._spec.model,
+                1 / self._spec.step_s,
+            )
+
+    def _change(self, state: str, reason: str = "") -> None:
+        if state != self.state:
+            level = logging.WARNING if state in (OFFLINE, FAILED) else logging.INFO
+            _log.log(level, "camera %s (%s): %s %s", self.name, self.source, state, reason)
+        self.reason = reason
+        self.state = state

@@ -1,0 +1,196 @@
+"""The whole configuration: pydantic models, read from YAML. Unknown keys are errors."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+class ConfigError(ValueError):
+    """A configuration that can't be used. The message is one line for a person."""
+
+
+def _seconds(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)?\s*", value)
+    if not match:
+        raise ValueError(f"a duration is a number with ms, s, m or h, like 0.25s; got {value!r}")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CameraConfig(_Section):
+    """One camera."""
+
+    source: int | str = Field(
+        description="webcam index, rtsp:// or http:// address, video file, or demo:SEED"
+    )
+
+
+class WindowConfig(_Section):
+    """How often the model looks. How long it looks at comes from the checkpoint."""
+
+    stride: Annotated[Seconds, Field(gt=0, le=60)] = Field(
+        0.25, description="time between two windows"
+    )
+
+
+class LabelPolicy(_Section):
+    """Thresholds of one label; what is left out is taken from `events`."""
+
+    enter: Share | None = None
+    leave: Share | None = None
+    minimum: Annotated[Seconds, Field(ge=0)] | None = None
+
+
+class EventsConfig(_Section):
+    """When predictions become an event."""
+
+    enter: Share = Field(0.6, description="an event begins at this smoothed probability")
+    leave: Share = Field(0.4, description="and ends below this one")
+    minimum: Annotated[Seconds, Field(ge=0)] = Field(0.5, description="shorter events are dropped")
+    smoothing: Annotated[Seconds, Field(ge=0)] = Field(
+        0.3, description="time constant of the exponential smoothing"
+    )
+    labels: dict[str, LabelPolicy] = Field({}, description="other thresholds for single labels")
+
+    @model_validator(mode="after")
+    def _leave_below_enter(self) -> EventsConfig:
+        for label in ("", *self.labels):
+            policy = self.policy(label)
+            if policy.leave > policy.enter:
+                where = f"labels.{label}: " if label else ""
+                raise ValueError(
+                    f"{where}leave ({policy.leave}) must not be above enter ({policy.enter})"
+                )
+        return self
+
+    def policy(self, label: str) -> EventsConfig:
+        """The thresholds that hold for one label."""
+        own = self.labels.get(label)
+        changes = own.model_dump(exclude_none=True) if own else {}
+        return self.model_copy(update=changes)
+
+
+class WorkerConfig(_Section):
+    """The process that runs the model."""
+
+    local: bool = Field(True, description="start a worker here; false waits for one to connect")
+    endpoint: str | None = Field(
+        None,
+        description="ZeroMQ address where workers connect, like tcp://127.0.0.1:5555; "
+        "a private ipc socket if left out",
+        pattern=r"^(tcp|ipc)://.+",
+    )
+    answer_within: Annotated[Seconds, Field(gt=0)] = Field(
+        30.0, description="a clip without an answer after this long counts as lost"
+    )
+
+    @model_validator(mode="after")
+    def _reachable(self) -> WorkerConfig:
+        if not self.local and self.endpoint is None:
+            raise ValueError("local: false needs an endpoint where the worker can connect")
+        return self
+
+
+class DashboardConfig(_Section):
+    """The web page."""
+
+    enabled: bool = True
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: Annotated[int, Field(ge=1, le=65535)] = 7860
+    top: Annotated[int, Field(ge=1, le=20)] = Field(3, description="labels shown as bars")
+
+
+class Config(_Section):
+    """One watch: the cameras, the model, and what is kept."""
+
+    # "model" as a field is what a person writes; pydantic's own prefix is "model_".
+    model: str = Field("motion", description="an embedded model's name, or a checkpoint folder")
+    cameras: dict[Name, CameraConfig] = Field(
+        {"demo": CameraConfig(source="demo:")}, min_length=1, description="by a name of your choice"
+    )
+    window: WindowConfig = WindowConfig()
+    events: EventsConfig = EventsConfig()
+    worker: WorkerConfig = WorkerConfig()
+    data: Path = Field(Path("actionwatch-data"), description="folder of the event log")
+    dashboard: DashboardConfig = DashboardConfig()
+
+
+def load_config(file: Path | None, overrides: dict[str, Any] | None = None) -> Config:
+    """Read a YAML file, lay `overrides` (nested, of the same shape) over it, and check it all.
+
+    Raises ConfigError, naming the file and the key, for what is unreadable, unknown or wrong.
+    """
+    values: Any = {}
+    if file is not None:
+        try:
+            values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not a text file"
+            raise ConfigError(f"{file} can't be read: {reason}") from error
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f" line {mark.line + 1}" if mark else ""
+            raise ConfigError(f"{file}{where} is not YAML: {_one_line(error)}") from error
+        if not isinstance(values, dict):
+            raise ConfigError(f"{file} must hold keys like `cameras:`, got {values!r:.40}")
+    try:
+        return Config.model_validate(_overlay(values, overrides or {}))
+    except ValidationError as error:
+        raise ConfigError(f"{file or 'command line'}: {_explain(error)}") from error
+
+
+def _overlay(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, change in changes.items():
+        if isinstance(change, dict) and isinstance(merged.get(key), dict) and key != "cameras":
+            merged[key] = _overlay(merged[key], change)
+        else:
+            merged[key] = change
+    return merged
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(getattr(error, "problem", None) or error).split())
+
+
+def _explain(error: ValidationError) -> str:
+    """The first mistake in one line: where, what was expected, what came."""
+    first = error.errors(include_url=False)[0]
+    *parents, key = [str(part) for part in first["loc"]] or [""]
+    where = ".".join([*parents, key])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(_known_keys(parents)) or "none"
+        return f"unknown key {where!r}; known here: {known}{more}"
+    reason = first["msg"].removeprefix("Value error, ")
+    came = first["input"]
+    shown = f", got {came!r:.60}" if isinstance(came, (str, int, float)) else ""
+    return f"{where}: {reason}{shown}{more}" if where else f"{reason}{more}"
+
+
+def _known_keys(parents: list[str]) -> list[str]:
+    """The keys of the section that `parents` lead to."""
+    section: Any = Config
+    for part in parents:
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            section = section.model_fields[part].annotation
+        else:  # a mapping from names of the user's choice to sections
+            section = section.__args__[1]
+    return sorted(section.model_fields) if hasattr(section, "model_fields") else []

@@ -1,0 +1,117 @@
+"""What crosses a thread or a process: frozen dataclasses, nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+FITS = ("squash", "crop")
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # eq=False: equality of arrays is ambiguous
+class Frame:
+    """One picture from a camera."""
+
+    pixels: np.ndarray  # uint8 RGB, (H, W, 3), read-only
+    time_s: float  # seconds since the source began, by the source's own clock where it has one
+    seen_at: float  # monotonic seconds when the picture was due or arrived
+    index: int  # counts the pictures of the source from 0
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSpec:
+    """What a checkpoint wants to see and what its answers mean. The worker announces it.
+
+    A clip is `frames` pictures at equally spaced times. `span_s` counts a whole step for each of
+    them, as "8 frames, 32 apart" does: between the first and the last lie (frames - 1) steps.
+    """
+
+    model: str
+    labels: tuple[str, ...]
+    background: frozenset[str]  # labels that mean "nothing happens" and make no event
+    frames: int
+    span_s: float
+    height: int
+    width: int
+    fit: str = "crop"  # "squash": the whole picture; "crop": the middle, as Kinetics models want
+    shortest_edge: int = 0  # with "crop": the shorter side is brought to this before the crop
+
+    def __post_init__(self) -> None:
+        if min(self.frames, self.height, self.width) < 1 or not self.span_s > 0:
+            raise ValueError(
+                "a clip needs frames, height, width and span_s above 0, got "
+                f"{self.frames}, {self.height}, {self.width} and {self.span_s}"
+            )
+        if self.fit not in FITS:
+            raise ValueError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r}")
+        if not self.labels:
+            raise ValueError(f"model {self.model} announces no labels")
+
+    @property
+    def step_s(self) -> float:
+        return self.span_s / self.frames
+
+    def times(self, end_s: float) -> np.ndarray:
+        """The times wanted for a window whose newest frame is at `end_s`: (frames,), seconds."""
+        return end_s - self.step_s * np.arange(self.frames - 1, -1, -1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """A window of frames on its way to the model."""
+
+    camera: str
+    number: int  # unique within a run; the answer carries it back
+    frames: np.ndarray  # uint8 RGB, (T, H, W, 3)
+    times: np.ndarray  # float64 seconds, (T,), the camera's clock
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 4 or self.frames.shape[-1] != 3:
+            raise ValueError(f"clip frames must be (T, H, W, 3), got {self.frames.shape}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """A worker's answer to one clip."""
+
+    number: int
+    probabilities: np.ndarray  # float32, (labels,), sums to 1
+    inference_s: float  # what the batch took, shared by all of its clips
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """What the model thinks of one window of one camera."""
+
+    camera: str
+    labels: tuple[str, ...]
+    probabilities: np.ndarray  # float32, (labels,)
+    start_s: float  # the window, on the camera's clock
+    end_s: float
+    newest_at: float  # monotonic seconds of the window's newest frame
+    inference_s: float
+
+    @property
+    def middle_s(self) -> float:
+        """The moment that a window speaks of best."""
+        return (self.start_s + self.end_s) / 2
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The likeliest labels with their probabilities, best first."""
+        best = np.argsort(-self.probabilities, kind="stable")[:count]
+        return [(self.labels[index], float(self.probabilities[index])) for index in best]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An action that began, and perhaps ended, in front of a camera. Times are the camera's."""
+
+    camera: str
+    label: str
+    start_s: float
+    latest_s: float  # the last moment at which it was seen to go on
+    end_s: float | None  # None while it is open
+    peak: float
+    mean: float
+    closed_by: str = ""  # "" for an event that ended by itself, else "stop" or "crash"

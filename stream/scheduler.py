@@ -1,0 +1,249 @@
+"""Which windows are due (pure), and the thread that answers workers with them.
+
+`Scheduler.run` owns the scheduler's end of the line: one thread calls it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from threading import Event as StopEvent
+from typing import Protocol
+
+import numpy as np
+
+from stream.messages import Clip, ClipSpec, Prediction, Scores
+from stream.metrics import Metrics
+from stream.ring import FrameRing, NotCoveredError
+from stream.transport import SchedulerEnd
+from stream.wire import Answer, Ask, Failure, Hello, Message, Refusal, Who, Work
+
+_log = logging.getLogger(__name__)
+_ASK_HOLDS_S = 3.0  # a worker asks again every second; one that doesn't has gone
+
+
+class WindowGrid:
+    """The windows of one camera end at whole multiples of the stride, on the camera's clock.
+
+    So they don't depend on when anybody looked, and the same recording has the same windows.
+    """
+
+    def __init__(self, stride_s: float) -> None:
+        self._stride_s = stride_s
+        self._last: int | None = None  # number of the last window that was taken or passed over
+
+    def due(self, newest_s: float) -> float | None:
+        """End of the freshest window that is complete and was not taken yet, in seconds."""
+        number = self._number(newest_s)
+        if number < 1 or (self._last is not None and number <= self._last):
+            return None
+        return number * self._stride_s
+
+    def take(self, end_s: float) -> int:
+        """Mark the window that ends there as taken. Returns how many were passed over."""
+        number = self._number(end_s)
+        skipped = 0 if self._last is None else max(0, number - self._last - 1)
+        self._last = number
+        return skipped
+
+    def restart(self) -> None:
+        """After a gap in the source nothing was passed over."""
+        self._last = None
+
+    def _number(self, seconds: float) -> int:
+        return math.floor(seconds / self._stride_s + 1e-6)
+
+
+class Watched(Protocol):
+    """What the scheduler sees of a camera."""
+
+    @property
+    def ring(self) -> FrameRing | None: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Due:
+    waiting_s: float  # since the window was complete
+    end_s: float
+    camera: str
+    ring: FrameRing
+    times: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class _InFlight:
+    clip: Clip
+    newest_at: float  # monotonic seconds of the clip's newest frame
+    worker: bytes
+    sent_at: float
+
+
+@dataclass(slots=True)
+class _Worker:
+    spec: ClipSpec
+    room: int = 0
+    asked_at: float = -math.inf
+
+
+class Scheduler:
+    """Answers each worker that asks with the freshest windows that are due at that moment."""
+
+    def __init__(
+        self,
+        link: SchedulerEnd,
+        cameras: Mapping[str, Watched],
+        metrics: Metrics,
+        *,
+        stride_s: float,
+        answer_within_s: float,
+        on_spec: Callable[[ClipSpec], None],
+        on_prediction: Callable[[Prediction], None],
+        on_failure: Callable[[str], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._link = link
+        self._cameras = cameras
+        self._metrics = metrics
+        self._answer_within_s = answer_within_s
+        self._on_spec, self._on_prediction, self._on_failure = on_spec, on_prediction, on_failure
+        self._now = now
+        self.idle = False  # everything that was due is answered; other threads read it
+        self._spec: ClipSpec | None = None
+        self._grids = {name: WindowGrid(stride_s) for name in cameras}
+        self._workers: dict[bytes, _Worker] = {}
+        self._in_flight: dict[int, _InFlight] = {}
+        self._number = 0
+
+    def run(self, stop: StopEvent) -> None:
+        """Serve workers until `stop`. Owns the link: call it from one thread only."""
+        while not stop.is_set():
+            while (heard := self._link.receive()) is not None:
+                self._hear(*heard)
+            self._give_work()
+            self._give_up_lost()
+            self.idle = not self._in_flight and not self._due()
+            # Frames and messages wake it; the time-out is for deadlines.
+            self._link.wait(timeout_s=0.2)
+
+    def _hear(self, identity: bytes, message: Message) -> None:
+        worker = self._workers.get(identity)
+        if isinstance(message, Hello):
+            self._welcome(identity, message.spec)
+        elif isinstance(message, Failure):
+            self._on_failure(message.reason)
+        elif worker is None:
+            self._link.send(identity, Who())
+        elif isinstance(message, Ask):
+            worker.room, worker.asked_at = message.room, self._now()
+        elif isinstance(message, Answer):
+            for scores in message.scores:
+                self._take_scores(identity, scores)
+        else:
+            self._metrics.count("malformed_messages")
+            self._link.send(identity, Refusal("a worker sends hello, ask, answer or failure"))
+
+    def _welcome(self, identity: bytes, spec: ClipSpec) -> None:
+        if self._spec is None:
+            self._spec = spec
+            _log.info("model %s: %d frames over %.2f s", spec.model, spec.frames, spec.span_s)
+            self._on_spec(spec)
+        if spec != self._spec:
+            _log.warning("refused a worker with model %s; this run uses %s", spec, self._spec)
+            self._link.send(identity, Refusal(f"this run uses another model: {self._spec.model}"))
+            return
+        # A worker that says hello again was started again: it knows nothing of its former clips.
+        self._lose_clips_of(lambda sent: sent.worker == identity)
+        self._workers[identity] = _Worker(spec)
+
+    def _take_scores(self, identity: bytes, scores: Scores) -> None:
+        sent = self._in_flight.get(scores.number)
+        if sent is None or sent.worker != identity:
+            self._metrics.count("late_answers")
+            return
+        labels = self._workers[identity].spec.labels
+        if len(scores.probabilities) != len(labels):
+            self._metrics.count("malformed_messages")
+            self._link.send(identity, Refusal(f"{len(labels)} probabilities expected"))
+            return
+        del self._in_flight[scores.number]
+        clip = sent.clip
+        self._metrics.count("windows", clip.camera)
+        self._on_prediction(
+            Prediction(
+                camera=clip.camera,
+                labels=labels,
+                probabilities=scores.probabilities,
+                start_s=float(clip.times[0]),
+                end_s=float(clip.times[-1]),
+                newest_at=sent.newest_at,
+                inference_s=scores.inference_s,
+            )
+        )
+
+    def _give_work(self) -> None:
+        for identity, worker in self._workers.items():
+            if worker.room and self._now() - worker.asked_at < _ASK_HOLDS_S:
+                cut = self._cut(worker.room)
+                if not cut:
+                    continue
+                worker.room = 0
+                if not self._link.send(identity, Work(tuple(clip for clip, _ in cut))):
+                    self._lose(clip.camera for clip, _ in cut)
+                    continue
+                sent_at = self._now()
+                for clip, newest_at in cut:
+                    self._in_flight[clip.number] = _InFlight(clip, newest_at, identity, sent_at)
+
+    def _cut(self, room: int) -> list[tuple[Clip, float]]:
+        """Up to `room` clips that are due, with when their newest frames were seen."""
+        cut = []
+        for due in self._due()[:room]:
+            try:
+                frames, times, newest_at = due.ring.window(due.times)
+            except NotCoveredError:  # the ring moved on, or was cleared, since it was asked
+                continue
+            skipped = self._grids[due.camera].take(due.end_s)
+            if skipped:
+                self._metrics.count("skipped_windows", due.camera, skipped)
+            self._number += 1
+            cut.append((Clip(due.camera, self._number, frames, times), newest_at))
+        return cut
+
+    def _due(self) -> list[_Due]:
+        """The freshest window of each camera that is complete and wasn't taken, earliest first."""
+        found = []
+        for name, camera in self._cameras.items():
+            ring = camera.ring
+            newest_s = ring.newest_s if ring is not None else None
+            if ring is None or newest_s is None:
+                self._grids[name].restart()
+                continue
+            end_s = self._grids[name].due(newest_s)
+            if end_s is None or self._spec is None:
+                continue
+            times = self._spec.times(end_s)
+            if ring.covers(times):
+                found.append(_Due(newest_s - end_s, end_s, name, ring, times))
+        return sorted(found, key=lambda due: -due.waiting_s)
+
+    def _give_up_lost(self) -> None:
+        """Forget clips whose worker died or is stuck, so that their loss is counted."""
+        now = self._now()
+        self._lose_clips_of(lambda sent: now - sent.sent_at > self._answer_within_s)
+        for identity, worker in list(self._workers.items()):
+            asked_in_vain = now - worker.asked_at > 10 * _ASK_HOLDS_S + self._answer_within_s
+            if asked_in_vain and worker.asked_at > -math.inf:
+                del self._workers[identity]
+
+    def _lose_clips_of(self, lost: Callable[[_InFlight], bool]) -> None:
+        for number, sent in list(self._in_flight.items()):
+            if lost(sent):
+                del self._in_flight[number]
+                self._lose([sent.clip.camera])
+
+    def _lose(self, cameras: Iterable[str]) -> None:
+        for camera in cameras:
+            self._metrics.count("lost_windows", camera)

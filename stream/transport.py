@@ -1,0 +1,206 @@
+"""The only `import zmq`: the scheduler's end of the line and the worker's.
+
+The worker asks and is answered; nothing waits in a queue between them. Each end belongs to one
+thread, except `SchedulerEnd.wake`, which any thread may call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+import zmq
+
+from stream.messages import Clip, ClipSpec, Scores
+from stream.wire import (
+    Answer,
+    Ask,
+    Failure,
+    Hello,
+    Message,
+    Refusal,
+    Who,
+    WireError,
+    Work,
+    pack,
+    unpack,
+)
+
+_log = logging.getLogger(__name__)
+_LARGEST_FROM_WORKER = 16 * 2**20  # bytes; answers are small, and strangers may not fill the memory
+_ASK_AGAIN_S = 1.0
+
+
+class TransportError(Exception):
+    """An endpoint that can't be used. The message is one line for a person."""
+
+
+class SchedulerEnd:
+    """Where workers connect: hears them one message at a time and answers by their identity."""
+
+    def __init__(self, endpoint: str, *, malformed: Callable[[], None] = lambda: None) -> None:
+        self._malformed = malformed
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        self._socket.set(zmq.LINGER, 0)
+        self._socket.set(zmq.ROUTER_MANDATORY, 1)  # a worker that has gone is an error, not a void
+        self._socket.set(zmq.ROUTER_HANDOVER, 1)  # a worker may come back under its name
+        self._socket.set(zmq.MAXMSGSIZE, _LARGEST_FROM_WORKER)
+        try:
+            self._socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            raise TransportError(
+                f"worker endpoint {endpoint} can't be used: {error}; "
+                "give another one as worker.endpoint"
+            ) from error
+        self.endpoint: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+        self._wake_in, self._wake_out = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._wake_out.setblocking(False)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._wake_out, zmq.POLLIN)
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when there is something to receive, after `wake`, or after the time-out."""
+        self._poller.poll(int(timeout_s * 1000))
+        with contextlib.suppress(BlockingIOError):
+            self._wake_out.recv(4096)
+
+    def wake(self) -> None:
+        """Make `wait` return. Any thread may call it."""
+        with contextlib.suppress(OSError):  # full: it is awake already; closed: nobody waits
+            self._wake_in.send(b"!")
+
+    def receive(self) -> tuple[bytes, Message] | None:
+        """A worker's identity and its message, or None. What can't be read is refused."""
+        while self._socket.poll(0):
+            identity, *parts = self._socket.recv_multipart()
+            try:
+                return identity, unpack(parts)
+            except WireError as error:
+                self._malformed()
+                _log.warning("refused a message: %s", error)
+                self.send(identity, Refusal(str(error)[:200]))
+        return None
+
+    def send(self, identity: bytes, message: Message) -> bool:
+        """Send without waiting. False where the worker has gone or takes no more."""
+        try:
+            self._socket.send_multipart([identity, *pack(message)], zmq.NOBLOCK, copy=False)
+        except zmq.ZMQError:
+            return False
+        return True
+
+    def __enter__(self) -> SchedulerEnd:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._context.destroy(linger=0)
+        self._wake_in.close()
+        self._wake_out.close()
+
+
+class WorkerEnd:
+    """A worker's line to the scheduler.
+
+    It says hello by itself: at first, and whenever a scheduler that was started anew asks who
+    it is. `name` makes a worker that is started again known as the same one.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        spec: ClipSpec | None,  # None: only to `fail`
+        *,
+        name: str = "",
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._spec = spec
+        self._now = now
+        self._greeted = spec is None
+        self._asked_at: float | None = None
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._socket.set(zmq.LINGER, 500)  # a last answer or failure should still get away
+        self._socket.set(zmq.IMMEDIATE, 1)  # without a connection nothing piles up
+        self._socket.set(zmq.HEARTBEAT_IVL, 2000)
+        self._socket.set(zmq.HEARTBEAT_TIMEOUT, 10_000)
+        if name:
+            self._socket.set(zmq.IDENTITY, name.encode())
+        try:
+            self._socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            self._context.destroy(linger=0)
+            raise TransportError(
+                f"can't connect to {endpoint}: {error}; give an address like tcp://192.0.2.1:5555"
+            ) from error
+
+    def ask(self, *, room: int, timeout_s: float) -> tuple[Clip, ...]:
+        """Ask for up to `room` clips and wait for them; empty where none came in time."""
+        deadline = self._now() + timeout_s
+        while True:
+            left_s = min(deadline - self._now(), _ASK_AGAIN_S)
+            if left_s < 0:
+                return ()
+            if self._asked_at is None or self._now() > self._asked_at + _ASK_AGAIN_S:
+                # Without a connection wait for one; waiting for an answer would not notice it.
+                if self._socket.poll(int(left_s * 1000) + 1, zmq.POLLOUT):
+                    self._ask(room)
+                continue
+            if not self._socket.poll(int(left_s * 1000) + 1):
+                continue
+            try:
+                message = unpack(self._socket.recv_multipart())
+            except WireError as error:
+                _log.warning("ignored a message: %s", error)
+                continue
+            if isinstance(message, Work):
+                self._asked_at = None
+                return message.clips
+            if isinstance(message, Who):
+                self._greeted, self._asked_at = False, None
+            elif isinstance(message, Refusal):
+                _log.warning("the scheduler refused a message: %s", message.reason)
+
+    def answer(self, scores: tuple[Scores, ...]) -> None:
+        self._send(Answer(scores))
+
+    def fail(self, reason: str) -> bool:
+        """Tell the scheduler that this worker can't work; False where it can't be reached."""
+        # Unlike the rest this is said once, so wait until there is a connection to say it on.
+        return bool(self._socket.poll(2000, zmq.POLLOUT)) and self._send(Failure(reason))
+
+    def _ask(self, room: int) -> None:
+        if not self._greeted and self._spec is not None:
+            self._greeted = self._send(Hello(self._spec))
+        if self._send(Ask(room)):
+            self._asked_at = self._now()
+
+    def _send(self, message: Message) -> bool:
+        try:
+            self._socket.send_multipart(pack(message), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def __enter__(self) -> WorkerEnd:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._context.destroy()

@@ -1,0 +1,286 @@
+"""The `actionwatch` command. Torch and gradio are imported only by the commands that need them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from stream.config import Config
+
+app = typer.Typer(
+    name="actionwatch",
+    help="Recognise actions in live video.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+events_app = typer.Typer(help="Read the event log.", no_args_is_help=True)
+train_app = typer.Typer(help="Train a model.", no_args_is_help=True)
+app.add_typer(events_app, name="events")
+app.add_typer(train_app, name="train")
+
+_MISTAKE = 2  # exit code
+
+
+@app.command()
+def run(
+    config: Annotated[Path | None, typer.Argument(help="YAML file; see configs/")] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="webcam index, rtsp:// or http:// address, file or demo:SEED; repeatable"
+        ),
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="embedded name or checkpoint folder")] = None,
+    data: Annotated[Path | None, typer.Option(help="folder of the event log")] = None,
+    duration: Annotated[float | None, typer.Option(min=0, help="seconds until it stops")] = None,
+    no_ui: Annotated[bool, typer.Option("--no-ui", help="without the dashboard")] = False,
+    host: Annotated[str | None, typer.Option(help="the dashboard's address")] = None,
+    port: Annotated[int | None, typer.Option(help="the dashboard's port")] = None,
+) -> None:
+    """Watch cameras: log events, and show them in a browser."""
+    from stream.config import ConfigError, load_config
+
+    overrides: dict[str, Any] = {}
+    if source:
+        overrides["cameras"] = _cameras(source)
+    if model is not None:
+        overrides["model"] = model
+    if data is not None:
+        overrides["data"] = str(data)
+    shown = {"host": host, "port": port, "enabled": False if no_ui else None}
+    overrides["dashboard"] = {key: value for key, value in shown.items() if value is not None}
+    try:
+        settings = load_config(config, overrides)
+    except ConfigError as error:
+        _give_up(str(error))
+    _watch(settings, duration)
+
+
+def _cameras(sources: list[str]) -> dict[str, Any]:
+    """Cameras from the command line: `camera`, or `camera-1`, `camera-2`, ... where many."""
+    # On the command line everything is text; digits alone mean a webcam.
+    meant = [int(source) if source.isdigit() else source for source in sources]
+    if len(meant) == 1:
+        return {"camera": {"source": meant[0]}}
+    return {f"camera-{number}": {"source": one} for number, one in enumerate(meant, start=1)}
+
+
+def _watch(config: Config, duration: float | None) -> None:
+    # ffmpeg and OpenCV tell on stderr what we tell better, passwords included; they read these
+    # variables once, when they are loaded.
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+    from stream.event_log import EventLogError
+    from stream.metrics import summary
+    from stream.pipeline import Pipeline
+    from stream.sources import SourceError
+    from stream.transport import TransportError
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    failure = ""
+    try:
+        with ExitStack() as stack:
+            if config.dashboard.enabled:
+                from ui.dashboard import Dashboard, DashboardError, reserve
+
+                try:
+                    listener = stack.enter_context(reserve(config.dashboard))
+                except DashboardError as error:
+                    _give_up(str(error))
+            pipeline = stack.enter_context(Pipeline(config))
+            if config.dashboard.enabled:
+                stack.enter_context(Dashboard(pipeline, listener))
+            _wait(pipeline.over, stopped, duration)
+            failure = pipeline.failure
+    except (SourceError, TransportError, EventLogError) as error:
+        _give_up(str(error))
+    typer.echo(summary(pipeline.metrics))
+    if failure:
+        _give_up(failure)
+    if pipeline.spec is not None and not pipeline.metrics.total("windows"):
+        typer.echo(
+            f"no window was seen: model {pipeline.spec.model} looks at "
+            f"{pipeline.spec.span_s:.1f} s at a time, and no source lasted that long",
+            err=True,
+        )
+
+
+def _wait(over: threading.Event, stopped: threading.Event, duration: float | None) -> None:
+    """Until the run is over, a signal came, or the time is up."""
+    from time import monotonic
+
+    until = None if duration is None else monotonic() + duration
+    while not over.is_set() and not stopped.is_set():
+        if until is not None and monotonic() >= until:
+            return
+        # Short waits: a signal is only handled between them.
+        over.wait(0.1 if until is None else max(0.0, min(0.1, until - monotonic())))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def worker(context: typer.Context) -> None:
+    """Run the model for a watch on another machine: --connect ENDPOINT --model PATH."""
+    from model.worker import main as work
+
+    raise typer.Exit(work(context.args))
+
+
+@events_app.command("list")
+def events_list(
+    data: Annotated[Path, typer.Option(help="folder of the event log")],
+    camera: Annotated[str | None, typer.Option(help="only this camera")] = None,
+    label: Annotated[str | None, typer.Option(help="only this label")] = None,
+    since: Annotated[str | None, typer.Option(help="ISO 8601 time, UTC unless it says")] = None,
+) -> None:
+    """Print events, oldest first, for reading."""
+    for row in _rows(data, camera, label, since):
+        end = "(open)" if row["end"] is None else f"{row['end_s'] - row['start_s']:6.1f} s"
+        closed = f"  closed by {row['closed_by']}" if row["closed_by"] else ""
+        typer.echo(
+            f"{row['start']}  {row['camera']:<12}  {row['label']:<26}  {end:>8}  "
+            f"peak {row['peak']:.2f}{closed}"
+        )
+
+
+@events_app.command("export")
+def events_export(
+    data: Annotated[Path, typer.Option(help="folder of the event log")],
+    format: Annotated[str, typer.Option(help="jsonl or csv")] = "jsonl",
+    camera: Annotated[str | None, typer.Option(help="only this camera")] = None,
+    label: Annotated[str | None, typer.Option(help="only this label")] = None,
+    since: Annotated[str | None, typer.Option(help="ISO 8601 time, UTC unless it says")] = None,
+) -> None:
+    """Write events to the standard output, for other programs."""
+    from stream.exports import FORMATS, export
+
+    if format not in FORMATS:
+        _give_up(f"--format {format}: must be one of {', '.join(FORMATS)}")
+    export(_rows(data, camera, label, since), sys.stdout, format)
+
+
+def _rows(
+    data: Path, camera: str | None, label: str | None, since: str | None
+) -> list[dict[str, Any]]:
+    from stream.event_log import EventLog, EventLogError
+
+    try:
+        with EventLog.open(data) as log:
+            return list(log.rows(camera=camera, label=label, since=_moment(since)))
+    except EventLogError as error:
+        _give_up(str(error))
+
+
+def _moment(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 knows no Z
+    except ValueError:
+        _give_up(f"--since {text}: must be a time like 2026-01-31 or 2026-01-31T08:00:00Z")
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+@train_app.command("motion")
+def train_motion(
+    out: Annotated[Path, typer.Option(help="folder of the checkpoint; a broken-off run goes on")],
+    clips: Annotated[int, typer.Option(min=1, help="how many clips to learn from")] = 400_000,
+    seed: Annotated[int, typer.Option(min=0, help="of the clips and the first weights")] = 0,
+) -> None:
+    """Train the embedded motion model on drawn clips."""
+    from model.checkpoint import CheckpointError
+    from model.train import Progress as State
+    from model.train import Recipe
+    from model.train import train_motion as train
+
+    with _bar("clips", clips) as (bar, task):
+
+        def show(state: State) -> None:
+            bar.update(
+                task,
+                completed=state.clips,
+                state=f"loss {state.loss:.3f}  accuracy {state.accuracy:.3f}  "
+                f"difficulty {state.difficulty:.2f}",
+            )
+
+        try:
+            train(out, Recipe(clips=clips, seed=seed), progress=show)
+        except CheckpointError as error:
+            _give_up(str(error))
+    typer.echo(f"wrote {out}; measure it with `actionwatch evaluate --model {out}`")
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Option(help="embedded name or checkpoint folder")] = "motion",
+    clips: Annotated[int, typer.Option(min=1, help="how many held-out clips to draw")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="of the clips")] = 0,
+) -> None:
+    """Measure a motion model on held-out drawn clips at full difficulty."""
+    from model.checkpoint import CheckpointError, load
+    from model.evaluate import evaluate_motion
+
+    try:
+        checkpoint = load(model)
+        with _bar("clips", clips) as (bar, task):
+            report = evaluate_motion(
+                checkpoint, clips=clips, seed=seed, progress=lambda done: bar.advance(task, done)
+            )
+    except CheckpointError as error:
+        _give_up(str(error))
+    typer.echo(f"top-1 {report.top1:.1%} on {clips} held-out clips at full difficulty, seed {seed}")
+    for label, share in report.recall().items():
+        typer.echo(f"  {label:<26} {share:.1%}")
+    typer.echo("commonest mistakes (truth -> answer):")
+    for truth, answer, count in report.mistakes(6):
+        typer.echo(f"  {truth} -> {answer}: {count}")
+
+
+@contextmanager
+def _bar(unit: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn(f"{{task.completed:,.0f}} of {{task.total:,.0f}} {unit}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[state]}"),
+        console=Console(stderr=True),
+    )
+    with bar:
+        yield bar, bar.add_task("", total=total, state="")
+
+
+def _give_up(reason: str) -> NoReturn:
+    """For a mistake of the person: one line, exit code 2."""
+    typer.echo(f"actionwatch: {' '.join(reason.split())}", err=True)
+    raise typer.Exit(_MISTAKE)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()
