@@ -8,17 +8,18 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from stream.synthetic import draw_clip
+from stream.synthetic import BACKWARDS, MOTIONS, draw_clip
 
 # The splits draw from random streams that have nothing in common.
 SPLITS = {"train": 1, "held out": 2}
 FIELD_CHANNELS = 5
+_BACKWARDS = torch.tensor([MOTIONS.index(BACKWARDS.get(name, name)) for name in MOTIONS])
 # One step of a typical motion: shares of the picture, growth (natural logarithm), degrees.
 _TYPICAL_STEP = np.array([0.06, 0.06, 0.1, 22.0])
 
 
 class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Clips `first` to `last` of a split, ever harder over the first `ramp` of them.
+    """Clips `first` to `last` of a split, all of one difficulty.
 
     Each item is a clip, uint8 (T, H, W, 3), its label, and the motion field: float32
     (T, patches, 5), for each patch whether the object covers it, and how the object moves
@@ -36,27 +37,26 @@ class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
         size: int,
         patch: int,
         span_s: float,
-        ramp: int = 0,
+        difficulty: float = 1.0,
     ) -> None:
         self._key = (seed, SPLITS[split])
         self._first, self._last = first, last
         self._frames, self._size, self._span_s = frames, size, span_s
         self._patches = size // patch
-        self._ramp = ramp
+        self._difficulty = difficulty
 
     def __len__(self) -> int:
         return self._last - self._first
 
     def __getitem__(self, item: int) -> tuple[Tensor, Tensor, Tensor]:
         number = self._first + item
-        difficulty = min(1.0, number / self._ramp) if self._ramp else 1.0
         rng = np.random.default_rng((*self._key, number))
         clip = draw_clip(
             rng,
             frames=self._frames,
             size=self._size,
             span_s=self._span_s,
-            difficulty=difficulty,
+            difficulty=self._difficulty,
         )
         field = motion_field(clip.poses, clip.shape, self._patches)
         return torch.from_numpy(clip.frames), torch.tensor(clip.label), torch.from_numpy(field)
@@ -75,6 +75,21 @@ def motion_field(poses: np.ndarray, shape: np.ndarray, patches: int) -> np.ndarr
     field[..., 0] = covered
     field[..., 1:] = steps[:, None]
     return field
+
+
+def with_backwards(frames: Tensor, labels: Tensor, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A batch of DrawnClips and the same clips played backwards, twice as many.
+
+    A pair differs in nothing but the order of its frames, which is what a network is slowest
+    to heed: without this it knows the axis of a motion long before its direction.
+    """
+    opposite = field.flip(1)
+    opposite[..., 1:] *= -1
+    return (
+        torch.cat([frames, frames.flip(1)]),
+        torch.cat([labels, _BACKWARDS[labels]]),
+        torch.cat([field, opposite]),
+    )
 
 
 def one_thread(_: int) -> None:

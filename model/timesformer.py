@@ -153,8 +153,10 @@ class Attention(nn.Module):
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, hidden // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         rate = self.attention_dropout if self.training else 0.0
-        if x.device.type == "cpu" and tokens <= 32 and rate == 0.0:
-            # The fused kernel is slow there for the many short sequences of temporal attention.
+        plain = tokens <= 32 or torch.is_grad_enabled()
+        if x.device.type == "cpu" and plain and rate == 0.0:
+            # There the fused kernel is slow for the many short sequences of temporal attention,
+            # and its backward pass takes half of a training step.
             scores = (query * (hidden // self.heads) ** -0.5) @ key.transpose(-2, -1)
             mixed = scores.softmax(dim=-1) @ value
         else:

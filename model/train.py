@@ -1,9 +1,12 @@
 """Train the embedded motion model on drawn clips: `actionwatch train motion`.
 
-A TimeSformer that only ever sees one label a clip learns nothing here: where the object is
-and how it moves must be found first. So clips get harder as training goes on, and while
-training a second head names, for each patch, what moves there (`dataset.motion_field`); that
-is 128 answers a clip in place of one. The head is thrown away at the end.
+A TimeSformer that is only told the label of hard clips learns nothing from tens of thousands of
+them. Four things make it learn, each found to matter:
+- lessons: clips get harder when the network is ready for it (`_next_difficulty`);
+- a second head that names what moves in each patch, used while training only: hundreds of
+  answers a clip in place of one (`dataset.motion_field`);
+- each clip comes with itself played backwards (`dataset.with_backwards`);
+- at first some heads look at the frames before and after (`_know_place_and_time`).
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,35 +24,38 @@ from torch.utils.data import DataLoader
 
 from model import checkpoint as checkpoints
 from model.checkpoint import Checkpoint, CheckpointError
-from model.dataset import FIELD_CHANNELS, DrawnClips, one_thread
+from model.dataset import FIELD_CHANNELS, DrawnClips, one_thread, with_backwards
 from model.preprocess import normalise
 from model.timesformer import TimesformerConfig, TimesformerForVideoClassification
 from stream.messages import ClipSpec
 from stream.synthetic import MOTIONS, STILL
 
 MEAN, STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
+_READY = 0.75  # accuracy at which the next lesson is harder
+_HARDER = 0.04
+# Whatever the accuracy, lessons become harder between these shares of the run.
+_PATIENCE = (0.15, 0.6)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a training run depends on. Two runs of one recipe draw the same clips."""
+    """Everything that a training run depends on. Two runs of one recipe see the same clips."""
 
-    clips: int = 400_000
+    clips: int = 260_000  # as the network sees them: half of them are drawn, half played backwards
     seed: int = 0
     batch: int = 16
+    lesson: int = 100  # batches of one difficulty
     rate: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.005  # share of the clips
-    ramp: float = 0.35  # share of the clips over which they become hard
-    field_weight: float = 1.0
     size: int = 64
-    patch: int = 16
+    patch: int = 8
     frames: int = 8
     span_s: float = 1.6
-    hidden: int = 192
-    layers: int = 6
-    heads: int = 6
-    intermediate: int = 384
+    hidden: int = 96
+    layers: int = 5
+    heads: int = 3
+    intermediate: int = 288
 
     def network(self) -> TimesformerConfig:
         return TimesformerConfig(
@@ -59,15 +66,14 @@ class Recipe:
             num_hidden_layers=self.layers,
             num_attention_heads=self.heads,
             intermediate_size=self.intermediate,
-            initializer_range=0.5
-            / math.sqrt(self.hidden),  # 0.02 is too faint for a narrow network
+            initializer_range=0.5 / math.sqrt(self.hidden),  # 0.02 is too faint if it is narrow
             id2label=dict(enumerate(MOTIONS)),
         )
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training run is; the averages are over the latest hundred batches or so."""
+    """How far a training run is; loss and accuracy are averages over the latest batches."""
 
     clips: int
     loss: float
@@ -75,78 +81,45 @@ class Progress:
     difficulty: float
 
 
+@dataclass
+class _State:
+    """What a run needs to go on, besides weights: kept after each lesson."""
+
+    done: int = 0
+    difficulty: float = 0.0
+    loss: float = math.log(len(MOTIONS))
+    accuracy: float = 1 / len(MOTIONS)
+
+
 def train_motion(
     out: Path,
     recipe: Recipe,
     *,
-    save_every: int = 500,
     workers: int = 1,
     progress: Callable[[Progress], None] = lambda state: None,
 ) -> Checkpoint:
     """Train, or go on where a run into `out` was broken off, and write the checkpoint there.
 
-    `out/training.pt` keeps the state, every `save_every` batches, until the run is complete.
+    `out/training.pt` keeps the state after each lesson, until the run is complete.
     Raises CheckpointError where `out` holds a run of another recipe.
     """
     torch.manual_seed(recipe.seed)
     network = TimesformerForVideoClassification(recipe.network())
-    _know_place_and_time(network)
-    field_head = nn.Linear(recipe.hidden, FIELD_CHANNELS)
-    learner = nn.ModuleDict({"network": network, "field": field_head})
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    learner.to(device).train()
+    _know_place_and_time(network.timesformer)
+    learner = nn.ModuleDict({"network": network, "field": nn.Linear(recipe.hidden, FIELD_CHANNELS)})
+    learner.to("cuda" if torch.cuda.is_available() else "cpu").train()
     optimiser = torch.optim.AdamW(
         _groups(learner, recipe.weight_decay), lr=recipe.rate, betas=(0.9, 0.98)
     )
-    state_file = out / "training.pt"
-    done = _resume(state_file, recipe, learner, optimiser)
-    loss_average = accuracy = 0.0
-    drawn = DrawnClips(
-        seed=recipe.seed,
-        split="train",
-        first=done,
-        last=recipe.clips,
-        frames=recipe.frames,
-        size=recipe.size,
-        patch=recipe.patch,
-        span_s=recipe.span_s,
-        ramp=int(recipe.clips * recipe.ramp),
-    )
-    loader = DataLoader(
-        drawn,
-        recipe.batch,
-        num_workers=workers,
-        prefetch_factor=8 if workers else None,
-        worker_init_fn=one_thread,
-    )
-    for number, (frames, labels, field) in enumerate(loader, start=1):
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.rate * _schedule(done / recipe.clips, recipe.warmup)
-        labels = labels.to(device)
-        pixels = normalise(frames.to(device), MEAN, STD)
-        with torch.autocast(device, torch.bfloat16):
-            cls, patches = network.timesformer(pixels)
-            logits = network.classifier(cls)
-            named = field_head(patches)
-        loss = F.cross_entropy(logits.float(), labels)
-        total = loss + recipe.field_weight * field_loss(named.float(), field.to(device))
-        optimiser.zero_grad()
-        total.backward()
-        nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-        optimiser.step()
-        done += len(frames)
-        hits = float((logits.argmax(dim=1) == labels).float().mean())
-        blend = 1 / min(number, 100)
-        accuracy += blend * (hits - accuracy)
-        loss_average += blend * (loss.item() - loss_average)
-        if number % save_every == 0:
-            _save_state(state_file, recipe, learner, optimiser, done)
-        progress(
-            Progress(done, loss_average, accuracy, min(1.0, done / recipe.clips / recipe.ramp))
-        )
+    file = out / "training.pt"
+    state = _resume(file, recipe, learner, optimiser)
+    while state.done < recipe.clips:
+        _lesson(recipe, learner, optimiser, state, workers, progress)
+        state.difficulty = _next_difficulty(state, state.done / recipe.clips)
+        _keep(file, recipe, learner, optimiser, state)
     trained = Checkpoint(network.cpu().eval(), motion_spec(recipe, out.name), MEAN, STD)
     checkpoints.save(trained, out, half=True)
-    state_file.unlink(missing_ok=True)
+    file.unlink(missing_ok=True)
     return trained
 
 
@@ -164,30 +137,6 @@ def motion_spec(recipe: Recipe, name: str) -> ClipSpec:
     )
 
 
-def _know_place_and_time(network: TimesformerForVideoClassification) -> None:
-    """Begin with sines and cosines as position and time embeddings, as large as the patches.
-
-    From the usual zeros for time, a network takes tens of thousands of clips to find out that
-    frames have an order.
-    """
-    body = network.timesformer
-    hidden, side = body.config.hidden_size, body.config.image_size // body.config.patch_size
-    down, across = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    place = torch.cat(
-        [_waves(down.flatten(), hidden // 2), _waves(across.flatten(), hidden // 2)], 1
-    )
-    with torch.no_grad():
-        body.position[0, 1:] = 0.5 * place
-        body.time[0] = 0.5 * _waves(torch.arange(body.config.num_frames), hidden)
-
-
-def _waves(places: Tensor, channels: int) -> Tensor:
-    """Sines and cosines of `places`, (N,), from slow to fast: (N, channels)."""
-    pace = math.pi * torch.logspace(-5, 0, channels // 2, base=2)
-    angles = places[:, None] * pace
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
 def field_loss(named: Tensor, field: Tensor) -> Tensor:
     """How wrong the motion field is, both (batch, T, patches, 5): where, and there how."""
     covered = field[..., 0]
@@ -196,11 +145,117 @@ def field_loss(named: Tensor, field: Tensor) -> Tensor:
     return 4 * where + (errors * covered).sum() / covered.sum().clamp(min=1)
 
 
+def _lesson(
+    recipe: Recipe,
+    learner: nn.ModuleDict,
+    optimiser: torch.optim.Optimizer,
+    state: _State,
+    workers: int,
+    progress: Callable[[Progress], None],
+) -> None:
+    """One lesson: `recipe.lesson` batches of one difficulty, or fewer at the end of the run."""
+    network, field_head = learner["network"], learner["field"]
+    device = next(learner.parameters()).device
+    last = min(state.done + recipe.lesson * recipe.batch, recipe.clips)
+    drawn = DrawnClips(
+        seed=recipe.seed,
+        split="train",
+        first=state.done // 2,
+        last=last // 2,
+        frames=recipe.frames,
+        size=recipe.size,
+        patch=recipe.patch,
+        span_s=recipe.span_s,
+        difficulty=state.difficulty,
+    )
+    loader = DataLoader(
+        drawn,
+        max(1, recipe.batch // 2),
+        num_workers=workers,
+        prefetch_factor=8 if workers else None,
+        worker_init_fn=one_thread,
+    )
+    for batch in loader:
+        frames, labels, field = (part.to(device) for part in with_backwards(*batch))
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate * _schedule(state.done / recipe.clips, recipe.warmup)
+        with torch.autocast(device.type, torch.bfloat16):
+            cls, patches = network.timesformer(normalise(frames, MEAN, STD))
+            logits = network.classifier(cls).float()
+            named = field_head(patches).float()
+        loss = F.cross_entropy(logits, labels)
+        optimiser.zero_grad()
+        (loss + field_loss(named, field)).backward()
+        nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+        optimiser.step()
+        hits = (logits.argmax(dim=1) == labels).float().mean()
+        state.done += len(frames)
+        state.loss += 0.02 * (loss.item() - state.loss)
+        state.accuracy += 0.02 * (hits.item() - state.accuracy)
+        progress(Progress(state.done, state.loss, state.accuracy, state.difficulty))
+    state.done = last  # an odd clip at the very end has no pair
+
+
+def _next_difficulty(state: _State, share: float) -> float:
+    harder = state.difficulty + (_HARDER if state.accuracy >= _READY else 0.0)
+    begin, end = _PATIENCE
+    return min(1.0, max(harder, (share - begin) / (end - begin)))
+
+
 def _schedule(share: float, warmup: float) -> float:
     """Factor of the learning rate: linear warm-up, then half a cosine down to 1 %."""
     if share < warmup:
         return max(0.01, share / warmup)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))
+
+
+def _know_place_and_time(body: nn.Module) -> None:
+    """Begin with sines and cosines for places and times, and heads that look to and fro in time.
+
+    From zeros and noise a network takes long to find out that frames have an order. Time gets
+    channels of its own, as many as a head has; in each layer one head's queries are the keys of
+    the frame before, another's those of the frame after. All of it is free to change in training.
+    Trockman and Kolter, "Mimetic Initialization of Self-Attention Layers", arXiv 2305.09828,
+    show that what attention does after training is worth beginning with.
+    """
+    config = body.config
+    hidden, side = config.hidden_size, config.image_size // config.patch_size
+    own = hidden // config.num_attention_heads
+    pace = math.pi * torch.logspace(-5, 0, own // 2, base=2)
+    down, across = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    places = [
+        _waves(place.flatten(), math.pi * torch.logspace(-5, 0, (hidden - own) // 4, base=2))
+        for place in (down, across)
+    ]
+    with torch.no_grad():
+        body.position[0, 1:, :-own] = 0.5 * torch.cat(places, dim=1)
+        for parameter in (body.patch_projection.weight, body.patch_projection.bias):
+            parameter[-own:] = 0
+        for parameter in (body.position, body.cls_token):
+            parameter[..., -own:] = 0
+        body.time[0, :, -own:] = _waves(torch.arange(config.num_frames), pace)
+        for block in body.blocks:
+            weight = block.temporal_attention.qkv.weight
+            for head, step in zip(range(config.num_attention_heads - 1), (-1, 1), strict=False):
+                query = slice(head * own, (head + 1) * own)
+                key = slice(hidden + head * own, hidden + (head + 1) * own)
+                weight[query] *= 0.1
+                weight[key] *= 0.1
+                # 1.6: sharp enough that one frame gets most of the attention.
+                weight[query, -own:] = 1.6 * _shift(pace * step)
+                weight[key, -own:] = 1.6 * torch.eye(own)
+
+
+def _waves(places: Tensor, pace: Tensor) -> Tensor:
+    """Sines, then cosines, of `places` (N,) at each pace (P,), radians a place: (N, 2 P)."""
+    angles = places[:, None] * pace
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def _shift(angles: Tensor) -> Tensor:
+    """The matrix that turns the `_waves` of a place into those of one further on by `angles`."""
+    cos, sin = torch.diag(angles.cos()), torch.diag(angles.sin())
+    return torch.cat([torch.cat([cos, sin], dim=1), torch.cat([-sin, cos], dim=1)])
 
 
 def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
@@ -215,36 +270,38 @@ def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     ]
 
 
-def _save_state(
-    file: Path, recipe: Recipe, learner: nn.Module, optimiser: torch.optim.Optimizer, done: int
+def _keep(
+    file: Path,
+    recipe: Recipe,
+    learner: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    state: _State,
 ) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    state = {
+    kept = {
         "recipe": asdict(recipe),
-        "done": done,
+        "state": asdict(state),
         "learner": learner.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
     fresh = file.with_suffix(".new")  # a kill while writing must not cost the run
-    torch.save(state, fresh)
+    torch.save(kept, fresh)
     fresh.replace(file)
 
 
 def _resume(
     file: Path, recipe: Recipe, learner: nn.Module, optimiser: torch.optim.Optimizer
-) -> int:
-    """Clips that an earlier run into this folder has done; 0 for a new run."""
+) -> _State:
+    """Where an earlier run into this folder has come to; the beginning for a new run."""
     if not file.exists():
-        return 0
-    state = torch.load(file, weights_only=True)
-    if state["recipe"] != asdict(recipe):
-        differs = [
-            key for key, value in asdict(recipe).items() if state["recipe"].get(key) != value
-        ]
+        return _State()
+    kept: dict[str, Any] = torch.load(file, weights_only=True)
+    differs = [key for key, value in asdict(recipe).items() if kept["recipe"].get(key) != value]
+    if differs:
         raise CheckpointError(
             f"{file} belongs to a run with another {', '.join(differs)}; "
             "go on with the same options, or give a new --out"
         )
-    learner.load_state_dict(state["learner"])
-    optimiser.load_state_dict(state["optimiser"])
-    return int(state["done"])
+    learner.load_state_dict(kept["learner"])
+    optimiser.load_state_dict(kept["optimiser"])
+    return _State(**kept["state"])

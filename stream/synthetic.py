@@ -30,6 +30,17 @@ MOTIONS = (
     "wave",
 )
 TRAINING_TEXTURES = ("plain", "gradient", "clouds", "clutter")
+# The motion that a clip shows when it is played backwards.
+BACKWARDS = {
+    "move left": "move right",
+    "move right": "move left",
+    "move up": "move down",
+    "move down": "move up",
+    "approach": "recede",
+    "recede": "approach",
+    "rotate clockwise": "rotate counter-clockwise",
+    "rotate counter-clockwise": "rotate clockwise",
+}
 DEMO_TEXTURES = ("tiles", "plasma")  # never trained on: the demo must not be a memory test
 
 _MARGIN = 0.14  # the object's centre stays this far inside the picture
@@ -139,13 +150,13 @@ class Look:
         texture = str(rng.choice(textures)) if rng.random() < 0.2 + difficulty else "plain"
         full = (width + 2 * self._pad, height + 2 * self._pad)
         self._background = _background(rng, texture, full, difficulty)
-        contrast = 150 - 105 * difficulty * rng.random()
+        contrast = 150 - 95 * difficulty * rng.random()
         colour = _colour_away_from(rng, self._background, contrast)
         pixels = max(8, int(1.25 * largest * max(self._across, self._down)))
         self._sprites = _sprite_pyramid(rng, pixels, colour)
         # Sensor noise and hand shake; a bank of noise, because drawing it afresh costs more
         # than the rest of the picture.
-        self._noise = _noise_bank(rng, full, 9.0 * difficulty * rng.random())
+        self._noise = _noise_bank(rng, full, 8.0 * difficulty * rng.random())
         self._shake = 0.006 * width * difficulty * rng.random() ** 2
         self._flicker = 0.06 * difficulty * rng.random() ** 2
         self._blur = 0.8 * rng.random() if rng.random() < 0.3 * difficulty else 0.0
@@ -379,7 +390,7 @@ def draw_clip(
     times = np.arange(frames) * (span_s / frames)
     length = float(times[-1])
     name, active = MOTIONS[label], length
-    partly = rng.random() < 0.3 * difficulty
+    partly = rng.random() < 0.25 * difficulty
     if partly and name == STILL:
         name, active = str(rng.choice(MOTIONS[1:])), length * rng.uniform(0.05, 0.35)
     elif partly:

@@ -99,15 +99,15 @@ def _watch(config: Config, duration: float | None) -> None:
     try:
         with ExitStack() as stack:
             if config.dashboard.enabled:
-                from ui.dashboard import Dashboard, DashboardError, reserve
+                from ui.server import Server, ServerError, reserve
 
                 try:
                     listener = stack.enter_context(reserve(config.dashboard))
-                except DashboardError as error:
+                except ServerError as error:
                     _give_up(str(error))
             pipeline = stack.enter_context(Pipeline(config))
             if config.dashboard.enabled:
-                stack.enter_context(Dashboard(pipeline, listener))
+                stack.enter_context(Server(pipeline, listener))
             _wait(pipeline.over, stopped, duration)
             failure = pipeline.failure
     except (SourceError, TransportError, EventLogError) as error:
@@ -204,7 +204,7 @@ def _moment(text: str | None) -> datetime | None:
 @train_app.command("motion")
 def train_motion(
     out: Annotated[Path, typer.Option(help="folder of the checkpoint; a broken-off run goes on")],
-    clips: Annotated[int, typer.Option(min=1, help="how many clips to learn from")] = 400_000,
+    clips: Annotated[int, typer.Option(min=2, help="how many clips to learn from")] = 260_000,
     seed: Annotated[int, typer.Option(min=0, help="of the clips and the first weights")] = 0,
 ) -> None:
     """Train the embedded motion model on drawn clips."""

@@ -1,0 +1,93 @@
+"""Small real objects that many tests need."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from stream.messages import ClipSpec
+
+
+class Clock:
+    """A clock that goes only when it is told to."""
+
+    def __init__(self, seconds: float = 100.0) -> None:
+        self.seconds = seconds
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class ClockStop(threading.Event):
+    """A stop signal whose waiting makes the clock go, so that no test waits."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if not self.is_set():
+            assert timeout is not None, "waits for ever"
+            self._clock.seconds += timeout
+        return self.is_set()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def clock_stop(clock: Clock) -> ClockStop:
+    return ClockStop(clock)
+
+
+@pytest.fixture
+def spec() -> ClipSpec:
+    """Four frames over 0.4 s, 8 x 8 pixels."""
+    return ClipSpec(
+        model="small",
+        labels=("still", "jump", "run"),
+        background=frozenset({"still"}),
+        frames=4,
+        span_s=0.4,
+        height=8,
+        width=8,
+        fit="squash",
+    )
+
+
+@pytest.fixture
+def write_video(tmp_path: Path) -> Callable[..., Path]:
+    """Encode pictures, RGB uint8 (H, W, 3), as an MP4 file."""
+
+    def write(pictures: list[np.ndarray], *, fps: float = 25.0, name: str = "clip.mp4") -> Path:
+        file = tmp_path / name
+        height, width = pictures[0].shape[:2]
+        writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
+        for picture in pictures:
+            writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        writer.release()
+        return file
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_running() -> Iterator[None]:
+    """Every thread that a test started has ended when it ends."""
+    before = set(threading.enumerate())
+    yield
+    # Pools of other packages' event loops end by themselves with the interpreter.
+    ours = ("capture", "scheduler", "judge", "supervisor", "dashboard")
+    left = [
+        thread.name
+        for thread in set(threading.enumerate()) - before
+        if thread.name.startswith(ours)
+    ]
+    assert not left

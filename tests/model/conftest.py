@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from model.checkpoint import Checkpoint
+from model.timesformer import TimesformerForVideoClassification
+from model.train import MEAN, STD, Recipe, motion_spec
+
+TINY = Recipe(
+    clips=64, batch=8, size=32, patch=16, frames=4, hidden=32, layers=2, heads=2, intermediate=32
+)
+
+
+@pytest.fixture
+def tiny() -> Recipe:
+    """A motion model that trains in a second, and knows nothing."""
+    return TINY
+
+
+@pytest.fixture
+def checkpoint(tiny: Recipe) -> Checkpoint:
+    torch.manual_seed(0)
+    network = TimesformerForVideoClassification(tiny.network()).eval()
+    return Checkpoint(network, motion_spec(tiny, "tiny"), MEAN, STD)

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import TimesformerConfig as TheirConfig
+from transformers import TimesformerForVideoClassification as Theirs
+
+from model import checkpoint as checkpoints
+from model.checkpoint import Checkpoint, CheckpointError
+from stream.synthetic import MOTIONS
+
+
+@pytest.fixture
+def folder(tmp_path: Path, checkpoint: Checkpoint) -> Path:
+    checkpoints.save(checkpoint, tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def edit(file: Path, **changes: object) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_what_was_saved_is_loaded(folder: Path, checkpoint: Checkpoint) -> None:
+    back = checkpoints.load(folder)
+    assert (back.spec, back.mean, back.std) == (checkpoint.spec, checkpoint.mean, checkpoint.std)
+    assert back.model.config == checkpoint.model.config
+    for key, value in checkpoint.model.state_dict().items():
+        assert torch.equal(back.model.state_dict()[key], value), key
+
+
+def test_transformers_opens_what_was_saved(folder: Path, checkpoint: Checkpoint) -> None:
+    theirs = Theirs.from_pretrained(folder).eval()
+    pixels = torch.randn(1, 4, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.allclose(theirs(pixels).logits, checkpoint.model(pixels), atol=1e-4)
+    assert theirs.config.id2label[9] == "wave"
+
+
+def test_a_folder_of_transformers_is_opened(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = TheirConfig(
+        image_size=32,
+        patch_size=16,
+        num_frames=4,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        id2label={0: "abseiling", 1: "zumba"},
+        label2id={"abseiling": 0, "zumba": 1},
+    )
+    theirs = Theirs(config).eval()
+    theirs.save_pretrained(tmp_path / "k2")
+    ours = checkpoints.load(tmp_path / "k2")
+    pixels = torch.randn(1, 4, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.allclose(ours.model(pixels), theirs(pixels).logits, atol=1e-4)
+    # What such a folder does not say is what the published ones were trained on.
+    assert ours.spec.labels == ("abseiling", "zumba")
+    assert ours.spec.span_s == pytest.approx(8 * 32 / 30)
+    assert (ours.spec.fit, ours.spec.shortest_edge) == ("crop", 32)
+
+
+def test_half_precision_halves_the_file_and_loads_as_float32(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    checkpoints.save(checkpoint, tmp_path / "whole")
+    checkpoints.save(checkpoint, tmp_path / "half", half=True)
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("whole", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    assert checkpoints.load(tmp_path / "half").model.classifier.weight.dtype == torch.float32
+
+
+def test_the_embedded_model_is_as_promised() -> None:
+    folder = checkpoints.find("motion")
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    assert size <= 10 * 2**20
+    embedded = checkpoints.load("motion")
+    assert embedded.spec.labels == MOTIONS
+    assert embedded.spec.background == {"still"}
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for word in ("actionwatch train motion", "seed", "top-1", "drawn"):
+        assert word in card
+
+
+def test_an_unknown_name_is_told_with_the_known_ones() -> None:
+    with pytest.raises(
+        CheckpointError, match=r"'nothing' is neither a folder nor embedded \(motion"
+    ):
+        checkpoints.load("nothing")
+
+
+def test_truncated_weights_are_named(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors can't be read"):
+        checkpoints.load(folder)
+
+
+def test_missing_weights_are_named(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors can't be read"):
+        checkpoints.load(folder)
+
+
+def test_tensors_that_do_not_fit_are_named_as_they_are_in_the_file(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    del tensors["timesformer.encoder.layer.1.temporal_dense.bias"]
+    tensors["timesformer.stranger"] = torch.zeros(1)
+    tensors["classifier.bias"] = torch.zeros(3)
+    save_file(tensors, file)
+    with pytest.raises(CheckpointError) as caught:
+        checkpoints.load(folder)
+    for words in (
+        "missing timesformer.encoder.layer.1.temporal_dense.bias",
+        "unexpected timesformer.stranger",
+        "classifier.bias is (3,), wanted (10,)",
+    ):
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"hidden_size": "32"}, "hidden_size must be a whole number"),
+        ({"attention_type": "none"}, "attention_type must be one of"),
+        ({"id2label": {"0": "a", "2": "b"}}, "without gaps"),
+        ({"id2label": ["a"]}, "id2label must be"),
+        ({"num_frames": "many"}, "tiny"),
+    ],
+)
+def test_a_damaged_configuration_is_named(folder: Path, changes: dict, words: str) -> None:
+    edit(folder / "config.json", **changes)
+    with pytest.raises(CheckpointError, match=words):
+        checkpoints.load(folder)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "\x00"])
+def test_a_configuration_that_is_no_json_is_named(folder: Path, content: str) -> None:
+    (folder / "config.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        checkpoints.load(folder)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"span_s": -1}, {"span_s": "long"}, {"size": 3}, {"image_mean": ["a"]}]
+)
+def test_a_damaged_preprocessing_is_named(folder: Path, changes: dict) -> None:
+    edit(folder / "preprocessor_config.json", **changes)
+    with pytest.raises(CheckpointError, match="tiny"):
+        checkpoints.load(folder)

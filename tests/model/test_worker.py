@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from model import checkpoint as checkpoints
+from model.checkpoint import Checkpoint
+from stream.messages import Clip, ClipSpec
+from stream.transport import SchedulerEnd
+from stream.wire import Answer, Ask, Failure, Hello, Message, Work
+
+
+class Line:
+    """The scheduler's end of a line to a real worker process."""
+
+    def __init__(self, folder: Path, model: str) -> None:
+        self.link = SchedulerEnd(f"ipc://{folder / 'line'}")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "model.worker", "--connect", self.link.endpoint]
+            + ["--model", model, "--name", "w"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def hear(self, kind: type[Message]) -> Message:
+        for _ in range(600):
+            heard = self.link.receive()
+            if heard is None:
+                self.link.wait(0.1)
+            elif isinstance(heard[1], kind):
+                return heard[1]
+        raise AssertionError(f"no {kind.__name__} came")
+
+    def close(self) -> tuple[int, str]:
+        """End the worker as the supervisor does. Its exit code, and what it wrote to stderr."""
+        self.process.terminate()
+        _, errors = self.process.communicate(timeout=20)
+        self.link.__exit__(None, None, None)
+        return self.process.returncode, errors
+
+
+def random_clip(number: int, spec: ClipSpec) -> Clip:
+    import numpy as np
+
+    rng = np.random.default_rng(number)
+    shape = (spec.frames, spec.height, spec.width, 3)
+    return Clip("door", number, rng.integers(0, 256, shape, dtype=np.uint8), spec.times(1.0))
+
+
+def test_a_worker_announces_its_model_and_answers_clips(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    checkpoints.save(checkpoint, tmp_path / "tiny")
+    line = Line(tmp_path, str(tmp_path / "tiny"))
+    try:
+        hello = line.hear(Hello)
+        assert isinstance(hello, Hello)
+        assert hello.spec == checkpoint.spec
+        ask = line.hear(Ask)
+        assert isinstance(ask, Ask)
+        clips = tuple(random_clip(number, hello.spec) for number in (1, 2))
+        assert line.link.send(b"w", Work(clips))
+        answer = line.hear(Answer)
+        assert isinstance(answer, Answer)
+        assert [scores.number for scores in answer.scores] == [1, 2]
+        for scores in answer.scores:
+            assert scores.probabilities.shape == (10,)
+            assert scores.probabilities.sum() == pytest.approx(1, abs=1e-4)
+            assert scores.inference_s > 0
+        assert line.hear(Ask) == ask  # and it is free again
+    finally:
+        code, errors = line.close()
+    assert (code, errors) == (0, "")
+
+
+def test_a_worker_that_cannot_load_its_model_tells_the_scheduler(tmp_path: Path) -> None:
+    line = Line(tmp_path, str(tmp_path / "nowhere"))
+    try:
+        failure = line.hear(Failure)
+        assert isinstance(failure, Failure)
+        assert "nowhere" in failure.reason
+        line.process.wait(20)
+    finally:
+        code, errors = line.close()
+    assert code == 2
+    assert errors == ""

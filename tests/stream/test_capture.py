@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream.capture import ENDED, FAILED, Camera
+from stream.messages import ClipSpec
+from stream.metrics import Metrics
+from stream.sources import SourceError
+
+
+@pytest.fixture
+def run_camera(clock) -> Iterator[Callable[..., Camera]]:
+    started: list[Camera] = []
+
+    def run(source: int | str, metrics: Metrics, spec: ClipSpec | None) -> Camera:
+        # A clock far ahead: every picture is due already, so a file is read without waiting.
+        ahead = iter(range(10**6))
+        camera = Camera("door", source, metrics, now=lambda: 1000.0 * next(ahead))
+        started.append(camera)
+        camera.start()
+        if spec is not None:
+            camera.watch(spec)
+        return camera
+
+    yield run
+    for camera in started:
+        camera.tell_stop()
+        assert camera.join(5)
+
+
+def test_a_file_goes_whole_into_ring_and_picture(
+    write_video: Callable[..., Path], run_camera: Callable[..., Camera], spec: ClipSpec
+) -> None:
+    pictures = [np.full((48, 64, 3), 20 * number, np.uint8) for number in range(10)]
+    metrics = Metrics()
+    camera = run_camera(str(write_video(pictures)), metrics, spec)
+    assert camera.join(10)
+    assert camera.state == ENDED
+    assert metrics.total("frames") == 10
+    assert camera.ring is not None
+    assert camera.ring.newest_s == pytest.approx(9 / 25)
+    frames, _, _ = camera.ring.window(spec.times(9 / 25))
+    assert frames.shape == (4, 8, 8, 3)
+    picture = camera.picture.jpeg()
+    assert picture is not None
+    assert picture[0].index == 9
+    assert picture[1][:2] == b"\xff\xd8"
+
+
+def test_a_file_waits_until_somebody_watches(
+    write_video: Callable[..., Path], run_camera: Callable[..., Camera], spec: ClipSpec
+) -> None:
+    metrics = Metrics()
+    file = write_video([np.zeros((48, 64, 3), np.uint8)] * 3)
+    camera = run_camera(str(file), metrics, None)
+    assert not camera.join(0.0)
+    assert metrics.total("frames") == 0
+    camera.watch(spec)
+    assert camera.join(10)
+    assert metrics.total("frames") == 3
+
+
+def test_a_camera_that_cannot_be_opened_has_failed_and_says_why(
+    tmp_path: Path, run_camera: Callable[..., Camera], spec: ClipSpec
+) -> None:
+    file = tmp_path / "broken.mp4"
+    file.write_bytes(b"nothing")
+    camera = run_camera(str(file), Metrics(), spec)
+    assert camera.join(10)
+    assert camera.state == FAILED
+    assert "broken.mp4: not a video" in camera.reason
+
+
+def test_what_can_be_no_source_is_refused_at_once() -> None:
+    with pytest.raises(SourceError):
+        Camera("door", "gopher://x", Metrics())
+
+
+def test_a_slow_camera_is_told_once_by_name(
+    write_video: Callable[..., Path],
+    run_camera: Callable[..., Camera],
+    spec: ClipSpec,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    file = write_video([np.zeros((48, 64, 3), np.uint8)] * 60, fps=5)
+    run_camera(str(file), Metrics(), spec).join(10)
+    told = [record for record in caplog.records if "frames a second" in record.message]
+    assert len(told) == 1
+    assert "camera door gives 5.0" in told[0].message
+
+
+def test_a_jpeg_is_made_once_for_all_viewers(
+    write_video: Callable[..., Path], run_camera: Callable[..., Camera], spec: ClipSpec
+) -> None:
+    camera = run_camera(str(write_video([np.zeros((48, 64, 3), np.uint8)] * 2)), Metrics(), spec)
+    camera.join(10)
+    assert camera.picture.jpeg() is camera.picture.jpeg()
+
+
+def test_watchers_are_told_until_they_leave(
+    write_video: Callable[..., Path], run_camera: Callable[..., Camera], spec: ClipSpec
+) -> None:
+    told = threading.Semaphore(0)
+    camera = run_camera(str(write_video([np.zeros((48, 64, 3), np.uint8)] * 3)), Metrics(), None)
+    leave = camera.picture.subscribe(told.release)
+    camera.picture.subscribe(lambda: None)
+    camera.watch(spec)
+    camera.join(10)
+    for _ in range(3):
+        assert told.acquire(timeout=5)
+    leave()
+    assert camera.picture.frame is not None
+    camera.picture.put(camera.picture.frame)
+    assert not told.acquire(blocking=False)

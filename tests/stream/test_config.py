@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stream.config import Config, ConfigError, load_config
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "watch.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_everything_has_a_default() -> None:
+    config = load_config(None)
+    assert config.model == "motion"
+    assert config.cameras["demo"].source == "demo:"
+    assert config.window.stride == 0.25
+
+
+@pytest.mark.parametrize("file", sorted((REPOSITORY / "configs").glob("*.yaml")), ids=str)
+def test_every_file_in_configs_is_valid(file: Path) -> None:
+    assert load_config(file).cameras
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0.25s", 0.25), ("250ms", 0.25), ("2", 2.0), ("1m", 60.0), ("1.5", 1.5)]
+)
+def test_durations_have_units(tmp_path: Path, text: str, seconds: float) -> None:
+    config = load_config(write(tmp_path, f"window: {{stride: {text}}}"))
+    assert config.window.stride == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("windows: {}", ["unknown key 'windows'", "known here", "window"]),
+        ("window: {strude: 1s}", ["unknown key 'window.strude'", "stride"]),
+        ("cameras: {door: {sorce: 0}}", ["unknown key 'cameras.door.sorce'", "source"]),
+        ("window: {stride: soon}", ["window.stride", "0.25s", "'soon'"]),
+        ("events: {enter: 0.3, leave: 0.5}", ["leave (0.5)", "enter (0.3)"]),
+        ("events: {labels: {wave: {enter: 0.2}}}", ["labels.wave", "leave (0.4)"]),
+        ("events: {enter: 2}", ["events.enter", "less than or equal to 1"]),
+        ("cameras: {}", ["cameras", "at least 1"]),
+        ("cameras: {'a b': {source: 0}}", ["cameras", "'a b'"]),
+        ("worker: {local: false}", ["endpoint"]),
+        ("- 1", ["must hold keys"]),
+        ("a: [", ["line 1", "not YAML"]),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(tmp_path: Path, text: str, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, text))
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in ["watch.yaml", *words]:
+        assert word in message
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nothing\.yaml can't be read: No such file"):
+        load_config(tmp_path / "nothing.yaml")
+
+
+def test_flags_override_single_values(tmp_path: Path) -> None:
+    file = write(tmp_path, "dashboard: {port: 8000, host: 0.0.0.0}\ncameras: {a: {source: 0}}")
+    overrides = {"dashboard": {"port": 9000}, "cameras": {"b": {"source": 1}}}
+    config = load_config(file, overrides)
+    assert (config.dashboard.host, config.dashboard.port) == ("0.0.0.0", 9000)
+    assert list(config.cameras) == ["b"]
+
+
+def test_a_label_takes_what_it_leaves_out_from_the_rest() -> None:
+    config = Config.model_validate({"events": {"labels": {"wave": {"enter": 0.8}}}})
+    assert config.events.policy("wave").enter == 0.8
+    assert config.events.policy("wave").leave == config.events.leave
+    assert config.events.policy("other") == config.events

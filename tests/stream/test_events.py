@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stream.config import EventsConfig
+from stream.events import Detector
+from stream.messages import Event, Prediction
+
+LABELS = ("still", "jump", "run")
+SPAN_S = 1.6
+
+
+def prediction(middle_s: float, shares: tuple[float, float, float]) -> Prediction:
+    return Prediction(
+        camera="door",
+        labels=LABELS,
+        probabilities=np.array(shares, np.float32),
+        start_s=middle_s - SPAN_S / 2,
+        end_s=middle_s + SPAN_S / 2,
+        newest_at=0.0,
+        inference_s=0.0,
+    )
+
+
+def detect(
+    script: list[tuple[float, tuple[float, float, float]]],
+    *,
+    stride_s: float = 0.1,
+    **config: object,
+) -> list[Event]:
+    """Run a script of (until when, probabilities) and return the closed events."""
+    detector = Detector("door", EventsConfig.model_validate(config), frozenset({"still"}))
+    closed, now_s = [], 1.0
+    for until_s, shares in script:
+        while now_s < until_s - 1e-9:
+            closed += [e for e in detector.update(prediction(now_s, shares)) if e.end_s is not None]
+            now_s += stride_s
+    return closed + detector.flush("stop")
+
+
+STILL, JUMP, RUN = (0.98, 0.01, 0.01), (0.01, 0.98, 0.01), (0.01, 0.01, 0.98)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3, 0.6])
+def test_start_and_end_are_when_the_action_happened(smoothing: float) -> None:
+    events = detect([(3, STILL), (5, JUMP), (8, STILL)], smoothing=smoothing)
+    assert [event.label for event in events] == ["jump"]
+    assert events[0].start_s == pytest.approx(3, abs=0.15)
+    assert events[0].end_s == pytest.approx(5, abs=0.15)
+    assert events[0].closed_by == ""
+
+
+def test_one_confused_window_neither_makes_nor_splits_an_event() -> None:
+    events = detect([(3, STILL), (3.1, JUMP), (6, STILL)])
+    assert events == []
+    events = detect([(3, STILL), (4, JUMP), (4.1, STILL), (5, JUMP), (7, STILL)])
+    assert len(events) == 1
+
+
+def test_what_is_shorter_than_the_minimum_is_dropped() -> None:
+    script = [(3, STILL), (3.8, JUMP), (6, STILL)]
+    assert len(detect(script, minimum=0.5)) == 1
+    assert detect(script, minimum=1.5) == []
+
+
+def test_between_the_thresholds_an_open_event_stays_open() -> None:
+    unsure = (0.5, 0.5, 0.0)
+    events = detect([(3, STILL), (4, JUMP), (6, unsure), (8, STILL)], enter=0.6, leave=0.4)
+    assert len(events) == 1
+    assert events[0].end_s == pytest.approx(6, abs=0.3)
+    assert detect([(3, STILL), (6, unsure), (8, STILL)], enter=0.6, leave=0.4) == []
+
+
+def test_background_is_no_event() -> None:
+    assert detect([(6, STILL)]) == []
+
+
+def test_another_label_has_its_own_event() -> None:
+    events = detect([(2, STILL), (4, JUMP), (6, RUN), (8, STILL)])
+    assert [event.label for event in events] == ["jump", "run"]
+    assert events[0].end_s == pytest.approx(events[1].start_s, abs=0.2)
+
+
+def test_a_label_can_have_its_own_thresholds() -> None:
+    fairly = (0.3, 0.7, 0.0)
+    script = [(2, STILL), (4, fairly), (6, STILL)]
+    assert len(detect(script)) == 1
+    assert detect(script, labels={"jump": {"enter": 0.8}}) == []
+
+
+def test_what_is_open_at_the_stop_is_closed_and_says_so() -> None:
+    events = detect([(2, STILL), (5, JUMP)])
+    assert [(event.label, event.closed_by) for event in events] == [("jump", "stop")]
+    assert events[0].end_s == pytest.approx(4.9)
+
+
+def test_at_most_one_event_of_a_label_is_open() -> None:
+    detector = Detector("door", EventsConfig(), frozenset({"still"}))
+    opened = []
+    for step in range(50):
+        opened += detector.update(prediction(1 + 0.1 * step, JUMP))
+        assert len(detector.open()) <= 1
+    assert len(opened) == 1
+    assert opened[0].end_s is None
+
+
+def test_an_answer_that_was_overtaken_changes_nothing() -> None:
+    detector = Detector("door", EventsConfig(smoothing=0), frozenset({"still"}))
+    detector.update(prediction(2.0, JUMP))
+    assert detector.update(prediction(1.0, STILL)) == []
+    assert [event.label for event in detector.update(prediction(3.0, JUMP))] == ["jump"]
+
+
+def test_peak_and_mean_are_of_the_smoothed_probability() -> None:
+    events = detect([(2, STILL), (4, (0.1, 0.9, 0.0)), (6, STILL)], smoothing=0)
+    assert events[0].peak == pytest.approx(0.9, abs=1e-6)
+    assert events[0].mean == pytest.approx(0.9, abs=1e-6)

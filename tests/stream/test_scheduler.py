@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream.messages import ClipSpec, Prediction, Scores
+from stream.metrics import Metrics
+from stream.ring import FrameRing
+from stream.scheduler import Scheduler, WindowGrid
+from stream.transport import SchedulerEnd, WorkerEnd
+
+
+def test_windows_end_at_multiples_of_the_stride() -> None:
+    grid = WindowGrid(0.25)
+    assert grid.due(0.2) is None
+    assert grid.due(0.26) == 0.25
+    assert grid.take(0.25) == 0
+    assert grid.due(0.49) is None
+    assert grid.due(0.5) == 0.5
+
+
+def test_only_the_freshest_window_is_due_and_the_others_are_counted() -> None:
+    grid = WindowGrid(0.25)
+    grid.take(0.25)
+    assert grid.due(1.6) == 1.5
+    assert grid.take(1.5) == 4  # 0.5, 0.75, 1.0, 1.25
+    assert grid.due(1.6) is None
+
+
+def test_after_a_gap_nothing_counts_as_passed_over() -> None:
+    grid = WindowGrid(0.25)
+    grid.take(0.25)
+    grid.restart()
+    assert grid.take(10.0) == 0
+
+
+@dataclass
+class Watched:
+    ring: FrameRing | None
+
+
+class Desk:
+    """A scheduler at work in a thread, with everything that it told."""
+
+    def __init__(self, folder: Path, cameras: dict[str, Watched], answer_within_s: float) -> None:
+        self.metrics = Metrics()
+        self.predictions: list[Prediction] = []
+        self.failures: list[str] = []
+        self.specs: list[ClipSpec] = []
+        self.told = threading.Condition()
+        self.link = SchedulerEnd(
+            f"ipc://{folder / 'desk'}", malformed=lambda: self.metrics.count("malformed_messages")
+        )
+        self.scheduler = Scheduler(
+            self.link,
+            cameras,
+            self.metrics,
+            stride_s=0.25,
+            answer_within_s=answer_within_s,
+            on_spec=self.specs.append,
+            on_prediction=lambda prediction: self._tell(self.predictions, prediction),
+            on_failure=lambda reason: self._tell(self.failures, reason),
+        )
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self.scheduler.run, args=(self.stop,))
+
+    def _tell(self, heard: list, what: object) -> None:
+        with self.told:
+            heard.append(what)
+            self.told.notify_all()
+
+    def wait_for(self, what: str, count: int = 1) -> None:
+        """Until the list of that name has `count` entries."""
+        with self.told:
+            assert self.told.wait_for(lambda: len(getattr(self, what)) >= count, timeout=10)
+
+    def close(self) -> None:
+        self.stop.set()
+        self.link.wake()
+        self.thread.join(5)
+        self.link.__exit__(None, None, None)
+
+
+def filled(spec: ClipSpec, until_s: float) -> FrameRing:
+    ring = FrameRing(spec)
+    for time_s in np.arange(0, until_s, 0.04):
+        ring.append(np.full((8, 8, 3), int(time_s * 100) % 256, np.uint8), float(time_s), 7.0)
+    return ring
+
+
+@pytest.fixture
+def cameras(spec: ClipSpec) -> dict[str, Watched]:
+    return {"a": Watched(filled(spec, 1.0)), "b": Watched(filled(spec, 1.2))}
+
+
+@pytest.fixture
+def desk(tmp_path: Path, cameras: dict[str, Watched]) -> Iterator[Desk]:
+    desk = Desk(tmp_path, cameras, answer_within_s=0.3)
+    desk.thread.start()
+    yield desk
+    desk.close()
+
+
+def scores_for(clips: tuple, count: int = 3) -> tuple[Scores, ...]:
+    share = np.full(count, 1 / count, np.float32)
+    return tuple(Scores(clip.number, share, 0.01) for clip in clips)
+
+
+def test_a_worker_that_asks_gets_the_freshest_window_of_each_camera(
+    desk: Desk, spec: ClipSpec
+) -> None:
+    with WorkerEnd(desk.link.endpoint, spec) as worker:
+        clips = worker.ask(room=8, timeout_s=10)
+        assert sorted(clip.camera for clip in clips) == ["a", "b"]
+        for clip in clips:
+            assert clip.frames.shape == (4, 8, 8, 3)
+        by_camera = {clip.camera: clip for clip in clips}
+        assert by_camera["a"].times[-1] == pytest.approx(0.75, abs=0.02)
+        assert by_camera["b"].times[-1] == pytest.approx(1.0, abs=0.02)
+        worker.answer(scores_for(clips))
+        desk.wait_for("predictions", 2)
+    assert desk.metrics.total("windows") == 2
+    assert {p.camera for p in desk.predictions} == {"a", "b"}
+    assert desk.predictions[0].newest_at == 7.0
+    assert desk.specs == [spec]
+
+
+def test_no_more_clips_than_the_worker_has_room_for(desk: Desk, spec: ClipSpec) -> None:
+    with WorkerEnd(desk.link.endpoint, spec) as worker:
+        first = worker.ask(room=1, timeout_s=10)
+        worker.answer(scores_for(first))
+        second = worker.ask(room=1, timeout_s=10)
+    assert [clip.camera for clip in (*first, *second)] == ["b", "a"]  # b has waited longer
+
+
+def test_a_window_is_given_once(desk: Desk, spec: ClipSpec) -> None:
+    with WorkerEnd(desk.link.endpoint, spec) as worker:
+        assert len(worker.ask(room=8, timeout_s=10)) == 2
+        assert worker.ask(room=8, timeout_s=0.1) == ()
+
+
+def test_a_new_frame_wakes_the_worker_that_waits(
+    desk: Desk, spec: ClipSpec, cameras: dict[str, Watched]
+) -> None:
+    with WorkerEnd(desk.link.endpoint, spec) as worker:
+        worker.ask(room=8, timeout_s=10)
+        ring = cameras["a"].ring
+        assert ring is not None
+        ring.append(np.zeros((8, 8, 3), np.uint8), 1.0, 8.0)
+        desk.link.wake()
+        clips = worker.ask(room=8, timeout_s=10)
+    assert [(clip.camera, round(float(clip.times[-1]), 2)) for clip in clips] == [("a", 1.0)]
+
+
+def test_clips_of_a_worker_that_never_answers_are_counted_as_lost(
+    desk: Desk, spec: ClipSpec
+) -> None:
+    with WorkerEnd(desk.link.endpoint, spec) as silent:
+        clips = silent.ask(room=8, timeout_s=10)
+        # After its deadline an answer is late: it is counted, and nothing else.
+        while desk.metrics.total("lost_windows") < 2:
+            silent.ask(room=8, timeout_s=0.05)
+        silent.answer(scores_for(clips))
+        while desk.metrics.total("late_answers") < 2:
+            silent.ask(room=8, timeout_s=0.05)
+    assert desk.predictions == []
+
+
+def test_a_worker_that_was_started_again_loses_only_what_it_had(
+    desk: Desk, spec: ClipSpec, cameras: dict[str, Watched]
+) -> None:
+    with WorkerEnd(desk.link.endpoint, spec, name="local") as first:
+        assert len(first.ask(room=8, timeout_s=10)) == 2
+    ring = cameras["a"].ring
+    assert ring is not None
+    ring.append(np.zeros((8, 8, 3), np.uint8), 1.0, 8.0)
+    with WorkerEnd(desk.link.endpoint, spec, name="local") as second:
+        clips = second.ask(room=8, timeout_s=10)
+        second.answer(scores_for(clips))
+        desk.wait_for("predictions")
+    assert desk.metrics.total("lost_windows") == 2
+
+
+def test_scores_of_the_wrong_length_are_refused(desk: Desk, spec: ClipSpec) -> None:
+    with WorkerEnd(desk.link.endpoint, spec) as worker:
+        clips = worker.ask(room=1, timeout_s=10)
+        worker.answer(scores_for(clips, count=5))
+        worker.answer(scores_for(clips, count=3))
+        desk.wait_for("predictions")
+    assert desk.metrics.total("malformed_messages") == 1
+
+
+def test_a_worker_with_another_model_is_refused(desk: Desk, spec: ClipSpec) -> None:
+    other = replace(spec, model="other")
+    with (
+        WorkerEnd(desk.link.endpoint, spec) as first,
+        WorkerEnd(desk.link.endpoint, other) as second,
+    ):
+        assert first.ask(room=1, timeout_s=10)
+        assert second.ask(room=1, timeout_s=0.2) == ()
+    assert desk.specs == [spec]
+
+
+def test_a_worker_that_cannot_work_says_why(desk: Desk) -> None:
+    with WorkerEnd(desk.link.endpoint, None) as worker:
+        worker.fail("weights are damaged")
+        desk.wait_for("failures")
+    assert desk.failures == ["weights are damaged"]
+
+
+def test_it_is_idle_when_all_that_was_due_is_answered(desk: Desk, spec: ClipSpec) -> None:
+    assert not desk.scheduler.idle
+    with WorkerEnd(desk.link.endpoint, spec) as worker:
+        worker.answer(scores_for(worker.ask(room=8, timeout_s=10)))
+        desk.wait_for("predictions", 2)
+        while not desk.scheduler.idle:
+            desk.link.wake()

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream.sources import SourceError, check_source, open_source, shown
+from stream.synthetic import Scene
+
+WriteVideo = Callable[..., Path]
+
+
+def grey(value: int) -> np.ndarray:
+    return np.full((48, 64, 3), value, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (-1, "0 or more"),
+        ("ftp://host/file", "ftp:// is not known"),
+        ("nothing.mp4", "nothing.mp4: no such file"),
+        ("0", "without quotes"),
+        ("demo:now", "whole number"),
+    ],
+)
+def test_what_can_be_no_source_is_named(source: int | str, words: str) -> None:
+    with pytest.raises(SourceError, match=words):
+        check_source(source)
+
+
+def test_a_file_that_is_no_video_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "notes.mp4"
+    file.write_bytes(b"no video at all")
+    with pytest.raises(SourceError, match=r"notes\.mp4: not a video"):
+        open_source(str(file))
+
+
+def test_an_address_where_nobody_answers_is_named_without_its_password() -> None:
+    with pytest.raises(SourceError) as caught:
+        open_source("rtsp://user:secret@127.0.0.1:9/stream")
+    assert "rtsp://127.0.0.1:9/stream can't be reached" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_passwords_are_never_shown() -> None:
+    assert shown("rtsp://viewer:pa:ss@cam.local/1") == "rtsp://cam.local/1"
+    assert shown("http://cam.local/a@b") == "http://cam.local/a@b"
+    assert shown(0) == "0"
+
+
+def test_a_file_keeps_its_own_pace(
+    write_video: WriteVideo, clock, clock_stop: threading.Event
+) -> None:
+    file = write_video([grey(40 * number) for number in range(6)], fps=10)
+    source = open_source(str(file), now=clock)
+    frames = []
+    while (frame := source.read(clock_stop)) is not None:
+        # It comes when it is due, not before.
+        assert clock() == pytest.approx(frame.seen_at)
+        frames.append(frame)
+    source.close()
+    assert [frame.time_s for frame in frames] == pytest.approx(np.arange(6) / 10)
+    assert [frame.index for frame in frames] == list(range(6))
+    assert [frame.seen_at - 100 for frame in frames] == pytest.approx(np.arange(6) / 10)
+    brightness = [float(frame.pixels.mean()) for frame in frames]
+    assert brightness == pytest.approx(40 * np.arange(6), abs=6)
+
+
+def test_pictures_are_rgb(write_video: WriteVideo, clock, clock_stop: threading.Event) -> None:
+    red = np.zeros((48, 64, 3), np.uint8)
+    red[..., 0] = 230
+    source = open_source(str(write_video([red, red])), now=clock)
+    frame = source.read(clock_stop)
+    source.close()
+    assert frame is not None
+    assert frame.pixels[24, 32, 0] > 180
+    assert frame.pixels[24, 32, 2] < 60
+
+
+def test_stop_ends_the_reading(write_video: WriteVideo, clock) -> None:
+    stop = threading.Event()
+    stop.set()
+    for name in (str(write_video([grey(0)] * 3)), "demo:1"):
+        source = open_source(name, now=clock)
+        assert source.read(stop) is None
+        source.close()
+
+
+def test_the_demo_shows_its_scene_in_real_time(clock, clock_stop: threading.Event) -> None:
+    source = open_source("demo:5", now=clock)
+    first = source.read(clock_stop)
+    clock.seconds += 3.0  # nobody fetched pictures for a while: they are skipped, as by a camera
+    later = source.read(clock_stop)
+    source.close()
+    assert first is not None
+    assert later is not None
+    assert first.time_s == 0.0
+    assert later.time_s == pytest.approx(3.0, abs=0.05)
+    assert np.array_equal(later.pixels, Scene(5).picture(later.time_s))

@@ -1,0 +1,86 @@
+"""The arrows of docs/architecture.md: what may import what."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("stream", "model", "ui")
+FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+# What the model may know of the stream: words and wires, and the drawn clips.
+MODEL_MAY_IMPORT = {"stream.messages", "stream.config", "stream.transport", "stream.synthetic"}
+# Left to right, as data flows; a file imports nothing to the right of it.
+ORDER = (
+    "messages",
+    "config",
+    "metrics",
+    "resize",
+    "synthetic",
+    "sources",
+    "ring",
+    "picture",
+    "capture",
+    "wire",
+    "transport",
+    "scheduler",
+    "supervisor",
+    "events",
+    "event_log",
+    "exports",
+    "pipeline",
+)
+
+
+def imported_modules(file: Path, *, top_level_only: bool = False) -> set[str]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def packages_of(modules: set[str]) -> set[str]:
+    return {module.split(".")[0] for module in modules}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_arrow_points_back(file: Path) -> None:
+    modules = imported_modules(file)
+    packages = packages_of(modules)
+    here = file.relative_to(ROOT).parts[0]
+    if here == "stream":
+        assert not packages & {"torch", "gradio", "model", "ui"}
+    elif here == "model":
+        assert not packages & {"gradio", "ui"}
+        from_stream = {".".join(m.split(".")[:2]) for m in modules if m.startswith("stream.")}
+        assert from_stream <= MODEL_MAY_IMPORT
+    else:
+        at_once = packages_of(imported_modules(file, top_level_only=True))
+        assert not at_once & {"model", "torch"}
+
+
+def test_the_stream_flows_one_way() -> None:
+    files = {path.stem: path for path in (ROOT / "stream").glob("*.py") if path.stem != "__init__"}
+    assert set(files) == set(ORDER)
+    for place, name in enumerate(ORDER):
+        uses = {m.split(".")[1] for m in imported_modules(files[name]) if m.startswith("stream.")}
+        assert uses <= set(ORDER[:place]), f"stream/{name}.py looks to the right"
+
+
+def test_only_the_transport_imports_zmq() -> None:
+    users = [file for file in FILES if "zmq" in packages_of(imported_modules(file))]
+    assert [file.name for file in users] == ["transport.py"]
+
+
+def test_the_command_line_loads_no_heavy_package_at_once() -> None:
+    at_once = packages_of(imported_modules(ROOT / "ui" / "cli.py", top_level_only=True))
+    assert not at_once & {"torch", "gradio", "cv2", "numpy", "sqlalchemy", "stream", "model"}

@@ -1,0 +1,129 @@
+"""The command as a person meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream.synthetic import Scene
+
+ROOT = Path(__file__).parents[2]
+
+
+def actionwatch(*arguments: object, timeout_s: float = 90) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "ui.cli", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+
+
+@pytest.fixture
+def demo_clip(write_video: Callable[..., Path]) -> Path:
+    """Five seconds of a drawn scene with a motion in them."""
+    scene = Scene(7, width=320, height=240)
+    first = scene.truth(10)[0]
+    pictures = [scene.picture(first.start_s - 1.5 + n / 25) for n in range(125)]
+    return write_video(pictures, fps=25)
+
+
+def test_help_names_the_commands() -> None:
+    result = actionwatch("--help")
+    assert result.returncode == 0
+    for command in ("run", "events", "train", "evaluate", "worker"):
+        assert command in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "no.yaml"], ["no.yaml", "No such file"]),
+        (["run", "--source", "no.mp4", "--no-ui"], ["no.mp4", "no such file"]),
+        (["run", "--source", "ftp://x/y", "--no-ui"], ["ftp://", "rtsp://"]),
+        (["run", "--source", "rtsp://u:pw@127.0.0.1:9/x", "--no-ui"], ["can't be reached"]),
+        (["run", "--model", "none", "--no-ui"], ["'none'", "embedded"]),
+        (["events", "list", "--data", "nowhere"], ["nowhere", "no event log"]),
+        (["events", "export", "--data", ".", "--format", "xml"], ["xml", "jsonl, csv"]),
+        (["evaluate", "--model", "none"], ["'none'"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_a_mistake_gets_one_line_and_exit_code_2(
+    tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    if arguments[0] == "run":
+        arguments = [*arguments, "--data", str(tmp_path / "data")]
+    result = actionwatch(*arguments)
+    assert result.returncode == 2
+    (line,) = [text for text in result.stderr.splitlines() if text.startswith("actionwatch:")]
+    for word in words:
+        assert word in line
+    assert "Traceback" not in result.stderr
+    assert "pw" not in result.stderr
+
+
+def test_a_taken_port_is_a_mistake(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = actionwatch("run", "--port", port, "--data", tmp_path / "data")
+    assert result.returncode == 2
+    assert f"127.0.0.1:{port} can't be used" in result.stderr
+
+
+def test_a_file_is_watched_to_its_end_and_its_events_are_listed(
+    tmp_path: Path, demo_clip: Path
+) -> None:
+    data = tmp_path / "data"
+    result = actionwatch("run", "--source", demo_clip, "--no-ui", "--data", data)
+    assert result.returncode == 0, result.stderr
+    assert "125 frames" in result.stdout
+    assert "p95" in result.stdout
+    listed = actionwatch("events", "list", "--data", data)
+    exported = actionwatch("events", "export", "--data", data, "--format", "jsonl")
+    rows = [json.loads(line) for line in exported.stdout.splitlines()]
+    truth = Scene(7).truth(10)[0]
+    assert truth.label in [row["label"] for row in rows]
+    assert all(row["end_s"] is not None for row in rows)
+    assert len(listed.stdout.splitlines()) == len(rows)
+    since = actionwatch("events", "export", "--data", data, "--since", "2999-01-01")
+    assert since.stdout == ""
+
+
+def test_ctrl_c_stops_everything_within_three_seconds(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ui.cli", "run", "--no-ui", "--data", str(tmp_path / "data")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:  # until the model is at work
+        if "frames over" in line:
+            break
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=3)
+    assert process.returncode == 0, errors
+    assert "frames" in out
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(child), 0)
+
+
+def test_an_old_event_log_is_read_without_being_changed(tmp_path: Path) -> None:
+    before = np.random.default_rng(0).bytes(5000)
+    (tmp_path / "events.sqlite").write_bytes(before)
+    result = actionwatch("events", "list", "--data", tmp_path)
+    assert result.returncode == 2
+    assert (tmp_path / "events.sqlite").read_bytes() == before

@@ -1,0 +1,49 @@
+"""Builds the Gradio page: the cameras, and the table of the latest events. No logic."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # no request may leave the machine
+
+import gradio as gr
+
+from stream.event_log import EventLog
+from stream.pipeline import Pipeline
+from ui.views import EVENT_HEADERS, event_rows
+
+_HERE = Path(__file__).parent
+CSS = (_HERE / "dashboard.css").read_text(encoding="utf-8")
+_LATEST = 20
+_CAMERA = """<div class="aw-camera" data-camera="${camera}">
+<div class="aw-name">${camera}</div>
+<canvas width="640" height="360"></canvas>
+<div class="aw-labels" role="status" aria-live="off"></div>
+<div class="aw-status">connecting</div>
+</div>"""
+
+
+def build(pipeline: Pipeline) -> gr.Blocks:
+    """The page for a running pipeline."""
+    script = (_HERE / "live.js").read_text(encoding="utf-8")
+
+    def latest() -> list[list[Any]]:
+        with EventLog.open(pipeline.config.data) as log:
+            return event_rows(log.rows(latest=_LATEST))
+
+    with gr.Blocks(title="Actionwatch", analytics_enabled=False, fill_width=True) as page:
+        gr.Markdown(f"# Actionwatch\nmodel **{pipeline.config.model}**")
+        with gr.Row():
+            for name in pipeline.cameras:
+                gr.HTML(html_template=_CAMERA, js_on_load=script, camera=name, min_width=320)
+        table = gr.Dataframe(
+            latest,
+            headers=list(EVENT_HEADERS),
+            label="Latest events",
+            interactive=False,
+            datatype=["str", "str", "str", "number", "number", "str"],
+        )
+        gr.Timer(1.0).tick(latest, outputs=table, show_progress="hidden", queue=False)
+    return page

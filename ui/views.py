@@ -1,0 +1,57 @@
+"""What the dashboard shows, as plain values: pure functions of what the pipeline knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from stream.messages import Event
+from stream.metrics import Metrics
+from stream.pipeline import View
+
+EVENT_HEADERS = ("when (UTC)", "camera", "label", "seconds", "peak", "")
+
+
+def event_rows(rows: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+    """Rows of the event log as a person reads them, under EVENT_HEADERS."""
+    shown = []
+    for row in rows:
+        lasted = None if row["end_s"] is None else round(row["end_s"] - row["start_s"], 1)
+        note = "going on" if row["end"] is None else ""
+        if row["closed_by"]:
+            note = f"closed by {row['closed_by']}"
+        when = row["start"][:19].replace("T", " ")
+        shown.append([when, row["camera"], row["label"], lasted, round(row["peak"], 2), note])
+    return shown
+
+
+def live_state(
+    name: str, state: str, reason: str, view: View, metrics: Metrics, *, now: float, top: int
+) -> dict[str, Any]:
+    """What travels with a picture to the browser: JSON-ready.
+
+    `now` is monotonic seconds; ages are in milliseconds.
+    """
+    prediction, ages = view.prediction, metrics.ages()
+    return {
+        "camera": name,
+        "state": state,
+        "reason": reason,
+        "frames_per_s": round(metrics.rate("frames", name), 1),
+        "predictions_per_s": round(metrics.rate("windows", name), 1),
+        "age_ms": None if prediction is None else _ms(now - prediction.newest_at),
+        "age_p50_ms": _ms(ages.p50),
+        "age_p95_ms": _ms(ages.p95),
+        "labels": []
+        if prediction is None
+        else [[label, round(share, 3)] for label, share in prediction.top(top)],
+        "events": [_badge(event) for event in view.open_events],
+    }
+
+
+def _badge(event: Event) -> dict[str, Any]:
+    return {"label": event.label, "seconds": round(event.latest_s - event.start_s, 1)}
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * 1000)
