@@ -168,9 +168,9 @@ def _spec(
     defaults = {spec.name: spec.default for spec in dataclasses.fields(TimesformerConfig)}
     frames = config.get("num_frames", defaults["num_frames"])
     image = config.get("image_size", defaults["image_size"])
-    size = values.get("size", {})
-    fit = "squash" if "height" in size and not values.get("do_center_crop", True) else "crop"
     try:
+        size = dict(values.get("size", {}))
+        fit = "squash" if "height" in size and not values.get("do_center_crop", True) else "crop"
         spec = ClipSpec(
             model=folder.name,
             labels=TimesformerConfig.from_dict(config).labels,

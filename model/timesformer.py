@@ -52,7 +52,7 @@ class TimesformerConfig:
     layer_norm_eps: float = 1e-6
     qkv_bias: bool = True
     attention_type: str = "divided_space_time"
-    drop_path_rate: float = 0.0
+    drop_path_rate: float = 0  # transformers takes no 0.0 here
     id2label: dict[int, str] = field(default_factory=lambda: {0: "LABEL_0", 1: "LABEL_1"})
 
     def __post_init__(self) -> None:
@@ -104,6 +104,8 @@ class TimesformerConfig:
         known = {spec.name for spec in dataclasses.fields(cls)} - {"id2label"}
         taken = {key: value for key, value in values.items() if key in known}
         if "id2label" in values:
+            if not isinstance(values["id2label"], dict):
+                raise ValueError('id2label must be an object like {"0": "walk"}')
             names = {int(index): str(name) for index, name in values["id2label"].items()}
             if sorted(names) != list(range(len(names))):
                 raise ValueError("id2label must number the labels 0, 1, 2, ... without gaps")

@@ -6,7 +6,7 @@ them. Four things make it learn, each found to matter:
 - a second head that names what moves in each patch, used while training only: hundreds of
   answers a clip in place of one (`dataset.motion_field`);
 - each clip comes with itself played backwards (`dataset.with_backwards`);
-- at first some heads look at the frames before and after (`_know_place_and_time`).
+- at first some heads look at the frames before and after (`know_place_and_time`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ from model import checkpoint as checkpoints
 from model.checkpoint import Checkpoint, CheckpointError
 from model.dataset import FIELD_CHANNELS, DrawnClips, one_thread, with_backwards
 from model.preprocess import normalise
-from model.timesformer import TimesformerConfig, TimesformerForVideoClassification
+from model.timesformer import (
+    Block,
+    TimesformerConfig,
+    TimesformerForVideoClassification,
+    TimesformerModel,
+)
 from stream.messages import ClipSpec
 from stream.synthetic import MOTIONS, STILL
 
@@ -81,6 +86,21 @@ class Progress:
     difficulty: float
 
 
+class _Learner(nn.Module):
+    """The network, and the head that names what moves in each patch."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__()
+        self.network = TimesformerForVideoClassification(recipe.network())
+        self.field = nn.Linear(recipe.hidden, FIELD_CHANNELS)
+        know_place_and_time(self.network.timesformer)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (batch, labels) and the motion field (batch, T, patches, 5)."""
+        cls, patches = self.network.timesformer(pixels)
+        return self.network.classifier(cls), self.field(patches)
+
+
 @dataclass
 class _State:
     """What a run needs to go on, besides weights: kept after each lesson."""
@@ -104,9 +124,7 @@ def train_motion(
     Raises CheckpointError where `out` holds a run of another recipe.
     """
     torch.manual_seed(recipe.seed)
-    network = TimesformerForVideoClassification(recipe.network())
-    _know_place_and_time(network.timesformer)
-    learner = nn.ModuleDict({"network": network, "field": nn.Linear(recipe.hidden, FIELD_CHANNELS)})
+    learner = _Learner(recipe)
     learner.to("cuda" if torch.cuda.is_available() else "cpu").train()
     optimiser = torch.optim.AdamW(
         _groups(learner, recipe.weight_decay), lr=recipe.rate, betas=(0.9, 0.98)
@@ -117,7 +135,7 @@ def train_motion(
         _lesson(recipe, learner, optimiser, state, workers, progress)
         state.difficulty = _next_difficulty(state, state.done / recipe.clips)
         _keep(file, recipe, learner, optimiser, state)
-    trained = Checkpoint(network.cpu().eval(), motion_spec(recipe, out.name), MEAN, STD)
+    trained = Checkpoint(learner.network.cpu().eval(), motion_spec(recipe, out.name), MEAN, STD)
     checkpoints.save(trained, out, half=True)
     file.unlink(missing_ok=True)
     return trained
@@ -147,14 +165,13 @@ def field_loss(named: Tensor, field: Tensor) -> Tensor:
 
 def _lesson(
     recipe: Recipe,
-    learner: nn.ModuleDict,
+    learner: _Learner,
     optimiser: torch.optim.Optimizer,
     state: _State,
     workers: int,
     progress: Callable[[Progress], None],
 ) -> None:
     """One lesson: `recipe.lesson` batches of one difficulty, or fewer at the end of the run."""
-    network, field_head = learner["network"], learner["field"]
     device = next(learner.parameters()).device
     last = min(state.done + recipe.lesson * recipe.batch, recipe.clips)
     drawn = DrawnClips(
@@ -180,12 +197,10 @@ def _lesson(
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate * _schedule(state.done / recipe.clips, recipe.warmup)
         with torch.autocast(device.type, torch.bfloat16):
-            cls, patches = network.timesformer(normalise(frames, MEAN, STD))
-            logits = network.classifier(cls).float()
-            named = field_head(patches).float()
-        loss = F.cross_entropy(logits, labels)
+            logits, named = learner(normalise(frames, MEAN, STD))
+        loss = F.cross_entropy(logits.float(), labels)
         optimiser.zero_grad()
-        (loss + field_loss(named, field)).backward()
+        (loss + field_loss(named.float(), field)).backward()
         nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         optimiser.step()
         hits = (logits.argmax(dim=1) == labels).float().mean()
@@ -209,7 +224,7 @@ def _schedule(share: float, warmup: float) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))
 
 
-def _know_place_and_time(body: nn.Module) -> None:
+def know_place_and_time(body: TimesformerModel) -> None:
     """Begin with sines and cosines for places and times, and heads that look to and fro in time.
 
     From zeros and noise a network takes long to find out that frames have an order. Time gets
@@ -229,12 +244,14 @@ def _know_place_and_time(body: nn.Module) -> None:
     ]
     with torch.no_grad():
         body.position[0, 1:, :-own] = 0.5 * torch.cat(places, dim=1)
+        assert body.patch_projection.bias is not None
         for parameter in (body.patch_projection.weight, body.patch_projection.bias):
             parameter[-own:] = 0
         for parameter in (body.position, body.cls_token):
             parameter[..., -own:] = 0
         body.time[0, :, -own:] = _waves(torch.arange(config.num_frames), pace)
         for block in body.blocks:
+            assert isinstance(block, Block)
             weight = block.temporal_attention.qkv.weight
             for head, step in zip(range(config.num_attention_heads - 1), (-1, 1), strict=False):
                 query = slice(head * own, (head + 1) * own)

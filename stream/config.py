@@ -172,10 +172,12 @@ def _one_line(error: Exception) -> str:
 
 def _explain(error: ValidationError) -> str:
     """The first mistake in one line: where, what was expected, what came."""
-    first = error.errors(include_url=False)[0]
+    found = error.errors(include_url=False)
+    # A misspelt key is the cause where its right spelling is also reported as missing.
+    first = min(found, key=lambda one: one["type"] != "extra_forbidden")
     *parents, key = [str(part) for part in first["loc"]] or [""]
     where = ".".join([*parents, key])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     if first["type"] == "extra_forbidden":
         known = ", ".join(_known_keys(parents)) or "none"
         return f"unknown key {where!r}; known here: {known}{more}"

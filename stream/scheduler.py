@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from threading import Event as StopEvent
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -42,6 +43,11 @@ class WindowGrid:
             return None
         return number * self._stride_s
 
+    def waiting_s(self, newest_s: float) -> float:
+        """How long the camera has been waiting for its turn: since its next window was complete."""
+        following = self._number(newest_s) if self._last is None else self._last + 1
+        return newest_s - following * self._stride_s
+
     def take(self, end_s: float) -> int:
         """Mark the window that ends there as taken. Returns how many were passed over."""
         number = self._number(end_s)
@@ -66,7 +72,7 @@ class Watched(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Due:
-    waiting_s: float  # since the window was complete
+    waiting_s: float
     end_s: float
     camera: str
     ring: FrameRing
@@ -110,7 +116,7 @@ class Scheduler:
         self._answer_within_s = answer_within_s
         self._on_spec, self._on_prediction, self._on_failure = on_spec, on_prediction, on_failure
         self._now = now
-        self.idle = False  # everything that was due is answered; other threads read it
+        self._lock = Lock()  # so that no clip is between due and under way when `idle` looks
         self._spec: ClipSpec | None = None
         self._grids = {name: WindowGrid(stride_s) for name in cameras}
         self._workers: dict[bytes, _Worker] = {}
@@ -120,13 +126,19 @@ class Scheduler:
     def run(self, stop: StopEvent) -> None:
         """Serve workers until `stop`. Owns the link: call it from one thread only."""
         while not stop.is_set():
-            while (heard := self._link.receive()) is not None:
-                self._hear(*heard)
-            self._give_work()
-            self._give_up_lost()
-            self.idle = not self._in_flight and not self._due()
+            with self._lock:
+                while (heard := self._link.receive()) is not None:
+                    self._hear(*heard)
+                self._give_work()
+                self._give_up_lost()
             # Frames and messages wake it; the time-out is for deadlines.
             self._link.wait(timeout_s=0.2)
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was due is answered. Any thread may ask."""
+        with self._lock:
+            return not self._in_flight and not self._due()
 
     def _hear(self, identity: bytes, message: Message) -> None:
         worker = self._workers.get(identity)
@@ -213,7 +225,7 @@ class Scheduler:
         return cut
 
     def _due(self) -> list[_Due]:
-        """The freshest window of each camera that is complete and wasn't taken, earliest first."""
+        """The freshest complete window of each camera that has one, longest waiting first."""
         found = []
         for name, camera in self._cameras.items():
             ring = camera.ring
@@ -226,7 +238,7 @@ class Scheduler:
                 continue
             times = self._spec.times(end_s)
             if ring.covers(times):
-                found.append(_Due(newest_s - end_s, end_s, name, ring, times))
+                found.append(_Due(self._grids[name].waiting_s(newest_s), end_s, name, ring, times))
         return sorted(found, key=lambda due: -due.waiting_s)
 
     def _give_up_lost(self) -> None:

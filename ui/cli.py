@@ -18,6 +18,8 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from model.checkpoint import Checkpoint
+    from model.evaluate import Report
     from stream.config import Config
 
 app = typer.Typer(
@@ -33,6 +35,7 @@ app.add_typer(events_app, name="events")
 app.add_typer(train_app, name="train")
 
 _MISTAKE = 2  # exit code
+_CARD_CLIPS = 1000
 
 
 @app.command()
@@ -208,7 +211,8 @@ def train_motion(
     seed: Annotated[int, typer.Option(min=0, help="of the clips and the first weights")] = 0,
 ) -> None:
     """Train the embedded motion model on drawn clips."""
-    from model.checkpoint import CheckpointError
+    from model.card import motion_card
+    from model.checkpoint import CheckpointError, load
     from model.train import Progress as State
     from model.train import Recipe
     from model.train import train_motion as train
@@ -223,11 +227,15 @@ def train_motion(
                 f"difficulty {state.difficulty:.2f}",
             )
 
+        recipe = Recipe(clips=clips, seed=seed)
         try:
-            train(out, Recipe(clips=clips, seed=seed), progress=show)
+            train(out, recipe, progress=show)
         except CheckpointError as error:
             _give_up(str(error))
-    typer.echo(f"wrote {out}; measure it with `actionwatch evaluate --model {out}`")
+    report = _evaluated(load(out), _CARD_CLIPS, seed=0)  # as it was written, not as it was trained
+    card = motion_card(out.name, recipe, report, eval_seed=0)
+    (out / "README.md").write_text(card, encoding="utf-8")
+    typer.echo(f"wrote {out}: top-1 {report.top1:.1%} on {_CARD_CLIPS} held-out clips")
 
 
 @app.command()
@@ -238,14 +246,9 @@ def evaluate(
 ) -> None:
     """Measure a motion model on held-out drawn clips at full difficulty."""
     from model.checkpoint import CheckpointError, load
-    from model.evaluate import evaluate_motion
 
     try:
-        checkpoint = load(model)
-        with _bar("clips", clips) as (bar, task):
-            report = evaluate_motion(
-                checkpoint, clips=clips, seed=seed, progress=lambda done: bar.advance(task, done)
-            )
+        report = _evaluated(load(model), clips, seed=seed)
     except CheckpointError as error:
         _give_up(str(error))
     typer.echo(f"top-1 {report.top1:.1%} on {clips} held-out clips at full difficulty, seed {seed}")
@@ -254,6 +257,15 @@ def evaluate(
     typer.echo("commonest mistakes (truth -> answer):")
     for truth, answer, count in report.mistakes(6):
         typer.echo(f"  {truth} -> {answer}: {count}")
+
+
+def _evaluated(checkpoint: Checkpoint, clips: int, *, seed: int) -> Report:
+    from model.evaluate import evaluate_motion
+
+    with _bar("clips", clips) as (bar, task):
+        return evaluate_motion(
+            checkpoint, clips=clips, seed=seed, progress=lambda done: bar.advance(task, done)
+        )
 
 
 @contextmanager

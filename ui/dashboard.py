@@ -35,15 +35,17 @@ def build(pipeline: Pipeline) -> gr.Blocks:
 
     with gr.Blocks(title="Actionwatch", analytics_enabled=False, fill_width=True) as page:
         gr.Markdown(f"# Actionwatch\nmodel **{pipeline.config.model}**")
-        with gr.Row():
-            for name in pipeline.cameras:
-                gr.HTML(html_template=_CAMERA, js_on_load=script, camera=name, min_width=320)
-        table = gr.Dataframe(
-            latest,
-            headers=list(EVENT_HEADERS),
-            label="Latest events",
-            interactive=False,
-            datatype=["str", "str", "str", "number", "number", "str"],
-        )
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=3, min_width=320), gr.Row():
+                for name in pipeline.cameras:
+                    gr.HTML(html_template=_CAMERA, js_on_load=script, camera=name, min_width=320)
+            with gr.Column(scale=2, min_width=320):
+                table = gr.Dataframe(
+                    latest,
+                    headers=list(EVENT_HEADERS),
+                    label="Latest events",
+                    interactive=False,
+                    datatype=["str", "str", "str", "number", "number", "str"],
+                )
         gr.Timer(1.0).tick(latest, outputs=table, show_progress="hidden", queue=False)
     return page

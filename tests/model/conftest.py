@@ -8,7 +8,16 @@ from model.timesformer import TimesformerForVideoClassification
 from model.train import MEAN, STD, Recipe, motion_spec
 
 TINY = Recipe(
-    clips=64, batch=8, size=32, patch=16, frames=4, hidden=32, layers=2, heads=2, intermediate=32
+    clips=64,
+    batch=8,
+    lesson=2,
+    size=32,
+    patch=16,
+    frames=4,
+    hidden=32,
+    layers=2,
+    heads=2,
+    intermediate=32,
 )
 
 

@@ -19,8 +19,17 @@ class Line:
     def __init__(self, folder: Path, model: str) -> None:
         self.link = SchedulerEnd(f"ipc://{folder / 'line'}")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "model.worker", "--connect", self.link.endpoint]
-            + ["--model", model, "--name", "w"],
+            [
+                sys.executable,
+                "-m",
+                "model.worker",
+                "--connect",
+                self.link.endpoint,
+                "--model",
+                model,
+                "--name",
+                "w",
+            ],
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -32,6 +32,14 @@ def test_only_the_freshest_window_is_due_and_the_others_are_counted() -> None:
     assert grid.due(1.6) is None
 
 
+def test_a_camera_that_was_passed_over_has_waited_longer() -> None:
+    served, passed_over = WindowGrid(0.25), WindowGrid(0.25)
+    served.take(1.25)
+    passed_over.take(0.5)
+    assert passed_over.waiting_s(1.6) == pytest.approx(0.85)
+    assert served.waiting_s(1.6) == pytest.approx(0.1)
+
+
 def test_after_a_gap_nothing_counts_as_passed_over() -> None:
     grid = WindowGrid(0.25)
     grid.take(0.25)
@@ -135,7 +143,7 @@ def test_no_more_clips_than_the_worker_has_room_for(desk: Desk, spec: ClipSpec) 
         first = worker.ask(room=1, timeout_s=10)
         worker.answer(scores_for(first))
         second = worker.ask(room=1, timeout_s=10)
-    assert [clip.camera for clip in (*first, *second)] == ["b", "a"]  # b has waited longer
+    assert [clip.camera for clip in (*first, *second)] == ["a", "b"]  # 0.21 s and 0.16 s late
 
 
 def test_a_window_is_given_once(desk: Desk, spec: ClipSpec) -> None:
@@ -214,9 +222,9 @@ def test_a_worker_that_cannot_work_says_why(desk: Desk) -> None:
 
 
 def test_it_is_idle_when_all_that_was_due_is_answered(desk: Desk, spec: ClipSpec) -> None:
-    assert not desk.scheduler.idle
     with WorkerEnd(desk.link.endpoint, spec) as worker:
-        worker.answer(scores_for(worker.ask(room=8, timeout_s=10)))
+        clips = worker.ask(room=8, timeout_s=10)
+        assert not desk.scheduler.idle
+        worker.answer(scores_for(clips))
         desk.wait_for("predictions", 2)
-        while not desk.scheduler.idle:
-            desk.link.wake()
+    assert desk.scheduler.idle

@@ -1,0 +1,65 @@
+"""The model card of a motion model: what it is, how it was trained, what was measured."""
+
+from __future__ import annotations
+
+from model.evaluate import Report
+from model.train import Recipe
+
+_CARD = """---
+license: apache-2.0
+pipeline_tag: video-classification
+library_name: actionwatch
+---
+# {name}
+
+A small TimeSformer (arXiv 2102.05095) with divided space-time attention that tells {count} motions
+apart: {labels}. It sees {frames} frames over {span:g} s, {size} x {size} pixels, the whole picture
+squashed into the square. "still" means that nothing happens.
+
+## How it was trained
+
+On drawn clips only: one object of random shape, size and colours moves over a random background,
+with clutter, sensor noise, hand shake, flicker, blur and motions that begin or end within the clip.
+No real video was used. {clips:,} clips, seed {seed}:
+
+    {command}
+
+## What was measured
+
+top-1 {top1:.1%} on {held_out:,} held-out drawn clips at full difficulty
+(`actionwatch evaluate --model {name} --clips {held_out} --seed {eval_seed}`):
+
+| motion | right |
+| --- | --- |
+{recall}
+
+Commonest mistakes: {mistakes}.
+
+## What it is not
+
+It knows how one thing moves in front of a camera that stands still. It has seen no people, no real
+scenes and no moving cameras, and what it says of several things that move at once is a guess.
+"""
+
+
+def motion_card(name: str, recipe: Recipe, report: Report, *, eval_seed: int) -> str:
+    """The card as Markdown, with Hugging Face's header."""
+    command = f"actionwatch train motion --out OUT --clips {recipe.clips} --seed {recipe.seed}"
+    mistakes = report.mistakes(4)
+    return _CARD.format(
+        name=name,
+        count=len(report.labels),
+        labels=", ".join(report.labels),
+        frames=recipe.frames,
+        span=recipe.span_s,
+        size=recipe.size,
+        clips=recipe.clips,
+        seed=recipe.seed,
+        command=command,
+        top1=report.top1,
+        held_out=int(report.confusion.sum()),
+        eval_seed=eval_seed,
+        recall="\n".join(f"| {label} | {share:.1%} |" for label, share in report.recall().items()),
+        mistakes=", ".join(f"{truth} for {answer} ({n})" for truth, answer, n in mistakes)
+        or "none",
+    )

@@ -1,0 +1,146 @@
+"""The whole line: a generated film, a real worker process, a real database."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream.config import Config
+from stream.event_log import EventLog
+from stream.pipeline import Pipeline
+from stream.synthetic import Scene
+
+WriteVideo = Callable[..., Path]
+
+
+def watch(folder: Path, *sources: str, **more: object) -> Config:
+    return Config.model_validate(
+        {
+            "cameras": {f"c{number}": {"source": s} for number, s in enumerate(sources)},
+            "data": folder / "data",
+            "dashboard": {"enabled": False},
+            **more,
+        }
+    )
+
+
+def logged(config: Config) -> list[dict]:
+    with EventLog.open(config.data) as log:
+        return list(log.rows())
+
+
+def film(write_video: WriteVideo, seed: int) -> tuple[Path, float, float, str]:
+    """The first motion of a scene with a rest around it: file, start, end, label."""
+    scene = Scene(seed, width=320, height=240)
+    first = scene.truth(10.0)[0]
+    begin_s = first.start_s - 1.5
+    count = int((first.end_s + 1.5 - begin_s) * 25)
+    pictures = [scene.picture(begin_s + number / 25) for number in range(count)]
+    file = write_video(pictures, fps=25, name=f"film-{seed}.mp4")
+    return file, first.start_s - begin_s, first.end_s - begin_s, first.label
+
+
+def test_a_film_goes_in_and_its_event_comes_out(tmp_path: Path, write_video: WriteVideo) -> None:
+    file, start_s, end_s, label = film(write_video, seed=7)
+    config = watch(tmp_path, str(file))
+    with Pipeline(config) as pipeline:
+        assert pipeline.over.wait(60)
+        pid = pipeline.worker_pid
+    assert pipeline.failure == ""
+    assert pid is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    (row,) = [row for row in logged(config) if row["label"] == label]
+    overlap = min(end_s, row["end_s"]) - max(start_s, row["start_s"])
+    union = max(end_s, row["end_s"]) - min(start_s, row["start_s"])
+    assert overlap / union > 0.5
+    assert (row["camera"], row["model"], row["closed_by"]) == ("c0", "motion", "")
+    assert row["end"] > row["start"]
+    # The last window is judged too: nothing is left behind at the end of a file.
+    totals = pipeline.metrics.totals()
+    assert totals["windows"] + totals.get("skipped_windows", 0) >= (end_s + 1.5 - 1.6) / 0.25 - 1
+
+
+def test_predictions_resume_after_the_worker_was_killed(
+    tmp_path: Path,
+) -> None:
+    config = watch(tmp_path, "demo:7")
+    with Pipeline(config) as pipeline:
+        wait_for(lambda: pipeline.metrics.total("windows") >= 3)
+        first = pipeline.worker_pid
+        assert first is not None
+        # Stopped first, so that it certainly holds clips when it is killed.
+        os.kill(first, signal.SIGSTOP)
+        before = pipeline.metrics.total("windows")
+        frames = pipeline.metrics.total("frames")
+        wait_for(lambda: pipeline.metrics.total("frames") >= frames + 25)
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: pipeline.metrics.total("windows") >= before + 3)
+        second = pipeline.worker_pid
+    assert second not in (None, first)
+    totals = pipeline.metrics.totals()
+    assert totals["worker_restarts"] == 1
+    assert totals["lost_windows"] >= 1
+    assert totals["skipped_windows"] >= 1
+    assert all(row["end"] is not None for row in logged(config))
+
+
+def wait_for(reached: Callable[[], bool]) -> None:
+    """Until a counter of a running pipeline has come far enough; it ends with its own time-out."""
+    import threading
+    import time
+
+    pause, deadline = threading.Event(), time.monotonic() + 60
+    while not reached():
+        assert time.monotonic() < deadline
+        pause.wait(0.02)
+
+
+def test_a_broken_camera_does_not_stop_the_others(tmp_path: Path, write_video: WriteVideo) -> None:
+    good = write_video([np.zeros((48, 64, 3), np.uint8)] * 60)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"nothing")
+    with Pipeline(watch(tmp_path, str(broken), str(good))) as pipeline:
+        assert pipeline.over.wait(60)
+    assert pipeline.failure == ""
+    assert pipeline.cameras["c0"].state == "failed"
+    assert pipeline.metrics.total("windows") >= 1
+
+
+def test_when_no_camera_works_the_run_has_failed(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"nothing")
+    with Pipeline(watch(tmp_path, str(broken))) as pipeline:
+        assert pipeline.over.wait(60)
+    assert "broken.mp4: not a video" in pipeline.failure
+
+
+def test_a_film_shorter_than_a_window_ends_with_none(
+    tmp_path: Path, write_video: WriteVideo
+) -> None:
+    file = write_video([np.zeros((48, 64, 3), np.uint8)] * 10)
+    with Pipeline(watch(tmp_path, str(file))) as pipeline:
+        assert pipeline.over.wait(60)
+    assert pipeline.failure == ""
+    assert pipeline.metrics.total("windows") == 0
+
+
+def test_thresholds_for_a_label_that_the_model_does_not_have_are_a_mistake(tmp_path: Path) -> None:
+    config = watch(tmp_path, "demo:", events={"labels": {"juggle": {"enter": 0.9}}})
+    with Pipeline(config) as pipeline:
+        assert pipeline.over.wait(60)
+    assert "model motion has no label 'juggle'; it has still, move left" in pipeline.failure
+
+
+def test_what_is_open_at_the_stop_is_closed_in_the_log(tmp_path: Path) -> None:
+    config = watch(tmp_path, "demo:7", events={"enter": 0.05, "leave": 0.0, "minimum": 0})
+    with Pipeline(config) as pipeline:
+        wait_for(lambda: pipeline.metrics.total("events") >= 1)
+    rows = logged(config)
+    assert rows
+    assert {row["closed_by"] for row in rows} == {"stop"}

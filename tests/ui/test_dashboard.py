@@ -1,0 +1,152 @@
+"""The dashboard in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+from websockets.exceptions import ConnectionClosedError, InvalidStatus
+from websockets.sync.client import connect
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@dataclass
+class Site:
+    host: str
+
+    @property
+    def page(self) -> str:
+        return f"http://{self.host}/"
+
+    def live(self, camera: str) -> str:
+        return f"ws://{self.host}/live/{camera}"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A run of the demo with its dashboard."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    folder = tmp_path_factory.mktemp("site")
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "ui.cli", "run", "configs/demo.yaml"),
+            *("--port", str(port), "--data", str(folder / "data")),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "dashboard: http" in line:
+            break
+    try:
+        yield Site(f"127.0.0.1:{port}")
+    finally:
+        process.terminate()
+        _, log = process.communicate(timeout=5)
+    assert process.returncode == 0
+    assert "Traceback" not in log, log
+
+
+@pytest.fixture
+def page(site: Site) -> Iterator[Page]:
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: Debian's package chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        page.set_default_timeout(60_000)
+        errors: list[str] = []
+        outside: list[str] = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if re.match(rf"(http://{site.host}/|data:|blob:)", request.url)
+                else outside.append(request.url)
+            ),
+        )
+        page.goto(site.page)
+        yield page
+        browser.close()
+    assert errors == []
+    assert outside == []  # no request leaves the machine
+
+
+def test_the_picture_moves_and_the_label_appears(page: Page) -> None:
+    canvas = page.locator(".aw-camera canvas")
+    expect(canvas).to_be_visible(timeout=60_000)
+    # The camera's size, not the placeholder's: a picture has come.
+    page.wait_for_function("document.querySelector('.aw-camera canvas')?.height === 480")
+    first = canvas.evaluate("canvas => canvas.toDataURL()")
+    page.wait_for_function(
+        "first => document.querySelector('.aw-camera canvas').toDataURL() !== first", arg=first
+    )
+    expect(page.locator(".aw-labels")).to_have_text(
+        re.compile(r"(still|move|wave|rotate|approach|recede).* \d+ %"), timeout=60_000
+    )
+    expect(page.locator(".aw-status")).to_have_text(
+        re.compile(r"live · \d+\.\d frames/s · \d+\.\d predictions/s · age \d+ ms · p50 \d+ ms"),
+        timeout=60_000,
+    )
+
+
+def test_events_come_into_the_table_by_themselves(page: Page) -> None:
+    expect(page.get_by_text("wave", exact=True).first).to_be_visible(timeout=60_000)
+
+
+def header_of(message: bytes) -> tuple[dict, bytes]:
+    length = int.from_bytes(message[:4], "big")
+    return json.loads(message[4 : 4 + length]), message[4 + length :]
+
+
+def open_live(site: Site, page: Page, camera: str = "demo", **options: object):
+    """A socket of our own, once the page has shown that the server is up."""
+    page.wait_for_function("document.querySelector('.aw-camera canvas')?.height === 480")
+    return connect(site.live(camera), **options)  # type: ignore[arg-type]
+
+
+def test_a_viewer_who_does_not_acknowledge_gets_nothing_more(site: Site, page: Page) -> None:
+    with open_live(site, page) as viewer:
+        header, jpeg = header_of(viewer.recv(timeout=10))  # type: ignore[arg-type]
+        assert (header["camera"], header["state"]) == ("demo", "live")
+        assert jpeg[:2] == b"\xff\xd8"
+        with pytest.raises(TimeoutError):
+            viewer.recv(timeout=0.5)
+        viewer.send("shown")
+        _, later = header_of(viewer.recv(timeout=10))  # type: ignore[arg-type]
+        assert later != jpeg
+
+
+def test_pages_of_other_sites_get_no_picture(site: Site, page: Page) -> None:
+    with pytest.raises(InvalidStatus) as caught:
+        open_live(site, page, origin="http://evil.example")
+    assert caught.value.response.status_code == 403
+
+
+def test_an_unknown_camera_is_refused(site: Site, page: Page) -> None:
+    with pytest.raises((InvalidStatus, ConnectionClosedError)):
+        open_live(site, page, camera="cellar")

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from stream.messages import Event, Prediction
+from stream.metrics import Metrics
+from stream.pipeline import View
+from ui.views import EVENT_HEADERS, event_rows, live_state
+
+
+def test_event_rows_are_for_reading() -> None:
+    row = {
+        "start": "2026-01-31T08:00:00.123Z",
+        "end": "2026-01-31T08:00:02.123Z",
+        "start_s": 1.0,
+        "end_s": 3.04,
+        "camera": "door",
+        "label": "wave",
+        "peak": 0.876,
+        "closed_by": "",
+    }
+    still_open = {**row, "end": None, "end_s": None}
+    stopped = {**row, "closed_by": "stop"}
+    shown = event_rows([row, still_open, stopped])
+    assert shown == [
+        ["2026-01-31 08:00:00", "door", "wave", 2.0, 0.88, ""],
+        ["2026-01-31 08:00:00", "door", "wave", None, 0.88, "going on"],
+        ["2026-01-31 08:00:00", "door", "wave", 2.0, 0.88, "closed by stop"],
+    ]
+    assert {len(line) for line in shown} == {len(EVENT_HEADERS)}
+
+
+def test_the_live_state_is_json_with_ages_in_milliseconds(clock) -> None:
+    metrics = Metrics(now=clock)
+    metrics.age(0.25)
+    prediction = Prediction(
+        "door", ("a", "b", "c"), np.array([0.1, 0.7, 0.2], np.float32), 1.0, 2.0, 99.5, 0.01
+    )
+    view = View(prediction, (Event("door", "b", 1.0, 2.5, None, 0.7, 0.6),))
+    state = live_state("door", "live", "", view, metrics, now=100.0, top=2)
+    assert json.loads(json.dumps(state)) == state
+    assert state["labels"] == [["b", 0.7], ["c", 0.2]]
+    assert state["events"] == [{"label": "b", "seconds": 1.5}]
+    assert (state["age_ms"], state["age_p50_ms"]) == (500, 250)
+
+
+def test_before_the_first_prediction_there_is_nothing_to_show(clock) -> None:
+    state = live_state(
+        "door", "connecting", "", View(None, ()), Metrics(now=clock), now=100.0, top=3
+    )
+    assert (state["labels"], state["events"], state["age_ms"]) == ([], [], None)
