@@ -138,9 +138,13 @@ class Camera:
         self._metrics.count("frames", self.name)
         self.picture.put(frame)
         ring, spec = self.ring, self._spec
-        if ring is not None and spec is not None and ring.wants(frame.time_s):
+        if ring is None or spec is None:
+            return
+        if ring.wants(frame.time_s):
             ring.append(fit_picture(frame.pixels, spec), frame.time_s, frame.seen_at)
             self._on_frame()
+        else:
+            self._metrics.count("thinned_frames", self.name)
 
     def _judge_rate(self, gap_s: float) -> None:
         if self._spec is not None and gap_s > self._spec.step_s:

@@ -10,6 +10,8 @@ import numpy as np
 from stream.config import EventsConfig
 from stream.messages import Event, Prediction
 
+_GAP_S = 5.0  # after so long without predictions nobody knows whether it still goes on
+
 
 @dataclass(slots=True)
 class _Run:
@@ -46,9 +48,11 @@ class Detector:
         at_s = prediction.middle_s
         if self._latest_s is not None and at_s <= self._latest_s:
             return []  # an answer that was overtaken
+        changed: list[Event] = []
+        if self._latest_s is not None and at_s - self._latest_s > _GAP_S:
+            changed += self.flush("gap")
         self._smoothed = self._smooth(prediction.probabilities, at_s)
         self._latest_s = at_s
-        changed: list[Event] = []
         for label, value in zip(prediction.labels, self._smoothed.tolist(), strict=True):
             if label not in self._background:
                 changed += self._follow(label, value, at_s)

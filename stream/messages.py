@@ -114,4 +114,4 @@ class Event:
     end_s: float | None  # None while it is open
     peak: float
     mean: float
-    closed_by: str = ""  # "" for an event that ended by itself, else "stop" or "crash"
+    closed_by: str = ""  # "" for an event that ended by itself, else "stop", "gap" or "crash"

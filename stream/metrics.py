@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _KEPT_AGES = 20_000
+_KEPT_MOMENTS = 1024  # of each counter, for its rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class Metrics:
         """Add to a counter; `camera` is "" for what belongs to none."""
         with self._lock:
             self._counts[name, camera] += by
-            moments = self._recent.setdefault((name, camera), deque(maxlen=128))
-            moments.extend([self._now()] * min(by, 128))
+            moments = self._recent.setdefault((name, camera), deque(maxlen=_KEPT_MOMENTS))
+            moments.extend([self._now()] * min(by, _KEPT_MOMENTS))
 
     def age(self, seconds: float) -> None:
         """Take the age of a prediction at the moment when it is shown."""
@@ -89,4 +90,4 @@ def summary(metrics: Metrics) -> str:
             f"age of predictions p50 {ages.p50 * 1000:.0f} ms, p95 {ages.p95 * 1000:.0f} ms"
         )
     others = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in totals.items())
-    return f"{', '.join(parts)}; dropped: {others or 'nothing'}"
+    return f"{', '.join(parts)}; {others or 'nothing dropped'}"

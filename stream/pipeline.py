@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from types import TracebackType
 
 from stream.capture import FAILED, Camera
 from stream.config import Config
@@ -124,12 +123,7 @@ class Pipeline:
             self._supervisor.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop from left to right, so that what was seen is still judged and logged."""
         self.over.set()
         for camera in self.cameras.values():
@@ -148,7 +142,7 @@ class Pipeline:
         for name, join in parts:
             if not join(max(0.05, deadline - time.monotonic())):
                 _log.warning("%s did not stop in time", name)
-        self._link.__exit__(None, None, None)
+        self._link.__exit__()
         self._log.close()
         self._remove_socket()
 

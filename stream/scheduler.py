@@ -23,6 +23,7 @@ from stream.transport import SchedulerEnd
 from stream.wire import Answer, Ask, Failure, Hello, Message, Refusal, Who, Work
 
 _log = logging.getLogger(__name__)
+_MOST_HEARD = 64  # messages between two rounds of work: a flood must not starve the workers
 _ASK_HOLDS_S = 3.0  # a worker asks again every second; one that doesn't has gone
 
 
@@ -90,8 +91,8 @@ class _InFlight:
 @dataclass(slots=True)
 class _Worker:
     spec: ClipSpec
+    asked_at: float
     room: int = 0
-    asked_at: float = -math.inf
 
 
 class Scheduler:
@@ -127,7 +128,10 @@ class Scheduler:
         """Serve workers until `stop`. Owns the link: call it from one thread only."""
         while not stop.is_set():
             with self._lock:
-                while (heard := self._link.receive()) is not None:
+                for _ in range(_MOST_HEARD):
+                    heard = self._link.receive()
+                    if heard is None:
+                        break
                     self._hear(*heard)
                 self._give_work()
                 self._give_up_lost()
@@ -168,7 +172,7 @@ class Scheduler:
             return
         # A worker that says hello again was started again: it knows nothing of its former clips.
         self._lose_clips_of(lambda sent: sent.worker == identity)
-        self._workers[identity] = _Worker(spec)
+        self._workers[identity] = _Worker(spec, asked_at=self._now())
 
     def _take_scores(self, identity: bytes, scores: Scores) -> None:
         sent = self._in_flight.get(scores.number)
@@ -246,8 +250,7 @@ class Scheduler:
         now = self._now()
         self._lose_clips_of(lambda sent: now - sent.sent_at > self._answer_within_s)
         for identity, worker in list(self._workers.items()):
-            asked_in_vain = now - worker.asked_at > 10 * _ASK_HOLDS_S + self._answer_within_s
-            if asked_in_vain and worker.asked_at > -math.inf:
+            if now - worker.asked_at > 10 * _ASK_HOLDS_S + self._answer_within_s:
                 del self._workers[identity]
 
     def _lose_clips_of(self, lost: Callable[[_InFlight], bool]) -> None:

@@ -11,7 +11,6 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 import zmq
 
@@ -100,12 +99,7 @@ class SchedulerEnd:
     def __enter__(self) -> SchedulerEnd:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._context.destroy(linger=0)
         self._wake_in.close()
         self._wake_out.close()
@@ -197,10 +191,5 @@ class WorkerEnd:
     def __enter__(self) -> WorkerEnd:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._context.destroy()

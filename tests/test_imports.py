@@ -19,6 +19,7 @@ ORDER = (
     "config",
     "metrics",
     "resize",
+    "drawing",
     "synthetic",
     "sources",
     "ring",

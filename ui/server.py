@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from types import TracebackType
 
 import uvicorn
 from fastapi import FastAPI
@@ -51,12 +50,7 @@ class Server:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stopping.set()
         if self._uvicorn is not None:
             self._uvicorn.should_exit = True

@@ -47,7 +47,7 @@ class Line:
         """End the worker as the supervisor does. Its exit code, and what it wrote to stderr."""
         self.process.terminate()
         _, errors = self.process.communicate(timeout=20)
-        self.link.__exit__(None, None, None)
+        self.link.__exit__()
         return self.process.returncode, errors
 
 

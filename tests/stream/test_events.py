@@ -95,6 +95,15 @@ def test_what_is_open_at_the_stop_is_closed_and_says_so() -> None:
     assert events[0].end_s == pytest.approx(4.9)
 
 
+def test_a_gap_in_the_predictions_closes_what_was_open() -> None:
+    detector = Detector("door", EventsConfig(smoothing=0), frozenset({"still"}))
+    for at_s in (1.0, 2.0, 3.0):
+        detector.update(prediction(at_s, JUMP))
+    (closed,) = detector.update(prediction(60.0, JUMP))
+    assert (closed.end_s, closed.closed_by) == (3.0, "gap")
+    assert detector.open() == []
+
+
 def test_at_most_one_event_of_a_label_is_open() -> None:
     detector = Detector("door", EventsConfig(), frozenset({"still"}))
     opened = []

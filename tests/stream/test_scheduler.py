@@ -91,7 +91,7 @@ class Desk:
         self.stop.set()
         self.link.wake()
         self.thread.join(5)
-        self.link.__exit__(None, None, None)
+        self.link.__exit__()
 
 
 def filled(spec: ClipSpec, until_s: float) -> FrameRing:

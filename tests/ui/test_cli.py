@@ -108,14 +108,18 @@ def test_ctrl_c_stops_everything_within_three_seconds(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stderr is not None
-    for line in process.stderr:  # until the model is at work
-        if "frames over" in line:
-            break
-    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
-    (child,) = " ".join(task.read_text() for task in tasks).split()
-    process.send_signal(signal.SIGINT)
-    out, errors = process.communicate(timeout=3)
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:  # until the model is at work
+            if "frames over" in line:
+                break
+        tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
+        (child,) = " ".join(task.read_text() for task in tasks).split()
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=3)
+    finally:
+        process.kill()
+        process.communicate()
     assert process.returncode == 0, errors
     assert "frames" in out
     with pytest.raises(ProcessLookupError):
