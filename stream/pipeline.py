@@ -121,6 +121,12 @@ class Pipeline:
             camera.start()
         if self._supervisor:
             self._supervisor.start()
+        else:
+            _log.info(
+                "waiting for `actionwatch worker --connect %s --model %s`",
+                self._link.endpoint,
+                config.model,
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
