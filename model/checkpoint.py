@@ -70,9 +70,8 @@ def load(name: str | Path) -> Checkpoint:
     spec, mean, std = _spec(folder, values)
     try:
         config = TimesformerConfig.from_dict(values)
-        # The random weights are all overwritten; "meta" would save little at our sizes.
         model = TimesformerForVideoClassification(config)
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, RuntimeError, MemoryError) as error:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
     weights = folder / "model.safetensors"
     try:
@@ -171,10 +170,14 @@ def _spec(
     try:
         size = dict(values.get("size", {}))
         fit = "squash" if "height" in size and not values.get("do_center_crop", True) else "crop"
+        labels = TimesformerConfig.from_dict(config).labels
+        background = config.get("background_labels", [])
+        if not isinstance(background, list) or not set(background) <= set(labels):
+            raise ValueError(f"background_labels must be a list of its labels, got {background!r}")
         spec = ClipSpec(
             model=folder.name,
-            labels=TimesformerConfig.from_dict(config).labels,
-            background=frozenset(config.get("background_labels", ())),
+            labels=labels,
+            background=frozenset(background),
             frames=frames,
             span_s=float(values.get("span_s", _published_span(frames))),
             height=image,
@@ -184,6 +187,8 @@ def _spec(
         )
         mean = tuple(float(value) for value in values.get("image_mean", (0.45, 0.45, 0.45)))
         std = tuple(float(value) for value in values.get("image_std", (0.225, 0.225, 0.225)))
+        if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
+            raise ValueError(f"image_mean and image_std must be 3 numbers, got {mean} and {std}")
     except (ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{folder}: {error}") from error
     return spec, mean, std

@@ -6,12 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.checkpoint import Checkpoint
+from model.checkpoint import Checkpoint, CheckpointError
 from model.preprocess import normalise
 
 
 class Predictor:
-    """Scores batches of clips on the best device there is."""
+    """Scores batches of clips on the best device there is.
+
+    Raises CheckpointError for a checkpoint that was loaded but can't answer.
+    """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -19,7 +22,14 @@ class Predictor:
         self._mean, self._std = checkpoint.mean, checkpoint.std
         spec = checkpoint.spec
         blank = np.zeros((1, spec.frames, spec.height, spec.width, 3), np.uint8)
-        self.predict(blank)  # the first pass is slow; have it behind us before we say we're ready
+        try:  # the first pass is slow; have it behind us before we say that we're ready
+            first = self.predict(blank)
+        except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:
+            raise CheckpointError(f"model {spec.model} can't run: {error}") from error
+        if not np.isfinite(first).all():
+            raise CheckpointError(
+                f"model {spec.model} answers with what is no number; its weights are damaged"
+            )
 
     def predict(self, clips: np.ndarray) -> np.ndarray:
         """uint8 RGB (batch, T, H, W, 3) -> probabilities, float32 (batch, labels)."""

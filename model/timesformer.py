@@ -69,6 +69,14 @@ class TimesformerConfig:
             value = getattr(self, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{key} must be a whole number above 0, got {value!r}")
+        for key in ("layer_norm_eps", "initializer_range"):
+            value = getattr(self, key)
+            if not isinstance(value, (int, float)) or not 0 < value < 1:
+                raise ValueError(f"{key} must be a number between 0 and 1, got {value!r}")
+        for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"):
+            value = getattr(self, key)
+            if not isinstance(value, (int, float)) or not 0 <= value < 1:
+                raise ValueError(f"{key} must be a number from 0 to below 1, got {value!r}")
         if self.attention_type not in ATTENTION_TYPES:
             raise ValueError(
                 f"attention_type must be one of {', '.join(ATTENTION_TYPES)}, "

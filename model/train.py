@@ -12,6 +12,7 @@ them. Four things make it learn, each found to matter:
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -120,16 +121,19 @@ def train_motion(
 ) -> Checkpoint:
     """Train, or go on where a run into `out` was broken off, and write the checkpoint there.
 
-    `out/training.pt` keeps the state after each lesson, until the run is complete.
-    Raises CheckpointError where `out` holds a run of another recipe.
+    `out/training.pt` keeps the state after each lesson, until `finish`.
+    Raises CheckpointError where `out` holds a run of another recipe, or a finished one.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / "training.pt"
+    if (out / "config.json").exists() and not file.exists():
+        raise CheckpointError(f"{out} holds a finished checkpoint; give another --out")
     torch.manual_seed(recipe.seed)
     learner = _Learner(recipe)
     learner.to("cuda" if torch.cuda.is_available() else "cpu").train()
     optimiser = torch.optim.AdamW(
         _groups(learner, recipe.weight_decay), lr=recipe.rate, betas=(0.9, 0.98)
     )
-    file = out / "training.pt"
     state = _resume(file, recipe, learner, optimiser)
     while state.done < recipe.clips:
         _lesson(recipe, learner, optimiser, state, workers, progress)
@@ -137,8 +141,12 @@ def train_motion(
         _keep(file, recipe, learner, optimiser, state)
     trained = Checkpoint(learner.network.cpu().eval(), motion_spec(recipe, out.name), MEAN, STD)
     checkpoints.save(trained, out, half=True)
-    file.unlink(missing_ok=True)
     return trained
+
+
+def finish(out: Path) -> None:
+    """Forget the state of a run whose checkpoint has been written and measured."""
+    (out / "training.pt").unlink(missing_ok=True)
 
 
 def motion_spec(recipe: Recipe, name: str) -> ClipSpec:
@@ -294,7 +302,6 @@ def _keep(
     optimiser: torch.optim.Optimizer,
     state: _State,
 ) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
     kept = {
         "recipe": asdict(recipe),
         "state": asdict(state),
@@ -312,7 +319,10 @@ def _resume(
     """Where an earlier run into this folder has come to; the beginning for a new run."""
     if not file.exists():
         return _State()
-    kept: dict[str, Any] = torch.load(file, weights_only=True)
+    try:
+        kept: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise CheckpointError(f"{file} can't be read ({error}); remove it to begin anew") from error
     differs = [key for key, value in asdict(recipe).items() if kept["recipe"].get(key) != value]
     if differs:
         raise CheckpointError(

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import time
-import warnings
 from collections.abc import Callable
 from threading import Event as StopEvent
 
@@ -39,47 +38,38 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--model", default="motion", help="embedded name or checkpoint folder")
     parser.add_argument("--batch", type=int, default=4, help="most clips that are scored at once")
     parser.add_argument("--name", default="", help="known by this name when started again")
+    parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s worker: %(message)s")
     stop = StopEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    parent = os.getppid()
-    return run(
-        given.connect,
-        given.model,
-        stop,
-        batch=given.batch,
-        name=given.name,
-        orphaned=lambda: os.getppid() != parent,
-    )
+
+    def orphaned() -> bool:
+        return given.parent is not None and os.getppid() != given.parent
+
+    try:
+        return _run(given, stop, orphaned)
+    except TransportError as error:
+        print(f"actionwatch worker: {error}", file=sys.stderr)
+        return 2
 
 
-def run(
-    endpoint: str,
-    model: str,
-    stop: StopEvent,
-    *,
-    batch: int,
-    name: str,
-    orphaned: Callable[[], bool],
-) -> int:
+def _run(given: argparse.Namespace, stop: StopEvent, orphaned: Callable[[], bool]) -> int:
     """Load the model, then serve. What can't be loaded is told to the scheduler as well."""
     from model import checkpoint as checkpoints  # torch takes seconds; signals work already
+    from model.predictor import Predictor
 
-    warnings.filterwarnings("ignore", module="torch")
     try:
-        checkpoint = checkpoints.load(model)
-        from model.predictor import Predictor
-
+        checkpoint = checkpoints.load(given.model)
         predictor = Predictor(checkpoint)
     except checkpoints.CheckpointError as error:
-        with WorkerEnd(endpoint, None, name=name) as link:
-            if not link.fail(str(error)):
-                print(error, file=sys.stderr)
+        with WorkerEnd(given.connect, None, name=given.name) as link:
+            told = link.fail(str(error))
+        # Who started this one is told by the scheduler; anyone else reads it here.
+        if not told or given.parent is None:
+            print(f"actionwatch worker: {error}", file=sys.stderr)
         return 2
-    if stop.is_set():
-        return 0
 
     def predict(clips: tuple[Clip, ...]) -> tuple[Scores, ...]:
         began = time.monotonic()
@@ -89,12 +79,8 @@ def run(
             Scores(clip.number, row, took_s) for clip, row in zip(clips, probabilities, strict=True)
         )
 
-    try:
-        with WorkerEnd(endpoint, checkpoint.spec, name=name) as link:
-            serve(predict, link, stop, batch=batch, orphaned=orphaned)
-    except TransportError as error:
-        print(error, file=sys.stderr)
-        return 2
+    with WorkerEnd(given.connect, checkpoint.spec, name=given.name) as link:
+        serve(predict, link, stop, batch=given.batch, orphaned=orphaned)
     return 0
 
 

@@ -15,7 +15,6 @@ from stream.ring import FrameRing
 from stream.sources import Source, SourceError, check_source, is_finite, open_source, shown
 
 _log = logging.getLogger(__name__)
-_FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 30.0
 _FRAMES_TO_JUDGE_RATE = 50
 
 CONNECTING, LIVE, OFFLINE, ENDED, FAILED = "connecting", "live", "offline", "ended", "failed"
@@ -36,6 +35,7 @@ class Camera:
         metrics: Metrics,
         *,
         on_frame: Callable[[], None] = lambda: None,
+        retry_s: tuple[float, float] = (1.0, 30.0),  # first and longest pause
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         check_source(source)
@@ -49,8 +49,10 @@ class Camera:
         self._source = source
         self._metrics = metrics
         self._on_frame = on_frame
+        self._retry_s = retry_s
         self._now = now
         self._spec: ClipSpec | None = None
+        self._gaps: list[float] = []  # between the first frames that the model may see, in seconds
         self._watched = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"capture {name}", daemon=True)
@@ -90,7 +92,7 @@ class Camera:
     def _watch_source(self) -> None:
         if is_finite(self._source):
             self._watched.wait()  # or its beginning would be over before anyone looks
-        pause_s = _FIRST_RETRY_S
+        pause_s, longest_s = self._retry_s
         while not self._stop.is_set():
             try:
                 source = open_source(self._source, now=self._now, began_at=self.began_at)
@@ -109,18 +111,18 @@ class Camera:
                     if source.finite or self.began_at is None:
                         self._change(FAILED, str(error))
                         return
+                    if self.state == LIVE:
+                        pause_s = self._retry_s[0]
                     self._change(OFFLINE, str(error))
-                    pause_s = _FIRST_RETRY_S
                 finally:
                     source.close()
-            self._metrics.count("reconnects", self.name)
+            self._metrics.count("reconnect_attempts", self.name)
             if self.ring is not None:
                 self.ring.clear()
             self._stop.wait(pause_s)
-            pause_s = min(2 * pause_s, _LAST_RETRY_S)
+            pause_s = min(2 * pause_s, longest_s)
 
     def _read_all(self, source: Source) -> None:
-        gaps: list[float] = []
         last_s: float | None = None
         while (frame := source.read(self._stop)) is not None:
             if self.state != LIVE:
@@ -128,10 +130,8 @@ class Camera:
                 self._change(LIVE)
             frame.pixels.flags.writeable = False
             self._take(frame)
-            if last_s is not None and len(gaps) < _FRAMES_TO_JUDGE_RATE:
-                gaps.append(frame.time_s - last_s)
-                if len(gaps) == _FRAMES_TO_JUDGE_RATE:
-                    self._judge_rate(sum(gaps) / len(gaps))
+            if last_s is not None:
+                self._judge_rate(frame.time_s - last_s)
             last_s = frame.time_s
 
     def _take(self, frame: Frame) -> None:
@@ -147,12 +147,17 @@ class Camera:
             self._metrics.count("thinned_frames", self.name)
 
     def _judge_rate(self, gap_s: float) -> None:
-        if self._spec is not None and gap_s > self._spec.step_s:
+        """Say once, by name, that a camera is too slow for the model."""
+        if self._spec is None or len(self._gaps) == _FRAMES_TO_JUDGE_RATE:
+            return
+        self._gaps.append(gap_s)
+        usual_s = sum(self._gaps) / len(self._gaps)
+        if len(self._gaps) == _FRAMES_TO_JUDGE_RATE and usual_s > self._spec.step_s:
             _log.warning(
                 "camera %s gives %.1f frames a second, but model %s was trained on %.1f: "
                 "its answers will be worse; set the camera faster",
                 self.name,
-                1 / gap_s,
+                1 / usual_s,
                 self._spec.model,
                 1 / self._spec.step_s,
             )

@@ -159,8 +159,10 @@ def load_config(file: Path | None, overrides: dict[str, Any] | None = None) -> C
 def _overlay(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(values)
     for key, change in changes.items():
-        if isinstance(change, dict) and isinstance(merged.get(key), dict) and key != "cameras":
-            merged[key] = _overlay(merged[key], change)
+        below = merged.get(key, {})
+        if isinstance(change, dict) and key != "cameras":
+            # What is no section stays as it is, to be named as the mistake that it is.
+            merged[key] = _overlay(below, change) if isinstance(below, dict) else below
         else:
             merged[key] = change
     return merged

@@ -9,13 +9,19 @@ import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import sqlalchemy as sa
 
 from stream.messages import Event
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 FILE = "events.sqlite"
+_LOCK_FILE = "events.lock"
 COLUMNS = (
     "id",
     "camera",
@@ -61,12 +67,14 @@ class EventLogError(Exception):
 class EventLog:
     """Events of all runs into one data folder.
 
-    `EventLog.create` opens it for a run and closes what an earlier run left open;
-    `EventLog.open` reads a log that exists.
+    `EventLog.create` opens it for a run, which then holds the folder alone, and closes what an
+    earlier run left open; `EventLog.open` reads a log that exists.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, folder: Path, engine: sa.Engine, lock: IO[str] | None) -> None:
+        self._folder = folder
         self._engine = engine
+        self._lock = lock  # held open for as long as this run may write
         self._run = uuid.uuid4().hex
         self._open: dict[tuple[str, str], str] = {}  # camera and label -> id
 
@@ -79,10 +87,22 @@ class EventLog:
         file = folder / FILE
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            log = cls(_engine(file))
-            log._prepare(file)
-        except (OSError, sa.exc.DatabaseError) as error:
+            lock = (folder / _LOCK_FILE).open("a", encoding="utf-8")
+        except OSError as error:
             raise EventLogError(_no_log(file, error, "give another folder with --data")) from error
+        log = cls(folder, _engine(file, ("journal_mode = WAL", "synchronous = NORMAL")), lock)
+        try:
+            if not _take(lock):
+                raise EventLogError(
+                    f"another run is writing to {folder}; give another folder with --data"
+                )
+            log._prepare(file)
+        except sa.exc.DatabaseError as error:
+            log.close()
+            raise EventLogError(_no_log(file, error, "give another folder with --data")) from error
+        except EventLogError:
+            log.close()
+            raise
         return log
 
     @classmethod
@@ -96,12 +116,15 @@ class EventLog:
             raise EventLogError(
                 f"no event log in {folder}: {FILE} is missing; give the folder of a run with --data"
             )
-        log = cls(_engine(file))
+        log = cls(folder, _engine(file, ()), None)
         try:
             _check_version(log._engine, file)
         except sa.exc.DatabaseError as error:
             log.close()
             raise EventLogError(_no_log(file, error, "restore it from a copy")) from error
+        except EventLogError:
+            log.close()
+            raise
         return log
 
     def write(self, event: Event, *, began_utc: datetime, model: str) -> None:
@@ -150,9 +173,11 @@ class EventLog:
     ) -> Iterator[dict[str, Any]]:
         """Events as dictionaries with the keys COLUMNS, in the order of their starts.
 
-        With `latest` only that many, the newest first.
+        With `latest` only that many, the newest first. An event that is open in a log to which
+        nobody writes any more was cut off by a crash, and ends where it was last seen.
+        Raises EventLogError where the log is damaged.
         """
-        query = sa.select(*(_events.c[name] for name in COLUMNS))
+        query = sa.select(_events)
         if camera is not None:
             query = query.where(_events.c.camera == camera)
         if label is not None:
@@ -163,12 +188,23 @@ class EventLog:
             query = query.order_by(_events.c.start, _events.c.id)
         else:
             query = query.order_by(_events.c.start.desc(), _events.c.id).limit(latest)
-        with self._engine.connect() as connection:
-            for row in connection.execute(query).mappings():
-                yield dict(row)
+        crashed = self._lock is None and not _is_held(self._folder / _LOCK_FILE)
+        try:
+            with self._engine.connect() as connection:
+                for row in connection.execute(query).mappings():
+                    values = {name: row[name] for name in COLUMNS}
+                    if crashed and row["end"] is None:
+                        values |= {"end": row["latest"], "end_s": row["latest_s"]}
+                        values["closed_by"] = "crash"
+                    yield values
+        except sa.exc.DatabaseError as error:
+            file = self._folder / FILE
+            raise EventLogError(_no_log(file, error, "restore it from a copy")) from error
 
     def close(self) -> None:
         self._engine.dispose()
+        if self._lock is not None:
+            self._lock.close()
 
     def __enter__(self) -> EventLog:
         return self
@@ -197,17 +233,38 @@ def iso(moment: datetime) -> str:
     return utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z"
 
 
-def _engine(file: Path) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": 10})
+def _engine(file: Path, pragmas: tuple[str, ...]) -> sa.Engine:
+    # By parts, not as text: a path may hold what means something in an address.
+    url = sa.URL.create("sqlite", database=str(file))
+    engine = sa.create_engine(url, connect_args={"timeout": 10})
 
     @sa.event.listens_for(engine, "connect")
-    def _pragmas(connection: Any, _: Any) -> None:
+    def _set_up(connection: Any, _: Any) -> None:
         cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = NORMAL")
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
     return engine
+
+
+def _take(lock: IO[str]) -> bool:
+    """Take the lock of a folder, until the file is closed or the process ends, however it does."""
+    if fcntl is None:  # not on Windows
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_held(file: Path) -> bool:
+    try:
+        with file.open(encoding="utf-8") as lock:
+            return not _take(lock)
+    except OSError:
+        return False
 
 
 def _check_version(engine: sa.Engine, file: Path) -> None:

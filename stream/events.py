@@ -10,8 +10,6 @@ import numpy as np
 from stream.config import EventsConfig
 from stream.messages import Event, Prediction
 
-_GAP_S = 5.0  # after so long without predictions nobody knows whether it still goes on
-
 
 @dataclass(slots=True)
 class _Run:
@@ -32,13 +30,22 @@ class Detector:
     crosses a threshold late by a known time, which is taken off starts and ends again.
     """
 
-    def __init__(self, camera: str, config: EventsConfig, background: frozenset[str]) -> None:
+    def __init__(
+        self,
+        camera: str,
+        config: EventsConfig,
+        background: frozenset[str],
+        *,
+        gap_s: float = 5.0,
+    ) -> None:
         self._camera = camera
+        self._gap_s = gap_s  # after so long without predictions nobody knows whether it goes on
         self._config = config
         self._background = background
         self._smoothed: np.ndarray | None = None
         self._latest_s: float | None = None
         self._runs: dict[str, _Run] = {}
+        self._policies: dict[str, EventsConfig] = {}
 
     def update(self, prediction: Prediction) -> list[Event]:
         """The events that this prediction opens (`end_s` is None) or closes.
@@ -49,7 +56,7 @@ class Detector:
         if self._latest_s is not None and at_s <= self._latest_s:
             return []  # an answer that was overtaken
         changed: list[Event] = []
-        if self._latest_s is not None and at_s - self._latest_s > _GAP_S:
+        if self._latest_s is not None and at_s - self._latest_s > self._gap_s:
             changed += self.flush("gap")
         self._smoothed = self._smooth(prediction.probabilities, at_s)
         self._latest_s = at_s
@@ -80,7 +87,9 @@ class Detector:
         return keep * self._smoothed + (1 - keep) * probabilities
 
     def _follow(self, label: str, value: float, at_s: float) -> list[Event]:
-        policy = self._config.policy(label)
+        policy = self._policies.get(label)
+        if policy is None:
+            policy = self._policies[label] = self._config.policy(label)
         run = self._runs.get(label)
         if run is None:
             if value < policy.enter:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FITS = ("squash", "crop")
+_LARGEST = 60 * 512 * 512  # seconds x pixels of a window: 2 GB of ring for one camera
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # eq=False: equality of arrays is ambiguous
@@ -38,10 +39,16 @@ class ClipSpec:
     shortest_edge: int = 0  # with "crop": the shorter side is brought to this before the crop
 
     def __post_init__(self) -> None:
-        if min(self.frames, self.height, self.width) < 1 or not self.span_s > 0:
+        if min(self.frames, self.height, self.width, self.span_s) <= 0:
             raise ValueError(
                 "a clip needs frames, height, width and span_s above 0, got "
                 f"{self.frames}, {self.height}, {self.width} and {self.span_s}"
+            )
+        # Also false for a span that is infinite or no number.
+        if not (self.span_s * self.height * self.width <= _LARGEST and self.frames <= 1024):
+            raise ValueError(
+                f"{self.frames} frames of {self.height} x {self.width} pixels over {self.span_s} s "
+                "are more than a camera's ring may hold; is the checkpoint damaged?"
             )
         if self.fit not in FITS:
             raise ValueError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_KEPT_AGES = 20_000
+_KEPT_DURATIONS = 20_000
 _KEPT_MOMENTS = 1024  # of each counter, for its rate
 
 
@@ -25,15 +26,16 @@ class Percentiles:
 class Metrics:
     """What is counted and measured during one run.
 
-    Counter names: `frames` and `windows` are what went well; `skipped_windows` were due while
-    the worker was busy; whatever was dropped or lost has a name that says where.
+    Counter names: `frames` and `windows` are what went well; `skipped_windows` are those that a
+    later one overtook before a worker asked; what was dropped or lost has a name that says where.
     """
 
     def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._ages: deque[float] = deque(maxlen=_KEPT_AGES)
+        self._measured: dict[str, deque[float]] = {}
+        self._percentiles: dict[str, tuple[float, Percentiles]] = {}  # with when they were taken
         self._recent: dict[tuple[str, str], deque[float]] = {}
 
     def count(self, name: str, camera: str = "", by: int = 1) -> None:
@@ -43,22 +45,23 @@ class Metrics:
             moments = self._recent.setdefault((name, camera), deque(maxlen=_KEPT_MOMENTS))
             moments.extend([self._now()] * min(by, _KEPT_MOMENTS))
 
-    def age(self, seconds: float) -> None:
-        """Take the age of a prediction at the moment when it is shown."""
+    def measure(self, name: str, seconds: float) -> None:
+        """Take a duration: `age`, of a prediction when it is shown, or `inference`, of a batch."""
         with self._lock:
-            self._ages.append(seconds)
+            self._measured.setdefault(name, deque(maxlen=_KEPT_DURATIONS)).append(seconds)
 
     def total(self, name: str) -> int:
         """A counter over all cameras."""
         with self._lock:
             return sum(value for (key, _), value in self._counts.items() if key == name)
 
-    def totals(self) -> dict[str, int]:
-        """All counters over all cameras, by name."""
+    def totals(self, camera: str | None = None) -> dict[str, int]:
+        """All counters by name, of one camera or over all of them."""
         with self._lock:
             sums: Counter[str] = Counter()
-            for (name, _), value in self._counts.items():
-                sums[name] += value
+            for (name, whose), value in self._counts.items():
+                if camera in (None, whose):
+                    sums[name] += value
             return dict(sorted(sums.items()))
 
     def rate(self, name: str, camera: str = "", *, over_s: float = 3.0) -> float:
@@ -68,26 +71,31 @@ class Metrics:
             moments = self._recent.get((name, camera), ())
             return sum(moment > now - over_s for moment in moments) / over_s
 
-    def ages(self) -> Percentiles:
-        """Of the ages of predictions, in seconds."""
+    def percentiles(self, name: str, *, not_older_than_s: float = 0.0) -> Percentiles:
+        """Of the latest durations of that name, in seconds; taken anew where they are older."""
         with self._lock:
-            values = np.array(self._ages)
-        if not len(values):
-            return Percentiles(None, None)
-        return Percentiles(float(np.percentile(values, 50)), float(np.percentile(values, 95)))
+            now = self._now()
+            taken_at, found = self._percentiles.get(name, (-math.inf, Percentiles(None, None)))
+            if now - taken_at < not_older_than_s:
+                return found
+            values = np.array(self._measured.get(name, ()))
+            if len(values):
+                p50, p95 = np.percentile(values, (50, 95)).tolist()
+                found = Percentiles(p50, p95)
+            self._percentiles[name] = (now, found)
+            return found
 
 
 def summary(metrics: Metrics) -> str:
     """The lines that are printed when a run ends."""
     totals = metrics.totals()
-    ages = metrics.ages()
     parts = [
         f"{totals.pop(name, 0)} {name.replace('_', ' ')}"
         for name in ("frames", "windows", "skipped_windows", "events")
     ]
-    if ages.p50 is not None and ages.p95 is not None:
-        parts.append(
-            f"age of predictions p50 {ages.p50 * 1000:.0f} ms, p95 {ages.p95 * 1000:.0f} ms"
-        )
+    for name, shown in (("age", "age of predictions"), ("inference", "inference")):
+        found = metrics.percentiles(name)
+        if found.p50 is not None and found.p95 is not None:
+            parts.append(f"{shown} p50 {found.p50 * 1000:.0f} ms, p95 {found.p95 * 1000:.0f} ms")
     others = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in totals.items())
     return f"{', '.join(parts)}; {others or 'nothing dropped'}"

@@ -6,6 +6,7 @@ that judges predictions (owns detectors and the event log), one that minds the l
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import shutil
@@ -24,10 +25,13 @@ from stream.events import Detector
 from stream.messages import ClipSpec, Event, Prediction
 from stream.metrics import Metrics
 from stream.scheduler import Scheduler
-from stream.supervisor import Supervisor, worker_command
+from stream.supervisor import LOCAL_WORKER, Supervisor, worker_command
 from stream.transport import SchedulerEnd
 
 _log = logging.getLogger(__name__)
+_STOP_WITHIN_S = 2.5
+_SHORTEST_GAP_S = 5.0
+_MOST_FALSE_STARTS = 5  # of the worker, until its trouble is taken for lasting
 _MOST_WAITING = 256  # predictions between the scheduler and the judge
 _PROGRESS_EVERY_S = 1.0  # how often the log is told how far open events have come
 
@@ -61,10 +65,12 @@ class Pipeline:
         self.over = threading.Event()
         self.failure = ""
         self._now, self._now_utc = now, now_utc
-        self._stop = threading.Event()  # of the scheduler and the judge
+        self._stop = threading.Event()  # of the scheduler
+        self._judge_stop = threading.Event()
+        self._stop_by: float | None = None
         self._predictions: queue.Queue[Prediction] = queue.Queue(_MOST_WAITING)
         self._views: dict[str, View] = {}
-        self._began: dict[str, datetime] = {}
+        self._began: dict[tuple[str, str], datetime] = {}  # of each open event
         self._socket_folder: Path | None = None
         self.cameras = {
             name: Camera(name, camera.source, self.metrics, on_frame=self._on_frame, now=now)
@@ -82,14 +88,14 @@ class Pipeline:
 
     def __enter__(self) -> Pipeline:
         config = self.config
-        self._log = EventLog.create(config.data)
+        self._event_log = EventLog.create(config.data)
         try:
             self._link = SchedulerEnd(
                 config.worker.endpoint or self._private_endpoint(),
                 malformed=lambda: self.metrics.count("malformed_messages"),
             )
         except BaseException:
-            self._log.close()
+            self._event_log.close()
             self._remove_socket()
             raise
         self._scheduler = Scheduler(
@@ -101,6 +107,7 @@ class Pipeline:
             on_spec=self._on_spec,
             on_prediction=self._on_prediction,
             on_failure=self._fail,
+            on_silence=self._on_silence,
             now=self._now,
         )
         self._threads = [
@@ -110,7 +117,8 @@ class Pipeline:
         self._supervisor = (
             Supervisor(
                 worker_command(self._link.endpoint, config.model),
-                on_restart=lambda _: self.metrics.count("worker_restarts"),
+                on_death=self._on_worker_death,
+                on_failure=self._fail,
             )
             if config.worker.local
             else None
@@ -129,8 +137,11 @@ class Pipeline:
             )
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Stop from left to right, so that what was seen is still judged and logged."""
+    def tell_stop(self) -> None:
+        """Let everything begin to stop; `__exit__` waits for it, from this moment on."""
+        if self._stop_by is not None:
+            return
+        self._stop_by = time.monotonic() + _STOP_WITHIN_S
         self.over.set()
         for camera in self.cameras.values():
             camera.tell_stop()
@@ -138,19 +149,26 @@ class Pipeline:
             self._supervisor.tell_stop()
         self._stop.set()
         self._link.wake()
-        deadline = time.monotonic() + 2.5
-        parts: list[tuple[str, Callable[[float], bool]]] = [
-            *((f"camera {name}", camera.join) for name, camera in self.cameras.items()),
-            *((thread.name, _joiner(thread)) for thread in self._threads),
-        ]
+
+    def __exit__(self, *_: object) -> None:
+        """Stop from left to right, so that what was scored is still judged and logged."""
+        self.tell_stop()
+        scheduler, judge = self._threads
+        self._await(scheduler.name, _joiner(scheduler))
+        self._judge_stop.set()
+        self._await(judge.name, _joiner(judge))
+        for name, camera in self.cameras.items():
+            self._await(f"camera {name}", camera.join)
         if self._supervisor:
-            parts.append(("worker", self._supervisor.join))
-        for name, join in parts:
-            if not join(max(0.05, deadline - time.monotonic())):
-                _log.warning("%s did not stop in time", name)
+            self._await("worker", self._supervisor.join)
         self._link.__exit__()
-        self._log.close()
+        self._event_log.close()
         self._remove_socket()
+
+    def _await(self, name: str, join: Callable[[float], bool]) -> None:
+        assert self._stop_by is not None  # told to stop before
+        if not join(max(0.1, self._stop_by - time.monotonic())):
+            _log.warning("%s did not stop in time", name)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         def run() -> None:
@@ -179,7 +197,7 @@ class Pipeline:
     def _on_frame(self) -> None:
         self._link.wake()
 
-    # On the scheduler's thread.
+    # On the scheduler's thread, as the two below.
     def _on_spec(self, spec: ClipSpec) -> None:
         self.spec = spec
         unknown = sorted(set(self.config.events.labels) - set(spec.labels))
@@ -192,6 +210,21 @@ class Pipeline:
         for camera in self.cameras.values():
             camera.watch(spec)
 
+    def _on_silence(self, worker: bytes) -> None:
+        if self._supervisor and worker == LOCAL_WORKER.encode():
+            _log.warning("the worker does not answer; replacing it")
+            self._supervisor.replace()
+
+    # On the supervisor's thread.
+    def _on_worker_death(self, code: int) -> None:
+        self.metrics.count("worker_restarts")
+        if self.spec is None and self.metrics.total("worker_restarts") >= _MOST_FALSE_STARTS:
+            self._fail(
+                f"the worker ended {_MOST_FALSE_STARTS} times before it was ready, the last time "
+                f"with code {code}; see its messages above"
+            )
+
+    # On the scheduler's thread.
     def _on_prediction(self, prediction: Prediction) -> None:
         try:
             self._predictions.put_nowait(prediction)
@@ -201,56 +234,83 @@ class Pipeline:
     # On the judge's thread, which owns the detectors and the event log.
     def _judge(self) -> None:
         detectors: dict[str, Detector] = {}
-        written_at = self._now()
+        looked_at = self._now()
         while not self._finished():
-            try:
-                prediction = self._predictions.get(timeout=0.1)
-            except queue.Empty:
-                prediction = None
-            if prediction is not None:
-                camera = prediction.camera
-                if camera not in detectors:
-                    assert self.spec is not None  # a prediction came, so a worker said hello
-                    detectors[camera] = Detector(camera, self.config.events, self.spec.background)
-                changed = detectors[camera].update(prediction)
-                self._views[camera] = View(prediction, tuple(detectors[camera].open()))
-                self.metrics.age(self._now() - prediction.newest_at)
-                self._write(changed)
-            if self._now() - written_at >= _PROGRESS_EVERY_S:
-                written_at = self._now()
-                for detector in detectors.values():
-                    self._write(detector.open(), count=False)
-        for name, detector in detectors.items():
+            with contextlib.suppress(queue.Empty):
+                self._weigh(self._predictions.get(timeout=0.1), detectors)
+            if self._now() - looked_at >= _PROGRESS_EVERY_S:
+                looked_at = self._now()
+                for camera, detector in detectors.items():
+                    self._write(detector.open())
+                    self._close_after_silence(camera, detector)
+        for camera, detector in detectors.items():
             self._write(detector.flush("stop"))
-            self._views[name] = View(self.view(name).prediction, ())
+            self._views[camera] = View(self.view(camera).prediction, ())
+
+    def _weigh(self, prediction: Prediction, detectors: dict[str, Detector]) -> None:
+        camera, before = prediction.camera, self.view(prediction.camera).prediction
+        if before is not None and prediction.end_s <= before.end_s:
+            self.metrics.count("overtaken_predictions", camera)  # by one of another worker
+            return
+        if camera not in detectors:
+            assert self.spec is not None  # a prediction came, so a worker said hello
+            detectors[camera] = Detector(
+                camera, self.config.events, self.spec.background, gap_s=self._gap_s
+            )
+        changed = detectors[camera].update(prediction)
+        self._views[camera] = View(prediction, tuple(detectors[camera].open()))
+        self.metrics.measure("age", self._now() - prediction.newest_at)
+        self.metrics.measure("inference", prediction.inference_s)
+        self._write(changed)
+
+    def _close_after_silence(self, camera: str, detector: Detector) -> None:
+        """Without predictions nobody knows whether an event still goes on."""
+        prediction = self.view(camera).prediction
+        if prediction is not None and self._now() - prediction.newest_at > self._gap_s:
+            self._write(detector.flush("gap"))
+            self._views[camera] = View(prediction, ())
+
+    @property
+    def _gap_s(self) -> float:
+        # A large model on a small machine may need as long as its clips last.
+        return max(_SHORTEST_GAP_S, self.spec.span_s if self.spec else 0.0)
 
     def _finished(self) -> bool:
         """Whether the judge has seen all that will come. Tells `over` when sources have ended."""
-        if self._stop.is_set():
+        if self._judge_stop.is_set():
             return self._predictions.empty()
         if not self.over.is_set() and all(camera.over for camera in self.cameras.values()):
             failed = [camera for camera in self.cameras.values() if camera.state == FAILED]
-            if len(failed) == len(self.cameras):
+            if failed and (len(failed) == len(self.cameras) or self._all_scored()):
                 self._fail(failed[0].reason)
-            elif self._scheduler.idle and self._predictions.empty():
+            elif self._all_scored():
                 self.over.set()
         return False
 
-    def _write(self, events: list[Event], *, count: bool = True) -> None:
+    def _all_scored(self) -> bool:
+        # In this order: what the scheduler has done with is in the queue or was judged.
+        return self._scheduler.idle and self._predictions.empty()
+
+    def _write(self, events: list[Event]) -> None:
         for event in events:
-            assert self.spec is not None  # see _judge
-            self._log.write(event, began_utc=self._began_utc(event.camera), model=self.spec.model)
-            if count and event.end_s is None:
+            key = (event.camera, event.label)
+            if key not in self._began:
+                self._began[key] = self._time_zero(event.camera)
                 self.metrics.count("events", event.camera)
                 _log.info("%s: %s at %.1f s", event.camera, event.label, event.start_s)
+            assert self.spec is not None  # see _weigh
+            self._event_log.write(event, began_utc=self._began[key], model=self.spec.model)
+            if event.end_s is not None:
+                del self._began[key]
 
-    def _began_utc(self, camera: str) -> datetime:
-        """UTC of a camera's time 0; fixed when first asked, so that rows agree with each other."""
-        if camera not in self._began:
-            began_at = self.cameras[camera].began_at
-            assert began_at is not None  # it gave frames, or there would be no event
-            self._began[camera] = self._now_utc() - timedelta(seconds=self._now() - began_at)
-        return self._began[camera]
+    def _time_zero(self, camera: str) -> datetime:
+        """UTC of a camera's time 0, by the clocks as they are now.
+
+        Asked anew for each event: in a run of weeks clocks drift, are set, and sleep.
+        """
+        began_at = self.cameras[camera].began_at
+        assert began_at is not None  # it gave frames, or there would be no event
+        return self._now_utc() - timedelta(seconds=self._now() - began_at)
 
 
 def _joiner(thread: threading.Thread) -> Callable[[float], bool]:

@@ -45,9 +45,10 @@ class WindowGrid:
         return number * self._stride_s
 
     def waiting_s(self, newest_s: float) -> float:
-        """How long the camera has been waiting for its turn: since its next window was complete."""
-        following = self._number(newest_s) if self._last is None else self._last + 1
-        return newest_s - following * self._stride_s
+        """How long a camera has waited since its next window was complete."""
+        if self._last is None:
+            return math.inf
+        return newest_s - (self._last + 1) * self._stride_s
 
     def take(self, end_s: float) -> int:
         """Mark the window that ends there as taken. Returns how many were passed over."""
@@ -82,7 +83,11 @@ class _Due:
 
 @dataclass(frozen=True, slots=True)
 class _InFlight:
-    clip: Clip
+    """A clip that a worker has. Its pixels are the worker's; what is needed of it stays here."""
+
+    camera: str
+    start_s: float
+    end_s: float
     newest_at: float  # monotonic seconds of the clip's newest frame
     worker: bytes
     sent_at: float
@@ -90,7 +95,6 @@ class _InFlight:
 
 @dataclass(slots=True)
 class _Worker:
-    spec: ClipSpec
     asked_at: float
     room: int = 0
 
@@ -109,13 +113,15 @@ class Scheduler:
         on_spec: Callable[[ClipSpec], None],
         on_prediction: Callable[[Prediction], None],
         on_failure: Callable[[str], None],
+        on_silence: Callable[[bytes], None] = lambda worker: None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
         self._cameras = cameras
         self._metrics = metrics
         self._answer_within_s = answer_within_s
-        self._on_spec, self._on_prediction, self._on_failure = on_spec, on_prediction, on_failure
+        self._on_spec, self._on_prediction = on_spec, on_prediction
+        self._on_failure, self._on_silence = on_failure, on_silence
         self._now = now
         self._lock = Lock()  # so that no clip is between due and under way when `idle` looks
         self._spec: ClipSpec | None = None
@@ -137,6 +143,7 @@ class Scheduler:
                 self._give_up_lost()
             # Frames and messages wake it; the time-out is for deadlines.
             self._link.wait(timeout_s=0.2)
+        self._count_what_is_left()
 
     @property
     def idle(self) -> bool:
@@ -149,7 +156,11 @@ class Scheduler:
         if isinstance(message, Hello):
             self._welcome(identity, message.spec)
         elif isinstance(message, Failure):
-            self._on_failure(message.reason)
+            if self._spec is None:
+                self._on_failure(message.reason)
+            else:  # others may be at work: one that can't is no reason to stop them
+                self._metrics.count("worker_failures")
+                _log.warning("a worker can't work: %s", message.reason)
         elif worker is None:
             self._link.send(identity, Who())
         elif isinstance(message, Ask):
@@ -167,33 +178,33 @@ class Scheduler:
             _log.info("model %s: %d frames over %.2f s", spec.model, spec.frames, spec.span_s)
             self._on_spec(spec)
         if spec != self._spec:
-            _log.warning("refused a worker with model %s; this run uses %s", spec, self._spec)
-            self._link.send(identity, Refusal(f"this run uses another model: {self._spec.model}"))
+            _log.warning("refused a worker with another model: %s", spec.model)
+            self._link.send(identity, Refusal(f"this run uses another model, {self._spec.model}"))
             return
         # A worker that says hello again was started again: it knows nothing of its former clips.
         self._lose_clips_of(lambda sent: sent.worker == identity)
-        self._workers[identity] = _Worker(spec, asked_at=self._now())
+        self._workers[identity] = _Worker(asked_at=self._now())
 
     def _take_scores(self, identity: bytes, scores: Scores) -> None:
         sent = self._in_flight.get(scores.number)
         if sent is None or sent.worker != identity:
             self._metrics.count("late_answers")
             return
-        labels = self._workers[identity].spec.labels
+        assert self._spec is not None  # clips are cut to it
+        labels = self._spec.labels
         if len(scores.probabilities) != len(labels):
             self._metrics.count("malformed_messages")
             self._link.send(identity, Refusal(f"{len(labels)} probabilities expected"))
             return
         del self._in_flight[scores.number]
-        clip = sent.clip
-        self._metrics.count("windows", clip.camera)
+        self._metrics.count("windows", sent.camera)
         self._on_prediction(
             Prediction(
-                camera=clip.camera,
+                camera=sent.camera,
                 labels=labels,
                 probabilities=scores.probabilities,
-                start_s=float(clip.times[0]),
-                end_s=float(clip.times[-1]),
+                start_s=sent.start_s,
+                end_s=sent.end_s,
                 newest_at=sent.newest_at,
                 inference_s=scores.inference_s,
             )
@@ -205,13 +216,15 @@ class Scheduler:
                 cut = self._cut(worker.room)
                 if not cut:
                     continue
-                worker.room = 0
+                worker.room, sent_at = 0, self._now()
                 if not self._link.send(identity, Work(tuple(clip for clip, _ in cut))):
                     self._lose(clip.camera for clip, _ in cut)
                     continue
-                sent_at = self._now()
                 for clip, newest_at in cut:
-                    self._in_flight[clip.number] = _InFlight(clip, newest_at, identity, sent_at)
+                    first_s, last_s = float(clip.times[0]), float(clip.times[-1])
+                    self._in_flight[clip.number] = _InFlight(
+                        clip.camera, first_s, last_s, newest_at, identity, sent_at
+                    )
 
     def _cut(self, room: int) -> list[tuple[Clip, float]]:
         """Up to `room` clips that are due, with when their newest frames were seen."""
@@ -248,16 +261,32 @@ class Scheduler:
     def _give_up_lost(self) -> None:
         """Forget clips whose worker died or is stuck, so that their loss is counted."""
         now = self._now()
-        self._lose_clips_of(lambda sent: now - sent.sent_at > self._answer_within_s)
+        late = {
+            sent.worker
+            for sent in self._in_flight.values()
+            if now - sent.sent_at > self._answer_within_s
+        }
+        if late:
+            self._lose_clips_of(lambda sent: sent.worker in late)
+        for identity in late:
+            self._on_silence(identity)
         for identity, worker in list(self._workers.items()):
             if now - worker.asked_at > 10 * _ASK_HOLDS_S + self._answer_within_s:
                 del self._workers[identity]
+
+    def _count_what_is_left(self) -> None:
+        """At the end: clips that are still with a worker, and windows that nobody took."""
+        for sent in self._in_flight.values():
+            self._metrics.count("unanswered_windows", sent.camera)
+        for due in self._due():
+            passed_over = self._grids[due.camera].take(due.end_s)
+            self._metrics.count("skipped_windows", due.camera, passed_over + 1)
 
     def _lose_clips_of(self, lost: Callable[[_InFlight], bool]) -> None:
         for number, sent in list(self._in_flight.items()):
             if lost(sent):
                 del self._in_flight[number]
-                self._lose([sent.clip.camera])
+                self._lose([sent.camera])
 
     def _lose(self, cameras: Iterable[str]) -> None:
         for camera in cameras:

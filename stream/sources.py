@@ -56,8 +56,8 @@ class Source(Protocol):
 def check_source(source: int | str) -> None:
     """Raise SourceError for what can't be a source at all, without opening it."""
     if isinstance(source, int):
-        if source < 0:
-            raise SourceError(f"source {source}: a webcam's index is 0 or more")
+        if not 0 <= source < 1000:
+            raise SourceError(f"source {source}: a webcam's index is 0 or more, and below 1000")
     elif source.startswith("demo:"):
         _demo_seed(source)
     elif "://" in source:
@@ -93,14 +93,35 @@ def open_source(
     check_source(source)
     if isinstance(source, str) and source.startswith("demo:"):
         return DemoSource(_demo_seed(source), now=now)
-    if isinstance(source, str) and is_finite(source):
-        return FileSource(source, now=now)
-    return LiveSource(source, now=now, began_at=began_at)
+    if is_finite(source):
+        capture = _open(source)
+        if not capture.isOpened():
+            capture.release()
+            raise SourceError(
+                f"source {source}: not a video that OpenCV can decode; "
+                "convert it, for example with `ffmpeg -i FILE out.mp4`"
+            )
+        return FileSource(capture, str(source), now=now)
+    capture = _open(source) if isinstance(source, int) else _open_network(source)
+    if not capture.isOpened():
+        capture.release()
+        fix = (
+            "is it plugged in, and free? `ls /dev/video*` lists webcams on Linux"
+            if isinstance(source, int)
+            else "check address, user, password and network"
+        )
+        raise SourceError(f"source {shown(source)} can't be reached: {fix}")
+    if isinstance(source, str) and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
+        return FileSource(capture, shown(source), now=now)  # a recording on a web server
+    return LiveSource(capture, shown(source), now=now, began_at=began_at)
 
 
 def shown(source: int | str) -> str:
-    """The source as it may be printed: without user and password."""
-    return re.sub(r"(?<=://)[^/@\s]*@", "", str(source))
+    """The source as it may be printed: an address without user, password and query."""
+    # Passwords may hold an @; cameras also take them in the query.
+    return (
+        re.sub(r"(?<=://)[^/\s]*@|\?.*", "", str(source)) if "://" in str(source) else str(source)
+    )
 
 
 class DemoSource:
@@ -136,16 +157,10 @@ class FileSource:
 
     finite = True
 
-    def __init__(self, path: str, *, now: Callable[[], float]) -> None:
-        self._path = path
+    def __init__(self, capture: cv2.VideoCapture, name: str, *, now: Callable[[], float]) -> None:
+        self._capture = capture
+        self._name = name
         self._now = now
-        self._capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
-        if not self._capture.isOpened():
-            self._capture.release()
-            raise SourceError(
-                f"source {path}: not a video that OpenCV can decode; "
-                "convert it, for example with `ffmpeg -i FILE out.mp4`"
-            )
         self._began_at: float | None = None
         self._offset_s = 0.0  # some files don't start at 0
         self._last_s = -1.0
@@ -155,7 +170,7 @@ class FileSource:
         decoded, picture = self._capture.read()
         if not decoded:
             if self._index == 0:
-                raise SourceError(f"source {self._path}: no picture could be decoded")
+                raise SourceError(f"source {self._name}: no picture could be decoded")
             return None
         stored_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         if self._began_at is None:
@@ -180,19 +195,16 @@ class LiveSource:
     finite = False
 
     def __init__(
-        self, source: int | str, *, now: Callable[[], float], began_at: float | None
+        self,
+        capture: cv2.VideoCapture,
+        name: str,
+        *,
+        now: Callable[[], float],
+        began_at: float | None,
     ) -> None:
-        self._source = source
+        self._capture = capture
+        self._name = name
         self._now = now
-        self._capture = _open_live(source)
-        if not self._capture.isOpened():
-            self._capture.release()
-            fix = (
-                "is it plugged in, and free? `ls /dev/video*` lists webcams on Linux"
-                if isinstance(source, int)
-                else "check address, user, password and network"
-            )
-            raise SourceError(f"source {shown(source)} can't be reached: {fix}")
         self._began_at = began_at
         self._last_s = -1.0
         self._index = 0
@@ -202,7 +214,7 @@ class LiveSource:
             return None
         decoded, picture = self._capture.read()
         if not decoded:
-            raise SourceError(f"source {shown(self._source)} gives no more pictures")
+            raise SourceError(f"source {self._name} gives no more pictures")
         arrived_at = self._now()
         if self._began_at is None:
             self._began_at = arrived_at
@@ -216,14 +228,19 @@ class LiveSource:
         self._capture.release()
 
 
-def _open_live(source: int | str) -> cv2.VideoCapture:
-    if isinstance(source, int):
-        return cv2.VideoCapture(source)
+def _open(source: int | str) -> cv2.VideoCapture:
+    with _opening:
+        if isinstance(source, int):
+            return cv2.VideoCapture(source)
+        return cv2.VideoCapture(source, cv2.CAP_FFMPEG)
+
+
+def _open_network(address: str) -> cv2.VideoCapture:
     with _opening:
         before = os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS")
         os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = _FFMPEG_OPTIONS
         try:
-            return cv2.VideoCapture(source, cv2.CAP_FFMPEG, _NETWORK_OPTIONS)
+            return cv2.VideoCapture(address, cv2.CAP_FFMPEG, _NETWORK_OPTIONS)
         finally:
             if before is None:
                 del os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"]
@@ -242,6 +259,6 @@ def _wait_until(moment: float, now: Callable[[], float], stop: StopEvent) -> boo
 
 def _demo_seed(source: str) -> int:
     seed = source.removeprefix("demo:") or "0"
-    if not seed.isdigit():
+    if not (seed.isascii() and seed.isdigit()):
         raise SourceError(f"source {source}: write demo: or demo:SEED with a whole number")
     return int(seed)

@@ -6,30 +6,51 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.5, 30.0
-_PATIENCE_S = 1.0  # between asking a worker to stop and ending it
 _CANNOT_WORK = 2  # exit code
+_PATIENCE_S = 1.0  # between asking a worker to stop and ending it
 _STEADY_S = 30.0  # a worker that lived this long begins again with the shortest pause
+LOCAL_WORKER = "local"  # the name by which a worker that was started again is known
 
 
 class Supervisor:
-    """Keeps one command running between `start` and `stop`."""
+    """Keeps one command running between `start` and `tell_stop`.
 
-    def __init__(self, command: list[str], *, on_restart: Callable[[int], None]) -> None:
+    `on_death` is told the exit code whenever it has to be started again, `on_failure` the reason
+    when that would be no use.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        on_death: Callable[[int], None],
+        on_failure: Callable[[str], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._command = command
-        self._on_restart = on_restart
+        self._on_death, self._on_failure = on_death, on_failure
+        self._now = now
         self._stop = threading.Event()
+        self._replace = threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self.pid: int | None = None
 
     def start(self) -> None:
         self._thread.start()
+
+    def replace(self) -> None:
+        """End the process, which hangs, and start another."""
+        self._replace.set()
 
     def tell_stop(self) -> None:
         self._stop.set()
@@ -41,56 +62,61 @@ class Supervisor:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        try:
+            self._keep_running()
+        except OSError as error:
+            self._on_failure(f"the worker can't be started: {error}")
+
+    def _keep_running(self) -> None:
         pause_s = _FIRST_PAUSE_S
         while not self._stop.is_set():
+            began_at = self._now()
             # Its own session: Ctrl+C in the terminal is for us, who then stop it in order.
             process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, start_new_session=True
             )
             self.pid = process.pid
-            lived_s = self._watch(process)
+            code = self._watch(process)
             self.pid = None
-            if self._stop.is_set() or process.returncode == _CANNOT_WORK:
-                return  # in the latter case it has told why, and would only do so again
-            _log.warning(
-                "worker ended with code %s; starting it again in %.1f s",
-                process.returncode,
-                pause_s,
-            )
-            self._on_restart(process.returncode)
-            if lived_s > _STEADY_S:
+            if self._stop.is_set():
+                return
+            if (
+                code == _CANNOT_WORK
+            ):  # it has told why, if it could; again it would only do the same
+                self._on_failure("the worker can't work; see its message above")
+                return
+            _log.warning("worker ended with code %s; starting it again in %.1f s", code, pause_s)
+            self._on_death(code)
+            if self._now() - began_at > _STEADY_S:
                 pause_s = _FIRST_PAUSE_S
             self._stop.wait(pause_s)
             pause_s = min(2 * pause_s, _LAST_PAUSE_S)
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> float:
-        """Wait until the process has ended, by itself or because of `stop`. Seconds it lived."""
-        lived_s = 0.0
-        while not self._stop.is_set():
+    def _watch(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait until the process has ended, by itself or because it must. Its exit code."""
+        while not self._stop.is_set() and not self._replace.is_set():
             try:
-                process.wait(timeout=0.1)
-                return lived_s
+                return process.wait(timeout=0.1)
             except subprocess.TimeoutExpired:
-                lived_s += 0.1
+                continue
+        if self._replace.is_set():
+            self._replace.clear()
+            process.kill()
+            return process.wait()
         process.terminate()
         try:
-            process.wait(timeout=_PATIENCE_S)
+            return process.wait(timeout=_PATIENCE_S)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
-        return lived_s
+            return process.wait()
 
 
 def worker_command(endpoint: str, model: str) -> list[str]:
     """The command of a worker on this machine, run by this Python."""
-    return [
-        sys.executable,
-        "-m",
-        "model.worker",
-        "--connect",
-        endpoint,
-        "--model",
-        model,
-        "--name",
-        "local",
-    ]
+    # `-m` would look for modules in the current folder first, whatever lies there.
+    packages = str(Path(__file__).parents[1])
+    start = (
+        f"import sys; sys.path[0] = {packages!r}; from model.worker import main; sys.exit(main())"
+    )
+    options = [f"--connect={endpoint}", f"--model={model}", f"--name={LOCAL_WORKER}"]
+    return [sys.executable, "-c", start, *options, f"--parent={os.getpid()}"]

@@ -123,6 +123,7 @@ class WorkerEnd:
         self._spec = spec
         self._now = now
         self._greeted = spec is None
+        self._served = False
         self._asked_at: float | None = None
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
@@ -141,13 +142,19 @@ class WorkerEnd:
             ) from error
 
     def ask(self, *, room: int, timeout_s: float) -> tuple[Clip, ...]:
-        """Ask for up to `room` clips and wait for them; empty where none came in time."""
+        """Ask for up to `room` clips and wait for them; empty where none came in time.
+
+        Raises TransportError where the scheduler does not want this worker.
+        """
         deadline = self._now() + timeout_s
         while True:
             left_s = min(deadline - self._now(), _ASK_AGAIN_S)
             if left_s < 0:
                 return ()
-            if self._asked_at is None or self._now() > self._asked_at + _ASK_AGAIN_S:
+            # What has come already comes first: asking before it is taken would bring a second
+            # batch on top of it, and this worker would be one batch behind ever after.
+            due = self._asked_at is None or self._now() > self._asked_at + _ASK_AGAIN_S
+            if due and not self._socket.poll(0):
                 # Without a connection wait for one; waiting for an answer would not notice it.
                 if self._socket.poll(int(left_s * 1000) + 1, zmq.POLLOUT):
                     self._ask(room)
@@ -160,11 +167,13 @@ class WorkerEnd:
                 _log.warning("ignored a message: %s", error)
                 continue
             if isinstance(message, Work):
-                self._asked_at = None
+                self._asked_at, self._served = None, True
                 return message.clips
             if isinstance(message, Who):
                 self._greeted, self._asked_at = False, None
             elif isinstance(message, Refusal):
+                if not self._served:
+                    raise TransportError(f"refused by the scheduler: {message.reason}")
                 _log.warning("the scheduler refused a message: %s", message.reason)
 
     def answer(self, scores: tuple[Scores, ...]) -> None:

@@ -105,7 +105,7 @@ def unpack(parts: Sequence[bytes | memoryview]) -> Message:
         return _unpack(parts)
     except WireError:
         raise
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
         raise WireError(f"malformed message: {type(error).__name__}: {error}") from error
 
 

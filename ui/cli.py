@@ -65,7 +65,9 @@ def run(
     if data is not None:
         overrides["data"] = str(data)
     shown = {"host": host, "port": port, "enabled": False if no_ui else None}
-    overrides["dashboard"] = {key: value for key, value in shown.items() if value is not None}
+    dashboard = {key: value for key, value in shown.items() if value is not None}
+    if dashboard:
+        overrides["dashboard"] = dashboard
     try:
         settings = load_config(config, overrides)
     except ConfigError as error:
@@ -76,7 +78,7 @@ def run(
 def _cameras(sources: list[str]) -> dict[str, Any]:
     """Cameras from the command line: `camera`, or `camera-1`, `camera-2`, ... where many."""
     # On the command line everything is text; digits alone mean a webcam.
-    meant = [int(source) if source.isdigit() else source for source in sources]
+    meant = [int(source) if source.isascii() and source.isdigit() else source for source in sources]
     if len(meant) == 1:
         return {"camera": {"source": meant[0]}}
     return {f"camera-{number}": {"source": one} for number, one in enumerate(meant, start=1)}
@@ -96,9 +98,9 @@ def _watch(config: Config, duration: float | None) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
-    failure = ""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: stopped.set())
     try:
         with ExitStack() as stack:
             if config.dashboard.enabled:
@@ -112,12 +114,12 @@ def _watch(config: Config, duration: float | None) -> None:
             if config.dashboard.enabled:
                 stack.enter_context(Server(pipeline, listener))
             _wait(pipeline.over, stopped, duration)
-            failure = pipeline.failure
+            pipeline.tell_stop()  # the dashboard and the watch stop side by side
     except (SourceError, TransportError, EventLogError) as error:
         _give_up(str(error))
     typer.echo(summary(pipeline.metrics))
-    if failure:
-        _give_up(failure)
+    if pipeline.failure:
+        _give_up(pipeline.failure)
     if pipeline.spec is not None and not pipeline.metrics.total("windows"):
         typer.echo(
             f"no window was seen: model {pipeline.spec.model} looks at "
@@ -206,7 +208,9 @@ def _moment(text: str | None) -> datetime | None:
 
 @train_app.command("motion")
 def train_motion(
-    out: Annotated[Path, typer.Option(help="folder of the checkpoint; a broken-off run goes on")],
+    out: Annotated[
+        Path, typer.Option(help="folder of the checkpoint; a broken-off run goes on")
+    ] = Path("motion"),
     clips: Annotated[int, typer.Option(min=2, help="how many clips to learn from")] = 260_000,
     seed: Annotated[int, typer.Option(min=0, help="of the clips and the first weights")] = 0,
 ) -> None:
@@ -214,7 +218,7 @@ def train_motion(
     from model.card import motion_card
     from model.checkpoint import CheckpointError, load
     from model.train import Progress as State
-    from model.train import Recipe
+    from model.train import Recipe, finish
     from model.train import train_motion as train
 
     with _bar("clips", clips) as (bar, task):
@@ -230,11 +234,12 @@ def train_motion(
         recipe = Recipe(clips=clips, seed=seed)
         try:
             train(out, recipe, progress=show)
-        except CheckpointError as error:
+        except (CheckpointError, OSError) as error:
             _give_up(str(error))
     report = _evaluated(load(out), _CARD_CLIPS, seed=0)  # as it was written, not as it was trained
     card = motion_card(out.name, recipe, report, eval_seed=0)
     (out / "README.md").write_text(card, encoding="utf-8")
+    finish(out)
     typer.echo(f"wrote {out}: top-1 {report.top1:.1%} on {_CARD_CLIPS} held-out clips")
 
 

@@ -9,13 +9,14 @@ from typing import Any
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # no request may leave the machine
 
 import gradio as gr
+from fastapi import FastAPI
 
 from stream.event_log import EventLog
 from stream.pipeline import Pipeline
 from ui.views import EVENT_HEADERS, event_rows
 
 _HERE = Path(__file__).parent
-CSS = (_HERE / "dashboard.css").read_text(encoding="utf-8")
+_CSS = (_HERE / "dashboard.css").read_text(encoding="utf-8")
 _LATEST = 20
 _CAMERA = """<div class="aw-camera" data-camera="${camera}">
 <div class="aw-name">${camera}</div>
@@ -25,13 +26,24 @@ _CAMERA = """<div class="aw-camera" data-camera="${camera}">
 </div>"""
 
 
-def build(pipeline: Pipeline) -> gr.Blocks:
-    """The page for a running pipeline."""
+def mount(app: FastAPI, pipeline: Pipeline, log: EventLog) -> FastAPI:
+    """`app` with the page of a running pipeline at its root; `log` reads the pipeline's events."""
+    return gr.mount_gradio_app(
+        app,
+        _page(pipeline, log),
+        path="/",
+        css=_CSS,
+        run_history=False,
+        footer_links=[],
+        ssr_mode=False,
+    )
+
+
+def _page(pipeline: Pipeline, log: EventLog) -> gr.Blocks:
     script = (_HERE / "live.js").read_text(encoding="utf-8")
 
     def latest() -> list[list[Any]]:
-        with EventLog.open(pipeline.config.data) as log:
-            return event_rows(log.rows(latest=_LATEST))
+        return event_rows(log.rows(latest=_LATEST))
 
     with gr.Blocks(title="Actionwatch", analytics_enabled=False, fill_width=True) as page:
         gr.Markdown(f"# Actionwatch\nmodel **{pipeline.config.model}**")

@@ -83,6 +83,7 @@ function tell(state) {
     `age ${number(state.age_ms, "ms")}`,
     `p50 ${number(state.age_p50_ms, "ms")}`,
     `p95 ${number(state.age_p95_ms, "ms")}`,
+    ...Object.entries(state.drops).map(([name, count]) => `${count} ${name}`),
   ].join(" · ");
 }
 
@@ -96,15 +97,14 @@ function visible() {
 function connect() {
   const socket = new WebSocket(address);
   socket.binaryType = "arraybuffer";
-  socket.onmessage = async ({ data }) => {
-    const length = new DataView(data).getUint32(0);
-    const state = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
-    if (data.byteLength > 4 + length) {
-      picture?.close();
-      picture = await createImageBitmap(new Blob([new Uint8Array(data, 4 + length)]));
+  socket.onmessage = async (message) => {
+    try {
+      await show(message.data);
+    } catch (error) {
+      console.warn(error); // a damaged picture: begin anew rather than freeze
+      socket.close();
+      return;
     }
-    draw(state);
-    tell(state);
     await visible(); // a hidden page takes no pictures
     if (socket.readyState === WebSocket.OPEN) socket.send("shown");
   };
@@ -112,6 +112,18 @@ function connect() {
     status.textContent = "no connection to Actionwatch";
     if (root.isConnected) setTimeout(connect, 1000);
   };
+}
+
+async function show(data) {
+  const length = new DataView(data).getUint32(0);
+  const state = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
+  if (data.byteLength > 4 + length) {
+    picture?.close();
+    picture = null;
+    picture = await createImageBitmap(new Blob([new Uint8Array(data, 4 + length)]));
+  }
+  draw(state);
+  tell(state);
 }
 
 connect();

@@ -20,7 +20,7 @@ from stream.pipeline import Pipeline
 from ui.views import live_state
 
 _STATE_EVERY_S = 1.0  # a camera that gives no picture still tells its state
-_NO_SUCH_CAMERA, _FOREIGN_PAGE = 4404, 4403
+_NO_SUCH_CAMERA, _FOREIGN_PAGE, _GOING_AWAY = 4404, 4403, 1001
 
 
 async def serve_live(websocket: WebSocket, pipeline: Pipeline) -> None:
@@ -44,13 +44,15 @@ async def serve_live(websocket: WebSocket, pipeline: Pipeline) -> None:
     shown = -1
     fresh.set()
     try:
-        while True:
+        while not pipeline.over.is_set():
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(fresh.wait(), _STATE_EVERY_S)
             fresh.clear()
             message, shown = await asyncio.to_thread(_message, pipeline, camera, shown)
             await websocket.send_bytes(message)
-            await websocket.receive_text()
+            if (await websocket.receive())["type"] == "websocket.disconnect":
+                return
+        await websocket.close(_GOING_AWAY)
     except WebSocketDisconnect:
         pass
     finally:

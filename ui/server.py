@@ -5,20 +5,24 @@ The thread owns the event loop. Gradio is imported there, so cameras don't wait 
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import socket
 import threading
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from stream.config import DashboardConfig
+from stream.event_log import EventLog
 from stream.pipeline import Pipeline
 from ui.live import serve_live
 
 _log = logging.getLogger(__name__)
+_LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
 
 
 class ServerError(Exception):
@@ -54,7 +58,7 @@ class Server:
         self._stopping.set()
         if self._uvicorn is not None:
             self._uvicorn.should_exit = True
-        self._thread.join(2.5)
+        self._thread.join(2.0)
         if self._thread.is_alive():
             _log.warning("the dashboard did not stop in time")
 
@@ -65,34 +69,30 @@ class Server:
             _log.exception("the dashboard died")
 
     def _serve(self) -> None:
-        from gradio import mount_gradio_app
-
-        from ui.dashboard import CSS, build
+        from ui.dashboard import mount
 
         async def live(websocket: WebSocket) -> None:
             await serve_live(websocket, self._pipeline)
 
+        host, port = self._listener.getsockname()[:2]
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         app.router.routes.append(WebSocketRoute("/live/{camera}", live))
-        app = mount_gradio_app(
-            app,
-            build(self._pipeline),
-            path="/",
-            css=CSS,
-            run_history=False,
-            footer_links=[],
-            ssr_mode=False,
-        )
-        self._uvicorn = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                log_level="warning",
-                ws="websockets-sansio",
-                ws_per_message_deflate=False,  # JPEGs don't compress; it costs a third of the time
-                timeout_graceful_shutdown=1,  # an open page must not hold up the exit
+        if ipaddress.ip_address(host).is_loopback:
+            # A page of another site may give its own name to this address; here it ends.
+            app.add_middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK)
+        else:
+            _log.warning("everybody who reaches %s can watch: there is no password yet", host)
+        with EventLog.open(self._pipeline.config.data) as log:
+            app = mount(app, self._pipeline, log)
+            self._uvicorn = uvicorn.Server(
+                uvicorn.Config(
+                    app,
+                    log_level="warning",
+                    ws="websockets-sansio",
+                    ws_per_message_deflate=False,  # JPEGs don't compress; it takes time for nothing
+                    timeout_graceful_shutdown=1,  # an open page must not hold up the exit
+                )
             )
-        )
-        host, port = self._listener.getsockname()[:2]
-        if not self._stopping.is_set():
-            _log.info("dashboard: http://%s:%s", host, port)
-            self._uvicorn.run(sockets=[self._listener])
+            if not self._stopping.is_set():
+                _log.info("dashboard: http://%s:%s", host, port)
+                self._uvicorn.run(sockets=[self._listener])

@@ -9,6 +9,7 @@ from stream.messages import Event
 from stream.metrics import Metrics
 from stream.pipeline import View
 
+_NO_DROPS = {"frames", "windows", "events"}
 EVENT_HEADERS = ("when (UTC)", "camera", "label", "seconds", "peak", "")
 
 
@@ -32,7 +33,8 @@ def live_state(
 
     `now` is monotonic seconds; ages are in milliseconds.
     """
-    prediction, ages = view.prediction, metrics.ages()
+    prediction = view.prediction
+    ages = metrics.percentiles("age", not_older_than_s=1.0)
     return {
         "camera": name,
         "state": state,
@@ -42,6 +44,11 @@ def live_state(
         "age_ms": None if prediction is None else _ms(now - prediction.newest_at),
         "age_p50_ms": _ms(ages.p50),
         "age_p95_ms": _ms(ages.p95),
+        "drops": {
+            key.replace("_", " "): count
+            for key, count in metrics.totals(name).items()
+            if key not in _NO_DROPS
+        },
         "labels": []
         if prediction is None
         else [[label, round(share, 3)] for label, share in prediction.top(top)],

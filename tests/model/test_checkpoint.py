@@ -11,6 +11,7 @@ from transformers import TimesformerForVideoClassification as Theirs
 
 from model import checkpoint as checkpoints
 from model.checkpoint import Checkpoint, CheckpointError
+from model.predictor import Predictor
 from stream.synthetic import MOTIONS
 
 
@@ -132,6 +133,8 @@ def test_tensors_that_do_not_fit_are_named_as_they_are_in_the_file(folder: Path)
         ({"id2label": {"0": "a", "2": "b"}}, "without gaps"),
         ({"id2label": ["a"]}, "id2label must be"),
         ({"num_frames": "many"}, "tiny"),
+        ({"layer_norm_eps": "x"}, "layer_norm_eps must be a number"),
+        ({"background_labels": "still"}, "background_labels must be a list"),
     ],
 )
 def test_a_damaged_configuration_is_named(folder: Path, changes: dict, words: str) -> None:
@@ -148,9 +151,35 @@ def test_a_configuration_that_is_no_json_is_named(folder: Path, content: str) ->
 
 
 @pytest.mark.parametrize(
-    "changes", [{"span_s": -1}, {"span_s": "long"}, {"size": 3}, {"image_mean": ["a"]}]
+    "changes",
+    [
+        {"span_s": -1},
+        {"span_s": "long"},
+        {"span_s": float("inf")},
+        {"size": 3},
+        {"image_mean": ["a"]},
+        {"image_mean": [0.5]},
+        {"image_std": [0, 0, 0]},
+    ],
 )
 def test_a_damaged_preprocessing_is_named(folder: Path, changes: dict) -> None:
     edit(folder / "preprocessor_config.json", **changes)
     with pytest.raises(CheckpointError, match="tiny"):
         checkpoints.load(folder)
+
+
+def test_weights_that_are_no_numbers_are_found_before_work_begins(checkpoint: Checkpoint) -> None:
+    with torch.no_grad():
+        checkpoint.model.classifier.bias[0] = float("nan")
+    with pytest.raises(CheckpointError, match="weights are damaged"):
+        Predictor(checkpoint)
+
+
+def test_a_network_that_cannot_take_the_pictures_is_named(folder: Path) -> None:
+    edit(folder / "config.json", num_channels=1)
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    key = "timesformer.embeddings.patch_embeddings.projection.weight"
+    save_file({**tensors, key: tensors[key][:, :1].contiguous()}, file)
+    with pytest.raises(CheckpointError, match="tiny can't run"):
+        Predictor(checkpoints.load(folder))

@@ -10,7 +10,7 @@ from model import checkpoint as checkpoints
 from model.checkpoint import CheckpointError
 from model.evaluate import evaluate_motion
 from model.timesformer import TimesformerForVideoClassification
-from model.train import Progress, Recipe, field_loss, know_place_and_time, train_motion
+from model.train import Progress, Recipe, field_loss, finish, know_place_and_time, train_motion
 
 
 class StopHereError(Exception):
@@ -35,7 +35,9 @@ def test_a_run_that_was_broken_off_goes_on_to_the_same_weights(
     whole, broken = (checkpoints.load(tmp_path / name).model for name in ("whole", "broken"))
     for key, value in whole.state_dict().items():
         assert torch.equal(broken.state_dict()[key], value), key
-    assert not (tmp_path / "broken" / "training.pt").exists()
+    finish(tmp_path / "broken")
+    with pytest.raises(CheckpointError, match="holds a finished checkpoint"):
+        train_motion(tmp_path / "broken", tiny, workers=0)
 
 
 def test_a_run_with_other_options_does_not_go_on(tmp_path: Path, tiny: Recipe) -> None:
@@ -99,3 +101,9 @@ def test_evaluation_counts_every_clip(tmp_path: Path, tiny: Recipe) -> None:
 def test_the_embedded_model_knows_the_motions() -> None:
     report = evaluate_motion(checkpoints.load("motion"), clips=200, seed=1)
     assert report.top1 >= 0.8
+
+
+def test_a_damaged_state_is_named(tmp_path: Path, tiny: Recipe) -> None:
+    (tmp_path / "training.pt").write_bytes(b"half written")
+    with pytest.raises(CheckpointError, match=r"training\.pt can't be read"):
+        train_motion(tmp_path, tiny, workers=0)

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -11,6 +13,34 @@ from stream.capture import ENDED, FAILED, Camera
 from stream.messages import ClipSpec
 from stream.metrics import Metrics
 from stream.sources import SourceError
+
+
+class MotionJpeg(BaseHTTPRequestHandler):
+    """A camera that hangs up after ten pictures each time."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+        self.end_headers()
+        picture = np.full((48, 64, 3), 90, np.uint8)
+        jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
+        for _ in range(10):
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            self.wfile.write(head.encode() + jpeg + b"\r\n")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hanging_up() -> Iterator[str]:
+    """Address of an HTTP camera that breaks off again and again."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), MotionJpeg) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://user:secret@127.0.0.1:{server.server_port}/video"
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture
@@ -117,3 +147,32 @@ def test_watchers_are_told_until_they_leave(
     assert camera.picture.frame is not None
     camera.picture.put(camera.picture.frame)
     assert not told.acquire(blocking=False)
+
+
+def test_reconnects_after_the_camera_hung_up(
+    hanging_up: str, spec: ClipSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics, frames = Metrics(), threading.Semaphore(0)
+    times: list[float] = []
+    camera = Camera("door", hanging_up, metrics, retry_s=(0.01, 0.05))
+
+    def take() -> None:
+        assert camera.picture.frame is not None
+        times.append(camera.picture.frame.time_s)
+        frames.release()
+
+    camera.picture.subscribe(take)
+    camera.watch(spec)
+    with caplog.at_level("INFO"):
+        camera.start()
+        try:
+            for _ in range(25):
+                assert frames.acquire(timeout=30)
+        finally:
+            camera.tell_stop()
+            assert camera.join(10)
+    assert metrics.total("reconnect_attempts") >= 2
+    assert times == sorted(times)  # its clock goes on
+    told = " ".join(record.getMessage() for record in caplog.records)
+    assert "offline" in told
+    assert "secret" not in told

@@ -48,6 +48,7 @@ def test_durations_have_units(tmp_path: Path, text: str, seconds: float) -> None
         ("cameras: {}", ["cameras", "at least 1"]),
         ("cameras: {'a b': {source: 0}}", ["cameras", "'a b'"]),
         ("worker: {local: false}", ["endpoint"]),
+        ("dashboard: 5", ["dashboard", "5"]),
         ("- 1", ["must hold keys"]),
         ("a: [", ["line 1", "not YAML"]),
     ],
@@ -79,3 +80,8 @@ def test_a_label_takes_what_it_leaves_out_from_the_rest() -> None:
     assert config.events.policy("wave").enter == 0.8
     assert config.events.policy("wave").leave == config.events.leave
     assert config.events.policy("other") == config.events
+
+
+def test_flags_do_not_hide_a_section_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="dashboard"):
+        load_config(write(tmp_path, "dashboard: 5"), {"dashboard": {"port": 9000}})

@@ -54,12 +54,43 @@ def test_what_a_killed_run_left_open_is_closed_where_it_was_last_seen(tmp_path: 
     killed = EventLog.create(tmp_path)
     killed.write(OPEN, began_utc=BEGAN, model="motion")
     killed.write(replace(OPEN, latest_s=3.25), began_utc=BEGAN, model="motion")
+    assert rows(tmp_path)[0]["end"] is None
     killed.close()
+    before = rows(tmp_path)  # nobody writes any more: a reader says the same as the next run
     EventLog.create(tmp_path).close()
     (row,) = rows(tmp_path)
+    assert before == [row]
     assert row["closed_by"] == "crash"
     assert row["end_s"] == 3.25
     assert row["end"] == "2026-02-01T00:00:01.750Z"
+
+
+def test_a_folder_belongs_to_one_run_at_a_time(tmp_path: Path) -> None:
+    with EventLog.create(tmp_path) as log:
+        log.write(OPEN, began_utc=BEGAN, model="motion")
+        with pytest.raises(EventLogError, match="another run is writing"):
+            EventLog.create(tmp_path)
+        assert rows(tmp_path)[0]["end"] is None  # and it was left alone
+    EventLog.create(tmp_path).close()
+
+
+def test_a_path_may_hold_what_means_something_in_an_address(tmp_path: Path) -> None:
+    folder = tmp_path / "a?b#c%20d"
+    EventLog.create(folder).close()
+    assert (folder / FILE).is_file()
+
+
+def test_damage_behind_the_header_is_named(tmp_path: Path) -> None:
+    with EventLog.create(tmp_path) as log:
+        for number in range(200):
+            event = Event("door", "wave", number, number + 0.5, number + 0.5, 0.9, 0.8)
+            log.write(event, began_utc=BEGAN, model="motion")
+    file = tmp_path / FILE
+    data = bytearray(file.read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    file.write_bytes(data)
+    with pytest.raises(EventLogError, match=r"events\.sqlite can't be used"):
+        rows(tmp_path)
 
 
 def test_rows_can_be_chosen(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ def test_counters_have_names_and_cameras() -> None:
     metrics.count("late_answers")
     assert metrics.total("frames") == 4
     assert metrics.totals() == {"frames": 4, "late_answers": 1}
+    assert metrics.totals("a") == {"frames": 3}
 
 
 def test_rates_are_of_the_last_seconds(clock) -> None:
@@ -25,20 +26,27 @@ def test_rates_are_of_the_last_seconds(clock) -> None:
     assert metrics.rate("frames", "b") == 0
 
 
-def test_percentiles_of_ages() -> None:
-    metrics = Metrics()
-    assert metrics.ages() == Percentiles(None, None)
+def test_percentiles_of_durations(clock) -> None:
+    metrics = Metrics(now=clock)
+    assert metrics.percentiles("age") == Percentiles(None, None)
     for age in range(101):
-        metrics.age(age / 1000)
-    assert metrics.ages() == Percentiles(pytest.approx(0.05), pytest.approx(0.095))
+        metrics.measure("age", age / 1000)
+    assert metrics.percentiles("age") == Percentiles(pytest.approx(0.05), pytest.approx(0.095))
+    metrics.measure("age", 1000.0)
+    before = metrics.percentiles("age", not_older_than_s=1.0)
+    assert before.p50 == pytest.approx(0.05)
+    clock.seconds += 2
+    assert metrics.percentiles("age", not_older_than_s=1.0).p50 == pytest.approx(0.0505)
 
 
 def test_the_summary_names_every_drop() -> None:
     metrics = Metrics()
     metrics.count("frames", by=10)
     metrics.count("lost_windows", "a", 2)
-    metrics.age(0.2)
+    metrics.measure("age", 0.2)
+    metrics.measure("inference", 0.05)
     text = summary(metrics)
     assert "10 frames, 0 windows, 0 skipped windows, 0 events" in text
     assert "p50 200 ms, p95 200 ms" in text
+    assert "inference p50 50 ms" in text
     assert "lost windows 2" in text

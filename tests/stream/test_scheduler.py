@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +14,7 @@ from stream.messages import ClipSpec, Prediction, Scores
 from stream.metrics import Metrics
 from stream.ring import FrameRing
 from stream.scheduler import Scheduler, WindowGrid
-from stream.transport import SchedulerEnd, WorkerEnd
+from stream.transport import SchedulerEnd, TransportError, WorkerEnd
 
 
 def test_windows_end_at_multiples_of_the_stride() -> None:
@@ -34,6 +36,7 @@ def test_only_the_freshest_window_is_due_and_the_others_are_counted() -> None:
 
 def test_a_camera_that_was_passed_over_has_waited_longer() -> None:
     served, passed_over = WindowGrid(0.25), WindowGrid(0.25)
+    assert served.waiting_s(1.6) == math.inf  # never had a turn
     served.take(1.25)
     passed_over.take(0.5)
     assert passed_over.waiting_s(1.6) == pytest.approx(0.85)
@@ -55,11 +58,13 @@ class Watched:
 class Desk:
     """A scheduler at work in a thread, with everything that it told."""
 
-    def __init__(self, folder: Path, cameras: dict[str, Watched], answer_within_s: float) -> None:
+    def __init__(self, folder: Path, cameras: dict[str, Watched]) -> None:
         self.metrics = Metrics()
         self.predictions: list[Prediction] = []
         self.failures: list[str] = []
         self.specs: list[ClipSpec] = []
+        self.silent: list[bytes] = []
+        self.ahead_s = 0.0  # how far its clock was put forward
         self.told = threading.Condition()
         self.link = SchedulerEnd(
             f"ipc://{folder / 'desk'}", malformed=lambda: self.metrics.count("malformed_messages")
@@ -69,13 +74,17 @@ class Desk:
             cameras,
             self.metrics,
             stride_s=0.25,
-            answer_within_s=answer_within_s,
+            answer_within_s=30.0,
             on_spec=self.specs.append,
             on_prediction=lambda prediction: self._tell(self.predictions, prediction),
             on_failure=lambda reason: self._tell(self.failures, reason),
+            on_silence=lambda worker: self._tell(self.silent, worker),
+            now=lambda: time.monotonic() + self.ahead_s,
         )
         self.stop = threading.Event()
-        self.thread = threading.Thread(target=self.scheduler.run, args=(self.stop,))
+        self.thread = threading.Thread(
+            target=self.scheduler.run, args=(self.stop,), name="scheduler"
+        )
 
     def _tell(self, heard: list, what: object) -> None:
         with self.told:
@@ -91,6 +100,7 @@ class Desk:
         self.stop.set()
         self.link.wake()
         self.thread.join(5)
+        assert not self.thread.is_alive()
         self.link.__exit__()
 
 
@@ -108,7 +118,7 @@ def cameras(spec: ClipSpec) -> dict[str, Watched]:
 
 @pytest.fixture
 def desk(tmp_path: Path, cameras: dict[str, Watched]) -> Iterator[Desk]:
-    desk = Desk(tmp_path, cameras, answer_within_s=0.3)
+    desk = Desk(tmp_path, cameras)
     desk.thread.start()
     yield desk
     desk.close()
@@ -143,7 +153,7 @@ def test_no_more_clips_than_the_worker_has_room_for(desk: Desk, spec: ClipSpec) 
         first = worker.ask(room=1, timeout_s=10)
         worker.answer(scores_for(first))
         second = worker.ask(room=1, timeout_s=10)
-    assert [clip.camera for clip in (*first, *second)] == ["a", "b"]  # 0.21 s and 0.16 s late
+    assert [clip.camera for clip in (*first, *second)] == ["a", "b"]
 
 
 def test_a_window_is_given_once(desk: Desk, spec: ClipSpec) -> None:
@@ -168,14 +178,16 @@ def test_a_new_frame_wakes_the_worker_that_waits(
 def test_clips_of_a_worker_that_never_answers_are_counted_as_lost(
     desk: Desk, spec: ClipSpec
 ) -> None:
-    with WorkerEnd(desk.link.endpoint, spec) as silent:
+    with WorkerEnd(desk.link.endpoint, spec, name="silent") as silent:
         clips = silent.ask(room=8, timeout_s=10)
+        desk.ahead_s = 31.0
+        desk.link.wake()
+        desk.wait_for("silent")
         # After its deadline an answer is late: it is counted, and nothing else.
-        while desk.metrics.total("lost_windows") < 2:
-            silent.ask(room=8, timeout_s=0.05)
         silent.answer(scores_for(clips))
-        while desk.metrics.total("late_answers") < 2:
-            silent.ask(room=8, timeout_s=0.05)
+        assert silent.ask(room=8, timeout_s=0.2) == ()
+    assert desk.metrics.totals() == {"late_answers": 2, "lost_windows": 2}
+    assert desk.silent == [b"silent"]
     assert desk.predictions == []
 
 
@@ -203,15 +215,28 @@ def test_scores_of_the_wrong_length_are_refused(desk: Desk, spec: ClipSpec) -> N
     assert desk.metrics.total("malformed_messages") == 1
 
 
-def test_a_worker_with_another_model_is_refused(desk: Desk, spec: ClipSpec) -> None:
+def test_a_worker_with_another_model_is_sent_away(desk: Desk, spec: ClipSpec) -> None:
     other = replace(spec, model="other")
     with (
         WorkerEnd(desk.link.endpoint, spec) as first,
         WorkerEnd(desk.link.endpoint, other) as second,
     ):
         assert first.ask(room=1, timeout_s=10)
-        assert second.ask(room=1, timeout_s=0.2) == ()
+        with pytest.raises(TransportError, match="uses another model, small"):
+            second.ask(room=1, timeout_s=10)
     assert desk.specs == [spec]
+
+
+def test_a_worker_that_cannot_work_does_not_disturb_those_that_can(
+    desk: Desk, spec: ClipSpec
+) -> None:
+    with WorkerEnd(desk.link.endpoint, spec) as good, WorkerEnd(desk.link.endpoint, None) as bad:
+        clips = good.ask(room=1, timeout_s=10)
+        bad.fail("no such model")
+        good.answer(scores_for(clips))
+        desk.wait_for("predictions")
+        good.ask(room=1, timeout_s=10)
+    assert desk.failures == []
 
 
 def test_a_worker_that_cannot_work_says_why(desk: Desk) -> None:

@@ -21,6 +21,8 @@ def grey(value: int) -> np.ndarray:
     ("source", "words"),
     [
         (-1, "0 or more"),
+        (10**14, "below 1000"),
+        ("demo:\u00b2", "whole number"),
         ("ftp://host/file", "ftp:// is not known"),
         ("nothing.mp4", "nothing.mp4: no such file"),
         ("0", "without quotes"),
@@ -48,7 +50,10 @@ def test_an_address_where_nobody_answers_is_named_without_its_password() -> None
 
 def test_passwords_are_never_shown() -> None:
     assert shown("rtsp://viewer:pa:ss@cam.local/1") == "rtsp://cam.local/1"
+    assert shown("rtsp://viewer:p@ss@cam.local/1") == "rtsp://cam.local/1"
+    assert shown("http://cam.local/video?user=a&pwd=b") == "http://cam.local/video"
     assert shown("http://cam.local/a@b") == "http://cam.local/a@b"
+    assert shown("films/what?.mp4") == "films/what?.mp4"
     assert shown(0) == "0"
 
 

@@ -31,6 +31,15 @@ def header(**changes: object) -> bytes:
     return json.dumps({"v": VERSION, "type": "ask", "room": 1, **changes}).encode()
 
 
+def hello(**changes: object) -> bytes:
+    spec = ClipSpec("small", ("a", "b"), frozenset(), 4, 0.4, 8, 8)
+    return json.dumps({**json.loads(bytes(pack(Hello(spec))[0])), **changes}).encode()
+
+
+def test_a_whole_hello_is_read() -> None:
+    assert isinstance(unpack([hello()]), Hello)
+
+
 @pytest.mark.parametrize("message", [Ask(3), Failure("why"), Refusal("no"), Who()], ids=repr)
 def test_small_messages_come_back_as_they_were(message: Ask | Failure | Refusal | Who) -> None:
     assert unpack(pack(message)) == message
@@ -68,6 +77,11 @@ def test_scores_come_back_as_they_were() -> None:
         [header(v=VERSION + 1)],
         [header(type="pickle")],
         [header(room="many")],
+        [b'{"v": 1, "type": "ask", "room": 1e999}'],
+        [hello(span_s=float("inf"))],
+        [hello(span_s=float("nan"))],
+        [hello(height=10**9)],
+        [hello(frames=10**9)],
         [header(), b"stray bytes"],
         [header(type="answer", clips=[[1, 0.1]])],
         [header(type="answer", clips=[[1, 0.1]]), b"abc"],

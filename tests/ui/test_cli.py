@@ -8,7 +8,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -100,9 +102,11 @@ def test_a_file_is_watched_to_its_end_and_its_events_are_listed(
     assert since.stdout == ""
 
 
-def test_ctrl_c_stops_everything_within_three_seconds(tmp_path: Path) -> None:
+@contextmanager
+def watching(*arguments: object, until: str) -> Iterator[subprocess.Popen[str]]:
+    """A run that has come so far that it says `until`; killed at the end if it still lives."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "ui.cli", "run", "--no-ui", "--data", str(tmp_path / "data")],
+        [sys.executable, "-m", "ui.cli", "run", *map(str, arguments)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -110,20 +114,54 @@ def test_ctrl_c_stops_everything_within_three_seconds(tmp_path: Path) -> None:
     )
     try:
         assert process.stderr is not None
-        for line in process.stderr:  # until the model is at work
-            if "frames over" in line:
-                break
-        tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
-        (child,) = " ".join(task.read_text() for task in tasks).split()
-        process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=3)
+        assert any(until in line for line in process.stderr)
+        yield process
     finally:
         process.kill()
         process.communicate()
+
+
+def worker_of(process: subprocess.Popen[str]) -> int:
+    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
+    (child,) = " ".join(task.read_text() for task in tasks).split()
+    return int(child)
+
+
+def test_ctrl_c_stops_everything_within_three_seconds(tmp_path: Path) -> None:
+    arguments = ("--no-ui", "--data", tmp_path / "data")
+    with watching(*arguments, until="frames over") as process:
+        worker = worker_of(process)
+        process.send_signal(signal.SIGINT)
+        out, errors = process.communicate(timeout=3)
     assert process.returncode == 0, errors
     assert "frames" in out
     with pytest.raises(ProcessLookupError):
-        os.kill(int(child), 0)
+        os.kill(worker, 0)
+
+
+@pytest.mark.parametrize("until", ["live", "dashboard: http"])
+def test_ctrl_c_stops_the_dashboard_too_even_while_it_starts(tmp_path: Path, until: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with watching("--port", port, "--data", tmp_path / "data", until=until) as process:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=3)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+
+
+def test_after_a_kill_the_worker_goes_and_the_log_is_whole(tmp_path: Path) -> None:
+    arguments = ("--no-ui", "--source", "demo:7", "--data", tmp_path / "data")
+    with watching(*arguments, until=" at ") as process:  # an event has begun
+        worker = worker_of(process)
+        process.kill()
+        process.communicate()
+    pause, tries = threading.Event(), 500
+    while Path(f"/proc/{worker}").exists() and (tries := tries - 1):
+        pause.wait(0.02)
+    assert not Path(f"/proc/{worker}").exists()
+    listed = actionwatch("events", "list", "--data", tmp_path / "data")
+    assert "closed by crash" in listed.stdout
 
 
 def test_an_old_event_log_is_read_without_being_changed(tmp_path: Path) -> None:

@@ -34,7 +34,10 @@ def test_event_rows_are_for_reading() -> None:
 
 def test_the_live_state_is_json_with_ages_in_milliseconds(clock) -> None:
     metrics = Metrics(now=clock)
-    metrics.age(0.25)
+    metrics.measure("age", 0.25)
+    metrics.count("frames", "door", 9)
+    metrics.count("skipped_windows", "door", 3)
+    metrics.count("skipped_windows", "yard", 5)
     prediction = Prediction(
         "door", ("a", "b", "c"), np.array([0.1, 0.7, 0.2], np.float32), 1.0, 2.0, 99.5, 0.01
     )
@@ -43,6 +46,7 @@ def test_the_live_state_is_json_with_ages_in_milliseconds(clock) -> None:
     assert json.loads(json.dumps(state)) == state
     assert state["labels"] == [["b", 0.7], ["c", 0.2]]
     assert state["events"] == [{"label": "b", "seconds": 1.5}]
+    assert state["drops"] == {"skipped windows": 3}
     assert (state["age_ms"], state["age_p50_ms"]) == (500, 250)
 
 
