@@ -12,7 +12,6 @@ them. Four things make it learn, each found to matter:
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -321,7 +320,7 @@ def _resume(
         return _State()
     try:
         kept: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
-    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+    except Exception as error:  # of damaged bytes torch makes any kind of error
         raise CheckpointError(f"{file} can't be read ({error}); remove it to begin anew") from error
     differs = [key for key, value in asdict(recipe).items() if kept["recipe"].get(key) != value]
     if differs:

@@ -294,12 +294,14 @@ class Pipeline:
     def _write(self, events: list[Event]) -> None:
         for event in events:
             key = (event.camera, event.label)
-            if key not in self._began:
+            is_new = key not in self._began
+            if is_new:
                 self._began[key] = self._time_zero(event.camera)
-                self.metrics.count("events", event.camera)
-                _log.info("%s: %s at %.1f s", event.camera, event.label, event.start_s)
             assert self.spec is not None  # see _weigh
             self._event_log.write(event, began_utc=self._began[key], model=self.spec.model)
+            if is_new:
+                self.metrics.count("events", event.camera)
+                _log.info("%s: %s at %.1f s", event.camera, event.label, event.start_s)
             if event.end_s is not None:
                 del self._began[key]
 

@@ -61,14 +61,15 @@ def test_lessons_get_harder_to_the_full(tmp_path: Path, tiny: Recipe) -> None:
 
 
 def test_at_first_two_heads_look_at_the_frames_before_and_after(tiny: Recipe) -> None:
+    torch.manual_seed(0)
     network = TimesformerForVideoClassification(replace(tiny, heads=4, hidden=64).network())
     know_place_and_time(network.timesformer)
     with torch.no_grad():
         _, patches = network.timesformer.embed(torch.randn(1, 4, 3, 32, 32))
         block = network.timesformer.blocks[0]
-        tokens = block.temporal_norm(patches)[0, :, 0]  # the frames of one place
-        query, key, _ = block.temporal_attention.qkv(tokens).view(4, 3, 4, 16).unbind(1)
-    looks_at = torch.einsum("qhc,khc->hqk", query, key).argmax(dim=2)
+        tokens = block.temporal_norm(patches)[0]  # (frames, places, hidden)
+        query, key, _ = block.temporal_attention.qkv(tokens).view(4, 4, 3, 4, 16).unbind(2)
+    looks_at = torch.einsum("qphc,kphc->hqk", query, key).argmax(dim=2)  # over all places
     assert looks_at[0, 1:].tolist() == [0, 1, 2]
     assert looks_at[1, :-1].tolist() == [1, 2, 3]
 
