@@ -8,6 +8,7 @@ says `drawing`.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -191,7 +192,7 @@ class Segment:
 
 
 class Scene:
-    """The demo camera: one object performs random motions with rests between, for ever.
+    """The demo camera: one object performs random motions, all about as often, with rests between.
 
     The same seed draws the same scene. Not safe for use by several threads.
     """
@@ -232,20 +233,30 @@ class Scene:
     def _plan(self) -> Iterator[tuple[Segment, Motion, np.ndarray]]:
         pose = np.array([0.5, 0.5, 0.28, self._rng.uniform(0, 360)])
         now = 0.0
+        shown: Counter[str] = Counter()
         while True:
             rest = self._rng.uniform(1.5, 3.0)
             yield Segment(STILL, now, now + rest), Motion(STILL), pose
             now += rest
-            motion, length = self._next_motion(pose)
+            motion, length = self._next_motion(pose, shown)
+            shown[motion.name] += 1
             yield Segment(motion.name, now, now + length), motion, pose
             now += length
             pose = motion.poses(pose, np.array([length]))[0]
 
-    def _next_motion(self, pose: np.ndarray) -> tuple[Motion, float]:
-        while True:
-            motion = random_motion(self._rng, str(self._rng.choice(MOTIONS[1:])), ease=0.3)
-            length = min(float(self._rng.uniform(2.2, 4.0)), motion.seconds_that_fit(pose))
-            if motion.name == "wave":  # whole swings, so that it ends where it began
-                length = math.ceil(length * motion.rate) / motion.rate
-            if length >= 1.8:
-                return motion, length
+    def _next_motion(self, pose: np.ndarray, shown: Counter[str]) -> tuple[Motion, float]:
+        """A random one of the motions least `shown` that fit, and how long it goes on.
+
+        Turning always fits and moving often doesn't: left to chance alone, half of what a scene
+        shows would be turning.
+        """
+        names = [str(name) for name in self._rng.permutation(MOTIONS[1:])]
+        for name in sorted(names, key=lambda name: shown[name]):  # equals stay in random order
+            for _ in range(5):
+                motion = random_motion(self._rng, name, ease=0.3)
+                length = min(float(self._rng.uniform(2.2, 4.0)), motion.seconds_that_fit(pose))
+                if motion.name == "wave":  # whole swings, so that it ends where it began
+                    length = math.ceil(length * motion.rate) / motion.rate
+                if length >= 1.8:
+                    return motion, length
+        raise AssertionError("turning fits everywhere")
