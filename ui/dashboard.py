@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # no request may leave the machine
 
@@ -42,22 +41,22 @@ def mount(app: FastAPI, pipeline: Pipeline, log: EventLog) -> FastAPI:
 def _page(pipeline: Pipeline, log: EventLog) -> gr.Blocks:
     script = (_HERE / "live.js").read_text(encoding="utf-8")
 
-    def latest() -> list[list[Any]]:
+    def latest() -> list[list[str]]:
         return event_rows(log.rows(latest=_LATEST))
 
     with gr.Blocks(title="Actionwatch", analytics_enabled=False, fill_width=True) as page:
         gr.Markdown(f"# Actionwatch\nmodel **{pipeline.config.model}**")
         with gr.Row(equal_height=False):
-            with gr.Column(scale=3, min_width=320), gr.Row():
+            with gr.Column(scale=1, min_width=320), gr.Row():
                 for name in pipeline.cameras:
                     gr.HTML(html_template=_CAMERA, js_on_load=script, camera=name, min_width=320)
-            with gr.Column(scale=2, min_width=320):
+            with gr.Column(scale=1, min_width=320):
                 table = gr.Dataframe(
                     latest,
                     headers=list(EVENT_HEADERS),
                     label="Latest events",
                     interactive=False,
-                    datatype=["str", "str", "str", "number", "number", "str"],
+                    column_widths=["140px", "85px", "205px", "100px", "65px"],
                 )
         gr.Timer(1.0).tick(latest, outputs=table, show_progress="hidden", queue=False)
     return page

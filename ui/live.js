@@ -34,7 +34,7 @@ function draw(state) {
 }
 
 function drawBars(bars, unit) {
-  const width = canvas.width * 0.42;
+  const width = canvas.width * 0.48;
   bars.forEach(([label, share], row) => {
     const top = canvas.height - unit * (1.9 * (bars.length - row) + 0.4);
     context.fillStyle = "rgba(0, 0, 0, 0.55)";

@@ -10,19 +10,18 @@ from stream.metrics import Metrics
 from stream.pipeline import View
 
 _NO_DROPS = {"frames", "windows", "events"}
-EVENT_HEADERS = ("when (UTC)", "camera", "label", "seconds", "peak", "")
+EVENT_HEADERS = ("when (UTC)", "camera", "label", "lasted", "peak")
 
 
-def event_rows(rows: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+def event_rows(rows: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     """Rows of the event log as a person reads them, under EVENT_HEADERS."""
     shown = []
     for row in rows:
-        lasted = None if row["end_s"] is None else round(row["end_s"] - row["start_s"], 1)
-        note = "going on" if row["end"] is None else ""
+        lasted = "going on" if row["end"] is None else f"{row['end_s'] - row['start_s']:.1f} s"
         if row["closed_by"]:
-            note = f"closed by {row['closed_by']}"
-        when = row["start"][:19].replace("T", " ")
-        shown.append([when, row["camera"], row["label"], lasted, round(row["peak"], 2), note])
+            lasted += f", {row['closed_by']}"
+        when = row["start"][5:19].replace("T", " ")  # month, day and time
+        shown.append([when, row["camera"], row["label"], lasted, f"{row['peak']:.0%}"])
     return shown
 
 

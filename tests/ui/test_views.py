@@ -25,9 +25,9 @@ def test_event_rows_are_for_reading() -> None:
     stopped = {**row, "closed_by": "stop"}
     shown = event_rows([row, still_open, stopped])
     assert shown == [
-        ["2026-01-31 08:00:00", "door", "wave", 2.0, 0.88, ""],
-        ["2026-01-31 08:00:00", "door", "wave", None, 0.88, "going on"],
-        ["2026-01-31 08:00:00", "door", "wave", 2.0, 0.88, "closed by stop"],
+        ["01-31 08:00:00", "door", "wave", "2.0 s", "88%"],
+        ["01-31 08:00:00", "door", "wave", "going on", "88%"],
+        ["01-31 08:00:00", "door", "wave", "2.0 s, stop", "88%"],
     ]
     assert {len(line) for line in shown} == {len(EVENT_HEADERS)}
 
