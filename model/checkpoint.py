@@ -13,7 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.timesformer import TimesformerConfig, TimesformerForVideoClassification
+from model.configuration import TimesformerConfig
+from model.timesformer import TimesformerForVideoClassification
 from stream.messages import ClipSpec
 
 EMBEDDED = Path(__file__).parent / "weights"

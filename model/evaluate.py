@@ -70,7 +70,7 @@ def evaluate_motion(
     confusion = np.zeros((len(spec.labels), len(spec.labels)), dtype=np.int64)
     with torch.inference_mode():
         for frames, labels, _ in DataLoader(drawn, batch_size=32):
-            answers = checkpoint.model(normalise(frames, checkpoint.mean, checkpoint.std))
+            answers = checkpoint.model.logits(normalise(frames, checkpoint.mean, checkpoint.std))
             np.add.at(confusion, (labels.numpy(), answers.argmax(dim=1).numpy()), 1)
             progress(len(frames))
     return Report(spec.labels, confusion)

@@ -35,5 +35,5 @@ class Predictor:
         """uint8 RGB (batch, T, H, W, 3) -> probabilities, float32 (batch, labels)."""
         with torch.inference_mode():
             pixels: Tensor = torch.from_numpy(clips).to(self._device)
-            logits = self._model(normalise(pixels, self._mean, self._std))
+            logits = self._model.logits(normalise(pixels, self._mean, self._std))
             return logits.float().softmax(dim=1).cpu().numpy()

@@ -1,21 +1,20 @@
 """TimeSformer in plain torch: divided, joint and space-only attention over space and time.
 
 Bertasius, Wang, Torresani, "Is Space-Time Attention All You Need for Video Understanding?",
-arXiv 2102.05095. Configuration keys are those of Hugging Face's TimesformerConfig.
+arXiv 2102.05095, and its original code, which is followed where transformers departs from it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-ATTENTION_TYPES = ("divided_space_time", "joint_space_time", "space_only")
+from model.configuration import TimesformerConfig
+from model.outputs import ClassifierOutput, ModelOutput
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:
@@ -28,108 +27,6 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "selu": F.selu,
     "gelu_new": _gelu_tanh,
 }
-
-
-@dataclass(frozen=True)
-class TimesformerConfig:
-    """The shape of a TimeSformer, with Hugging Face's names and defaults.
-
-    Raises ValueError, naming the key, for a value that no network can be built from.
-    """
-
-    image_size: int = 224
-    patch_size: int = 16
-    num_channels: int = 3
-    num_frames: int = 8
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int = 3072
-    hidden_act: str = "gelu"
-    hidden_dropout_prob: float = 0.0
-    attention_probs_dropout_prob: float = 0.0
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-6
-    qkv_bias: bool = True
-    attention_type: str = "divided_space_time"
-    drop_path_rate: float = 0  # transformers takes no 0.0 here
-    id2label: dict[int, str] = field(default_factory=lambda: {0: "LABEL_0", 1: "LABEL_1"})
-
-    def __post_init__(self) -> None:
-        for key in (
-            "image_size",
-            "patch_size",
-            "num_channels",
-            "num_frames",
-            "hidden_size",
-            "num_hidden_layers",
-            "num_attention_heads",
-            "intermediate_size",
-        ):
-            value = getattr(self, key)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{key} must be a whole number above 0, got {value!r}")
-        for key in ("layer_norm_eps", "initializer_range"):
-            value = getattr(self, key)
-            if not isinstance(value, (int, float)) or not 0 < value < 1:
-                raise ValueError(f"{key} must be a number between 0 and 1, got {value!r}")
-        for key in ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"):
-            value = getattr(self, key)
-            if not isinstance(value, (int, float)) or not 0 <= value < 1:
-                raise ValueError(f"{key} must be a number from 0 to below 1, got {value!r}")
-        if self.attention_type not in ATTENTION_TYPES:
-            raise ValueError(
-                f"attention_type must be one of {', '.join(ATTENTION_TYPES)}, "
-                f"got {self.attention_type!r}"
-            )
-        if self.hidden_act not in _ACTIVATIONS:
-            raise ValueError(
-                f"hidden_act must be one of {', '.join(_ACTIVATIONS)}, got {self.hidden_act!r}"
-            )
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"hidden_size ({self.hidden_size}) must be a multiple of "
-                f"num_attention_heads ({self.num_attention_heads})"
-            )
-        if self.image_size % self.patch_size:
-            raise ValueError(
-                f"image_size ({self.image_size}) must be a multiple of "
-                f"patch_size ({self.patch_size})"
-            )
-
-    @property
-    def patches_per_frame(self) -> int:
-        return (self.image_size // self.patch_size) ** 2
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The label names, in the order of the logits."""
-        return tuple(self.id2label[index] for index in range(len(self.id2label)))
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TimesformerConfig:
-        """Take the keys that concern the network from a Hugging Face `config.json`."""
-        known = {spec.name for spec in dataclasses.fields(cls)} - {"id2label"}
-        taken = {key: value for key, value in values.items() if key in known}
-        if "id2label" in values:
-            if not isinstance(values["id2label"], dict):
-                raise ValueError('id2label must be an object like {"0": "walk"}')
-            names = {int(index): str(name) for index, name in values["id2label"].items()}
-            if sorted(names) != list(range(len(names))):
-                raise ValueError("id2label must number the labels 0, 1, 2, ... without gaps")
-            taken["id2label"] = names
-        elif "num_labels" in values:
-            taken["id2label"] = {i: f"LABEL_{i}" for i in range(int(values["num_labels"]))}
-        return cls(**taken)
-
-    def to_dict(self) -> dict[str, Any]:
-        """What Hugging Face's `config.json` holds."""
-        values = dataclasses.asdict(self)
-        values["id2label"] = {str(index): name for index, name in self.id2label.items()}
-        values["label2id"] = {name: index for index, name in self.id2label.items()}
-        values["model_type"] = "timesformer"
-        values["architectures"] = ["TimesformerForVideoClassification"]
-        return values
 
 
 class DropPath(nn.Module):
@@ -158,17 +55,21 @@ class Attention(nn.Module):
         self.attention_dropout = config.attention_probs_dropout_prob
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, seen: list[Tensor] | None = None) -> Tensor:
+        """x, (batch, tokens, hidden), attended to itself; the probabilities are added to `seen`."""
         batch, tokens, hidden = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, hidden // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         rate = self.attention_dropout if self.training else 0.0
-        plain = tokens <= 32 or torch.is_grad_enabled()
-        if x.device.type == "cpu" and plain and rate == 0.0:
-            # There the fused kernel is slow for the many short sequences of temporal attention,
-            # and its backward pass takes half of a training step.
+        # On a CPU the fused kernel is slow for the many short sequences of temporal attention, and
+        # its backward pass takes half of a training step.
+        slow = x.device.type == "cpu" and (tokens <= 32 or torch.is_grad_enabled())
+        if slow or seen is not None:
             scores = (query * (hidden // self.heads) ** -0.5) @ key.transpose(-2, -1)
-            mixed = scores.softmax(dim=-1) @ value
+            probabilities = F.dropout(scores.softmax(dim=-1), rate)
+            if seen is not None:
+                seen.append(probabilities)
+            mixed = probabilities @ value
         else:
             mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=rate)
         return self.dropout(self.project(mixed.transpose(1, 2).reshape(batch, tokens, hidden)))
@@ -206,20 +107,23 @@ class Block(nn.Module):
         self.mlp = Mlp(config)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, cls: Tensor, patches: Tensor, seen: list[Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The tokens after this layer; its attention over space is added to `seen`."""
         batch, frames, count, hidden = patches.shape
         if self.attention_type == "divided_space_time":
             patches = patches + self._temporal(patches)
             # The class token looks at each frame by itself; its answers are averaged.
             tokens = torch.cat([cls[:, None, None].expand(-1, frames, 1, -1), patches], dim=2)
-            mixed = self._spatial(tokens.flatten(0, 1)).view(batch, frames, 1 + count, hidden)
+            mixed = self._spatial(tokens.flatten(0, 1), seen)
+            mixed = mixed.view(batch, frames, 1 + count, hidden)
             cls = cls + mixed[:, :, 0].mean(dim=1)
             patches = patches + mixed[:, :, 1:]
         else:
-            tokens = torch.cat([cls[:, None], patches.flatten(1, 2)], dim=1)
-            mixed = self._spatial(tokens)
+            mixed = self._spatial(in_order(cls, patches), seen)
             cls = cls + mixed[:, 0]
-            patches = patches + mixed[:, 1:].view_as(patches)
+            patches = patches + mixed[:, 1:].view(batch, count, frames, hidden).transpose(1, 2)
         tokens = torch.cat([cls[:, None], patches.flatten(1, 2)], dim=1)
         tokens = tokens + self.drop_path(self.mlp(self.mlp_norm(tokens)))
         return tokens[:, 0], tokens[:, 1:].view_as(patches)
@@ -231,16 +135,17 @@ class Block(nn.Module):
         mixed = self.temporal_project(mixed)
         return mixed.view(batch, count, frames, hidden).transpose(1, 2)
 
-    def _spatial(self, tokens: Tensor) -> Tensor:
-        return self.drop_path(self.attention(self.attention_norm(tokens)))
+    def _spatial(self, tokens: Tensor, seen: list[Tensor] | None) -> Tensor:
+        return self.drop_path(self.attention(self.attention_norm(tokens), seen))
+
+
+def in_order(cls: Tensor, patches: Tensor) -> Tensor:
+    """All tokens of a clip, (batch, 1 + patches * frames, hidden): place by place, each in time."""
+    return torch.cat([cls[:, None], patches.transpose(1, 2).flatten(1, 2)], dim=1)
 
 
 class TimesformerModel(nn.Module):
-    """The network without its classifier.
-
-    `forward` takes pixels (batch, frames, channels, height, width), normalised, and returns
-    the class token (batch, hidden) and the patches (batch, frames, patches, hidden), normed.
-    """
+    """The network without its classifier."""
 
     def __init__(self, config: TimesformerConfig) -> None:
         super().__init__()
@@ -266,56 +171,156 @@ class TimesformerModel(nn.Module):
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
+    def forward(
+        self,
+        pixel_values: Tensor,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> ModelOutput | tuple[Any, ...]:
+        """Look at clips: normalised pixels, float (batch, frames, channels, height, width).
+
+        What is None is taken from the configuration. Another number of frames or another picture
+        size than the configuration's is allowed; embeddings are interpolated to it.
+        Raises ValueError for another shape, or for pixels that are no finite numbers.
+        """
+        if not torch.isfinite(pixel_values).all():
+            raise ValueError("pixel values must be finite numbers; some are NaN or infinite")
+        config = self.config
+        states: list[Tensor] | None = (
+            [] if _chosen(output_hidden_states, config.output_hidden_states) else None
+        )
+        attentions: list[Tensor] | None = (
+            [] if _chosen(output_attentions, config.output_attentions) else None
+        )
+        cls, patches = self.features(pixel_values, states, attentions)
+        output = ModelOutput(
+            last_hidden_state=in_order(cls, patches),
+            hidden_states=None if states is None else tuple(states),
+            attentions=None if attentions is None else tuple(attentions),
+        )
+        return output if _chosen(return_dict, config.return_dict) else output.to_tuple()
+
+    def features(
+        self,
+        pixels: Tensor,
+        states: list[Tensor] | None = None,
+        attentions: list[Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The class token (batch, hidden) and the patches (batch, frames, patches, hidden), normed.
+
+        With "space_only" attention there is one frame, the mean. What happens on the way is added
+        to `states` and `attentions`.
+        """
+        cls, patches = self.embed(pixels)
+        batch, frames = patches.shape[:2]
+        alone = self.config.attention_type == "space_only"
+        if alone:  # each frame is a clip of its own
+            cls, patches = cls.repeat_interleave(frames, dim=0), patches.flatten(0, 1)[:, None]
+        for block in self.blocks:
+            if states is not None:
+                states.append(in_order(cls, patches))
+            cls, patches = block(cls, patches, attentions)
+        if states is not None:
+            states.append(in_order(cls, patches))
+        if alone:  # the mean over frames is in the original code; transformers 5.23 leaves it out
+            cls = cls.unflatten(0, (batch, frames)).mean(dim=1)
+            patches = patches.unflatten(0, (batch, frames)).mean(dim=1)
+        return self.norm(cls), self.norm(patches)
+
     def embed(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Class token (batch, hidden) and patches (batch, frames, patches, hidden)."""
         config = self.config
-        expected = (config.num_frames, config.num_channels, config.image_size, config.image_size)
-        if pixels.ndim != 5 or tuple(pixels.shape[1:]) != expected:
+        size = config.patch_size
+        fits = pixels.ndim == 5 and pixels.shape[2] == config.num_channels
+        if not fits or pixels.shape[3] % size or pixels.shape[4] % size or 0 in pixels.shape:
             raise ValueError(
-                f"pixel values must be (batch, {', '.join(map(str, expected))}), "
-                f"got {tuple(pixels.shape)}"
+                f"pixel values must be (batch, frames, {config.num_channels}, height, width) with "
+                f"height and width multiples of {size}, got {tuple(pixels.shape)}"
             )
         batch, frames = pixels.shape[:2]
-        patches = self.patch_projection(pixels.flatten(0, 1)).flatten(2).transpose(1, 2)
-        patches = patches.view(batch, frames, -1, config.hidden_size) + self.position[:, None, 1:]
+        patches = self.patch_projection(pixels.flatten(0, 1))
+        position = self._positions(*patches.shape[2:])
+        patches = patches.flatten(2).transpose(1, 2).unflatten(0, (batch, frames))
+        patches = self.dropout(patches + position[:, None])
         cls = (self.cls_token + self.position[:, :1])[:, 0].expand(batch, -1)
-        patches = self.dropout(patches)
         if config.attention_type != "space_only":
-            patches = self.dropout(patches + self.time[:, :, None])
+            patches = self.dropout(patches + self._times(frames)[:, :, None])
         return self.dropout(cls), patches
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        cls, patches = self.embed(pixels)
-        if self.config.attention_type == "space_only":
-            return self._frame_by_frame(cls, patches)
-        for block in self.blocks:
-            cls, patches = block(cls, patches)
-        return self.norm(cls), self.norm(patches)
+    def _positions(self, down: int, across: int) -> Tensor:
+        """Position embeddings for a grid of patches: (1, down * across, hidden)."""
+        side = self.config.image_size // self.config.patch_size
+        trained = self.position[:, 1:]
+        if (down, across) == (side, side):
+            return trained
+        grid = trained.transpose(1, 2).unflatten(2, (side, side))
+        return F.interpolate(grid, size=(down, across), mode="nearest").flatten(2).transpose(1, 2)
 
-    def _frame_by_frame(self, cls: Tensor, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """Each frame by itself; the class tokens are averaged before the last norm.
-
-        That mean is in the original code; transformers 5.23 leaves it out.
-        """
-        batch, frames = patches.shape[:2]
-        cls = cls.repeat_interleave(frames, dim=0)
-        patches = patches.flatten(0, 1)[:, None]
-        for block in self.blocks:
-            cls, patches = block(cls, patches)
-        cls = cls.view(batch, frames, -1).mean(dim=1)
-        return self.norm(cls), self.norm(patches[:, 0].view(batch, frames, -1, cls.shape[-1]))
+    def _times(self, frames: int) -> Tensor:
+        """Time embeddings for that many frames: (1, frames, hidden)."""
+        if frames == self.config.num_frames:
+            return self.time
+        return F.interpolate(self.time.transpose(1, 2), size=frames, mode="nearest").transpose(1, 2)
 
 
 class TimesformerForVideoClassification(nn.Module):
-    """The network with a linear classifier on the class token: logits (batch, labels)."""
+    """The network with a linear classifier on the class token."""
 
     def __init__(self, config: TimesformerConfig) -> None:
         super().__init__()
         self.config = config
         self.timesformer = TimesformerModel(config)
-        self.classifier = nn.Linear(config.hidden_size, len(config.id2label))
+        self.classifier = nn.Linear(config.hidden_size, len(config.labels))
         nn.init.trunc_normal_(self.classifier.weight, std=config.initializer_range)
         nn.init.zeros_(self.classifier.bias)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.classifier(self.timesformer(pixels)[0])
+    def forward(
+        self,
+        pixel_values: Tensor,
+        labels: Tensor | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> ClassifierOutput | tuple[Any, ...]:
+        """Classify clips, see TimesformerModel.forward; with `labels` the loss comes too.
+
+        labels: whole numbers (batch,) for one label each; floats (batch, labels) from 0 to 1 where
+        several may hold; floats (batch,) where the configuration has a single label: a regression.
+        Raises ValueError for labels of another shape, or outside the configuration's.
+        """
+        found = self.timesformer(pixel_values, output_attentions, output_hidden_states, True)
+        logits = self.classifier(found.last_hidden_state[:, 0])
+        loss = None if labels is None else self._loss(logits, labels)
+        output = ClassifierOutput(loss, logits, found.hidden_states, found.attentions)
+        return output if _chosen(return_dict, self.config.return_dict) else output.to_tuple()
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """The logits alone, (batch, labels), without looking for damaged pixels."""
+        return self.classifier(self.timesformer.features(pixels)[0])
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        problem = self.config.problem_type
+        if problem is None and logits.shape[1] == 1:
+            problem = "regression"
+        elif problem is None:
+            several = labels.is_floating_point()
+            problem = "multi_label_classification" if several else "single_label_classification"
+        single = problem == "single_label_classification"
+        if labels.numel() != (len(logits) if single else logits.numel()):
+            raise ValueError(
+                f"labels must be ({len(logits)},) or, for several labels a clip, "
+                f"{tuple(logits.shape)}; got {tuple(labels.shape)}"
+            )
+        if single:
+            if labels.min() < 0 or labels.max() >= logits.shape[1]:
+                raise ValueError(f"labels must be from 0 to {logits.shape[1] - 1}")
+            return F.cross_entropy(logits, labels.view(-1))
+        target = labels.view_as(logits).to(logits.dtype)
+        if problem == "regression":
+            return F.mse_loss(logits, target)
+        return F.binary_cross_entropy_with_logits(logits, target)
+
+
+def _chosen(given: bool | None, default: bool) -> bool:
+    return default if given is None else given

@@ -24,11 +24,11 @@ from torch.utils.data import DataLoader
 
 from model import checkpoint as checkpoints
 from model.checkpoint import Checkpoint, CheckpointError
+from model.configuration import TimesformerConfig
 from model.dataset import FIELD_CHANNELS, DrawnClips, one_thread, with_backwards
 from model.preprocess import normalise
 from model.timesformer import (
     Block,
-    TimesformerConfig,
     TimesformerForVideoClassification,
     TimesformerModel,
 )
@@ -97,7 +97,7 @@ class _Learner(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (batch, labels) and the motion field (batch, T, patches, 5)."""
-        cls, patches = self.network.timesformer(pixels)
+        cls, patches = self.network.timesformer.features(pixels)
         return self.network.classifier(cls), self.field(patches)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,9 @@ def edit(file: Path, **changes: object) -> None:
 def test_what_was_saved_is_loaded(folder: Path, checkpoint: Checkpoint) -> None:
     back = checkpoints.load(folder)
     assert (back.spec, back.mean, back.std) == (checkpoint.spec, checkpoint.mean, checkpoint.std)
-    assert back.model.config == checkpoint.model.config
+    # The file holds more keys, which are kept.
+    assert replace(back.model.config, extra={}) == checkpoint.model.config
+    assert back.model.config.extra["background_labels"] == ["still"]
     for key, value in checkpoint.model.state_dict().items():
         assert torch.equal(back.model.state_dict()[key], value), key
 
@@ -37,7 +40,7 @@ def test_transformers_opens_what_was_saved(folder: Path, checkpoint: Checkpoint)
     theirs = Theirs.from_pretrained(folder).eval()
     pixels = torch.randn(1, 4, 3, 32, 32)
     with torch.no_grad():
-        assert torch.allclose(theirs(pixels).logits, checkpoint.model(pixels), atol=1e-4)
+        assert torch.allclose(theirs(pixels).logits, checkpoint.model(pixels).logits, atol=1e-4)
     assert theirs.config.id2label[9] == "wave"
 
 
@@ -59,11 +62,34 @@ def test_a_folder_of_transformers_is_opened(tmp_path: Path) -> None:
     ours = checkpoints.load(tmp_path / "k2")
     pixels = torch.randn(1, 4, 3, 32, 32)
     with torch.no_grad():
-        assert torch.allclose(ours.model(pixels), theirs(pixels).logits, atol=1e-4)
+        assert torch.allclose(ours.model(pixels).logits, theirs(pixels).logits, atol=1e-4)
     # What such a folder does not say is what the published ones were trained on.
     assert ours.spec.labels == ("abseiling", "zumba")
     assert ours.spec.span_s == pytest.approx(8 * 32 / 30)
     assert (ours.spec.fit, ours.spec.shortest_edge) == ("crop", 32)
+
+
+@pytest.mark.parametrize("attention_type", ["divided_space_time", "joint_space_time", "space_only"])
+def test_weights_come_back_to_transformers_bit_by_bit(tmp_path: Path, attention_type: str) -> None:
+    config = TheirConfig(
+        image_size=32,
+        patch_size=16,
+        num_frames=4,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        attention_type=attention_type,
+    )
+    Theirs(config).save_pretrained(tmp_path / "theirs")
+    checkpoints.save(checkpoints.load(tmp_path / "theirs"), tmp_path / "back")
+    before, after = (
+        load_file(tmp_path / name / "model.safetensors") for name in ("theirs", "back")
+    )
+    assert set(before) == set(after)
+    for key, value in before.items():
+        assert torch.equal(value, after[key]), key
+    Theirs.from_pretrained(tmp_path / "back")
 
 
 def test_half_precision_halves_the_file_and_loads_as_float32(

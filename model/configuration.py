@@ -1,0 +1,159 @@
+"""TimesformerConfig: the shape of a TimeSformer, under Hugging Face's names."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+ATTENTION_TYPES = ("divided_space_time", "joint_space_time", "space_only")
+ACTIVATIONS = ("gelu", "relu", "selu", "gelu_new")
+
+_SIZES = (
+    "image_size",
+    "patch_size",
+    "num_channels",
+    "num_frames",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+)
+_SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate")
+_SMALL = ("layer_norm_eps", "initializer_range")
+_SWITCHES = ("qkv_bias", "output_attentions", "output_hidden_states", "return_dict")
+
+
+@dataclass(frozen=True)
+class TimesformerConfig:
+    """The shape of a TimeSformer, with Hugging Face's names and defaults.
+
+    Labels are given as `id2label`, as `label2id` or just as `num_labels`; all three are there
+    afterwards. `problem_type` is None (found out from the labels, see
+    TimesformerForVideoClassification), "regression", "single_label_classification" or
+    "multi_label_classification". `extra` keeps the keys of a `config.json` that mean nothing here.
+    Raises ValueError, naming the key, for a value that no network can be built from.
+    """
+
+    image_size: int = 224
+    patch_size: int = 16
+    num_channels: int = 3
+    num_frames: int = 8
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.0
+    attention_probs_dropout_prob: float = 0.0
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-6
+    qkv_bias: bool = True
+    attention_type: str = "divided_space_time"
+    drop_path_rate: float = 0  # transformers takes no 0.0 here
+    id2label: Mapping[int, str] | None = None
+    label2id: Mapping[str, int] | None = None
+    num_labels: int | None = None
+    problem_type: str | None = None
+    output_attentions: bool = False
+    output_hidden_states: bool = False
+    return_dict: bool = True
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key in _SIZES:
+            value = getattr(self, key)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{key} must be a whole number above 0, got {value!r}")
+        for key in _SMALL:
+            if not _is_number(value := getattr(self, key)) or not 0 < value < 1:
+                raise ValueError(f"{key} must be a number between 0 and 1, got {value!r}")
+        for key in _SHARES:
+            if not _is_number(value := getattr(self, key)) or not 0 <= value < 1:
+                raise ValueError(f"{key} must be a number from 0 to below 1, got {value!r}")
+        for key in _SWITCHES:
+            if not isinstance(value := getattr(self, key), bool):
+                raise ValueError(f"{key} must be true or false, got {value!r}")
+        self._choose("attention_type", ATTENTION_TYPES)
+        self._choose("hidden_act", ACTIVATIONS)
+        for larger, smaller in (
+            ("hidden_size", "num_attention_heads"),
+            ("image_size", "patch_size"),
+        ):
+            if getattr(self, larger) % getattr(self, smaller):
+                raise ValueError(
+                    f"{larger} ({getattr(self, larger)}) must be a multiple of "
+                    f"{smaller} ({getattr(self, smaller)})"
+                )
+        names = self._label_names()
+        object.__setattr__(self, "id2label", names)
+        object.__setattr__(self, "label2id", {name: index for index, name in names.items()})
+        object.__setattr__(self, "num_labels", len(names))
+
+    @property
+    def patches_per_frame(self) -> int:
+        return (self.image_size // self.patch_size) ** 2
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label names, in the order of the logits."""
+        assert self.id2label is not None  # see __post_init__
+        return tuple(self.id2label[index] for index in range(len(self.id2label)))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TimesformerConfig:
+        """Take what Hugging Face's `config.json` holds; unknown keys go to `extra`."""
+        known = {spec.name for spec in dataclasses.fields(cls)} - {"extra"}
+        extra = {key: value for key, value in values.items() if key not in known}
+        return cls(**{key: values[key] for key in values if key in known}, extra=extra)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What Hugging Face's `config.json` holds."""
+        values = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
+        extra = values.pop("extra")
+        del values["num_labels"]  # transformers derives it, and complains where it is given too
+        values["id2label"] = {str(index): name for index, name in values["id2label"].items()}
+        standard = {
+            "model_type": "timesformer",
+            "architectures": ["TimesformerForVideoClassification"],
+        }
+        return {**standard, **extra, **values}
+
+    @classmethod
+    def from_json(cls, text: str) -> TimesformerConfig:
+        values = json.loads(text)
+        if not isinstance(values, dict):
+            raise ValueError(f"a configuration is a JSON object, got {type(values).__name__}")
+        return cls.from_dict(values)
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    def _choose(self, key: str, choices: tuple[str, ...]) -> None:
+        if getattr(self, key) not in choices:
+            raise ValueError(
+                f"{key} must be one of {', '.join(choices)}, got {getattr(self, key)!r}"
+            )
+
+    def _label_names(self) -> dict[int, str]:
+        for key in ("id2label", "label2id"):
+            if not isinstance(getattr(self, key), (Mapping, type(None))):
+                raise ValueError(f"{key} must be an object, got {getattr(self, key)!r}")
+        if self.id2label is not None:
+            names = {int(index): str(name) for index, name in self.id2label.items()}
+        elif self.label2id is not None:
+            names = {int(index): str(name) for name, index in self.label2id.items()}
+        else:
+            count = 2 if self.num_labels is None else self.num_labels
+            if not isinstance(count, int) or count < 1:
+                raise ValueError(f"num_labels must be a whole number above 0, got {count!r}")
+            names = {index: f"LABEL_{index}" for index in range(count)}
+        if sorted(names) != list(range(len(names))) or not names:
+            raise ValueError("labels must be numbered 0, 1, 2, ... without gaps")
+        return names
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
