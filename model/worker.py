@@ -33,7 +33,9 @@ def serve(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a worker; the exit code is 2 where it can't work."""
-    parser = argparse.ArgumentParser(prog="actionwatch worker", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="actionwatch worker", description="Run the model for a watch."
+    )
     parser.add_argument("--connect", required=True, help="the scheduler's ZeroMQ address")
     parser.add_argument("--model", default="motion", help="embedded name or checkpoint folder")
     parser.add_argument("--batch", type=int, default=4, help="most clips that are scored at once")
@@ -79,6 +81,8 @@ def _run(given: argparse.Namespace, stop: StopEvent, orphaned: Callable[[], bool
             Scores(clip.number, row, took_s) for clip, row in zip(clips, probabilities, strict=True)
         )
 
+    if given.parent is None:
+        _log.info("model %s is ready; asking %s for clips", checkpoint.spec.model, given.connect)
     with WorkerEnd(given.connect, checkpoint.spec, name=given.name) as link:
         serve(predict, link, stop, batch=given.batch, orphaned=orphaned)
     return 0

@@ -165,6 +165,7 @@ class Camera:
     def _change(self, state: str, reason: str = "") -> None:
         if state != self.state:
             level = logging.WARNING if state in (OFFLINE, FAILED) else logging.INFO
-            _log.log(level, "camera %s (%s): %s %s", self.name, self.source, state, reason)
+            because = f", {reason}" if reason else ""
+            _log.log(level, "%s (%s): %s%s", self.name, self.source, state, because)
         self.reason = reason
         self.state = state

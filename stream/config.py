@@ -179,7 +179,7 @@ def _explain(error: ValidationError) -> str:
     first = min(found, key=lambda one: one["type"] != "extra_forbidden")
     *parents, key = [str(part) for part in first["loc"]] or [""]
     where = ".".join([*parents, key])
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    more = f"; {len(found) - 1} more to mend after it" if len(found) > 1 else ""
     if first["type"] == "extra_forbidden":
         known = ", ".join(_known_keys(parents)) or "none"
         return f"unknown key {where!r}; known here: {known}{more}"

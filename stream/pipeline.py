@@ -47,9 +47,9 @@ class View:
 class Pipeline:
     """A watch from cameras to event log, running between `__enter__` and `__exit__`.
 
-    `over` is set when nothing more will happen: all sources have ended, or something failed,
-    and then `failure` says what. Raises SourceError, TransportError or EventLogError for what
-    can't work from the start.
+    `over` is set when nothing more will happen: all sources have ended, or something failed.
+    `failure` says what; after `__exit__` also which cameras failed while others went on.
+    Raises SourceError, TransportError or EventLogError for what can't work from the start.
     """
 
     def __init__(
@@ -164,6 +164,9 @@ class Pipeline:
         self._link.__exit__()
         self._event_log.close()
         self._remove_socket()
+        failed = [camera for camera in self.cameras.values() if camera.state == FAILED]
+        if failed:
+            self._fail("; ".join(f"camera {camera.name}: {camera.reason}" for camera in failed))
 
     def _await(self, name: str, join: Callable[[float], bool]) -> None:
         assert self._stop_by is not None  # told to stop before
@@ -200,6 +203,10 @@ class Pipeline:
     # On the scheduler's thread, as the two below.
     def _on_spec(self, spec: ClipSpec) -> None:
         self.spec = spec
+        if self._supervisor is None and spec.model != Path(self.config.model).name:
+            _log.warning(
+                "the worker that came runs model %s, not %s", spec.model, self.config.model
+            )
         unknown = sorted(set(self.config.events.labels) - set(spec.labels))
         if unknown:
             self._fail(
@@ -280,10 +287,8 @@ class Pipeline:
         if self._judge_stop.is_set():
             return self._predictions.empty()
         if not self.over.is_set() and all(camera.over for camera in self.cameras.values()):
-            failed = [camera for camera in self.cameras.values() if camera.state == FAILED]
-            if failed and (len(failed) == len(self.cameras) or self._all_scored()):
-                self._fail(failed[0].reason)
-            elif self._all_scored():
+            none_works = all(camera.state == FAILED for camera in self.cameras.values())
+            if none_works or self._all_scored():
                 self.over.set()
         return False
 

@@ -67,6 +67,8 @@ def check_source(source: int | str) -> None:
                 f"source {shown(source)}: {scheme}:// is not known; "
                 "use rtsp://, http://, a file, a webcam's index or demo:"
             )
+    elif Path(source).is_dir():
+        raise SourceError(f"source {source}: is a folder; give one video file")
     elif not Path(source).is_file():
         hint = f"; for webcam {source} write it without quotes" if source.isdigit() else ""
         raise SourceError(

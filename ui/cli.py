@@ -44,15 +44,20 @@ def run(
     source: Annotated[
         list[str] | None,
         typer.Option(
-            help="webcam index, rtsp:// or http:// address, file or demo:SEED; repeatable"
+            help="webcam index, rtsp:// or http:// address, file, or demo:SEED as by default; "
+            "repeatable"
         ),
     ] = None,
     model: Annotated[str | None, typer.Option(help="embedded name or checkpoint folder")] = None,
-    data: Annotated[Path | None, typer.Option(help="folder of the event log")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="folder of the event log, else actionwatch-data")
+    ] = None,
     duration: Annotated[float | None, typer.Option(min=0, help="seconds until it stops")] = None,
     no_ui: Annotated[bool, typer.Option("--no-ui", help="without the dashboard")] = False,
-    host: Annotated[str | None, typer.Option(help="the dashboard's address")] = None,
-    port: Annotated[int | None, typer.Option(help="the dashboard's port")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="the dashboard's address, else 127.0.0.1")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="the dashboard's port, else 7860")] = None,
 ) -> None:
     """Watch cameras: log events, and show them in a browser."""
     from stream.config import ConfigError, load_config
@@ -72,6 +77,8 @@ def run(
         settings = load_config(config, overrides)
     except ConfigError as error:
         _give_up(str(error))
+    if "cameras" not in settings.model_fields_set:
+        typer.echo("no camera was given: watching the drawn scene demo:", err=True)
     _watch(settings, duration)
 
 
@@ -117,13 +124,17 @@ def _watch(config: Config, duration: float | None) -> None:
             pipeline.tell_stop()  # the dashboard and the watch stop side by side
     except (SourceError, TransportError, EventLogError) as error:
         _give_up(str(error))
-    typer.echo(summary(pipeline.metrics))
+    seen = pipeline.metrics.total("windows")
+    if seen or not pipeline.failure:
+        typer.echo(summary(pipeline.metrics))
     if pipeline.failure:
         _give_up(pipeline.failure)
-    if pipeline.spec is not None and not pipeline.metrics.total("windows"):
+    if not seen and pipeline.spec is None:
+        typer.echo("no worker was ready in time: nothing was looked at", err=True)
+    elif not seen and pipeline.spec is not None:
         typer.echo(
             f"no window was seen: model {pipeline.spec.model} looks at "
-            f"{pipeline.spec.span_s:.1f} s at a time, and no source lasted that long",
+            f"{pipeline.spec.span_s:.1f} s at a time, and nothing was watched for that long",
             err=True,
         )
 

@@ -82,7 +82,9 @@ def test_a_worker_announces_its_model_and_answers_clips(
         assert line.hear(Ask) == ask  # and it is free again
     finally:
         code, errors = line.close()
-    assert (code, errors) == (0, "")
+    assert code == 0
+    (told,) = errors.splitlines()
+    assert "model tiny is ready" in told
 
 
 def test_a_worker_that_cannot_load_its_model_tells_the_scheduler(tmp_path: Path) -> None:
