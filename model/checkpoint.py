@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from dataclasses import dataclass
@@ -68,12 +67,12 @@ def load(name: str | Path) -> Checkpoint:
     """
     folder = find(name)
     values = _read_json(folder / "config.json")
-    spec, mean, std = _spec(folder, values)
     try:
         config = TimesformerConfig.from_dict(values)
         model = TimesformerForVideoClassification(config)
     except (ValueError, TypeError, RuntimeError, MemoryError) as error:
         raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
+    spec, mean, std = _spec(folder, config)
     weights = folder / "model.safetensors"
     try:
         tensors = rename(load_file(weights), to_ours=True)
@@ -160,19 +159,16 @@ def _check(file: Path, tensors: dict[str, Tensor], wanted: dict[str, Tensor]) ->
 
 
 def _spec(
-    folder: Path, config: dict[str, Any]
+    folder: Path, config: TimesformerConfig
 ) -> tuple[ClipSpec, tuple[float, ...], tuple[float, ...]]:
     """What the folder says of the clips that it was trained on."""
     file = folder / "preprocessor_config.json"
     values = _read_json(file) if file.is_file() else {}
-    defaults = {spec.name: spec.default for spec in dataclasses.fields(TimesformerConfig)}
-    frames = config.get("num_frames", defaults["num_frames"])
-    image = config.get("image_size", defaults["image_size"])
+    frames, image, labels = config.num_frames, config.image_size, config.labels
     try:
         size = dict(values.get("size", {}))
         fit = "squash" if "height" in size and not values.get("do_center_crop", True) else "crop"
-        labels = TimesformerConfig.from_dict(config).labels
-        background = config.get("background_labels", [])
+        background = config.extra.get("background_labels", [])
         if not isinstance(background, list) or not set(background) <= set(labels):
             raise ValueError(f"background_labels must be a list of its labels, got {background!r}")
         spec = ClipSpec(

@@ -222,6 +222,12 @@ class Pipeline:
             _log.warning("the worker does not answer; replacing it")
             self._supervisor.replace()
 
+    def _on_prediction(self, prediction: Prediction) -> None:
+        try:
+            self._predictions.put_nowait(prediction)
+        except queue.Full:
+            self.metrics.count("unjudged_predictions", prediction.camera)
+
     # On the supervisor's thread.
     def _on_worker_death(self, code: int) -> None:
         self.metrics.count("worker_restarts")
@@ -230,13 +236,6 @@ class Pipeline:
                 f"the worker ended {_MOST_FALSE_STARTS} times before it was ready, the last time "
                 f"with code {code}; see its messages above"
             )
-
-    # On the scheduler's thread.
-    def _on_prediction(self, prediction: Prediction) -> None:
-        try:
-            self._predictions.put_nowait(prediction)
-        except queue.Full:
-            self.metrics.count("unjudged_predictions", prediction.camera)
 
     # On the judge's thread, which owns the detectors and the event log.
     def _judge(self) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +21,20 @@ from stream.synthetic import MOTIONS
 def folder(tmp_path: Path, checkpoint: Checkpoint) -> Path:
     checkpoints.save(checkpoint, tmp_path / "tiny")
     return tmp_path / "tiny"
+
+
+def their_config(**changes: Any) -> TheirConfig:
+    """The configuration of a small network of transformers'."""
+    return TheirConfig(
+        image_size=32,
+        patch_size=16,
+        num_frames=4,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        **changes,
+    )
 
 
 def edit(file: Path, **changes: object) -> None:
@@ -46,14 +61,7 @@ def test_transformers_opens_what_was_saved(folder: Path, checkpoint: Checkpoint)
 
 def test_a_folder_of_transformers_is_opened(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    config = TheirConfig(
-        image_size=32,
-        patch_size=16,
-        num_frames=4,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=48,
+    config = their_config(
         id2label={0: "abseiling", 1: "zumba"},
         label2id={"abseiling": 0, "zumba": 1},
     )
@@ -71,14 +79,7 @@ def test_a_folder_of_transformers_is_opened(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("attention_type", ["divided_space_time", "joint_space_time", "space_only"])
 def test_weights_come_back_to_transformers_bit_by_bit(tmp_path: Path, attention_type: str) -> None:
-    config = TheirConfig(
-        image_size=32,
-        patch_size=16,
-        num_frames=4,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=48,
+    config = their_config(
         attention_type=attention_type,
     )
     Theirs(config).save_pretrained(tmp_path / "theirs")
