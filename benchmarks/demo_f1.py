@@ -39,7 +39,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="how many scenes")
     parser.add_argument("--seconds", type=float, default=120, help="length of each scene")
     parser.add_argument("--together", type=int, default=5, help="scenes watched by one run")
-    parser.add_argument("--model", default="motion", help="embedded name or checkpoint folder")
+    parser.add_argument(
+        "--model", default="motion", help="embedded name, folder, or Hugging Face name"
+    )
     parser.add_argument("--quick", action="store_true", help="two scenes of 40 seconds")
     parser.add_argument("--json", type=Path, help="write the rows here as well")
     given = parser.parse_args()

@@ -1,140 +1,153 @@
-"""Read and write checkpoint folders as Hugging Face lays them out, and the map of their keys."""
+"""Checkpoint files: Hugging Face's folders, and the names that everyone gives to the tensors."""
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from safetensors import SafetensorError
+import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from model.configuration import TimesformerConfig
-from model.timesformer import TimesformerForVideoClassification
-from stream.messages import ClipSpec
 
-EMBEDDED = Path(__file__).parent / "weights"
+# Where weights may lie in a folder, best first: safetensors hold no code, shards have an index.
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 
-# Ours -> transformers', read in both directions. {n} stands for the number of the layer.
-_KEYS = (
-    ("timesformer.cls_token", "timesformer.embeddings.cls_token"),
-    ("timesformer.position", "timesformer.embeddings.position_embeddings"),
-    ("timesformer.time", "timesformer.embeddings.time_embeddings"),
-    ("timesformer.patch_projection.", "timesformer.embeddings.patch_embeddings.projection."),
+# Who calls a tensor what: columns of the table below, which is read in every direction.
+OURS, TRANSFORMERS, AUTHORS = range(3)
+_LAYER = ("timesformer.blocks.{n}.", "timesformer.encoder.layer.{n}.", "blocks.{n}.")
+_NAMES = (  # {n} stands for the number of the layer; a dot at the end for weight and bias
+    ("timesformer.cls_token", "timesformer.embeddings.cls_token", "cls_token"),
+    ("timesformer.position", "timesformer.embeddings.position_embeddings", "pos_embed"),
+    ("timesformer.time", "timesformer.embeddings.time_embeddings", "time_embed"),
+    (
+        "timesformer.patch_projection.",
+        "timesformer.embeddings.patch_embeddings.projection.",
+        "patch_embed.proj.",
+    ),
     *(
-        (f"timesformer.blocks.{{n}}.{ours}.", f"timesformer.encoder.layer.{{n}}.{theirs}.")
-        for ours, theirs in (
-            ("temporal_norm", "temporal_layernorm"),
-            ("temporal_attention.qkv", "temporal_attention.attention.qkv"),
-            ("temporal_attention.project", "temporal_attention.output.dense"),
-            ("temporal_project", "temporal_dense"),
-            ("attention_norm", "layernorm_before"),
-            ("attention.qkv", "attention.attention.qkv"),
-            ("attention.project", "attention.output.dense"),
-            ("mlp_norm", "layernorm_after"),
-            ("mlp.widen", "intermediate.dense"),
-            ("mlp.narrow", "output.dense"),
+        tuple(f"{layer}{name}." for layer, name in zip(_LAYER, names, strict=True))
+        for names in (
+            ("temporal_norm", "temporal_layernorm", "temporal_norm1"),
+            ("temporal_attention.qkv", "temporal_attention.attention.qkv", "temporal_attn.qkv"),
+            ("temporal_attention.project", "temporal_attention.output.dense", "temporal_attn.proj"),
+            ("temporal_project", "temporal_dense", "temporal_fc"),
+            ("attention_norm", "layernorm_before", "norm1"),
+            ("attention.qkv", "attention.attention.qkv", "attn.qkv"),
+            ("attention.project", "attention.output.dense", "attn.proj"),
+            ("mlp_norm", "layernorm_after", "norm2"),
+            ("mlp.widen", "intermediate.dense", "mlp.fc1"),
+            ("mlp.narrow", "output.dense", "mlp.fc2"),
         )
     ),
-    ("timesformer.norm.", "timesformer.layernorm."),
-    ("classifier.", "classifier."),
+    ("timesformer.norm.", "timesformer.layernorm.", "norm."),
+    ("classifier.", "classifier.", "head."),
 )
-_TO_THEIRS = dict(_KEYS)
-_TO_OURS = {theirs: ours for ours, theirs in _KEYS}
+_BODY = "timesformer."  # what a folder of the network without its classifier leaves out
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class CheckpointError(ValueError):
     """A checkpoint that can't be used. The message names the file and what is wrong with it."""
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A network with everything that travels with its weights."""
+def read_network(
+    build: Callable[[TimesformerConfig], Network], folder: Path, *, body: bool
+) -> Network:
+    """What `build` makes of the folder's configuration, filled with its weights, for inference.
 
-    model: TimesformerForVideoClassification
-    spec: ClipSpec
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-def load(name: str | Path) -> Checkpoint:
-    """Load an embedded checkpoint by its name, or a Hugging Face TimeSformer folder.
-
+    `body`: the network has no classifier. A classifier in the folder is then left there.
     Raises CheckpointError, naming the file and the fix, for anything that is missing or damaged.
     """
-    folder = find(name)
-    values = _read_json(folder / "config.json")
-    try:
-        config = TimesformerConfig.from_dict(values)
-        model = TimesformerForVideoClassification(config)
-    except (ValueError, TypeError, RuntimeError, MemoryError) as error:
-        raise CheckpointError(f"{folder / 'config.json'}: {error}") from error
-    spec, mean, std = _spec(folder, config)
-    weights = folder / "model.safetensors"
-    try:
-        tensors = rename(load_file(weights), to_ours=True)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{weights} can't be read ({error}); copy the checkpoint folder again"
-        ) from error
-    _check(weights, tensors, model.state_dict())
-    model.load_state_dict(tensors)
-    return Checkpoint(model.eval(), spec, mean, std)
+    network = empty(build, read_config(folder), folder / "config.json")
+    file, tensors = _read_weights(folder)
+    if not any(key.startswith(_BODY) for key in tensors):
+        tensors = {_BODY + key: value for key, value in tensors.items()}
+    tensors = rename(tensors, TRANSFORMERS, OURS)
+    if body:
+        inside = {key: value for key, value in tensors.items() if key.startswith(_BODY)}
+        tensors = {key.removeprefix(_BODY): value for key, value in inside.items()}
+    return fill(network, tensors, file, their=TRANSFORMERS)
 
 
-def find(name: str | Path) -> Path:
-    """The folder that a model's name means: an embedded one's, or the path itself."""
-    folder = EMBEDDED / name if (EMBEDDED / name / "config.json").is_file() else Path(name)
-    if not folder.is_dir():
-        embedded = ", ".join(sorted(path.parent.name for path in EMBEDDED.glob("*/config.json")))
-        raise CheckpointError(
-            f"model {str(name)!r} is neither a folder nor embedded ({embedded or 'none'}); "
-            "give a folder with config.json and model.safetensors"
-        )
-    return folder
+def write_network(
+    network: nn.Module, values: Mapping[str, Any], folder: Path, *, half: bool = False
+) -> None:
+    """Write weights and `config.json` with these values, as transformers opens them.
 
-
-def save(checkpoint: Checkpoint, folder: Path, *, half: bool = False) -> None:
-    """Write a folder that transformers and `load` open; `half` stores the weights as float16."""
-    folder.mkdir(parents=True, exist_ok=True)
-    spec, config = checkpoint.spec, checkpoint.model.config
-    values = config.to_dict()
-    values["background_labels"] = sorted(spec.background)
-    preprocessor: dict[str, Any] = {
-        "image_processor_type": "VideoMAEImageProcessor",
-        "do_resize": True,
-        "do_center_crop": spec.fit == "crop",
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(checkpoint.mean),
-        "image_std": list(checkpoint.std),
-        "crop_size": {"height": spec.height, "width": spec.width},
-        "size": {"shortest_edge": spec.shortest_edge}
-        if spec.fit == "crop"
-        else {"height": spec.height, "width": spec.width},
-        "span_s": spec.span_s,
-    }
+    `half` stores the weights as float16.
+    """
+    body = not hasattr(network, "classifier")
     tensors = {
-        key: (value.half() if half else value).contiguous()
-        for key, value in checkpoint.model.state_dict().items()
+        (_BODY if body else "") + key: (value.half() if half else value).detach().cpu().contiguous()
+        for key, value in network.state_dict().items()
     }
-    values["torch_dtype"] = "float16" if half else "float32"
-    save_file(rename(tensors, to_ours=False), folder / "model.safetensors", {"format": "pt"})
-    for file, content in (("config.json", values), ("preprocessor_config.json", preprocessor)):
-        (folder / file).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    tensors = rename(tensors, OURS, TRANSFORMERS)
+    if body:
+        tensors = {key.removeprefix(_BODY): value for key, value in tensors.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    # Under another name first: a broken-off write leaves the folder as it was.
+    unfinished = folder / "model.safetensors.part"
+    save_file(tensors, unfinished, {"format": "pt"})
+    unfinished.replace(folder / "model.safetensors")
+    own = {
+        "architectures": [type(network).__name__],
+        "torch_dtype": "float16" if half else "float32",
+    }
+    write_json(folder / "config.json", {**values, **own})
 
 
-def rename(tensors: dict[str, Tensor], *, to_ours: bool) -> dict[str, Tensor]:
-    """The same tensors under our names, or under transformers'. Unknown names stay."""
-    table = _TO_OURS if to_ours else _TO_THEIRS
+def empty(
+    build: Callable[[TimesformerConfig], Network], config: TimesformerConfig, file: Path
+) -> Network:
+    """A network without memory for its weights, to be filled. `file` is where `config` is from."""
+    try:
+        with torch.device("meta"):
+            return build(config)
+    except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:
+        raise CheckpointError(f"{file}: {error}") from error
+
+
+def fill(network: Network, tensors: Mapping[str, Tensor], file: Path, *, their: int) -> Network:
+    """Give an empty network its weights, float32, and make it ready for inference.
+
+    tensors have our names; `their` is the column of the names that a person finds in the file.
+    Raises CheckpointError with the names of what is missing, left over or misshaped.
+    """
+    wanted = network.state_dict()
+    problems = [f"missing {_foreign(key, their)}" for key in wanted if key not in tensors]
+    problems += [f"unexpected {_foreign(key, their)}" for key in tensors if key not in wanted]
+    problems += [
+        f"{_foreign(key, their)} is {tuple(tensors[key].shape)}, wanted {tuple(value.shape)}"
+        for key, value in wanted.items()
+        if key in tensors and tensors[key].shape != value.shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
+        raise CheckpointError(f"{file} does not fit its sizes: {'; '.join(problems[:4])}{more}")
+    # Copies: what was read may be a view of the file, which can change or go while we work.
+    copies = {key: value.to(torch.float32, copy=True) for key, value in tensors.items()}
+    network.load_state_dict(copies, assign=True)
+    return network.eval()
+
+
+def rename(tensors: Mapping[str, Tensor], source: int, target: int) -> dict[str, Tensor]:
+    """The same tensors under the names of another column. Unknown names stay."""
+    table = {names[source]: names[target] for names in _NAMES}
     return {_renamed(key, table): value for key, value in tensors.items()}
 
 
-def _renamed(key: str, table: dict[str, str]) -> str:
+def _renamed(key: str, table: Mapping[str, str]) -> str:
     number = re.search(r"\.(\d+)\.", key)
     general = key.replace(number[0], ".{n}.", 1) if number else key
     stem, dot, leaf = general.rpartition(".")
@@ -142,70 +155,87 @@ def _renamed(key: str, table: dict[str, str]) -> str:
     return new.replace("{n}", number[1]) if number else new
 
 
-def _check(file: Path, tensors: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    theirs = {key: _renamed(key, _TO_THEIRS) for key in wanted}
-    problems = [f"missing {theirs[key]}" for key in wanted if key not in tensors]
-    problems += [f"unexpected {key}" for key in tensors if key not in wanted]
-    problems += [
-        f"{theirs[key]} is {tuple(tensors[key].shape)}, wanted {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in tensors and tensors[key].shape != wanted[key].shape
-    ]
-    if problems:
-        more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
-        raise CheckpointError(
-            f"{file} does not fit its config.json: {'; '.join(problems[:4])}{more}"
-        )
+def _foreign(key: str, their: int) -> str:
+    """One of our names as the file calls it. Names of the body may lack their beginning."""
+    table = {names[OURS]: names[their] for names in _NAMES}
+    whole = _renamed(_BODY + key, table)
+    return whole if whole != _BODY + key else _renamed(key, table)
 
 
-def _spec(
-    folder: Path, config: TimesformerConfig
-) -> tuple[ClipSpec, tuple[float, ...], tuple[float, ...]]:
-    """What the folder says of the clips that it was trained on."""
-    file = folder / "preprocessor_config.json"
-    values = _read_json(file) if file.is_file() else {}
-    frames, image, labels = config.num_frames, config.image_size, config.labels
+def read_config(folder: Path) -> TimesformerConfig:
+    """The folder's `config.json`. Raises CheckpointError where it is missing or wrong."""
+    file = folder / "config.json"
+    values = read_json(file)
     try:
-        size = dict(values.get("size", {}))
-        fit = "squash" if "height" in size and not values.get("do_center_crop", True) else "crop"
-        background = config.extra.get("background_labels", [])
-        if not isinstance(background, list) or not set(background) <= set(labels):
-            raise ValueError(f"background_labels must be a list of its labels, got {background!r}")
-        spec = ClipSpec(
-            model=folder.name,
-            labels=labels,
-            background=frozenset(background),
-            frames=frames,
-            span_s=float(values.get("span_s", _published_span(frames))),
-            height=image,
-            width=image,
-            fit=fit,
-            shortest_edge=int(size.get("shortest_edge", image)) if fit == "crop" else 0,
+        return TimesformerConfig.from_dict(values)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{file}: {error}") from error
+
+
+def shard_names(index: Path) -> list[str]:
+    """The files that an index of shards names. Raises CheckpointError for a damaged index."""
+    table = read_json(index).get("weight_map")
+    names = sorted(set(table.values())) if isinstance(table, dict) else []
+    if not names or any(Path(str(name)).name != name for name in names):
+        raise CheckpointError(f"{index} must name files of its own folder under weight_map")
+    return names
+
+
+def _read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
+    """The folder's tensors under the names they have there, and the file to name in errors."""
+    found = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    if found is None:
+        raise CheckpointError(
+            f"{folder} has no weights; copy {' or '.join(WEIGHT_FILES[::2])} into it"
         )
-        mean = tuple(float(value) for value in values.get("image_mean", (0.45, 0.45, 0.45)))
-        std = tuple(float(value) for value in values.get("image_std", (0.225, 0.225, 0.225)))
-        if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
-            raise ValueError(f"image_mean and image_std must be 3 numbers, got {mean} and {std}")
-    except (ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{folder}: {error}") from error
-    return spec, mean, std
+    if found.suffix != ".json":
+        return found, _read_tensors(found)
+    tensors: dict[str, Tensor] = {}
+    for name in shard_names(found):
+        tensors |= _read_tensors(folder / name)
+    return found, tensors
 
 
-def _published_span(frames: int) -> float:
-    """Seconds that a published checkpoint without `span_s` was trained on, at 30 fps.
+def _read_tensors(file: Path) -> dict[str, Tensor]:
+    if file.suffix != ".safetensors":
+        tensors = read_pickle(file)
+    else:
+        try:
+            tensors = load_file(file)
+        except Exception as error:  # damaged files raise many kinds
+            raise CheckpointError(
+                f"{file} can't be read ({error}); copy the checkpoint folder again"
+            ) from error
+    if not isinstance(tensors, dict) or not all(isinstance(v, Tensor) for v in tensors.values()):
+        raise CheckpointError(f"{file} must hold tensors by name, and nothing else")
+    return tensors
 
-    The paper's models take 8 frames 32 apart, 16 frames 16 apart (-HR) or 96 frames 4 apart (-L).
-    """
-    return (384 if frames >= 96 else 256) / 30
+
+def read_pickle(file: Path) -> Any:
+    """What `torch.save` wrote, as far as it is tensors and plain values; code is never run."""
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{file} can't be read ({error.strerror or error})") from error
+    except Exception as error:  # damaged pickles raise about every kind there is
+        raise CheckpointError(
+            f"{file} can't be read: it is damaged, or holds code, which is never run; get the "
+            "file again, or the same weights as safetensors"
+        ) from error
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object. Raises CheckpointError, naming the file, where there is none."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{file} can't be read as JSON ({error}); a checkpoint folder needs it"
         ) from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{file} must hold a JSON object, got {type(values).__name__}")
     return values
+
+
+def write_json(file: Path, values: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

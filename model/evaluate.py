@@ -1,4 +1,4 @@
-"""How good is a checkpoint: accuracy and confusions on held-out drawn clips."""
+"""How good is a model: accuracy and confusions on held-out drawn clips."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from model.checkpoint import Checkpoint, CheckpointError
+from model.checkpoint import CheckpointError
 from model.dataset import DrawnClips
 from model.preprocess import normalise
+from model.trained import TrainedModel
 from stream.synthetic import MOTIONS
 
 
@@ -41,7 +42,7 @@ class Report:
 
 
 def evaluate_motion(
-    checkpoint: Checkpoint,
+    model: TrainedModel,
     *,
     clips: int = 1000,
     seed: int = 0,
@@ -49,9 +50,9 @@ def evaluate_motion(
 ) -> Report:
     """Score held-out drawn clips at full difficulty. `progress` is told how many more are done.
 
-    Raises CheckpointError where the checkpoint does not know the drawn motions.
+    Raises CheckpointError where the model does not know the drawn motions.
     """
-    config, spec = checkpoint.model.config, checkpoint.spec
+    config, spec = model.network.config, model.spec
     if spec.labels != MOTIONS:
         raise CheckpointError(
             f"model {spec.model} has other labels than the drawn motions "
@@ -70,7 +71,7 @@ def evaluate_motion(
     confusion = np.zeros((len(spec.labels), len(spec.labels)), dtype=np.int64)
     with torch.inference_mode():
         for frames, labels, _ in DataLoader(drawn, batch_size=32):
-            answers = checkpoint.model.logits(normalise(frames, checkpoint.mean, checkpoint.std))
+            answers = model.network.logits(normalise(frames, model.mean, model.std))
             np.add.at(confusion, (labels.numpy(), answers.argmax(dim=1).numpy()), 1)
             progress(len(frames))
     return Report(spec.labels, confusion)

@@ -1,4 +1,4 @@
-"""A checkpoint made ready to answer clips on this machine."""
+"""A trained model made ready to answer clips on this machine."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.checkpoint import Checkpoint, CheckpointError
+from model.checkpoint import CheckpointError
 from model.preprocess import normalise
+from model.trained import TrainedModel
 
 
 class Predictor:
     """Scores batches of clips on the best device there is.
 
-    Raises CheckpointError for a checkpoint that was loaded but can't answer.
+    Raises CheckpointError for a model that was loaded but can't answer.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, model: TrainedModel) -> None:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = checkpoint.model.to(self._device).eval()
-        self._mean, self._std = checkpoint.mean, checkpoint.std
-        spec = checkpoint.spec
+        self._network = model.network.to(self._device).eval()
+        self._mean, self._std = model.mean, model.std
+        spec = model.spec
         blank = np.zeros((1, spec.frames, spec.height, spec.width, 3), np.uint8)
         try:  # the first pass is slow; have it behind us before we say that we're ready
             first = self.predict(blank)
@@ -35,5 +36,5 @@ class Predictor:
         """uint8 RGB (batch, T, H, W, 3) -> probabilities, float32 (batch, labels)."""
         with torch.inference_mode():
             pixels: Tensor = torch.from_numpy(clips).to(self._device)
-            logits = self._model.logits(normalise(pixels, self._mean, self._std))
+            logits = self._network.logits(normalise(pixels, self._mean, self._std))
             return logits.float().softmax(dim=1).cpu().numpy()

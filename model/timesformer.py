@@ -7,13 +7,16 @@ arXiv 2102.05095, and its original code, which is followed where transformers de
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.checkpoint import read_network, write_network
 from model.configuration import TimesformerConfig
+from model.hub import find
 from model.outputs import ClassifierOutput, ModelOutput
 
 
@@ -158,7 +161,7 @@ class TimesformerModel(nn.Module):
             self.time = nn.Parameter(torch.zeros(1, config.num_frames, hidden))
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         depth = config.num_hidden_layers
-        rates = torch.linspace(0, config.drop_path_rate, depth).tolist()
+        rates = (config.drop_path_rate * n / max(1, depth - 1) for n in range(depth))
         self.blocks = nn.ModuleList(Block(config, rate) for rate in rates)
         self.norm = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
         self.apply(self._initialise)
@@ -170,6 +173,29 @@ class TimesformerModel(nn.Module):
             nn.init.trunc_normal_(module.weight, std=self.config.initializer_range)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+    ) -> TimesformerModel:
+        """Load a network for inference: a folder, an embedded model, or one of the hub.
+
+        The other arguments and the errors are those of `model.hub.find` and CheckpointError. A
+        classifier in the folder is left there.
+        """
+        folder = find(
+            name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+        )
+        return read_network(cls, folder, body=True)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors`, as transformers opens them."""
+        write_network(self, self.config.to_dict(), Path(folder))
 
     def forward(
         self,
@@ -274,6 +300,25 @@ class TimesformerForVideoClassification(nn.Module):
         self.classifier = nn.Linear(config.hidden_size, len(config.labels))
         nn.init.trunc_normal_(self.classifier.weight, std=config.initializer_range)
         nn.init.zeros_(self.classifier.bias)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+    ) -> TimesformerForVideoClassification:
+        """Load a network for inference, see TimesformerModel.from_pretrained."""
+        folder = find(
+            name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+        )
+        return read_network(cls, folder, body=False)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors`, as transformers opens them."""
+        write_network(self, self.config.to_dict(), Path(folder))
 
     def forward(
         self,

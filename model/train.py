@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from model import checkpoint as checkpoints
-from model.checkpoint import Checkpoint, CheckpointError
+from model.checkpoint import CheckpointError
 from model.configuration import TimesformerConfig
 from model.dataset import FIELD_CHANNELS, DrawnClips, one_thread, with_backwards
 from model.preprocess import normalise
@@ -32,10 +31,10 @@ from model.timesformer import (
     TimesformerForVideoClassification,
     TimesformerModel,
 )
+from model.trained import MEAN, STD, TrainedModel, save
 from stream.messages import ClipSpec
 from stream.synthetic import MOTIONS, STILL
 
-MEAN, STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 _READY = 0.75  # accuracy at which the next lesson is harder
 _HARDER = 0.04
 # Whatever the accuracy, lessons become harder between these shares of the run.
@@ -117,7 +116,7 @@ def train_motion(
     *,
     workers: int = 1,
     progress: Callable[[Progress], None] = lambda state: None,
-) -> Checkpoint:
+) -> TrainedModel:
     """Train, or go on where a run into `out` was broken off, and write the checkpoint there.
 
     `out/training.pt` keeps the state after each lesson, until `finish`.
@@ -138,8 +137,8 @@ def train_motion(
         _lesson(recipe, learner, optimiser, state, workers, progress)
         state.difficulty = _next_difficulty(state, state.done / recipe.clips)
         _keep(file, recipe, learner, optimiser, state)
-    trained = Checkpoint(learner.network.cpu().eval(), motion_spec(recipe, out.name), MEAN, STD)
-    checkpoints.save(trained, out, half=True)
+    trained = TrainedModel(learner.network.cpu().eval(), motion_spec(recipe, out.name), MEAN, STD)
+    save(trained, out, half=True)
     return trained
 
 

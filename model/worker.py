@@ -37,12 +37,16 @@ def main(arguments: list[str] | None = None) -> int:
         prog="actionwatch worker", description="Run the model for a watch."
     )
     parser.add_argument("--connect", required=True, help="the scheduler's ZeroMQ address")
-    parser.add_argument("--model", default="motion", help="embedded name or checkpoint folder")
+    parser.add_argument(
+        "--model", default="motion", help="embedded name, folder, or Hugging Face name"
+    )
     parser.add_argument("--batch", type=int, default=4, help="most clips that are scored at once")
     parser.add_argument("--name", default="", help="known by this name when started again")
     parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s worker: %(message)s")
+    for talkative in ("httpx", "httpx2", "huggingface_hub"):
+        logging.getLogger(talkative).setLevel(logging.ERROR)
     stop = StopEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -59,13 +63,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace, stop: StopEvent, orphaned: Callable[[], bool]) -> int:
     """Load the model, then serve. What can't be loaded is told to the scheduler as well."""
-    from model import checkpoint as checkpoints  # torch takes seconds; signals work already
+    from model.checkpoint import CheckpointError  # torch takes seconds; signals work already
     from model.predictor import Predictor
+    from model.trained import load
 
     try:
-        checkpoint = checkpoints.load(given.model)
-        predictor = Predictor(checkpoint)
-    except checkpoints.CheckpointError as error:
+        model = load(given.model)
+        predictor = Predictor(model)
+    except CheckpointError as error:
         with WorkerEnd(given.connect, None, name=given.name) as link:
             told = link.fail(str(error))
         # Who started this one is told by the scheduler; anyone else reads it here.
@@ -82,8 +87,8 @@ def _run(given: argparse.Namespace, stop: StopEvent, orphaned: Callable[[], bool
         )
 
     if given.parent is None:
-        _log.info("model %s is ready; asking %s for clips", checkpoint.spec.model, given.connect)
-    with WorkerEnd(given.connect, checkpoint.spec, name=given.name) as link:
+        _log.info("model %s is ready; asking %s for clips", model.spec.model, given.connect)
+    with WorkerEnd(given.connect, model.spec, name=given.name) as link:
         serve(predict, link, stop, batch=given.batch, orphaned=orphaned)
     return 0
 

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from stream.messages import ClipSpec, Frame
 from stream.metrics import Metrics
@@ -25,6 +26,7 @@ class Camera:
 
     A source that can't be opened at first is a mistake to be told: the camera has failed. One
     that breaks off later is opened again, after ever longer pauses.
+    `fit` says what the model sees of a wide picture, else the model does.
     Raises SourceError at once for what can't be a source at all.
     """
 
@@ -34,6 +36,7 @@ class Camera:
         source: int | str,
         metrics: Metrics,
         *,
+        fit: str | None = None,
         on_frame: Callable[[], None] = lambda: None,
         retry_s: tuple[float, float] = (1.0, 30.0),  # first and longest pause
         now: Callable[[], float] = time.monotonic,
@@ -47,6 +50,7 @@ class Camera:
         self.ring: FrameRing | None = None  # from when the model's wishes are known
         self.began_at: float | None = None  # monotonic seconds of time 0 of this camera's clock
         self._source = source
+        self._fit = fit
         self._metrics = metrics
         self._on_frame = on_frame
         self._retry_s = retry_s
@@ -62,7 +66,7 @@ class Camera:
 
     def watch(self, spec: ClipSpec) -> None:
         """From now on keep frames as the model wants them. A finite source begins now."""
-        self._spec = spec
+        self._spec = replace(spec, fit=self._fit) if self._fit else spec
         self.ring = FrameRing(spec)
         self._watched.set()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -39,6 +39,11 @@ class CameraConfig(_Section):
 
     source: int | str = Field(
         description="webcam index, rtsp:// or http:// address, video file, or demo:SEED"
+    )
+    fit: Literal["crop", "squash", "letterbox"] | None = Field(
+        None,
+        description="what the model sees of a wide picture: its middle, all of it bent, or all of "
+        "it between bars; as the model was trained if left out",
     )
 
 
@@ -121,7 +126,10 @@ class Config(_Section):
     """One watch: the cameras, the model, and what is kept."""
 
     # "model" as a field is what a person writes; pydantic's own prefix is "model_".
-    model: str = Field("motion", description="an embedded model's name, or a checkpoint folder")
+    model: str = Field(
+        "motion",
+        description="an embedded model's name, a checkpoint folder, or a Hugging Face name",
+    )
     cameras: dict[Name, CameraConfig] = Field(
         {"demo": CameraConfig(source="demo:")}, min_length=1, description="by a name of your choice"
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FITS = ("squash", "crop")
+FITS = ("crop", "squash", "letterbox")
 _LARGEST = 60 * 512 * 512  # seconds x pixels of a window: 2 GB of ring for one camera
 
 
@@ -35,7 +35,7 @@ class ClipSpec:
     span_s: float
     height: int
     width: int
-    fit: str = "crop"  # "squash": the whole picture; "crop": the middle, as Kinetics models want
+    fit: str = "crop"  # how a picture of another shape is made to fit, see stream/resize.py
     shortest_edge: int = 0  # with "crop": the shorter side is brought to this before the crop
 
     def __post_init__(self) -> None:
@@ -106,8 +106,7 @@ class Prediction:
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """The likeliest labels with their probabilities, best first."""
-        best = np.argsort(-self.probabilities, kind="stable")[:count]
-        return [(self.labels[index], float(self.probabilities[index])) for index in best]
+        return top_labels(self.labels, self.probabilities, count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +121,11 @@ class Event:
     peak: float
     mean: float
     closed_by: str = ""  # "" for an event that ended by itself, else "stop", "gap" or "crash"
+
+
+def top_labels(
+    labels: tuple[str, ...], probabilities: np.ndarray, count: int
+) -> list[tuple[str, float]]:
+    """The likeliest labels with their probabilities, (labels,), best first."""
+    best = np.argsort(-probabilities, kind="stable")[:count]
+    return [(labels[index], float(probabilities[index])) for index in best]

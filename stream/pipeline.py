@@ -73,7 +73,14 @@ class Pipeline:
         self._began: dict[tuple[str, str], datetime] = {}  # of each open event
         self._socket_folder: Path | None = None
         self.cameras = {
-            name: Camera(name, camera.source, self.metrics, on_frame=self._on_frame, now=now)
+            name: Camera(
+                name,
+                camera.source,
+                self.metrics,
+                fit=camera.fit,
+                on_frame=self._on_frame,
+                now=now,
+            )
             for name, camera in config.cameras.items()
         }
 

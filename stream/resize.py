@@ -7,19 +7,29 @@ import numpy as np
 
 from stream.messages import ClipSpec
 
+_BARS = 115  # about the mean of published models: after normalisation, nothing
+
 
 def fit_picture(pixels: np.ndarray, spec: ClipSpec) -> np.ndarray:
     """RGB uint8 (H, W, 3) of any size -> (spec.height, spec.width, 3).
 
-    "squash" takes the whole picture. "crop" brings the shorter side to `spec.shortest_edge` and
-    cuts out the middle, as Hugging Face's image processors do.
+    "squash" takes the whole picture and bends it, "letterbox" takes the whole picture between grey
+    bars. "crop" brings the shorter side to `spec.shortest_edge` and cuts out the middle, as Hugging
+    Face's image processors do.
     """
     height, width = pixels.shape[:2]
     if spec.fit == "squash":
         return _resized(pixels, spec.width, spec.height)
-    scale = spec.shortest_edge / min(height, width)
-    across = max(spec.width, round(width * scale))
-    down = max(spec.height, round(height * scale))
+    if spec.fit == "letterbox":
+        scale = min(spec.width / width, spec.height / height)
+        across, down = max(1, round(width * scale)), max(1, round(height * scale))
+        left, top = (spec.width - across) // 2, (spec.height - down) // 2
+        boxed = np.full((spec.height, spec.width, 3), _BARS, np.uint8)
+        boxed[top : top + down, left : left + across] = _resized(pixels, across, down)
+        return boxed
+    scale = max(spec.shortest_edge, spec.height, spec.width) / min(height, width)
+    across = max(spec.width, int(width * scale))  # rounded down, as theirs
+    down = max(spec.height, int(height * scale))
     left, top = (across - spec.width) // 2, (down - spec.height) // 2
     whole = _resized(pixels, across, down)
     return whole[top : top + spec.height, left : left + spec.width]

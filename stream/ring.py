@@ -71,11 +71,9 @@ class FrameRing:
             if not self._reaches(times, order):
                 raise NotCoveredError
             known = self._times[order]
-            after = np.searchsorted(known, times).clip(0, len(known) - 1)
-            before = (after - 1).clip(0)
-            nearest = np.where(times - known[before] <= known[after] - times, before, after)
-            slots = order[nearest]
-            return self._frames[slots], known[nearest], float(self._seen_at[slots[-1]])
+            chosen = nearest(known, times)
+            slots = order[chosen]
+            return self._frames[slots], known[chosen], float(self._seen_at[slots[-1]])
 
     def _order(self) -> np.ndarray:
         """The slots that hold frames, oldest first."""
@@ -92,3 +90,10 @@ class FrameRing:
 
     def _newest(self) -> float:
         return float(self._times[(self._count - 1) % len(self._times)])
+
+
+def nearest(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Which of the known times, in order and at least one, is nearest to each wanted one."""
+    after = np.searchsorted(known, wanted).clip(0, len(known) - 1)
+    before = (after - 1).clip(0)
+    return np.where(wanted - known[before] <= known[after] - wanted, before, after)

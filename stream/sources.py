@@ -96,14 +96,7 @@ def open_source(
     if isinstance(source, str) and source.startswith("demo:"):
         return DemoSource(_demo_seed(source), now=now)
     if is_finite(source):
-        capture = _open(source)
-        if not capture.isOpened():
-            capture.release()
-            raise SourceError(
-                f"source {source}: not a video that OpenCV can decode; "
-                "convert it, for example with `ffmpeg -i FILE out.mp4`"
-            )
-        return FileSource(capture, str(source), now=now)
+        return FileSource(open_recording(str(source)), now=now)
     capture = _open(source) if isinstance(source, int) else _open_network(source)
     if not capture.isOpened():
         capture.release()
@@ -114,8 +107,21 @@ def open_source(
         )
         raise SourceError(f"source {shown(source)} can't be reached: {fix}")
     if isinstance(source, str) and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
-        return FileSource(capture, shown(source), now=now)  # a recording on a web server
+        return FileSource(Recording(capture, shown(source)), now=now)  # on a web server
     return LiveSource(capture, shown(source), now=now, began_at=began_at)
+
+
+def open_recording(file: str) -> Recording:
+    """Open a video file. Raises SourceError, naming it and the fix, where that fails."""
+    check_source(file)
+    capture = _open(file)
+    if not capture.isOpened():
+        capture.release()
+        raise SourceError(
+            f"source {file}: not a video that OpenCV can decode; "
+            "convert it, for example with `ffmpeg -i FILE out.mp4`"
+        )
+    return Recording(capture, file)
 
 
 def shown(source: int | str) -> str:
@@ -154,41 +160,70 @@ class DemoSource:
         pass
 
 
-class FileSource:
-    """A recorded video at its own pace, by the times that are stored in it."""
+class Recording:
+    """The pictures of a recorded video one by one, by the times that are stored in it."""
 
-    finite = True
-
-    def __init__(self, capture: cv2.VideoCapture, name: str, *, now: Callable[[], float]) -> None:
+    def __init__(self, capture: cv2.VideoCapture, name: str) -> None:
         self._capture = capture
         self._name = name
-        self._now = now
-        self._began_at: float | None = None
         self._offset_s = 0.0  # some files don't start at 0
-        self._last_s = -1.0
-        self._index = 0
+        self._last_s: float | None = None
 
-    def read(self, stop: StopEvent) -> Frame | None:
-        decoded, picture = self._capture.read()
-        if not decoded:
-            if self._index == 0:
+    def advance(self) -> float | None:
+        """Go to the next picture. Returns its time in seconds from the first, None at the end.
+
+        Raises SourceError where there is not even one.
+        """
+        if not self._capture.grab():
+            if self._last_s is None:
                 raise SourceError(f"source {self._name}: no picture could be decoded")
             return None
         stored_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        if self._began_at is None:
-            self._began_at, self._offset_s = self._now(), stored_s
+        if self._last_s is None:
+            self._offset_s = stored_s
+            self._last_s = 0.0
+            return 0.0
         time_s = stored_s - self._offset_s
-        if time_s <= self._last_s:  # broken times: go on at a usual rate
-            time_s = self._last_s + 1 / 30
-        self._last_s = time_s
-        due_at = self._began_at + time_s
-        if not _wait_until(due_at, self._now, stop):
-            return None
-        self._index += 1
-        return Frame(_rgb(picture), time_s, due_at, self._index - 1)
+        # Broken times: go on at a usual rate.
+        self._last_s = time_s if time_s > self._last_s else self._last_s + 1 / 30
+        return self._last_s
+
+    def picture(self) -> np.ndarray | None:
+        """The picture that `advance` went to, RGB uint8 (H, W, 3); None if it is damaged."""
+        decoded, picture = self._capture.retrieve()
+        return _rgb(picture) if decoded else None
 
     def close(self) -> None:
         self._capture.release()
+
+
+class FileSource:
+    """A recorded video at its own pace."""
+
+    finite = True
+
+    def __init__(self, recording: Recording, *, now: Callable[[], float]) -> None:
+        self._recording = recording
+        self._now = now
+        self._began_at: float | None = None
+        self._index = 0
+
+    def read(self, stop: StopEvent) -> Frame | None:
+        while (time_s := self._recording.advance()) is not None:
+            picture = self._recording.picture()
+            if picture is None:
+                continue
+            if self._began_at is None:
+                self._began_at = self._now() - time_s
+            due_at = self._began_at + time_s
+            if not _wait_until(due_at, self._now, stop):
+                return None
+            self._index += 1
+            return Frame(picture, time_s, due_at, self._index - 1)
+        return None
+
+    def close(self) -> None:
+        self._recording.close()
 
 
 class LiveSource:

@@ -23,6 +23,7 @@ ORDER = (
     "synthetic",
     "sources",
     "ring",
+    "sampling",
     "picture",
     "capture",
     "wire",

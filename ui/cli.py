@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+from ui import model_commands
+from ui.terminal import give_up, show_notes, silence_decoders
 
-    from model.checkpoint import Checkpoint
-    from model.evaluate import Report
+if TYPE_CHECKING:
     from stream.config import Config
 
 app = typer.Typer(
@@ -30,12 +26,10 @@ app = typer.Typer(
     add_completion=False,
 )
 events_app = typer.Typer(help="Read the event log.", no_args_is_help=True)
-train_app = typer.Typer(help="Train a model.", no_args_is_help=True)
 app.add_typer(events_app, name="events")
-app.add_typer(train_app, name="train")
-
-_MISTAKE = 2  # exit code
-_CARD_CLIPS = 1000
+app.add_typer(model_commands.train_app, name="train")
+for command in (model_commands.evaluate, model_commands.classify, model_commands.convert):
+    app.command()(command)
 
 
 @app.command()
@@ -48,7 +42,9 @@ def run(
             "repeatable"
         ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="embedded name or checkpoint folder")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="embedded name, checkpoint folder, or Hugging Face name")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="folder of the event log, else actionwatch-data")
     ] = None,
@@ -76,7 +72,7 @@ def run(
     try:
         settings = load_config(config, overrides)
     except ConfigError as error:
-        _give_up(str(error))
+        give_up(str(error))
     if "cameras" not in settings.model_fields_set:
         typer.echo("no camera was given: watching the drawn scene demo:", err=True)
     _watch(settings, duration)
@@ -92,10 +88,7 @@ def _cameras(sources: list[str]) -> dict[str, Any]:
 
 
 def _watch(config: Config, duration: float | None) -> None:
-    # ffmpeg and OpenCV tell on stderr what we tell better, passwords included; they read these
-    # variables once, when they are loaded.
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    silence_decoders()
 
     from stream.event_log import EventLogError
     from stream.metrics import summary
@@ -103,7 +96,7 @@ def _watch(config: Config, duration: float | None) -> None:
     from stream.sources import SourceError
     from stream.transport import TransportError
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    show_notes()
     stopped = threading.Event()
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         if hasattr(signal, name):
@@ -116,19 +109,19 @@ def _watch(config: Config, duration: float | None) -> None:
                 try:
                     listener = stack.enter_context(reserve(config.dashboard))
                 except ServerError as error:
-                    _give_up(str(error))
+                    give_up(str(error))
             pipeline = stack.enter_context(Pipeline(config))
             if config.dashboard.enabled:
                 stack.enter_context(Server(pipeline, listener))
             _wait(pipeline.over, stopped, duration)
             pipeline.tell_stop()  # the dashboard and the watch stop side by side
     except (SourceError, TransportError, EventLogError) as error:
-        _give_up(str(error))
+        give_up(str(error))
     seen = pipeline.metrics.total("windows")
     if seen or not pipeline.failure:
         typer.echo(summary(pipeline.metrics))
     if pipeline.failure:
-        _give_up(pipeline.failure)
+        give_up(pipeline.failure)
     if not seen and pipeline.spec is None:
         typer.echo("no worker was ready in time: nothing was looked at", err=True)
     elif not seen and pipeline.spec is not None:
@@ -191,7 +184,7 @@ def events_export(
     from stream.exports import FORMATS, export
 
     if format not in FORMATS:
-        _give_up(f"--format {format}: must be one of {', '.join(FORMATS)}")
+        give_up(f"--format {format}: must be one of {', '.join(FORMATS)}")
     export(_rows(data, camera, label, since), sys.stdout, format)
 
 
@@ -204,7 +197,7 @@ def _rows(
         with EventLog.open(data) as log:
             return list(log.rows(camera=camera, label=label, since=_moment(since)))
     except EventLogError as error:
-        _give_up(str(error))
+        give_up(str(error))
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -213,97 +206,8 @@ def _moment(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 knows no Z
     except ValueError:
-        _give_up(f"--since {text}: must be a time like 2026-01-31 or 2026-01-31T08:00:00Z")
+        give_up(f"--since {text}: must be a time like 2026-01-31 or 2026-01-31T08:00:00Z")
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
-
-
-@train_app.command("motion")
-def train_motion(
-    out: Annotated[
-        Path, typer.Option(help="folder of the checkpoint; a broken-off run goes on")
-    ] = Path("motion"),
-    clips: Annotated[int, typer.Option(min=2, help="how many clips to learn from")] = 260_000,
-    seed: Annotated[int, typer.Option(min=0, help="of the clips and the first weights")] = 0,
-) -> None:
-    """Train the embedded motion model on drawn clips."""
-    from model.card import motion_card
-    from model.checkpoint import CheckpointError, load
-    from model.train import Progress as State
-    from model.train import Recipe, finish
-    from model.train import train_motion as train
-
-    with _bar("clips", clips) as (bar, task):
-
-        def show(state: State) -> None:
-            bar.update(
-                task,
-                completed=state.clips,
-                state=f"loss {state.loss:.3f}  accuracy {state.accuracy:.3f}  "
-                f"difficulty {state.difficulty:.2f}",
-            )
-
-        recipe = Recipe(clips=clips, seed=seed)
-        try:
-            train(out, recipe, progress=show)
-        except (CheckpointError, OSError) as error:
-            _give_up(str(error))
-    report = _evaluated(load(out), _CARD_CLIPS, seed=0)  # as it was written, not as it was trained
-    card = motion_card(out.name, recipe, report, eval_seed=0)
-    (out / "README.md").write_text(card, encoding="utf-8")
-    finish(out)
-    typer.echo(f"wrote {out}: top-1 {report.top1:.1%} on {_CARD_CLIPS} held-out clips")
-
-
-@app.command()
-def evaluate(
-    model: Annotated[str, typer.Option(help="embedded name or checkpoint folder")] = "motion",
-    clips: Annotated[int, typer.Option(min=1, help="how many held-out clips to draw")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="of the clips")] = 0,
-) -> None:
-    """Measure a motion model on held-out drawn clips at full difficulty."""
-    from model.checkpoint import CheckpointError, load
-
-    try:
-        report = _evaluated(load(model), clips, seed=seed)
-    except CheckpointError as error:
-        _give_up(str(error))
-    typer.echo(f"top-1 {report.top1:.1%} on {clips} held-out clips at full difficulty, seed {seed}")
-    for label, share in report.recall().items():
-        typer.echo(f"  {label:<26} {share:.1%}")
-    typer.echo("commonest mistakes (truth -> answer):")
-    for truth, answer, count in report.mistakes(6):
-        typer.echo(f"  {truth} -> {answer}: {count}")
-
-
-def _evaluated(checkpoint: Checkpoint, clips: int, *, seed: int) -> Report:
-    from model.evaluate import evaluate_motion
-
-    with _bar("clips", clips) as (bar, task):
-        return evaluate_motion(
-            checkpoint, clips=clips, seed=seed, progress=lambda done: bar.advance(task, done)
-        )
-
-
-@contextmanager
-def _bar(unit: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    bar = Progress(
-        TextColumn(f"{{task.completed:,.0f}} of {{task.total:,.0f}} {unit}"),
-        BarColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[state]}"),
-        console=Console(stderr=True),
-    )
-    with bar:
-        yield bar, bar.add_task("", total=total, state="")
-
-
-def _give_up(reason: str) -> NoReturn:
-    """For a mistake of the person: one line, exit code 2."""
-    typer.echo(f"actionwatch: {' '.join(reason.split())}", err=True)
-    raise typer.Exit(_MISTAKE)
 
 
 def main() -> None:

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.checkpoint import Checkpoint
 from model.timesformer import TimesformerForVideoClassification
 from model.train import MEAN, STD, Recipe, motion_spec
+from model.trained import TrainedModel
 
 TINY = Recipe(
     clips=64,
@@ -28,7 +28,7 @@ def tiny() -> Recipe:
 
 
 @pytest.fixture
-def checkpoint(tiny: Recipe) -> Checkpoint:
+def trained(tiny: Recipe) -> TrainedModel:
     torch.manual_seed(0)
     network = TimesformerForVideoClassification(tiny.network()).eval()
-    return Checkpoint(network, motion_spec(tiny, "tiny"), MEAN, STD)
+    return TrainedModel(network, motion_spec(tiny, "tiny"), MEAN, STD)

@@ -1,7 +1,9 @@
+"""Folders as Hugging Face has them, between transformers and us, whole and damaged."""
+
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TimesformerConfig as TheirConfig
 from transformers import TimesformerForVideoClassification as Theirs
+from transformers import TimesformerModel as TheirModel
 
-from model import checkpoint as checkpoints
-from model.checkpoint import Checkpoint, CheckpointError
-from model.predictor import Predictor
-from stream.synthetic import MOTIONS
+from model import TimesformerForVideoClassification, TimesformerModel
+from model.checkpoint import AUTHORS, OURS, TRANSFORMERS, CheckpointError, rename
+from model.configuration import ATTENTION_TYPES
 
-
-@pytest.fixture
-def folder(tmp_path: Path, checkpoint: Checkpoint) -> Path:
-    checkpoints.save(checkpoint, tmp_path / "tiny")
-    return tmp_path / "tiny"
+PIXELS = torch.randn(1, 4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
 def their_config(**changes: Any) -> TheirConfig:
@@ -33,57 +31,86 @@ def their_config(**changes: Any) -> TheirConfig:
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=48,
+        num_labels=5,
         **changes,
     )
+
+
+@pytest.fixture
+def theirs() -> Theirs:
+    torch.manual_seed(0)
+    return Theirs(their_config()).eval()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, theirs: Theirs) -> Path:
+    theirs.save_pretrained(tmp_path / "tiny")
+    return tmp_path / "tiny"
 
 
 def edit(file: Path, **changes: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
-def test_what_was_saved_is_loaded(folder: Path, checkpoint: Checkpoint) -> None:
-    back = checkpoints.load(folder)
-    assert (back.spec, back.mean, back.std) == (checkpoint.spec, checkpoint.mean, checkpoint.std)
-    # The file holds more keys, which are kept.
-    assert replace(back.model.config, extra={}) == checkpoint.model.config
-    assert back.model.config.extra["background_labels"] == ["still"]
-    for key, value in checkpoint.model.state_dict().items():
-        assert torch.equal(back.model.state_dict()[key], value), key
-
-
-def test_transformers_opens_what_was_saved(folder: Path, checkpoint: Checkpoint) -> None:
-    theirs = Theirs.from_pretrained(folder).eval()
-    pixels = torch.randn(1, 4, 3, 32, 32)
+def same_logits(folder: Path, theirs: Theirs) -> bool:
+    ours = TimesformerForVideoClassification.from_pretrained(folder)
     with torch.no_grad():
-        assert torch.allclose(theirs(pixels).logits, checkpoint.model(pixels).logits, atol=1e-4)
-    assert theirs.config.id2label[9] == "wave"
+        return torch.allclose(ours(PIXELS).logits, theirs(PIXELS).logits, atol=1e-4)
 
 
-def test_a_folder_of_transformers_is_opened(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    config = their_config(
-        id2label={0: "abseiling", 1: "zumba"},
-        label2id={"abseiling": 0, "zumba": 1},
-    )
-    theirs = Theirs(config).eval()
-    theirs.save_pretrained(tmp_path / "k2")
-    ours = checkpoints.load(tmp_path / "k2")
-    pixels = torch.randn(1, 4, 3, 32, 32)
-    with torch.no_grad():
-        assert torch.allclose(ours.model(pixels).logits, theirs(pixels).logits, atol=1e-4)
-    # What such a folder does not say is what the published ones were trained on.
-    assert ours.spec.labels == ("abseiling", "zumba")
-    assert ours.spec.span_s == pytest.approx(8 * 32 / 30)
-    assert (ours.spec.fit, ours.spec.shortest_edge) == ("crop", 32)
+def test_a_folder_of_transformers_is_opened_ready_for_inference(
+    folder: Path, theirs: Theirs
+) -> None:
+    assert same_logits(folder, theirs)
+    ours = TimesformerForVideoClassification.from_pretrained(str(folder))
+    assert not ours.training
+    assert all(value.requires_grad for value in ours.parameters())
 
 
-@pytest.mark.parametrize("attention_type", ["divided_space_time", "joint_space_time", "space_only"])
+def test_shards_are_put_together(tmp_path: Path, theirs: Theirs) -> None:
+    theirs.save_pretrained(tmp_path / "shards", max_shard_size="40KB")
+    assert len(list((tmp_path / "shards").glob("model-*.safetensors"))) > 1
+    assert same_logits(tmp_path / "shards", theirs)
+
+
+def test_pickles_of_older_transformers_are_opened(folder: Path, theirs: Theirs) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save(theirs.state_dict(), folder / "pytorch_model.bin")
+    assert same_logits(folder, theirs)
+
+
+def test_sharded_pickles_are_opened(folder: Path, theirs: Theirs) -> None:
+    (folder / "model.safetensors").unlink()
+    tensors = theirs.state_dict()
+    weight_map = {}
+    for number, name in enumerate(tensors):
+        weight_map[name] = f"pytorch_model-{number % 3}.bin"
+    for file in set(weight_map.values()):
+        part = {name: tensors[name] for name, where in weight_map.items() if where == file}
+        torch.save(part, folder / file)
+    index = {"metadata": {}, "weight_map": weight_map}
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    assert same_logits(folder, theirs)
+
+
+def test_safetensors_come_before_a_pickle(folder: Path, theirs: Theirs) -> None:
+    (folder / "pytorch_model.bin").write_bytes(b"never read")
+    assert same_logits(folder, theirs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_any_float_becomes_float32(folder: Path, dtype: torch.dtype) -> None:
+    file = folder / "model.safetensors"
+    save_file({key: value.to(dtype) for key, value in load_file(file).items()}, file)
+    ours = TimesformerForVideoClassification.from_pretrained(folder)
+    assert {value.dtype for value in ours.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("attention_type", ATTENTION_TYPES)
 def test_weights_come_back_to_transformers_bit_by_bit(tmp_path: Path, attention_type: str) -> None:
-    config = their_config(
-        attention_type=attention_type,
-    )
-    Theirs(config).save_pretrained(tmp_path / "theirs")
-    checkpoints.save(checkpoints.load(tmp_path / "theirs"), tmp_path / "back")
+    Theirs(their_config(attention_type=attention_type)).save_pretrained(tmp_path / "theirs")
+    ours = TimesformerForVideoClassification.from_pretrained(tmp_path / "theirs")
+    ours.save_pretrained(tmp_path / "back")
     before, after = (
         load_file(tmp_path / name / "model.safetensors") for name in ("theirs", "back")
     )
@@ -93,46 +120,113 @@ def test_weights_come_back_to_transformers_bit_by_bit(tmp_path: Path, attention_
     Theirs.from_pretrained(tmp_path / "back")
 
 
-def test_half_precision_halves_the_file_and_loads_as_float32(
-    tmp_path: Path, checkpoint: Checkpoint
+def test_the_network_without_classifier_goes_both_ways(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = TheirModel(their_config()).eval()
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = TimesformerModel.from_pretrained(tmp_path / "theirs")
+    ours.save_pretrained(tmp_path / "back")
+    again = TheirModel.from_pretrained(tmp_path / "back").eval()
+    assert again.config.architectures == ["TimesformerModel"]
+    with torch.no_grad():
+        expected = theirs(PIXELS).last_hidden_state
+        assert torch.allclose(ours(PIXELS).last_hidden_state, expected, atol=1e-4)
+        assert torch.equal(again(PIXELS).last_hidden_state, expected)
+
+
+def test_the_network_is_taken_out_of_a_classifier_but_not_the_other_way(
+    folder: Path, tmp_path: Path, theirs: Theirs
 ) -> None:
-    checkpoints.save(checkpoint, tmp_path / "whole")
-    checkpoints.save(checkpoint, tmp_path / "half", half=True)
-    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("whole", "half")]
-    assert sizes[1] < 0.6 * sizes[0]
-    assert checkpoints.load(tmp_path / "half").model.classifier.weight.dtype == torch.float32
+    ours = TimesformerModel.from_pretrained(folder)
+    with torch.no_grad():
+        expected = theirs.timesformer(PIXELS).last_hidden_state
+        assert torch.allclose(ours(PIXELS).last_hidden_state, expected, atol=1e-4)
+    ours.save_pretrained(tmp_path / "body")
+    with pytest.raises(CheckpointError, match=r"missing classifier\.weight"):
+        TimesformerForVideoClassification.from_pretrained(tmp_path / "body")
 
 
-def test_the_embedded_model_is_as_promised() -> None:
-    folder = checkpoints.find("motion")
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    assert size <= 10 * 2**20
-    embedded = checkpoints.load("motion")
-    assert embedded.spec.labels == MOTIONS
-    assert embedded.spec.background == {"still"}
-    card = (folder / "README.md").read_text(encoding="utf-8")
-    for word in ("actionwatch train motion", "seed", "top-1", "drawn"):
-        assert word in card
+def test_unknown_keys_of_the_configuration_come_back(folder: Path, tmp_path: Path) -> None:
+    edit(folder / "config.json", of_tomorrow={"a": [1, 2]})
+    TimesformerForVideoClassification.from_pretrained(folder).save_pretrained(tmp_path / "back")
+    assert json.loads((tmp_path / "back" / "config.json").read_text())["of_tomorrow"] == {
+        "a": [1, 2]
+    }
 
 
-def test_an_unknown_name_is_told_with_the_known_ones() -> None:
-    with pytest.raises(
-        CheckpointError, match=r"'nothing' is neither a folder nor embedded \(motion"
-    ):
-        checkpoints.load("nothing")
+def test_names_are_the_same_there_and_back(theirs: Theirs) -> None:
+    names = theirs.state_dict()
+    for column in (OURS, AUTHORS):
+        there = rename(names, TRANSFORMERS, column)
+        assert not set(there) & (set(names) - {"classifier.weight", "classifier.bias"})
+        assert list(rename(there, column, TRANSFORMERS)) == list(names)
 
 
 def test_truncated_weights_are_named(folder: Path) -> None:
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match=r"model\.safetensors can't be read"):
-        checkpoints.load(folder)
+        TimesformerForVideoClassification.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_truncated_pickle_is_named(folder: Path, theirs: Theirs, share: float) -> None:
+    (folder / "model.safetensors").unlink()
+    file = folder / "pytorch_model.bin"
+    torch.save(theirs.state_dict(), file)
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+    with pytest.raises(CheckpointError, match=r"pytorch_model\.bin can't be read"):
+        TimesformerForVideoClassification.from_pretrained(folder)
+
+
+class _Code:
+    """Unpickled, it would make a folder."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.target),)
+
+
+def test_code_in_a_pickle_is_never_run(folder: Path, tmp_path: Path, theirs: Theirs) -> None:
+    (folder / "model.safetensors").unlink()
+    values = {**theirs.state_dict(), "classifier.bias": _Code(tmp_path / "it ran")}
+    torch.save(values, folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="holds code, which is never run"):
+        TimesformerForVideoClassification.from_pretrained(folder)
+    assert not (tmp_path / "it ran").exists()
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"a": 1}, torch.zeros(3)], ids=type)
+def test_a_pickle_of_something_else_is_named(folder: Path, content: object) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save(content, folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="must hold tensors by name"):
+        TimesformerForVideoClassification.from_pretrained(folder)
 
 
 def test_missing_weights_are_named(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match=r"model\.safetensors can't be read"):
-        checkpoints.load(folder)
+    with pytest.raises(CheckpointError, match=r"tiny has no weights; copy model\.safetensors"):
+        TimesformerForVideoClassification.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("weight_map", [None, {}, {"a": "../other.safetensors"}, {"a": 3}, []])
+def test_a_damaged_index_is_named(folder: Path, weight_map: object) -> None:
+    (folder / "model.safetensors").unlink()
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    with pytest.raises(CheckpointError, match=r"index\.json must name files of its own folder"):
+        TimesformerForVideoClassification.from_pretrained(folder)
+
+
+def test_a_missing_shard_is_named(tmp_path: Path, theirs: Theirs) -> None:
+    theirs.save_pretrained(tmp_path / "shards", max_shard_size="40KB")
+    first = min((tmp_path / "shards").glob("model-*.safetensors"))
+    first.unlink()
+    with pytest.raises(CheckpointError, match=f"{first.name} can't be read"):
+        TimesformerForVideoClassification.from_pretrained(tmp_path / "shards")
 
 
 def test_tensors_that_do_not_fit_are_named_as_they_are_in_the_file(folder: Path) -> None:
@@ -143,11 +237,12 @@ def test_tensors_that_do_not_fit_are_named_as_they_are_in_the_file(folder: Path)
     tensors["classifier.bias"] = torch.zeros(3)
     save_file(tensors, file)
     with pytest.raises(CheckpointError) as caught:
-        checkpoints.load(folder)
+        TimesformerForVideoClassification.from_pretrained(folder)
     for words in (
+        "model.safetensors",
         "missing timesformer.encoder.layer.1.temporal_dense.bias",
         "unexpected timesformer.stranger",
-        "classifier.bias is (3,), wanted (10,)",
+        "classifier.bias is (3,), wanted (5,)",
     ):
         assert words in str(caught.value)
 
@@ -159,54 +254,22 @@ def test_tensors_that_do_not_fit_are_named_as_they_are_in_the_file(folder: Path)
         ({"attention_type": "none"}, "attention_type must be one of"),
         ({"id2label": {"0": "a", "2": "b"}}, "without gaps"),
         ({"id2label": ["a"]}, "id2label must be"),
-        ({"num_frames": "many"}, "tiny"),
+        ({"num_frames": "many"}, "num_frames must be a whole number"),
         ({"layer_norm_eps": "x"}, "layer_norm_eps must be a number"),
-        ({"background_labels": "still"}, "background_labels must be a list"),
+        ({"hidden_size": 2**20}, "does not fit its sizes"),
     ],
+    ids=str,
 )
-def test_a_damaged_configuration_is_named(folder: Path, changes: dict, words: str) -> None:
+def test_a_damaged_configuration_is_named(
+    folder: Path, changes: dict[str, Any], words: str
+) -> None:
     edit(folder / "config.json", **changes)
     with pytest.raises(CheckpointError, match=words):
-        checkpoints.load(folder)
+        TimesformerForVideoClassification.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "\x00"])
+@pytest.mark.parametrize("content", ["", "{", "[]", "\x00", "[" * 100_000])
 def test_a_configuration_that_is_no_json_is_named(folder: Path, content: str) -> None:
     (folder / "config.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"config\.json"):
-        checkpoints.load(folder)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"span_s": -1},
-        {"span_s": "long"},
-        {"span_s": float("inf")},
-        {"size": 3},
-        {"image_mean": ["a"]},
-        {"image_mean": [0.5]},
-        {"image_std": [0, 0, 0]},
-    ],
-)
-def test_a_damaged_preprocessing_is_named(folder: Path, changes: dict) -> None:
-    edit(folder / "preprocessor_config.json", **changes)
-    with pytest.raises(CheckpointError, match="tiny"):
-        checkpoints.load(folder)
-
-
-def test_weights_that_are_no_numbers_are_found_before_work_begins(checkpoint: Checkpoint) -> None:
-    with torch.no_grad():
-        checkpoint.model.classifier.bias[0] = float("nan")
-    with pytest.raises(CheckpointError, match="weights are damaged"):
-        Predictor(checkpoint)
-
-
-def test_a_network_that_cannot_take_the_pictures_is_named(folder: Path) -> None:
-    edit(folder / "config.json", num_channels=1)
-    file = folder / "model.safetensors"
-    tensors = load_file(file)
-    key = "timesformer.embeddings.patch_embeddings.projection.weight"
-    save_file({**tensors, key: tensors[key][:, :1].contiguous()}, file)
-    with pytest.raises(CheckpointError, match="tiny can't run"):
-        Predictor(checkpoints.load(folder))
+        TimesformerForVideoClassification.from_pretrained(folder)

@@ -11,7 +11,7 @@ from transformers import TimesformerConfig as TheirConfig
 from transformers import TimesformerForVideoClassification as Theirs
 
 from model import TimesformerConfig, TimesformerForVideoClassification, TimesformerModel
-from model.checkpoint import rename
+from model.checkpoint import OURS, TRANSFORMERS, rename
 from model.configuration import ATTENTION_TYPES
 
 SMALL: dict[str, Any] = {
@@ -42,7 +42,7 @@ def both(**changes: Any) -> tuple[Theirs, TimesformerForVideoClassification]:
     for parameter in theirs.parameters():  # biases, norms and embeddings too
         torch.nn.init.normal_(parameter, std=0.2)
     ours = TimesformerForVideoClassification(TimesformerConfig(**{**SMALL, **changes})).eval()
-    ours.load_state_dict(rename(dict(theirs.state_dict()), to_ours=True))
+    ours.load_state_dict(rename(dict(theirs.state_dict()), TRANSFORMERS, OURS))
     return theirs, ours
 
 
@@ -100,7 +100,7 @@ def test_gradients_equal_those_of_transformers(attention_type: str) -> None:
     for network in (theirs, ours):
         network(pixels, labels=labels).loss.backward()
     gradients = {name: p.grad for name, p in theirs.named_parameters()}
-    for name, expected in rename(gradients, to_ours=True).items():
+    for name, expected in rename(gradients, TRANSFORMERS, OURS).items():
         found = ours.get_parameter(name).grad
         assert found is not None
         assert same(found, expected, within=1e-3), name

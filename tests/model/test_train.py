@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import checkpoint as checkpoints
 from model.checkpoint import CheckpointError
 from model.evaluate import evaluate_motion
 from model.timesformer import TimesformerForVideoClassification
 from model.train import Progress, Recipe, field_loss, finish, know_place_and_time, train_motion
+from model.trained import load
 
 
 class StopHereError(Exception):
@@ -32,7 +32,7 @@ def test_a_run_that_was_broken_off_goes_on_to_the_same_weights(
         tmp_path / "broken", tiny, workers=0, progress=lambda state: seen.append(state.clips)
     )
     assert seen == [40, 48, 56, 64]  # from the end of the last whole lesson
-    whole, broken = (checkpoints.load(tmp_path / name).model for name in ("whole", "broken"))
+    whole, broken = (load(tmp_path / name).network for name in ("whole", "broken"))
     for key, value in whole.state_dict().items():
         assert torch.equal(broken.state_dict()[key], value), key
     finish(tmp_path / "broken")
@@ -100,7 +100,7 @@ def test_evaluation_counts_every_clip(tmp_path: Path, tiny: Recipe) -> None:
 
 
 def test_the_embedded_model_knows_the_motions() -> None:
-    report = evaluate_motion(checkpoints.load("motion"), clips=200, seed=1)
+    report = evaluate_motion(load("motion"), clips=200, seed=1)
     assert report.top1 >= 0.8
 
 

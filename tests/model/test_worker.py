@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model import checkpoint as checkpoints
-from model.checkpoint import Checkpoint
+from model.trained import TrainedModel, save
 from stream.messages import Clip, ClipSpec
 from stream.transport import SchedulerEnd
 from stream.wire import Answer, Ask, Failure, Hello, Message, Work
@@ -60,14 +59,14 @@ def random_clip(number: int, spec: ClipSpec) -> Clip:
 
 
 def test_a_worker_announces_its_model_and_answers_clips(
-    tmp_path: Path, checkpoint: Checkpoint
+    tmp_path: Path, trained: TrainedModel
 ) -> None:
-    checkpoints.save(checkpoint, tmp_path / "tiny")
+    save(trained, tmp_path / "tiny")
     line = Line(tmp_path, str(tmp_path / "tiny"))
     try:
         hello = line.hear(Hello)
         assert isinstance(hello, Hello)
-        assert hello.spec == checkpoint.spec
+        assert hello.spec == trained.spec
         ask = line.hear(Ask)
         assert isinstance(ask, Ask)
         clips = tuple(random_clip(number, hello.spec) for number in (1, 2))

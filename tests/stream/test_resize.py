@@ -3,8 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from stream.messages import ClipSpec
+from stream.messages import FITS, ClipSpec
 from stream.resize import fit_picture
 
 
@@ -42,3 +43,23 @@ def test_shrinking_averages_all_pixels(spec: ClipSpec) -> None:
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::2] = 200
     assert (np.abs(fit_picture(stripes, spec).astype(int) - 100) <= 1).all()
+
+
+def test_letterbox_shows_the_whole_picture_between_grey_bars(spec: ClipSpec) -> None:
+    small = fit_picture(split_picture(), replace(spec, fit="letterbox"))
+    assert small.shape == (8, 8, 3)
+    assert (small[:2] == 115).all()
+    assert (small[6:] == 115).all()
+    assert (small[2:6, :6] == 0).all()
+    assert (small[2:6, 6:] == 255).all()
+    tall = fit_picture(split_picture().transpose(1, 0, 2), replace(spec, fit="letterbox"))
+    assert (tall[:, :2] == 115).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (7, 9), (2160, 3840)])
+@pytest.mark.parametrize("fit", FITS)
+def test_any_picture_fits(spec: ClipSpec, fit: str, shape: tuple[int, int]) -> None:
+    picture = np.full((*shape, 3), 7, np.uint8)
+    small = fit_picture(picture, replace(spec, fit=fit))
+    assert small.shape == (8, 8, 3)
+    assert (small == 7).any()

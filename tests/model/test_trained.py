@@ -1,0 +1,172 @@
+"""Whole models: what travels with the weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import TimesformerConfig as TheirConfig
+from transformers import TimesformerForVideoClassification as Theirs
+
+from model.checkpoint import CheckpointError
+from model.configuration import TimesformerConfig
+from model.hub import find
+from model.predictor import Predictor
+from model.trained import TrainedModel, load, published_span, save
+from stream.synthetic import MOTIONS
+
+
+@pytest.fixture
+def folder(tmp_path: Path, trained: TrainedModel) -> Path:
+    save(trained, tmp_path / "tiny")
+    return tmp_path / "tiny"
+
+
+def edit(file: Path, **changes: object) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_what_was_saved_is_loaded(folder: Path, trained: TrainedModel) -> None:
+    back = load(folder)
+    assert (back.spec, back.mean, back.std) == (trained.spec, trained.mean, trained.std)
+    # The file holds more keys, which are kept.
+    assert replace(back.network.config, extra={}) == trained.network.config
+    assert back.network.config.extra["background_labels"] == ["still"]
+    for key, value in trained.network.state_dict().items():
+        assert torch.equal(back.network.state_dict()[key], value), key
+
+
+def test_transformers_opens_what_was_saved(folder: Path, trained: TrainedModel) -> None:
+    theirs = Theirs.from_pretrained(folder).eval()
+    pixels = torch.randn(1, 4, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.allclose(theirs(pixels).logits, trained.network(pixels).logits, atol=1e-4)
+    assert theirs.config.id2label[9] == "wave"
+
+
+def test_a_folder_that_says_nothing_is_taken_for_a_published_one(tmp_path: Path) -> None:
+    labels = {0: "abseiling", 1: "zumba"}
+    config = TheirConfig(
+        image_size=32,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=48,
+        id2label=labels,
+        label2id={name: number for number, name in labels.items()},
+    )
+    Theirs(config).save_pretrained(tmp_path / "k2")
+    spec = load(tmp_path / "k2").spec
+    assert (spec.model, spec.labels) == ("k2", ("abseiling", "zumba"))
+    assert spec.span_s == pytest.approx(8 * 32 / 30)
+    assert (spec.fit, spec.shortest_edge) == ("crop", 32)
+
+
+@pytest.mark.parametrize(
+    ("frames", "labels", "span_s"),
+    [(8, 400, 256 / 30), (16, 600, 256 / 30), (96, 400, 384 / 30), (8, 174, 4.0), (64, 174, 4.0)],
+)
+def test_published_models_have_the_spans_of_their_training(
+    frames: int, labels: int, span_s: float
+) -> None:
+    config = TimesformerConfig(num_frames=frames, num_labels=labels)
+    assert published_span(config) == pytest.approx(span_s)
+
+
+@pytest.mark.parametrize(
+    ("preprocessor", "fit", "shortest_edge"),
+    [
+        ({"size": {"shortest_edge": 40}}, "crop", 40),
+        ({"size": 40}, "crop", 40),  # as older folders have it
+        ({"size": {"height": 32, "width": 32}, "do_center_crop": False}, "squash", 0),
+        ({"size": {"height": 32, "width": 32}}, "crop", 32),
+    ],
+)
+def test_the_spatial_policy_comes_from_the_preprocessing(
+    folder: Path, preprocessor: dict[str, Any], fit: str, shortest_edge: int
+) -> None:
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    spec = load(folder).spec
+    assert (spec.fit, spec.shortest_edge) == (fit, shortest_edge)
+
+
+def test_half_precision_halves_the_file_and_loads_as_float32(
+    tmp_path: Path, trained: TrainedModel
+) -> None:
+    save(trained, tmp_path / "whole")
+    save(trained, tmp_path / "half", half=True)
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("whole", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+    assert load(tmp_path / "half").network.classifier.weight.dtype == torch.float32
+
+
+def test_a_loaded_model_outlives_its_file(folder: Path) -> None:
+    model = load(folder)
+    before = model.network.classifier.weight.clone()
+    file = folder / "model.safetensors"
+    file.write_bytes(b"\0" * file.stat().st_size)
+    assert torch.equal(model.network.classifier.weight, before)
+
+
+def test_the_embedded_model_is_as_promised() -> None:
+    folder = find("motion")
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    assert size <= 10 * 2**20
+    embedded = load("motion")
+    assert embedded.spec.labels == MOTIONS
+    assert embedded.spec.background == {"still"}
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for word in ("actionwatch train motion", "seed", "top-1", "drawn"):
+        assert word in card
+
+
+def test_an_unknown_name_is_told_with_the_known_ones() -> None:
+    with pytest.raises(CheckpointError, match=r"'nothing' is neither embedded \(motion\) nor a"):
+        load("nothing")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"span_s": -1},
+        {"span_s": "long"},
+        {"span_s": float("inf")},
+        {"size": "wide"},
+        {"image_mean": ["a"]},
+        {"image_mean": [0.5]},
+        {"image_std": [0, 0, 0]},
+    ],
+    ids=str,
+)
+def test_a_damaged_preprocessing_is_named(folder: Path, changes: dict[str, Any]) -> None:
+    edit(folder / "preprocessor_config.json", **changes)
+    with pytest.raises(CheckpointError, match="tiny"):
+        load(folder)
+
+
+def test_background_labels_must_be_labels(folder: Path) -> None:
+    edit(folder / "config.json", background_labels="still")
+    with pytest.raises(CheckpointError, match="background_labels must be a list"):
+        load(folder)
+
+
+def test_weights_that_are_no_numbers_are_found_before_work_begins(trained: TrainedModel) -> None:
+    with torch.no_grad():
+        trained.network.classifier.bias[0] = float("nan")
+    with pytest.raises(CheckpointError, match="weights are damaged"):
+        Predictor(trained)
+
+
+def test_a_network_that_cannot_take_the_pictures_is_named(folder: Path) -> None:
+    edit(folder / "config.json", num_channels=1)
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    key = "timesformer.embeddings.patch_embeddings.projection.weight"
+    save_file({**tensors, key: tensors[key][:, :1].contiguous()}, file)
+    with pytest.raises(CheckpointError, match="tiny can't run"):
+        Predictor(load(folder))

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream.messages import ClipSpec
+from stream.sampling import clip_times, sample_clips
+from stream.sources import SourceError
+
+
+def ramp(count: int) -> list[np.ndarray]:
+    """Pictures of eight stripes that are their number's bits."""
+    bits = np.unpackbits(np.arange(count, dtype=np.uint8)[:, None], axis=1)
+    rows = 255 * bits.repeat(16, axis=1)
+    return [np.tile(row[None, :, None], (128, 1, 3)) for row in rows]
+
+
+def numbers(clips: np.ndarray) -> np.ndarray:
+    """Which pictures of `ramp` these are, (clips, T)."""
+    return np.packbits(clips.mean(axis=(2, 4)) > 127, axis=2)[..., 0]
+
+
+def test_clips_lie_at_equal_distances_from_beginning_to_end(spec: ClipSpec) -> None:
+    times = clip_times(spec, 2.3, 3)  # 4 frames, 0.1 s apart
+    assert times.shape == (3, 4)
+    assert np.allclose(times[0], [0.0, 0.1, 0.2, 0.3])
+    assert np.allclose(times[1], [1.0, 1.1, 1.2, 1.3])
+    assert np.allclose(times[2], [2.0, 2.1, 2.2, 2.3])
+
+
+def test_a_single_clip_is_the_middle(spec: ClipSpec) -> None:
+    assert np.allclose(clip_times(spec, 2.3, 1), [[1.0, 1.1, 1.2, 1.3]])
+
+
+def test_frames_are_those_nearest_to_the_times(
+    write_video: Callable[..., Path], spec: ClipSpec
+) -> None:
+    file = write_video(ramp(50), fps=25)
+    clips = sample_clips(file, spec, 2)
+    assert clips.shape == (2, 4, 8, 8, 3)
+    assert clips.dtype == np.uint8
+    # 0.1 s are two and a half pictures; the last is 49, at 1.96 s.
+    assert numbers(clips)[0].tolist() in ([0, 2, 5, 7], [0, 3, 5, 8], [0, 2, 5, 8])
+    assert numbers(clips)[1].tolist() in ([41, 44, 46, 49], [42, 44, 47, 49], [41, 44, 47, 49])
+
+
+@pytest.mark.parametrize(("pictures", "expected"), [(8, 1), (25, 3), (250, 10)])
+def test_a_file_is_covered_with_ten_clips_at_most(
+    write_video: Callable[..., Path], spec: ClipSpec, pictures: int, expected: int
+) -> None:
+    small = [np.zeros((16, 16, 3), np.uint8)] * pictures
+    assert len(sample_clips(write_video(small, fps=25), spec)) == expected  # a clip is 0.4 s
+
+
+def test_a_short_file_is_filled_up_with_its_last_picture(
+    write_video: Callable[..., Path], spec: ClipSpec
+) -> None:
+    clips = sample_clips(write_video(ramp(5), fps=25), replace(spec, span_s=4.0), 1)
+    assert numbers(clips).tolist() == [[0, 4, 4, 4]]
+
+
+def test_a_file_of_one_picture_is_a_clip(write_video: Callable[..., Path], spec: ClipSpec) -> None:
+    assert numbers(sample_clips(write_video(ramp(1)), spec)).tolist() == [[0, 0, 0, 0]]
+
+
+def test_what_is_no_video_is_named(tmp_path: Path, spec: ClipSpec) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("no video")
+    for file, words in (
+        (text, "not a video"),
+        (tmp_path / "none.mp4", "no such file"),
+        (tmp_path, "is no file"),
+    ):
+        with pytest.raises(SourceError, match=words) as caught:
+            sample_clips(file, spec)
+        assert str(file) in str(caught.value)
+
+
+def test_a_truncated_file_gives_what_it_has_or_is_named(
+    write_video: Callable[..., Path], spec: ClipSpec
+) -> None:
+    file = write_video(ramp(50), name="whole.avi")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2 + 5000])
+    shown = numbers(sample_clips(file, spec, 1))[0].tolist()
+    assert 0 < shown[0] < shown[-1] < 49
+    file.write_bytes(whole[:100])
+    with pytest.raises(SourceError, match=r"whole\.avi"):
+        sample_clips(file, spec, 1)

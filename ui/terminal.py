@@ -1,0 +1,62 @@
+"""What commands tell the person at the terminal: progress, notes, and one line for a mistake."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+_MISTAKE = 2  # exit code
+
+
+def give_up(reason: str) -> NoReturn:
+    """For a mistake of the person: one line, exit code 2."""
+    complain(reason)
+    raise typer.Exit(_MISTAKE)
+
+
+def complain(reason: str) -> None:
+    """One line on the standard error."""
+    typer.echo(f"actionwatch: {' '.join(reason.split())}", err=True)
+
+
+def show_notes() -> None:
+    """Print what our modules log; of other packages only warnings."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    for talkative in ("httpx", "httpx2", "huggingface_hub"):
+        logging.getLogger(talkative).setLevel(logging.ERROR)
+
+
+def silence_decoders() -> None:
+    """Keep OpenCV and ffmpeg from telling what we tell better; they also print passwords.
+
+    They read these variables once, when they are loaded.
+    """
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
+
+@contextmanager
+def progress_bar(unit: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
+    """A bar on the standard error, with a field `state` for a few words."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn(f"{{task.completed:,.0f}} of {{task.total:,.0f}} {unit}"),
+        BarColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[state]}"),
+        console=Console(stderr=True),
+        redirect_stdout=sys.stdout.isatty(),  # else what is printed would not reach its file
+    )
+    with bar:
+        yield bar, bar.add_task("", total=total, state="")
