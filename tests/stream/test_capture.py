@@ -82,6 +82,20 @@ def test_a_file_goes_whole_into_ring_and_picture(
     assert picture[1][:2] == b"\xff\xd8"
 
 
+def test_a_camera_may_choose_how_wide_pictures_fit(
+    write_video: Callable[..., Path], spec: ClipSpec
+) -> None:
+    file = write_video([np.full((32, 64, 3), 200, np.uint8)] * 10)
+    camera = Camera("wide", str(file), Metrics(), fit="letterbox")
+    camera.start()
+    camera.watch(spec)  # squash
+    assert camera.join(10)
+    assert camera.ring is not None
+    frames, _, _ = camera.ring.window(spec.times(9 / 25))
+    assert (frames[:, :2] == 115).all()
+    assert (frames[:, 2:6] > 190).all()
+
+
 def test_a_file_waits_until_somebody_watches(
     write_video: Callable[..., Path], run_camera: Callable[..., Camera], spec: ClipSpec
 ) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from stream.synthetic import Scene
 
@@ -43,7 +44,7 @@ def demo_clip(write_video: Callable[..., Path]) -> Path:
 def test_help_names_the_commands() -> None:
     result = actionwatch("--help")
     assert result.returncode == 0
-    for command in ("run", "events", "train", "evaluate", "worker"):
+    for command in ("run", "events", "train", "evaluate", "classify", "convert", "worker"):
         assert command in result.stdout
 
 
@@ -58,6 +59,11 @@ def test_help_names_the_commands() -> None:
         (["events", "list", "--data", "nowhere"], ["nowhere", "no event log"]),
         (["events", "export", "--data", ".", "--format", "xml"], ["xml", "jsonl, csv"]),
         (["evaluate", "--model", "none"], ["'none'"]),
+        (["classify", "x.mp4", "--model", "none"], ["'none'"]),
+        (["classify", "x.mp4", "--fit", "stretch"], ["stretch", "crop, squash, letterbox"]),
+        (["convert", "none.pyth", "out"], ["none.pyth", "No such file"]),
+        (["convert", "README.md", "out"], ["README.md", "damaged, or holds code"]),
+        (["convert", "README.md", "model/weights/motion"], ["holds a checkpoint already"]),
     ],
     ids=lambda value: " ".join(value),
 )
@@ -100,6 +106,57 @@ def test_a_file_is_watched_to_its_end_and_its_events_are_listed(
     assert len(listed.stdout.splitlines()) == len(rows)
     since = actionwatch("events", "export", "--data", data, "--since", "2999-01-01")
     assert since.stdout == ""
+
+
+def test_files_are_classified_and_the_unreadable_one_named(tmp_path: Path, demo_clip: Path) -> None:
+    result = actionwatch("classify", demo_clip, tmp_path / "no.mp4", demo_clip, "--top-k", 2)
+    assert result.returncode == 1
+    lines = result.stdout.splitlines()
+    assert [line for line in lines if line.endswith(".mp4")] == [str(demo_clip)] * 2
+    assert len(lines) == 2 * 3
+    assert all("%" in line for line in lines if not line.endswith(".mp4"))
+    assert f"actionwatch: {tmp_path / 'no.mp4'}: no such file" in result.stderr
+    assert "3 of 3 files" in result.stderr
+
+
+def test_answers_come_as_json_lines(tmp_path: Path, demo_clip: Path) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("no video")
+    result = actionwatch("classify", text, demo_clip, "--json", "--clips", 3, "--top-k", 10)
+    assert result.returncode == 1
+    broken, answer = (json.loads(line) for line in result.stdout.splitlines())
+    assert "not a video" in broken["error"]
+    assert (answer["file"], answer["model"], answer["clips"]) == (str(demo_clip), "motion", 3)
+    shares = [label["probability"] for label in answer["labels"]]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1, abs=1e-4)
+
+
+def test_what_was_converted_classifies(tmp_path: Path, demo_clip: Path) -> None:
+    sizes = {"cls_token": (1, 1, 64), "pos_embed": (1, 5, 64), "time_embed": (1, 4, 64)}
+    sizes |= {"patch_embed.proj.weight": (64, 3, 8, 8), "patch_embed.proj.bias": (64,)}
+    for name in ("blocks.0.norm1", "blocks.0.norm2", "norm"):
+        sizes |= {f"{name}.weight": (64,), f"{name}.bias": (64,)}
+    for name, out, into in (
+        ("blocks.0.attn.qkv", 192, 64),
+        ("blocks.0.attn.proj", 64, 64),
+        ("blocks.0.mlp.fc1", 128, 64),
+        ("blocks.0.mlp.fc2", 64, 128),
+        ("head", 3, 64),
+    ):
+        sizes |= {f"{name}.weight": (out, into), f"{name}.bias": (out,)}
+    tensors = {f"model.{name}": torch.ones(shape) for name, shape in sizes.items()}
+    torch.save({"model_state": tensors}, tmp_path / "joint.pyth")
+    (tmp_path / "labels.txt").write_text("jump\nrun\nrest\n")
+    out = tmp_path / "joint"
+    result = actionwatch(
+        "convert", tmp_path / "joint.pyth", out, "--labels", tmp_path / "labels.txt", "--span", 2
+    )
+    assert result.returncode == 0, result.stderr
+    assert "joint_space_time, 1 layers, 4 frames of 16 x 16 over 2.0 s, 3 labels" in result.stdout
+    answer = actionwatch("classify", demo_clip, "--model", out, "--json")
+    assert answer.returncode == 0, answer.stderr
+    assert {one["label"] for one in json.loads(answer.stdout)["labels"]} == {"jump", "run", "rest"}
 
 
 @contextmanager
