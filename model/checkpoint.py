@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -52,7 +54,7 @@ _NAMES = (  # {n} stands for the number of the layer; a dot at the end for weigh
     ("timesformer.norm.", "timesformer.layernorm.", "norm."),
     ("classifier.", "classifier.", "head."),
 )
-_BODY = "timesformer."  # what a folder of the network without its classifier leaves out
+_BODY, _HEAD = "timesformer.", "classifier."  # how names begin
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -71,13 +73,11 @@ def read_network(
     """
     network = empty(build, read_config(folder), folder / "config.json")
     file, tensors = _read_weights(folder)
-    if not any(key.startswith(_BODY) for key in tensors):
-        tensors = {_BODY + key: value for key, value in tensors.items()}
-    tensors = rename(tensors, TRANSFORMERS, OURS)
     if body:
-        inside = {key: value for key, value in tensors.items() if key.startswith(_BODY)}
-        tensors = {key.removeprefix(_BODY): value for key, value in inside.items()}
-    return fill(network, tensors, file, their=TRANSFORMERS)
+        tensors = {key: value for key, value in tensors.items() if not key.startswith(_HEAD)}
+    headless = not any(key.startswith(_BODY) for key in tensors)
+    names = names_of(network, TRANSFORMERS, headless=headless)
+    return fill(network, tensors, file, names)
 
 
 def write_network(
@@ -85,25 +85,22 @@ def write_network(
 ) -> None:
     """Write weights and `config.json` with these values, as transformers opens them.
 
-    `half` stores the weights as float16.
+    `half` stores the weights as float16. Raises CheckpointError where that can't be done.
     """
-    body = not hasattr(network, "classifier")
+    state = network.state_dict()
+    names = names_of(network, TRANSFORMERS, headless=not hasattr(network, "classifier"))
     tensors = {
-        (_BODY if body else "") + key: (value.half() if half else value).detach().cpu().contiguous()
-        for key, value in network.state_dict().items()
+        names[key]: (value.half() if half else value).detach().cpu().contiguous()
+        for key, value in state.items()
     }
-    tensors = rename(tensors, OURS, TRANSFORMERS)
-    if body:
-        tensors = {key.removeprefix(_BODY): value for key, value in tensors.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    # Under another name first: a broken-off write leaves the folder as it was.
-    unfinished = folder / "model.safetensors.part"
-    save_file(tensors, unfinished, {"format": "pt"})
-    unfinished.replace(folder / "model.safetensors")
-    own = {
-        "architectures": [type(network).__name__],
-        "torch_dtype": "float16" if half else "float32",
-    }
+    dtype = "float16" if half else "float32"
+    own = {"architectures": [type(network).__name__], "dtype": dtype, "torch_dtype": dtype}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _replacing(folder / "model.safetensors") as unfinished:
+            save_file(tensors, unfinished, {"format": "pt"})
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{folder} can't be written: {error}") from error
     write_json(folder / "config.json", {**values, **own})
 
 
@@ -118,54 +115,63 @@ def empty(
         raise CheckpointError(f"{file}: {error}") from error
 
 
-def fill(network: Network, tensors: Mapping[str, Tensor], file: Path, *, their: int) -> Network:
+def fill(
+    network: Network, tensors: Mapping[str, Tensor], file: Path, names: Mapping[str, str]
+) -> Network:
     """Give an empty network its weights, float32, and make it ready for inference.
 
-    tensors have our names; `their` is the column of the names that a person finds in the file.
-    Raises CheckpointError with the names of what is missing, left over or misshaped.
+    tensors are by the names of the file; `names` tells those for ours. Raises CheckpointError with
+    the names of what is missing, left over, misshaped or no number.
     """
-    wanted = network.state_dict()
-    problems = [f"missing {_foreign(key, their)}" for key in wanted if key not in tensors]
-    problems += [f"unexpected {_foreign(key, their)}" for key in tensors if key not in wanted]
-    problems += [
-        f"{_foreign(key, their)} is {tuple(tensors[key].shape)}, wanted {tuple(value.shape)}"
-        for key, value in wanted.items()
-        if key in tensors and tensors[key].shape != value.shape
-    ]
+    wanted = {names[key]: value.shape for key, value in network.state_dict().items()}
+    problems = [f"missing {name}" for name in wanted if name not in tensors]
+    problems += [f"unexpected {name}" for name in tensors if name not in wanted]
+    for name, shape in wanted.items():
+        value = tensors.get(name)
+        if value is None:
+            continue
+        if value.shape != shape:
+            problems.append(f"{name} is {tuple(value.shape)}, wanted {tuple(shape)}")
+        elif not (value.is_floating_point() and value.layout == torch.strided):
+            problems.append(f"{name} holds {value.dtype} ({value.layout}), wanted plain floats")
+        elif not torch.isfinite(value).all():
+            problems.append(f"{name} holds what is no finite number")
     if problems:
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise CheckpointError(f"{file} does not fit its sizes: {'; '.join(problems[:4])}{more}")
     # Copies: what was read may be a view of the file, which can change or go while we work.
-    copies = {key: value.to(torch.float32, copy=True) for key, value in tensors.items()}
+    copies = {key: tensors[names[key]].to(torch.float32, copy=True) for key in names}
     network.load_state_dict(copies, assign=True)
     return network.eval()
 
 
-def rename(tensors: Mapping[str, Tensor], source: int, target: int) -> dict[str, Tensor]:
-    """The same tensors under the names of another column. Unknown names stay."""
-    table = {names[source]: names[target] for names in _NAMES}
-    return {_renamed(key, table): value for key, value in tensors.items()}
+def names_of(network: nn.Module, column: int, *, headless: bool = False) -> dict[str, str]:
+    """What others call the tensors of a network: our names -> those of a column of the table.
+
+    Our names in a network without classifier lack their beginning; `headless` leaves it out of
+    theirs as well, as transformers does in folders of such networks.
+    """
+    table = {names[OURS]: names[column] for names in _NAMES}
+    body = "" if hasattr(network, "classifier") else _BODY
+    names = {key: _renamed(body + key, table) for key in network.state_dict()}
+    return {key: name.removeprefix(_BODY) if headless else name for key, name in names.items()}
 
 
 def _renamed(key: str, table: Mapping[str, str]) -> str:
     number = re.search(r"\.(\d+)\.", key)
     general = key.replace(number[0], ".{n}.", 1) if number else key
     stem, dot, leaf = general.rpartition(".")
-    new = table.get(general) or (table[stem + dot] + leaf if stem + dot in table else general)
+    new = table.get(general) or table[stem + dot] + leaf
     return new.replace("{n}", number[1]) if number else new
-
-
-def _foreign(key: str, their: int) -> str:
-    """One of our names as the file calls it. Names of the body may lack their beginning."""
-    table = {names[OURS]: names[their] for names in _NAMES}
-    whole = _renamed(_BODY + key, table)
-    return whole if whole != _BODY + key else _renamed(key, table)
 
 
 def read_config(folder: Path) -> TimesformerConfig:
     """The folder's `config.json`. Raises CheckpointError where it is missing or wrong."""
     file = folder / "config.json"
     values = read_json(file)
+    kind = values.get("model_type", "timesformer")
+    if kind != "timesformer":
+        raise CheckpointError(f"{file} is of a {kind!r:.40} model, not of a TimeSformer")
     try:
         return TimesformerConfig.from_dict(values)
     except (ValueError, TypeError) as error:
@@ -206,9 +212,17 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"{file} can't be read ({error}); copy the checkpoint folder again"
             ) from error
-    if not isinstance(tensors, dict) or not all(isinstance(v, Tensor) for v in tensors.values()):
+    if not is_tensors(tensors):
         raise CheckpointError(f"{file} must hold tensors by name, and nothing else")
     return tensors
+
+
+def is_tensors(values: Any) -> bool:
+    """Whether these are tensors by their names."""
+    return isinstance(values, dict) and all(
+        isinstance(key, str) and isinstance(value, Tensor) and value.device.type == "cpu"
+        for key, value in values.items()
+    )
 
 
 def read_pickle(file: Path) -> Any:
@@ -238,4 +252,20 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def write_json(file: Path, values: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    """Write a JSON file. Raises CheckpointError where that can't be done."""
+    try:
+        with _replacing(file) as unfinished:
+            unfinished.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"{file} can't be written: {error}") from error
+
+
+@contextmanager
+def _replacing(file: Path) -> Iterator[Path]:
+    """Another name to write to, which takes the file's place only when all is written."""
+    unfinished = file.with_name(file.name + ".part")
+    try:
+        yield unfinished
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ATTENTION_TYPES = ("divided_space_time", "joint_space_time", "space_only")
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 ACTIVATIONS = ("gelu", "relu", "selu", "gelu_new")
 
 _SIZES = (
@@ -87,7 +88,13 @@ class TimesformerConfig:
                     f"{larger} ({getattr(self, larger)}) must be a multiple of "
                     f"{smaller} ({getattr(self, smaller)})"
                 )
+        if self.problem_type not in (None, *PROBLEM_TYPES):
+            raise ValueError(
+                f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, got {self.problem_type!r}"
+            )
         names = self._label_names()
+        if self.num_labels not in (None, len(names)) or isinstance(self.num_labels, bool):
+            raise ValueError(f"num_labels is {self.num_labels!r}, but {len(names)} are named")
         object.__setattr__(self, "id2label", names)
         object.__setattr__(self, "label2id", {name: index for index, name in names.items()})
         object.__setattr__(self, "num_labels", len(names))
@@ -114,6 +121,7 @@ class TimesformerConfig:
         values = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
         extra = values.pop("extra")
         del values["num_labels"]  # transformers derives it, and complains where it is given too
+        values["drop_path_rate"] = self.drop_path_rate or 0  # no 0.0, see there
         values["id2label"] = {str(index): name for index, name in values["id2label"].items()}
         standard = {
             "model_type": "timesformer",
@@ -141,13 +149,19 @@ class TimesformerConfig:
         for key in ("id2label", "label2id"):
             if not isinstance(getattr(self, key), (Mapping, type(None))):
                 raise ValueError(f"{key} must be an object, got {getattr(self, key)!r}")
-        if self.id2label is not None:
-            names = {int(index): str(name) for index, name in self.id2label.items()}
-        elif self.label2id is not None:
-            names = {int(index): str(name) for name, index in self.label2id.items()}
+        if self.id2label is not None or self.label2id is not None:
+            numbered = (
+                self.id2label.items()
+                if self.id2label is not None
+                else ((index, name) for name, index in (self.label2id or {}).items())
+            )
+            try:
+                names = {int(index): str(name) for index, name in numbered}
+            except (ValueError, TypeError) as error:
+                raise ValueError(f"labels must be numbered 0, 1, 2, ...: {error}") from error
         else:
             count = 2 if self.num_labels is None else self.num_labels
-            if not isinstance(count, int) or count < 1:
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
                 raise ValueError(f"num_labels must be a whole number above 0, got {count!r}")
             names = {index: f"LABEL_{index}" for index in range(count)}
         if sorted(names) != list(range(len(names))) or not names:

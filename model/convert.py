@@ -16,12 +16,12 @@ from torch import Tensor
 
 from model.checkpoint import (
     AUTHORS,
-    OURS,
     CheckpointError,
     empty,
     fill,
+    is_tensors,
+    names_of,
     read_pickle,
-    rename,
 )
 from model.configuration import TimesformerConfig
 from model.timesformer import TimesformerForVideoClassification
@@ -48,17 +48,20 @@ def convert(
     tensors = _tensors(file)
     config = _config(file, tensors, labels, heads)
     network = empty(TimesformerForVideoClassification, config, file)
-    fill(network, rename(tensors, AUTHORS, OURS), file, their=AUTHORS)
-    spec = ClipSpec(
-        model=name,
-        labels=config.labels,
-        background=frozenset(),
-        frames=config.num_frames,
-        span_s=span_s or published_span(config),
-        height=config.image_size,
-        width=config.image_size,
-        shortest_edge=config.image_size,
-    )
+    fill(network, tensors, file, names_of(network, AUTHORS))
+    try:
+        spec = ClipSpec(
+            model=name,
+            labels=config.labels,
+            background=frozenset(),
+            frames=config.num_frames,
+            span_s=published_span(config) if span_s is None else span_s,
+            height=config.image_size,
+            width=config.image_size,
+            shortest_edge=config.image_size,
+        )
+    except ValueError as error:
+        raise CheckpointError(f"{file}: {error}") from error
     return TrainedModel(network, spec, MEAN, STD)
 
 
@@ -83,11 +86,14 @@ def _tensors(file: Path) -> dict[str, Tensor]:
     for wrapper in _WRAPPERS:
         if isinstance(values, dict) and isinstance(values.get(wrapper), dict):
             values = values[wrapper]
-    if not isinstance(values, dict) or not all(isinstance(v, Tensor) for v in values.values()):
+    if not is_tensors(values):
         raise CheckpointError(
             f"{file} must hold tensors by name, as such or under {', '.join(_WRAPPERS)}"
         )
-    return {_PREFIX.sub("", str(key)): value for key, value in values.items()}
+    tensors = {_PREFIX.sub("", key): value for key, value in values.items()}
+    if len(tensors) < len(values):
+        raise CheckpointError(f"{file} holds tensors of one name with and without `model.`")
+    return tensors
 
 
 def _config(

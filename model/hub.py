@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import re
 from pathlib import Path
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
@@ -11,15 +11,16 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import validate_repo_id
 
-from model.checkpoint import WEIGHT_FILES, CheckpointError, shard_names
+from model.checkpoint import WEIGHT_FILES, CheckpointError, read_config, shard_names
 
 EMBEDDED = Path(__file__).parent / "weights"
-_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _log = logging.getLogger(__name__)
 
 
@@ -30,24 +31,44 @@ def find(
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
 ) -> Path:
-    """The folder that a model's name means, fetched first where it is one of the hub.
+    """The folder that a model's name means, fetched first where it is one of the hub. A Path
+    always means a folder.
 
     revision is a branch, tag or commit of the hub; cache_dir is where fetched files are kept, else
     Hugging Face's usual place; local_files_only takes only what was fetched before.
     Raises CheckpointError with the way out where there is no such model, or no network.
     """
-    embedded = EMBEDDED / name
-    folder = embedded if (embedded / "config.json").is_file() else Path(name).expanduser()
-    if folder.is_dir():
-        return folder
-    if isinstance(name, str) and _HUB_NAME.fullmatch(name) and not folder.exists():
+    embedded = {path.parent.name: path.parent for path in EMBEDDED.glob("*/config.json")}
+    if isinstance(name, str) and name in embedded:
+        return embedded[name]
+    path = _existing(name)
+    if path and path.is_dir():
+        return path
+    if not path and isinstance(name, str) and _of_hub(name):
         return _Fetch(name, revision, cache_dir, local_files_only).folder()
-    known = ", ".join(sorted(path.parent.name for path in EMBEDDED.glob("*/config.json")))
+    known = ", ".join(sorted(embedded))
     raise CheckpointError(
         f"model {str(name)!r} is neither embedded ({known or 'none'}) nor a folder; "
         "give a folder with config.json and model.safetensors, or a name of the Hugging Face hub "
         "like facebook/timesformer-base-finetuned-k400"
     )
+
+
+def _existing(name: str | Path) -> Path | None:
+    with contextlib.suppress(OSError, RuntimeError):  # no file name: too long, or ~ of nobody
+        path = Path(name).expanduser()
+        if path.exists():
+            return path
+    return None
+
+
+def _of_hub(name: str) -> bool:
+    """Whether this may be a name of the hub: someone/something."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return name.count("/") == 1
 
 
 def short_name(name: str | Path, folder: Path) -> str:
@@ -73,6 +94,7 @@ class _Fetch:
         if config is None:
             raise CheckpointError(f"model {self._name}: has no config.json on the hub")
         self._revision = config.parent.name  # the commit; a branch may move on meanwhile
+        read_config(config.parent)  # another kind of model is told before its weights are fetched
         self._get("preprocessor_config.json")
         for file in WEIGHT_FILES:
             found = self._get(file)
@@ -82,6 +104,8 @@ class _Fetch:
                 if self._get(shard) is None:
                     raise CheckpointError(f"model {self._name}: its shard {shard} is missing")
             return config.parent
+        if self._local:
+            raise self._unreachable(self._trouble)
         raise CheckpointError(f"model {self._name}: has no {' or '.join(WEIGHT_FILES[::2])}")
 
     def _reach(self) -> None:
@@ -112,7 +136,7 @@ class _Fetch:
             # Of a model whose config.json is here the other files may well not exist.
             if self._local and file != "config.json":
                 return None
-            raise self._unreachable(self._trouble or error) from error
+            raise self._unreachable(self._trouble if self._local else error) from error
         except EntryNotFoundError:
             return None
         except GatedRepoError as error:
@@ -129,12 +153,18 @@ class _Fetch:
                 f"model {self._name!r} is neither a folder here nor on the Hugging Face hub; "
                 "check the spelling, or `hf auth login` where it is private"
             ) from error
+        except HfHubHTTPError as error:
+            raise self._unreachable(error) from error
+        except OSError as error:
+            raise CheckpointError(
+                f"model {self._name} can't be kept: {error}; make room, or set HF_HOME to a folder "
+                "that has it"
+            ) from error
         except Exception as error:  # as in _reach
             raise self._unreachable(error) from error
 
-    def _unreachable(self, error: Exception) -> CheckpointError:
-        only_local = self._local and self._trouble is None
-        reason = "asked for local files only" if only_local else _first_line(error)
+    def _unreachable(self, error: Exception | None) -> CheckpointError:
+        reason = _first_line(error) if error else "asked for local files only"
         return CheckpointError(
             f"model {self._name} is no folder here, was not fetched before, and can't be fetched "
             f"from the Hugging Face hub now ({reason}); connect to the network once, or copy its "

@@ -21,7 +21,10 @@ class Predictor:
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._network = model.network.to(self._device).eval()
         self._mean, self._std = model.mean, model.std
-        spec = model.spec
+        spec, problem = model.spec, model.network.config.problem_type
+        if len(spec.labels) == 1 or problem == "regression":
+            raise CheckpointError(f"model {spec.model} tells an amount, not which label holds")
+        self._several = problem == "multi_label_classification"
         blank = np.zeros((1, spec.frames, spec.height, spec.width, 3), np.uint8)
         try:  # the first pass is slow; have it behind us before we say that we're ready
             first = self.predict(blank)
@@ -33,8 +36,12 @@ class Predictor:
             )
 
     def predict(self, clips: np.ndarray) -> np.ndarray:
-        """uint8 RGB (batch, T, H, W, 3) -> probabilities, float32 (batch, labels)."""
+        """uint8 RGB (batch, T, H, W, 3) -> probabilities, float32 (batch, labels).
+
+        They add up to 1, unless the model was trained for several labels at once.
+        """
         with torch.inference_mode():
             pixels: Tensor = torch.from_numpy(clips).to(self._device)
-            logits = self._network.logits(normalise(pixels, self._mean, self._std))
-            return logits.float().softmax(dim=1).cpu().numpy()
+            logits = self._network.logits(normalise(pixels, self._mean, self._std)).float()
+            shares = logits.sigmoid() if self._several else logits.softmax(dim=1)
+            return shares.cpu().numpy()

@@ -24,7 +24,7 @@ def _gelu_tanh(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
 
 
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "relu": F.relu,
     "selu": F.selu,
@@ -83,11 +83,11 @@ class Mlp(nn.Module):
         super().__init__()
         self.widen = nn.Linear(config.hidden_size, config.intermediate_size)
         self.narrow = nn.Linear(config.intermediate_size, config.hidden_size)
-        self.activation = _ACTIVATIONS[config.hidden_act]
+        self.activation = config.hidden_act
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.narrow(self.dropout(self.activation(self.widen(x)))))
+        return self.dropout(self.narrow(self.dropout(ACTIVATIONS[self.activation](self.widen(x)))))
 
 
 class Block(nn.Module):
@@ -165,6 +165,10 @@ class TimesformerModel(nn.Module):
         self.blocks = nn.ModuleList(Block(config, rate) for rate in rates)
         self.norm = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
         self.apply(self._initialise)
+        for block in list(self.blocks)[1:]:
+            if isinstance(block, Block) and block.attention_type == "divided_space_time":
+                # As the authors: each layer but the first begins without attention over time.
+                nn.init.zeros_(block.temporal_project.weight)
         for parameter in (self.cls_token, self.position):
             nn.init.trunc_normal_(parameter, std=config.initializer_range)
 
@@ -210,6 +214,10 @@ class TimesformerModel(nn.Module):
         size than the configuration's is allowed; embeddings are interpolated to it.
         Raises ValueError for another shape, or for pixels that are no finite numbers.
         """
+        if not isinstance(pixel_values, Tensor) or not pixel_values.is_floating_point():
+            raise ValueError(
+                "pixel values must be a tensor of floats, normalised; see TrainedModel"
+            )
         if not torch.isfinite(pixel_values).all():
             raise ValueError("pixel values must be finite numbers; some are NaN or infinite")
         config = self.config
@@ -354,8 +362,8 @@ class TimesformerForVideoClassification(nn.Module):
         single = problem == "single_label_classification"
         if labels.numel() != (len(logits) if single else logits.numel()):
             raise ValueError(
-                f"labels must be ({len(logits)},) or, for several labels a clip, "
-                f"{tuple(logits.shape)}; got {tuple(labels.shape)}"
+                f"labels must be whole numbers ({len(logits)},) or, for several labels a clip, "
+                f"floats {tuple(logits.shape)}; got {labels.dtype} {tuple(labels.shape)}"
             )
         if single:
             if labels.min() < 0 or labels.max() >= logits.shape[1]:

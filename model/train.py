@@ -258,6 +258,8 @@ def know_place_and_time(body: TimesformerModel) -> None:
         body.time[0, :, -own:] = _waves(torch.arange(config.num_frames), pace)
         for block in body.blocks:
             assert isinstance(block, Block)
+            # What looks to and fro shall be heard from the start, in every layer.
+            nn.init.trunc_normal_(block.temporal_project.weight, std=config.initializer_range)
             weight = block.temporal_attention.qkv.weight
             for head, step in zip(range(config.num_attention_heads - 1), (-1, 1), strict=False):
                 query = slice(head * own, (head + 1) * own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,29 +79,68 @@ def _preprocessing(
     """What the folder says of the clips that it was trained on, with their mean and std."""
     file = folder / "preprocessor_config.json"
     values = read_json(file) if file.is_file() else {}
-    image = config.image_size
+    background = config.extra.get("background_labels", [])
+    if not isinstance(background, list) or not set(map(str, background)) <= set(config.labels):
+        raise CheckpointError(
+            f"{folder / 'config.json'}: background_labels must be a list of its labels, "
+            f"got {background!r:.60}"
+        )
     try:
-        size = values.get("size", {})
-        size = {"shortest_edge": size} if isinstance(size, int) else dict(size)  # old folders
-        fit = "squash" if "height" in size and not values.get("do_center_crop", True) else "crop"
-        background = config.extra.get("background_labels", [])
-        if not isinstance(background, list) or not set(background) <= set(config.labels):
-            raise ValueError(f"background_labels must be a list of its labels, got {background!r}")
+        fit, shortest_edge = _fit(values, config.image_size)
+        span_s = values.get("span_s", published_span(config))
         spec = ClipSpec(
             model=name,
             labels=config.labels,
             background=frozenset(background),
             frames=config.num_frames,
-            span_s=float(values.get("span_s", published_span(config))),
-            height=image,
-            width=image,
+            span_s=_numbers("span_s", [span_s])[0],
+            height=config.image_size,
+            width=config.image_size,
             fit=fit,
-            shortest_edge=int(size.get("shortest_edge", image)) if fit == "crop" else 0,
+            shortest_edge=shortest_edge,
         )
-        mean = tuple(float(value) for value in values.get("image_mean", MEAN))
-        std = tuple(float(value) for value in values.get("image_std", STD))
-        if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
-            raise ValueError(f"image_mean and image_std must be 3 numbers, got {mean} and {std}")
-    except (ValueError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{folder}: {error}") from error
-    return spec, mean, std
+        return spec, *_normalisation(values)
+    except ValueError as error:
+        raise CheckpointError(f"{file}: {error}") from error
+
+
+def _fit(values: Mapping[str, Any], image: int) -> tuple[str, int]:
+    """How transformers would bring a picture to `image` pixels: the policy and shortest edge."""
+    size, crop = values.get("size", {"shortest_edge": image}), values.get("crop_size", image)
+    crops = values.get("do_center_crop", True)
+    if values.get("do_resize", True) is not True:
+        raise ValueError("do_resize must be true; frames of any size come in")
+    if crops and crop not in (image, {"height": image, "width": image}):
+        raise ValueError(f"crop_size must be image_size of config.json, {image}, got {crop!r:.60}")
+    if size in ({"height": image, "width": image}, {"width": image, "height": image}):
+        return "squash", 0
+    edge = size.get("shortest_edge") if isinstance(size, dict) else size  # old folders: a number
+    # Beyond 8 times the crop no more than a spot of the picture would be seen.
+    if not isinstance(edge, int) or not crops or not image <= edge <= 8 * image:
+        raise ValueError(
+            f"size must be a shortest_edge of {image} or more with do_center_crop, or height and "
+            f"width of {image}; got {size!r:.60}"
+        )
+    return "crop", edge
+
+
+def _normalisation(values: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std of pixels from 0 to 1."""
+    mean = _numbers("image_mean", values.get("image_mean", MEAN), 3)
+    std = _numbers("image_std", values.get("image_std", STD), 3)
+    if not values.get("do_normalize", True):
+        mean, std = (0.0,) * 3, (1.0,) * 3
+    factor = values.get("rescale_factor", 1 / 255) if values.get("do_rescale", True) else 1.0
+    scale = 255 * _numbers("rescale_factor", [factor])[0]
+    if not (min(std) > 0 and scale > 0):
+        raise ValueError(f"image_std and rescale_factor must be above 0, got {std} and {factor!r}")
+    if scale == 1:
+        return mean, std
+    return tuple(value / scale for value in mean), tuple(value / scale for value in std)
+
+
+def _numbers(key: str, values: Any, count: int = 1) -> tuple[float, ...]:
+    good = isinstance(values, (list, tuple)) and len(values) == count
+    if not good or not all(type(value) in (int, float) for value in values):
+        raise ValueError(f"{key} must be {count} number{'s' * (count > 1)}, got {values!r:.60}")
+    return tuple(float(value) for value in values)

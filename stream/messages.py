@@ -83,7 +83,7 @@ class Scores:
     """A worker's answer to one clip."""
 
     number: int
-    probabilities: np.ndarray  # float32, (labels,), sums to 1
+    probabilities: np.ndarray  # float32, (labels,); sums to 1 if only one label can hold
     inference_s: float  # what the batch took, shared by all of its clips
 
 

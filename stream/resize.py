@@ -38,7 +38,11 @@ def fit_picture(pixels: np.ndarray, spec: ClipSpec) -> np.ndarray:
 def _resized(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     if pixels.shape[:2] == (height, width):
         return pixels
-    shrinks = height < pixels.shape[0]
-    # Area averaging: linear interpolation skips pixels when it shrinks, and thin things flicker.
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(pixels, (width, height), interpolation=how)
+    # Area averaging where it shrinks: linear interpolation would skip pixels, and thin things
+    # flicker. An axis that grows has to be done by itself.
+    down, across = min(height, pixels.shape[0]), min(width, pixels.shape[1])
+    if (down, across) != pixels.shape[:2]:
+        pixels = cv2.resize(pixels, (across, down), interpolation=cv2.INTER_AREA)
+    if (down, across) != (height, width):
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+    return pixels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,21 +17,49 @@ from stream.sources import SourceError, open_recording
 _MOST_BY_ITSELF = 10  # clips of a long file
 
 
-def sample_clips(file: Path, spec: ClipSpec, clips: int | None = None) -> np.ndarray:
+class FileClips:
     """Clips at equal distances over a video file, as the model wants them.
 
     `clips` is how many; None takes as many as cover the file, ten at most. A file shorter than a
     clip is filled up with its last picture, as the authors' code does.
-    Returns uint8 RGB (clips, T, H, W, 3). Raises SourceError where the file can't be read.
+    Raises SourceError where the file can't be read.
     """
-    if not file.is_file():
-        raise SourceError(f"{file}: no such file" if not file.exists() else f"{file}: is no file")
-    known = _times(file)
-    duration_s = float(known[-1])
-    if clips is None:
-        clips = min(_MOST_BY_ITSELF, max(1, math.ceil(duration_s / spec.span_s)))
-    wanted = clip_times(spec, duration_s, clips)
-    return _pictures(file, spec, nearest(known, wanted))
+
+    def __init__(self, file: Path, spec: ClipSpec, clips: int | None = None) -> None:
+        self._file, self._spec = file, spec
+        known = _times(file)
+        duration_s = float(known[-1])
+        if clips is None:
+            clips = min(_MOST_BY_ITSELF, max(1, math.ceil(duration_s / spec.span_s)))
+        self._numbers = nearest(known, clip_times(spec, duration_s, clips))  # (clips, T)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The clips, uint8 RGB (T, H, W, 3), each when its last picture was decoded."""
+        wanted = set(self._numbers.ravel().tolist())
+        kept: dict[int, np.ndarray] = {}
+        good: np.ndarray | None = None
+        coming = iter(self._numbers)
+        clip = next(coming)
+        with contextlib.closing(open_recording(str(self._file))) as recording:
+            for number in range(max(wanted) + 1):
+                there = recording.advance() is not None
+                if number in wanted:
+                    # A damaged picture is as the one before.
+                    picture = recording.picture() if there else None
+                    good = good if picture is None else fit_picture(picture, self._spec)
+                    if good is None:
+                        raise SourceError(f"{self._file}: its first pictures can't be decoded")
+                    kept[number] = good
+                while number == clip[-1]:
+                    yield np.stack([kept[one] for one in clip.tolist()])
+                    following = next(coming, None)
+                    if following is None:
+                        return
+                    clip = following
+                    kept = {one: fitted for one, fitted in kept.items() if one >= clip[0]}
 
 
 def clip_times(spec: ClipSpec, duration_s: float, clips: int) -> np.ndarray:
@@ -51,22 +80,3 @@ def _times(file: Path) -> np.ndarray:
         while (time_s := recording.advance()) is not None:
             times.append(time_s)
     return np.array(times)
-
-
-def _pictures(file: Path, spec: ClipSpec, numbers: np.ndarray) -> np.ndarray:
-    """The pictures of these numbers, (...) -> uint8 (..., H, W, 3). A damaged one repeats its
-    neighbour."""
-    wanted = set(numbers.ravel().tolist())
-    kept: dict[int, np.ndarray] = {}
-    with contextlib.closing(open_recording(str(file))) as recording:
-        for number in range(max(wanted) + 1):
-            if recording.advance() is None:
-                break
-            if number in wanted and (picture := recording.picture()) is not None:
-                kept[number] = fit_picture(picture, spec)
-    if not kept:
-        raise SourceError(f"{file}: no picture could be decoded")
-    good = np.array(sorted(kept))
-    place = {n: good[np.abs(good - n).argmin()] for n in wanted}
-    flat = np.stack([kept[place[n]] for n in numbers.ravel().tolist()])
-    return flat.reshape(*numbers.shape, *flat.shape[1:])

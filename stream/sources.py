@@ -32,6 +32,7 @@ _NETWORK_OPTIONS = [
 ]
 _FFMPEG_OPTIONS = "rtsp_transport;tcp|probesize;32768|analyzeduration;0"
 _DEMO_FPS = 25.0
+_ANSI_TEXT = cv2.VideoWriter.fourcc(*"ansi")
 _opening = Lock()  # OpenCV reads ffmpeg's options from one variable of the whole process
 
 
@@ -113,23 +114,29 @@ def open_source(
 
 def open_recording(file: str) -> Recording:
     """Open a video file. Raises SourceError, naming it and the fix, where that fails."""
-    check_source(file)
-    capture = _open(file)
-    if not capture.isOpened():
+    if not os.path.isfile(file):
+        raise SourceError(f"source {shown(file)}: no such file")
+    try:
+        # With a folder in front no part of the name is taken for a protocol, as 08:00:00.mp4 is.
+        os.path.abspath(file).encode()
+    except UnicodeEncodeError:  # OpenCV would crash
+        raise SourceError(f"source {shown(file)}: its name is not Unicode; rename it") from None
+    capture = _open(os.path.abspath(file))
+    # ffmpeg also plays text files, as terminals once did.
+    if not capture.isOpened() or int(capture.get(cv2.CAP_PROP_FOURCC)) == _ANSI_TEXT:
         capture.release()
         raise SourceError(
-            f"source {file}: not a video that OpenCV can decode; "
+            f"source {shown(file)}: not a video that OpenCV can decode; "
             "convert it, for example with `ffmpeg -i FILE out.mp4`"
         )
-    return Recording(capture, file)
+    return Recording(capture, shown(file))
 
 
 def shown(source: int | str) -> str:
     """The source as it may be printed: an address without user, password and query."""
+    text = str(source).encode(errors="backslashreplace").decode()
     # Passwords may hold an @; cameras also take them in the query.
-    return (
-        re.sub(r"(?<=://)[^/\s]*@|\?.*", "", str(source)) if "://" in str(source) else str(source)
-    )
+    return re.sub(r"(?<=://)[^/\s]*@|\?.*", "", text) if "://" in text else text
 
 
 class DemoSource:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -116,8 +118,8 @@ def classify(
     from model.predictor import Predictor
     from model.trained import load
     from stream.messages import FITS, top_labels
-    from stream.sampling import sample_clips
-    from stream.sources import SourceError
+    from stream.sampling import FileClips
+    from stream.sources import SourceError, shown
 
     if fit is not None and fit not in FITS:
         give_up(f"--fit {fit}: must be one of {', '.join(FITS)}")
@@ -131,39 +133,43 @@ def classify(
     failed = False
     with progress_bar("files", len(files)) as (bar, task):
         for file in files:
-            bar.update(task, state=file.name)
+            name = shown(str(file))
+            bar.update(task, state=name)
             try:
-                seen = sample_clips(file, spec, clips)
-            except SourceError as error:
-                failed = True
-                complain(str(error))
-                if as_json:
-                    typer.echo(json.dumps({"file": str(file), "error": str(error)}))
-            else:
+                seen = FileClips(file, spec, clips)
                 best = top_labels(spec.labels, _average(predictor, seen), top_k)
-                typer.echo(_answer(file, spec.model, len(seen), best, as_json=as_json))
+            except (SourceError, MemoryError, RuntimeError) as error:
+                failed = True
+                reason = str(error) if isinstance(error, SourceError) else f"{name}: {error}"
+                complain(reason)
+                if as_json:
+                    typer.echo(json.dumps({"file": name, "error": reason}))
+            else:
+                typer.echo(_answer(name, spec.model, len(seen), best, as_json=as_json))
             bar.advance(task)
         bar.update(task, state="")
     if failed:
         raise typer.Exit(1)
 
 
-def _average(predictor: Predictor, clips: np.ndarray) -> np.ndarray:
+def _average(predictor: Predictor, clips: Iterable[np.ndarray]) -> np.ndarray:
     """Mean probabilities (labels,) of a file's clips."""
     import numpy as np
 
-    starts = range(0, len(clips), _BATCH)
-    return np.concatenate([predictor.predict(clips[i : i + _BATCH]) for i in starts]).mean(axis=0)
+    coming, parts = iter(clips), []
+    while batch := list(itertools.islice(coming, _BATCH)):
+        parts.append(predictor.predict(np.stack(batch)))
+    return np.concatenate(parts).mean(axis=0)
 
 
 def _answer(
-    file: Path, model: str, clips: int, best: list[tuple[str, float]], *, as_json: bool
+    file: str, model: str, clips: int, best: list[tuple[str, float]], *, as_json: bool
 ) -> str:
     if not as_json:
-        return "\n".join([str(file), *(f"  {share:6.1%}  {label}" for label, share in best)])
+        return "\n".join([file, *(f"  {share:6.1%}  {label}" for label, share in best)])
     labels = [{"label": label, "probability": round(share, 6)} for label, share in best]
     return json.dumps(
-        {"file": str(file), "model": model, "clips": clips, "labels": labels}, ensure_ascii=False
+        {"file": file, "model": model, "clips": clips, "labels": labels}, ensure_ascii=False
     )
 
 
@@ -188,12 +194,12 @@ def convert(
     from model.trained import save
 
     try:
-        if (out / "config.json").exists():
-            give_up(f"{out} holds a checkpoint already; give another folder")
+        if (out / "config.json").exists() or (out.exists() and not out.is_dir()):
+            give_up(f"{out} is there already; give another folder")
         names = read_labels(labels) if labels else None
         model = converted(file, name=out.name, labels=names, span_s=span, heads=heads)
         save(model, out)
-    except (CheckpointError, OSError) as error:
+    except CheckpointError as error:
         give_up(str(error))
     config, spec = model.network.config, model.spec
     typer.echo(

@@ -15,7 +15,7 @@ from transformers import TimesformerForVideoClassification as Theirs
 from transformers import TimesformerModel as TheirModel
 
 from model import TimesformerForVideoClassification, TimesformerModel
-from model.checkpoint import AUTHORS, OURS, TRANSFORMERS, CheckpointError, rename
+from model.checkpoint import AUTHORS, TRANSFORMERS, CheckpointError, names_of
 from model.configuration import ATTENTION_TYPES
 
 PIXELS = torch.randn(1, 4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
@@ -154,12 +154,62 @@ def test_unknown_keys_of_the_configuration_come_back(folder: Path, tmp_path: Pat
     }
 
 
-def test_names_are_the_same_there_and_back(theirs: Theirs) -> None:
-    names = theirs.state_dict()
-    for column in (OURS, AUTHORS):
-        there = rename(names, TRANSFORMERS, column)
-        assert not set(there) & (set(names) - {"classifier.weight", "classifier.bias"})
-        assert list(rename(there, column, TRANSFORMERS)) == list(names)
+def test_each_tensor_has_one_name_of_each_kind(folder: Path, theirs: Theirs) -> None:
+    ours = TimesformerForVideoClassification.from_pretrained(folder)
+    assert set(names_of(ours, TRANSFORMERS).values()) == set(theirs.state_dict())
+    authors = names_of(ours, AUTHORS)
+    assert len(set(authors.values())) == len(authors)
+    assert authors["timesformer.blocks.1.temporal_project.bias"] == "blocks.1.temporal_fc.bias"
+
+
+@pytest.mark.parametrize("stray", ["timesformer.norm.weight", "norm.weight", "stranger"])
+def test_a_tensor_too_many_is_refused_whatever_its_name(folder: Path, stray: str) -> None:
+    file = folder / "model.safetensors"
+    save_file({**load_file(file), stray: torch.full((32,), 7.0)}, file)
+    with pytest.raises(CheckpointError, match=f"unexpected {stray}"):
+        TimesformerForVideoClassification.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (torch.zeros(5, dtype=torch.int32), r"classifier\.bias holds torch\.int32"),
+        (torch.zeros(5, dtype=torch.complex64), r"classifier\.bias holds torch\.complex64"),
+        (torch.full((5,), float("nan")), r"classifier\.bias holds what is no finite number"),
+        (torch.zeros(5).to_sparse(), r"classifier\.bias holds torch\.float32 \(torch\.sparse"),
+    ],
+    ids=["whole", "complex", "nan", "sparse"],
+)
+def test_tensors_must_be_plain_finite_floats(
+    folder: Path, theirs: Theirs, value: torch.Tensor, words: str
+) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({**theirs.state_dict(), "classifier.bias": value}, folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=words):
+        TimesformerForVideoClassification.from_pretrained(folder)
+
+
+def test_a_folder_of_another_kind_is_named(folder: Path) -> None:
+    edit(folder / "config.json", model_type="videomae")
+    with pytest.raises(CheckpointError, match="is of a 'videomae' model, not of a TimeSformer"):
+        TimesformerForVideoClassification.from_pretrained(folder)
+
+
+def test_what_was_half_stays_exact_for_transformers(folder: Path, tmp_path: Path) -> None:
+    """Their `dtype` in config.json decides what they make of the weights."""
+    edit(folder / "config.json", dtype="bfloat16")
+    ours = TimesformerForVideoClassification.from_pretrained(folder)
+    ours.save_pretrained(tmp_path / "back")
+    again = Theirs.from_pretrained(tmp_path / "back")
+    assert torch.equal(again.classifier.weight, ours.classifier.weight)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, folder: Path) -> None:
+    ours = TimesformerForVideoClassification.from_pretrained(folder)
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(CheckpointError, match="file can't be written"):
+        ours.save_pretrained(file)
 
 
 def test_truncated_weights_are_named(folder: Path) -> None:
@@ -198,7 +248,7 @@ def test_code_in_a_pickle_is_never_run(folder: Path, tmp_path: Path, theirs: The
     assert not (tmp_path / "it ran").exists()
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"a": 1}, torch.zeros(3)], ids=type)
+@pytest.mark.parametrize("content", [[1, 2], {"a": 1}, {1: torch.zeros(3)}, torch.zeros(3)])
 def test_a_pickle_of_something_else_is_named(folder: Path, content: object) -> None:
     (folder / "model.safetensors").unlink()
     torch.save(content, folder / "pytorch_model.bin")

@@ -65,7 +65,10 @@ def test_transformers_reads_what_we_write() -> None:
         ("qkv_bias", "yes", "qkv_bias must be true or false"),
         ("id2label", ["a"], "id2label must be an object"),
         ("id2label", {0: "a", 2: "b"}, "without gaps"),
+        ("id2label", {"x": "a"}, "labels must be numbered 0, 1, 2"),
         ("num_labels", 0, "num_labels must be a whole number"),
+        ("num_labels", True, "num_labels must be a whole number"),
+        ("problem_type", "guess", "problem_type must be one of"),
     ],
 )
 def test_a_value_that_cannot_be_built_is_named(key: str, value: object, words: str) -> None:

@@ -167,7 +167,44 @@ def test_a_repository_without_weights_is_named(hub: Hub) -> None:
         find(NAME)
 
 
-@pytest.mark.parametrize("name", ["nothing", "./some/where", "/some/where", "a/b/c", "..", ""])
+def test_another_kind_of_model_is_told_before_its_weights_are_fetched(hub: Hub) -> None:
+    file = hub.folder / "config.json"
+    file.write_text(file.read_text().replace('"timesformer"', '"videomae"'))
+    with pytest.raises(CheckpointError, match="is of a 'videomae' model"):
+        find(NAME)
+    assert hub.fetched == ["config.json"]
+
+
+def test_half_a_download_is_not_taken_for_a_model(hub: Hub) -> None:
+    (hub.folder / "model.safetensors").rename(hub.folder / "away")
+    with pytest.raises(CheckpointError):
+        find(NAME)
+    with pytest.raises(CheckpointError, match="asked for local files only"):
+        find(NAME, local_files_only=True)
+
+
+def test_a_cache_that_cannot_be_written_is_named(hub: Hub, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=f"{NAME} can't be kept: .*HF_HOME"):
+        find(NAME, cache_dir=tmp_path / "file")
+
+
+def test_a_path_is_never_an_embedded_model(
+    tmp_path: Path, trained: TrainedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save(trained, tmp_path / "motion")
+    assert find(Path("motion")).resolve() == tmp_path / "motion"
+    assert find("motion") != find(Path("motion"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("nothing", "./some/where", "/some/where", "a/b/c", "a/b..c", "a/b.git"),
+        *("~nobody/x", "..", "", "x" * 300),
+    ],
+)
 def test_what_can_be_no_name_of_the_hub_is_not_asked_for(name: str, hub: Hub) -> None:
     if name in ("..", ""):  # these are folders, without a checkpoint
         with pytest.raises(CheckpointError, match=r"config\.json"):

@@ -11,7 +11,7 @@ from transformers import TimesformerConfig as TheirConfig
 from transformers import TimesformerForVideoClassification as Theirs
 
 from model import TimesformerConfig, TimesformerForVideoClassification, TimesformerModel
-from model.checkpoint import OURS, TRANSFORMERS, rename
+from model.checkpoint import TRANSFORMERS, names_of
 from model.configuration import ATTENTION_TYPES
 
 SMALL: dict[str, Any] = {
@@ -42,7 +42,10 @@ def both(**changes: Any) -> tuple[Theirs, TimesformerForVideoClassification]:
     for parameter in theirs.parameters():  # biases, norms and embeddings too
         torch.nn.init.normal_(parameter, std=0.2)
     ours = TimesformerForVideoClassification(TimesformerConfig(**{**SMALL, **changes})).eval()
-    ours.load_state_dict(rename(dict(theirs.state_dict()), TRANSFORMERS, OURS))
+    state = theirs.state_dict()
+    names = names_of(ours, TRANSFORMERS)
+    assert sorted(names.values()) == sorted(state)
+    ours.load_state_dict({key: state[name] for key, name in names.items()})
     return theirs, ours
 
 
@@ -93,17 +96,42 @@ def test_space_only_takes_the_mean_over_frames_before_the_last_norm(changes: dic
         assert same(ours.timesformer(pixels).last_hidden_state, normed)
 
 
+def same_gradients(theirs: Theirs, ours: TimesformerForVideoClassification) -> None:
+    for name, their_name in names_of(ours, TRANSFORMERS).items():
+        found, expected = ours.get_parameter(name).grad, theirs.get_parameter(their_name).grad
+        assert found is not None
+        assert expected is not None
+        assert same(found, expected, within=1e-3), name
+
+
 @pytest.mark.parametrize("attention_type", ["divided_space_time", "joint_space_time"])
 def test_gradients_equal_those_of_transformers(attention_type: str) -> None:
     theirs, ours = both(attention_type=attention_type)
     pixels, labels = clips_for(ours.config), torch.tensor([2, 0])
     for network in (theirs, ours):
         network(pixels, labels=labels).loss.backward()
-    gradients = {name: p.grad for name, p in theirs.named_parameters()}
-    for name, expected in rename(gradients, TRANSFORMERS, OURS).items():
-        found = ours.get_parameter(name).grad
-        assert found is not None
-        assert same(found, expected, within=1e-3), name
+    same_gradients(theirs, ours)
+
+
+def test_space_only_has_the_loss_and_gradients_of_the_mean_over_frames() -> None:
+    theirs, ours = both(attention_type="space_only")
+    pixels, labels = clips_for(ours.config), torch.tensor([2, 0])
+    states = theirs.timesformer(pixels, output_hidden_states=True).hidden_states
+    mean = states[-1][:, 0].unflatten(0, (2, ours.config.num_frames)).mean(dim=1)
+    logits = theirs.classifier(theirs.timesformer.layernorm(mean))
+    expected = torch.nn.functional.cross_entropy(logits, labels)
+    found = ours(pixels, labels=labels).loss
+    assert same(found, expected)
+    for loss in (found, expected):
+        loss.backward()
+    same_gradients(theirs, ours)
+
+
+def test_a_fresh_network_has_attention_over_time_in_its_first_layer_only() -> None:
+    """As the authors begin; their name for it is temporal_fc."""
+    blocks = TimesformerModel(TimesformerConfig(**SMALL)).blocks
+    assert blocks[0].temporal_project.weight.any()
+    assert not any(block.temporal_project.weight.any() for block in blocks[1:])
 
 
 @pytest.mark.parametrize(
@@ -208,3 +236,11 @@ def test_pixels_that_are_no_numbers_are_refused(value: float) -> None:
     pixels[0, 1, 2, 3, 4] = value
     with pytest.raises(ValueError, match="NaN or infinite"):
         network(pixels)
+
+
+@pytest.mark.parametrize(
+    "pixels", [torch.zeros(1, 4, 3, 32, 32, dtype=torch.uint8), [[1.0]], None], ids=type
+)
+def test_pixels_must_be_floats(pixels: object) -> None:
+    with pytest.raises(ValueError, match="must be a tensor of floats"):
+        TimesformerModel(TimesformerConfig(**SMALL))(pixels)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,6 +18,7 @@ from model.checkpoint import CheckpointError
 from model.configuration import TimesformerConfig
 from model.hub import find
 from model.predictor import Predictor
+from model.preprocess import normalise
 from model.trained import TrainedModel, load, published_span, save
 from stream.synthetic import MOTIONS
 
@@ -84,7 +86,8 @@ def test_published_models_have_the_spans_of_their_training(
         ({"size": {"shortest_edge": 40}}, "crop", 40),
         ({"size": 40}, "crop", 40),  # as older folders have it
         ({"size": {"height": 32, "width": 32}, "do_center_crop": False}, "squash", 0),
-        ({"size": {"height": 32, "width": 32}}, "crop", 32),
+        ({"size": {"height": 32, "width": 32}}, "squash", 0),
+        ({"size": 32, "crop_size": 32}, "crop", 32),
     ],
 )
 def test_the_spatial_policy_comes_from_the_preprocessing(
@@ -131,22 +134,54 @@ def test_an_unknown_name_is_told_with_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "words"),
     [
-        {"span_s": -1},
-        {"span_s": "long"},
-        {"span_s": float("inf")},
-        {"size": "wide"},
-        {"image_mean": ["a"]},
-        {"image_mean": [0.5]},
-        {"image_std": [0, 0, 0]},
+        ({"span_s": -1}, "span_s above 0"),
+        ({"span_s": "long"}, "span_s must be 1 number, got"),
+        ({"span_s": None}, "span_s must be 1 number, got"),
+        ({"span_s": float("inf")}, "over inf s"),
+        ({"size": "wide"}, "size must be a shortest_edge of 32 or more"),
+        ({"size": {"shortest_edge": 16}}, "size must be a shortest_edge of 32 or more"),
+        ({"size": {"shortest_edge": 10**6}}, "size must be a shortest_edge of 32 or more"),
+        ({"size": {"height": 40, "width": 32}}, "size must be a shortest_edge of 32 or more"),
+        ({"size": 40, "do_center_crop": False}, "size must be a shortest_edge of 32 or more"),
+        ({"size": 40, "crop_size": 36, "do_center_crop": True}, "crop_size must be image_size"),
+        ({"do_resize": False}, "do_resize must be true"),
+        ({"image_mean": ["a"]}, "image_mean must be 3 numbers"),
+        ({"image_mean": 0.5}, "image_mean must be 3 numbers"),
+        ({"image_mean": [0.5]}, "image_mean must be 3 numbers"),
+        ({"image_std": [0, 0, 0]}, "image_std and rescale_factor must be above 0"),
+        ({"rescale_factor": 0}, "image_std and rescale_factor must be above 0"),
     ],
     ids=str,
 )
-def test_a_damaged_preprocessing_is_named(folder: Path, changes: dict[str, Any]) -> None:
+def test_a_damaged_preprocessing_is_named(
+    folder: Path, changes: dict[str, Any], words: str
+) -> None:
     edit(folder / "preprocessor_config.json", **changes)
-    with pytest.raises(CheckpointError, match="tiny"):
+    with pytest.raises(CheckpointError, match=rf"preprocessor_config\.json: .*{words}"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "pixel", "expected"),
+    [
+        ({}, 255, (1 - 0.5) / 0.25),
+        ({"rescale_factor": 1 / 127.5}, 255, (2 - 0.5) / 0.25),
+        ({"do_rescale": False}, 255, (255 - 0.5) / 0.25),
+        ({"do_normalize": False}, 51, 0.2),
+    ],
+    ids=str,
+)
+def test_pixels_are_rescaled_and_normalised_as_the_folder_says(
+    folder: Path, changes: dict[str, Any], pixel: int, expected: float
+) -> None:
+    edit(folder / "preprocessor_config.json", image_mean=[0.5] * 3, image_std=[0.25] * 3, **changes)
+    model = load(folder)
+    clip = torch.full((1, 1, 1, 1, 3), pixel, dtype=torch.uint8)
+    assert normalise(clip, model.mean, model.std).flatten().tolist() == pytest.approx(
+        [expected] * 3
+    )
 
 
 def test_background_labels_must_be_labels(folder: Path) -> None:
@@ -160,6 +195,21 @@ def test_weights_that_are_no_numbers_are_found_before_work_begins(trained: Train
         trained.network.classifier.bias[0] = float("nan")
     with pytest.raises(CheckpointError, match="weights are damaged"):
         Predictor(trained)
+
+
+def test_several_labels_at_once_need_not_add_up_to_one(folder: Path) -> None:
+    edit(folder / "config.json", problem_type="multi_label_classification")
+    model = load(folder)
+    with torch.no_grad():
+        model.network.classifier.bias.fill_(3.0)
+    clips = np.zeros((1, 4, 32, 32, 3), np.uint8)
+    assert (Predictor(model).predict(clips) > 0.8).all()
+
+
+def test_a_model_of_amounts_is_refused(folder: Path) -> None:
+    edit(folder / "config.json", problem_type="regression")
+    with pytest.raises(CheckpointError, match="tiny tells an amount"):
+        Predictor(load(folder))
 
 
 def test_a_network_that_cannot_take_the_pictures_is_named(folder: Path) -> None:

@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 
 from stream.messages import ClipSpec
-from stream.sampling import clip_times, sample_clips
+from stream.sampling import FileClips, clip_times
 from stream.sources import SourceError
+
+
+def sample_clips(file: Path, spec: ClipSpec, clips: int | None = None) -> np.ndarray:
+    sampled = FileClips(file, spec, clips)
+    whole = np.stack(list(sampled))
+    assert len(whole) == len(sampled)
+    return whole
 
 
 def ramp(count: int) -> list[np.ndarray]:
@@ -73,7 +80,7 @@ def test_what_is_no_video_is_named(tmp_path: Path, spec: ClipSpec) -> None:
     for file, words in (
         (text, "not a video"),
         (tmp_path / "none.mp4", "no such file"),
-        (tmp_path, "is no file"),
+        (tmp_path, "no such file"),
     ):
         with pytest.raises(SourceError, match=words) as caught:
             sample_clips(file, spec)
@@ -91,3 +98,41 @@ def test_a_truncated_file_gives_what_it_has_or_is_named(
     file.write_bytes(whole[:100])
     with pytest.raises(SourceError, match=r"whole\.avi"):
         sample_clips(file, spec, 1)
+
+
+def test_many_clips_of_a_short_file_share_their_frames(
+    write_video: Callable[..., Path], spec: ClipSpec
+) -> None:
+    clips = numbers(sample_clips(write_video(ramp(20), fps=25), spec, 50))
+    assert clips.shape == (50, 4)
+    assert (np.diff(clips.astype(int), axis=0) >= 0).all()
+    assert (clips[0][0], clips[-1][-1]) == (0, 19)
+
+
+def test_a_text_is_no_film(tmp_path: Path, spec: ClipSpec) -> None:
+    """ffmpeg plays it as old terminals did."""
+    file = tmp_path / "labels.txt"
+    file.write_text("jump\nrun\n" * 50)
+    with pytest.raises(SourceError, match="not a video"):
+        FileClips(file, spec)
+
+
+@pytest.mark.parametrize("name", ["08:00:00.mp4", "demo:.mp4", "data:x.mp4", "a b ü.mp4", "-x.mp4"])
+def test_any_file_name_will_do(
+    write_video: Callable[..., Path],
+    spec: ClipSpec,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_video(ramp(5)).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert len(sample_clips(Path(name), spec, 2)) == 2
+
+
+def test_a_name_that_is_no_text_is_told_in_one(tmp_path: Path, spec: ClipSpec) -> None:
+    file = tmp_path / "\udcff\udcfe.mp4"
+    file.write_bytes(b"")
+    with pytest.raises(SourceError, match="its name is not Unicode") as caught:
+        FileClips(file, spec)
+    str(caught.value).encode()

@@ -63,7 +63,8 @@ def test_help_names_the_commands() -> None:
         (["classify", "x.mp4", "--fit", "stretch"], ["stretch", "crop, squash, letterbox"]),
         (["convert", "none.pyth", "out"], ["none.pyth", "No such file"]),
         (["convert", "README.md", "out"], ["README.md", "damaged, or holds code"]),
-        (["convert", "README.md", "model/weights/motion"], ["holds a checkpoint already"]),
+        (["convert", "README.md", "Makefile"], ["Makefile is there already"]),
+        (["convert", "README.md", "model/weights/motion"], ["is there already"]),
     ],
     ids=lambda value: " ".join(value),
 )
@@ -115,7 +116,7 @@ def test_files_are_classified_and_the_unreadable_one_named(tmp_path: Path, demo_
     assert [line for line in lines if line.endswith(".mp4")] == [str(demo_clip)] * 2
     assert len(lines) == 2 * 3
     assert all("%" in line for line in lines if not line.endswith(".mp4"))
-    assert f"actionwatch: {tmp_path / 'no.mp4'}: no such file" in result.stderr
+    assert f"{tmp_path / 'no.mp4'}: no such file" in result.stderr
     assert "3 of 3 files" in result.stderr
 
 
