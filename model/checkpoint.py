@@ -242,6 +242,8 @@ def read_json(file: Path) -> dict[str, Any]:
     """A JSON object. Raises CheckpointError, naming the file, where there is none."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{file} is not there; a checkpoint folder needs it") from error
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{file} can't be read as JSON ({error}); a checkpoint folder needs it"

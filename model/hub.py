@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import textwrap
 from pathlib import Path
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
@@ -46,6 +47,11 @@ def find(
         return path
     if not path and isinstance(name, str) and _of_hub(name):
         return _Fetch(name, revision, cache_dir, local_files_only).folder()
+    if path:
+        raise CheckpointError(
+            f"model {name} is a file; give its folder, or make one of the authors' .pyth files "
+            "with `actionwatch convert`"
+        )
     known = ", ".join(sorted(embedded))
     raise CheckpointError(
         f"model {str(name)!r} is neither embedded ({known or 'none'}) nor a folder; "
@@ -167,11 +173,11 @@ class _Fetch:
         reason = _first_line(error) if error else "asked for local files only"
         return CheckpointError(
             f"model {self._name} is no folder here, was not fetched before, and can't be fetched "
-            f"from the Hugging Face hub now ({reason}); connect to the network once, or copy its "
-            "folder from another machine and give that folder as the model"
+            f"from the Hugging Face hub now ({reason}); check the spelling, connect to the network "
+            "once, or copy its folder from another machine and give that folder as the model"
         )
 
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:120]
+    return textwrap.shorten(lines[0], 160, placeholder="...")

@@ -1,47 +1,106 @@
-"""A trained model made ready to answer clips on this machine."""
+"""A trained model made fast on this machine, and safe to be given any number of clips."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+
 import numpy as np
-import torch
-from torch import Tensor
 
 from model.checkpoint import CheckpointError
-from model.preprocess import normalise
+from model.engine import Engine, EngineError
+from model.torch_engine import TorchEngine
 from model.trained import TrainedModel
+from stream.config import InferenceConfig
+
+_log = logging.getLogger(__name__)
 
 
 class Predictor:
-    """Scores batches of clips on the best device there is.
+    """Scores clips with the engine of one's choice, all batch sizes warmed up.
 
-    Raises CheckpointError for a model that was loaded but can't answer.
+    Raises CheckpointError for a model that was loaded but can't answer, EngineError for a choice
+    that can't be had here.
     """
 
-    def __init__(self, model: TrainedModel) -> None:
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._network = model.network.to(self._device).eval()
-        self._mean, self._std = model.mean, model.std
+    def __init__(
+        self,
+        model: TrainedModel,
+        choice: InferenceConfig | None = None,
+        *,
+        make: Callable[[TrainedModel, InferenceConfig], Engine] | None = None,
+    ) -> None:
+        """`make` makes the engine, by default the one that `choice` names."""
+        choice = choice or InferenceConfig()
+        self._most = choice.batch
         spec, problem = model.spec, model.network.config.problem_type
         if len(spec.labels) == 1 or problem == "regression":
             raise CheckpointError(f"model {spec.model} tells an amount, not which label holds")
         self._several = problem == "multi_label_classification"
-        blank = np.zeros((1, spec.frames, spec.height, spec.width, 3), np.uint8)
-        try:  # the first pass is slow; have it behind us before we say that we're ready
-            first = self.predict(blank)
-        except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:
+        try:
+            self._engine = (make or _engine)(model, choice)
+            for size in self._engine.sizes or (1,):
+                first = self.predict(_blank(model, size))
+        except EngineError:
+            raise
+        except (RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
             raise CheckpointError(f"model {spec.model} can't run: {error}") from error
         if not np.isfinite(first).all():
             raise CheckpointError(
                 f"model {spec.model} answers with what is no number; its weights are damaged"
             )
 
+    @property
+    def name(self) -> str:
+        """What runs the model, for people."""
+        return self._engine.name
+
     def predict(self, clips: np.ndarray) -> np.ndarray:
         """uint8 RGB (batch, T, H, W, 3) -> probabilities, float32 (batch, labels).
 
         They add up to 1, unless the model was trained for several labels at once.
+        More clips than the device has room for are scored in parts, and the limit is kept.
+        Raises MemoryError where there is not even room for one.
         """
-        with torch.inference_mode():
-            pixels: Tensor = torch.from_numpy(clips).to(self._device)
-            logits = self._network.logits(normalise(pixels, self._mean, self._std)).float()
-            shares = logits.sigmoid() if self._several else logits.softmax(dim=1)
-            return shares.cpu().numpy()
+        parts = []
+        while len(clips):
+            part = clips[: self._most]
+            try:
+                parts.append(self._shares(self._padded(part)))
+            except MemoryError:
+                if len(part) == 1:
+                    raise
+                self._most = len(part) // 2
+                _log.warning(
+                    "no memory for %d clips at once; from now on %d", len(part), self._most
+                )
+                continue
+            clips = clips[len(part) :]
+        return np.concatenate(parts)
+
+    def _shares(self, logits: np.ndarray) -> np.ndarray:
+        if self._several:
+            return 1 / (1 + np.exp(-logits))
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    def _padded(self, clips: np.ndarray) -> np.ndarray:
+        """Logits; clips are filled up to the next size that the engine was prepared for."""
+        count = len(clips)
+        size = next((size for size in self._engine.sizes if size >= count), count)
+        if size > count:
+            clips = np.concatenate([clips, np.repeat(clips[-1:], size - count, axis=0)])
+        return self._engine.logits(clips)[:count]
+
+
+def _engine(model: TrainedModel, choice: InferenceConfig) -> Engine:
+    if choice.engine == "openvino":
+        from model.openvino_engine import OpenVinoEngine  # an extra
+
+        return OpenVinoEngine(model, choice)
+    return TorchEngine(model, choice)
+
+
+def _blank(model: TrainedModel, count: int) -> np.ndarray:
+    spec = model.spec
+    return np.zeros((count, spec.frames, spec.height, spec.width, 3), np.uint8)

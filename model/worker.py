@@ -13,6 +13,7 @@ from threading import Event as StopEvent
 
 import numpy as np
 
+from stream.config import ConfigError, InferenceConfig, inference
 from stream.messages import Clip, Scores
 from stream.transport import TransportError, WorkerEnd
 
@@ -40,11 +41,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--model", default="motion", help="embedded name, folder, or Hugging Face name"
     )
-    parser.add_argument("--batch", type=int, default=4, help="most clips that are scored at once")
+    for key, field in InferenceConfig.model_fields.items():
+        parser.add_argument(f"--{key}", default=field.default, help=field.description)
     parser.add_argument("--name", default="", help="known by this name when started again")
     parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s worker: %(message)s")
+    try:
+        choice = inference(vars(given))
+    except ConfigError as error:
+        print(f"actionwatch worker: {error}", file=sys.stderr)
+        return 2
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s worker: %(message)s", datefmt="%H:%M:%S"
+    )
     for talkative in ("httpx", "httpx2", "huggingface_hub"):
         logging.getLogger(talkative).setLevel(logging.ERROR)
     stop = StopEvent()
@@ -55,22 +64,28 @@ def main(arguments: list[str] | None = None) -> int:
         return given.parent is not None and os.getppid() != given.parent
 
     try:
-        return _run(given, stop, orphaned)
+        return _run(given, choice, stop, orphaned)
     except TransportError as error:
         print(f"actionwatch worker: {error}", file=sys.stderr)
         return 2
 
 
-def _run(given: argparse.Namespace, stop: StopEvent, orphaned: Callable[[], bool]) -> int:
+def _run(
+    given: argparse.Namespace,
+    choice: InferenceConfig,
+    stop: StopEvent,
+    orphaned: Callable[[], bool],
+) -> int:
     """Load the model, then serve. What can't be loaded is told to the scheduler as well."""
     from model.checkpoint import CheckpointError  # torch takes seconds; signals work already
+    from model.engine import EngineError
     from model.predictor import Predictor
     from model.trained import load
 
     try:
         model = load(given.model)
-        predictor = Predictor(model)
-    except CheckpointError as error:
+        predictor = Predictor(model, choice)
+    except (CheckpointError, EngineError) as error:
         with WorkerEnd(given.connect, None, name=given.name) as link:
             told = link.fail(str(error))
         # Who started this one is told by the scheduler; anyone else reads it here.
@@ -89,7 +104,7 @@ def _run(given: argparse.Namespace, stop: StopEvent, orphaned: Callable[[], bool
     if given.parent is None:
         _log.info("model %s is ready; asking %s for clips", model.spec.model, given.connect)
     with WorkerEnd(given.connect, model.spec, name=given.name) as link:
-        serve(predict, link, stop, batch=given.batch, orphaned=orphaned)
+        serve(predict, link, stop, batch=choice.batch, orphaned=orphaned)
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -92,7 +93,24 @@ class EventsConfig(_Section):
         return self.model_copy(update=changes)
 
 
-class WorkerConfig(_Section):
+class InferenceConfig(_Section):
+    """How the model is run. "auto" is what is fastest on the machine without losing accuracy."""
+
+    engine: Literal["torch", "openvino"] = Field(
+        "torch", description="openvino is an extra: pip install 'actionwatch[openvino]'"
+    )
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
+        "auto", description="bf16 where processor or GPU has it, else fp32, or fp16 on older GPUs"
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="torch.compile, or CUDA graphs on a GPU; auto: the graphs alone"
+    )
+    batch: Annotated[int, Field(ge=1, le=256)] = Field(
+        4, description="most clips that are scored at once"
+    )
+
+
+class WorkerConfig(InferenceConfig):
     """The process that runs the model."""
 
     local: bool = Field(True, description="start a worker here; false waits for one to connect")
@@ -162,6 +180,20 @@ def load_config(file: Path | None, overrides: dict[str, Any] | None = None) -> C
         return Config.model_validate(_overlay(values, overrides or {}))
     except ValidationError as error:
         raise ConfigError(f"{file or 'command line'}: {_explain(error)}") from error
+
+
+def inference(values: Mapping[str, Any]) -> InferenceConfig:
+    """What the flags of a command choose; other keys and None are left alone.
+
+    Raises ConfigError, naming the flag, for what can't be chosen.
+    """
+    chosen = {
+        key: values[key] for key in InferenceConfig.model_fields if values.get(key) is not None
+    }
+    try:
+        return InferenceConfig.model_validate(chosen)
+    except ValidationError as error:
+        raise ConfigError(f"--{_explain(error)}") from error
 
 
 def _overlay(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

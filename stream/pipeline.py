@@ -26,6 +26,7 @@ from stream.messages import ClipSpec, Event, Prediction
 from stream.metrics import Metrics
 from stream.scheduler import Scheduler
 from stream.supervisor import LOCAL_WORKER, Supervisor, worker_command
+from stream.threads import for_capture
 from stream.transport import SchedulerEnd
 
 _log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ class Pipeline:
 
     def __enter__(self) -> Pipeline:
         config = self.config
+        for_capture()
         self._event_log = EventLog.create(config.data)
         try:
             self._link = SchedulerEnd(
@@ -123,7 +125,7 @@ class Pipeline:
         ]
         self._supervisor = (
             Supervisor(
-                worker_command(self._link.endpoint, config.model),
+                worker_command(self._link.endpoint, config.model, config.worker),
                 on_death=self._on_worker_death,
                 on_failure=self._fail,
             )

@@ -28,10 +28,10 @@ class FileClips:
     def __init__(self, file: Path, spec: ClipSpec, clips: int | None = None) -> None:
         self._file, self._spec = file, spec
         known = _times(file)
-        duration_s = float(known[-1])
+        self.duration_s = float(known[-1])  # from the first picture to the last
         if clips is None:
-            clips = min(_MOST_BY_ITSELF, max(1, math.ceil(duration_s / spec.span_s)))
-        self._numbers = nearest(known, clip_times(spec, duration_s, clips))  # (clips, T)
+            clips = min(_MOST_BY_ITSELF, max(1, math.ceil(self.duration_s / spec.span_s)))
+        self._numbers = nearest(known, clip_times(spec, self.duration_s, clips))  # (clips, T)
 
     def __len__(self) -> int:
         return len(self._numbers)

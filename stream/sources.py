@@ -114,6 +114,8 @@ def open_source(
 
 def open_recording(file: str) -> Recording:
     """Open a video file. Raises SourceError, naming it and the fix, where that fails."""
+    if os.path.isdir(file):
+        raise SourceError(f"source {shown(file)}: is a folder; give one video file")
     if not os.path.isfile(file):
         raise SourceError(f"source {shown(file)}: no such file")
     try:
@@ -126,7 +128,7 @@ def open_recording(file: str) -> Recording:
     if not capture.isOpened() or int(capture.get(cv2.CAP_PROP_FOURCC)) == _ANSI_TEXT:
         capture.release()
         raise SourceError(
-            f"source {shown(file)}: not a video that OpenCV can decode; "
+            f"source {shown(file)}: not a video that OpenCV can decode, or a damaged one; "
             "convert it, for example with `ffmpeg -i FILE out.mp4`"
         )
     return Recording(capture, shown(file))

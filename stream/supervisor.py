@@ -14,6 +14,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from stream.config import InferenceConfig
+from stream.threads import worker_environment
+
 _log = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.5, 30.0
 _CANNOT_WORK = 2  # exit code
@@ -73,7 +76,10 @@ class Supervisor:
             began_at = self._now()
             # Its own session: Ctrl+C in the terminal is for us, who then stop it in order.
             process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, start_new_session=True
+                self._command,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                env=worker_environment(),
             )
             self.pid = process.pid
             code = self._watch(process)
@@ -111,7 +117,7 @@ class Supervisor:
             return process.wait()
 
 
-def worker_command(endpoint: str, model: str) -> list[str]:
+def worker_command(endpoint: str, model: str, inference: InferenceConfig) -> list[str]:
     """The command of a worker on this machine, run by this Python."""
     # `-m` would look for modules in the current folder first, whatever lies there.
     packages = str(Path(__file__).parents[1])
@@ -119,4 +125,5 @@ def worker_command(endpoint: str, model: str) -> list[str]:
         f"import sys; sys.path[0] = {packages!r}; from model.worker import main; sys.exit(main())"
     )
     options = [f"--connect={endpoint}", f"--model={model}", f"--name={LOCAL_WORKER}"]
+    options += [f"--{key}={getattr(inference, key)}" for key in InferenceConfig.model_fields]
     return [sys.executable, "-c", start, *options, f"--parent={os.getpid()}"]

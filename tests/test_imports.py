@@ -12,11 +12,18 @@ PACKAGES = ("stream", "model", "ui")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 # What the model may know of the stream: words and wires, and the drawn clips.
-MODEL_MAY_IMPORT = {"stream.messages", "stream.config", "stream.transport", "stream.synthetic"}
+MODEL_MAY_IMPORT = {
+    "stream.messages",
+    "stream.config",
+    "stream.threads",
+    "stream.transport",
+    "stream.synthetic",
+}
 # Left to right, as data flows; a file imports nothing to the right of it.
 ORDER = (
     "messages",
     "config",
+    "threads",
     "metrics",
     "resize",
     "drawing",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ui.terminal import complain, give_up, progress_bar, show_notes, silence_decoders
+from ui.terminal import complain, give_up, progress_bar, say, show_notes, silence_decoders
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from model.evaluate import Report
     from model.predictor import Predictor
     from model.trained import TrainedModel
+    from stream.messages import ClipSpec
+    from stream.sampling import FileClips
 
 train_app = typer.Typer(help="Train a model.", no_args_is_help=True)
 
@@ -143,9 +145,9 @@ def classify(
                 reason = str(error) if isinstance(error, SourceError) else f"{name}: {error}"
                 complain(reason)
                 if as_json:
-                    typer.echo(json.dumps({"file": name, "error": reason}))
+                    say(json.dumps({"file": name, "error": reason}, ensure_ascii=False))
             else:
-                typer.echo(_answer(name, spec.model, len(seen), best, as_json=as_json))
+                say(_answer(name, spec, seen, best, as_json=as_json))
             bar.advance(task)
         bar.update(task, state="")
     if failed:
@@ -163,13 +165,23 @@ def _average(predictor: Predictor, clips: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _answer(
-    file: str, model: str, clips: int, best: list[tuple[str, float]], *, as_json: bool
+    file: str, spec: ClipSpec, seen: FileClips, best: list[tuple[str, float]], *, as_json: bool
 ) -> str:
     if not as_json:
-        return "\n".join([file, *(f"  {share:6.1%}  {label}" for label, share in best)])
+        sampled = f"{len(seen)} clips of {spec.span_s:.1f} s in {seen.duration_s:.1f} s"
+        lines = (f"  {share:6.1%}  {label}" for label, share in best)
+        return "\n".join([f"{file}  ({sampled})", *lines])
     labels = [{"label": label, "probability": round(share, 6)} for label, share in best]
     return json.dumps(
-        {"file": file, "model": model, "clips": clips, "labels": labels}, ensure_ascii=False
+        {
+            "file": file,
+            "model": spec.model,
+            "clips": len(seen),
+            "span_s": spec.span_s,
+            "duration_s": round(seen.duration_s, 3),
+            "labels": labels,
+        },
+        ensure_ascii=False,
     )
 
 

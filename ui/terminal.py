@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import typer
 
@@ -25,7 +25,16 @@ def give_up(reason: str) -> NoReturn:
 
 def complain(reason: str) -> None:
     """One line on the standard error."""
-    typer.echo(f"actionwatch: {' '.join(reason.split())}", err=True)
+    say(f"actionwatch: {' '.join(reason.split())}", sys.stderr)
+
+
+def say(text: str, to: TextIO | None = None) -> None:
+    """A line on the standard output, or elsewhere.
+
+    By way of `sys.stdout`, which typer's own echo passes by: while a progress bar is shown, it puts
+    what is written there above the bar.
+    """
+    print(text, file=to or sys.stdout, flush=True)
 
 
 def show_notes() -> None:
@@ -50,12 +59,14 @@ def progress_bar(unit: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
     bar = Progress(
         TextColumn(f"{{task.completed:,.0f}} of {{task.total:,.0f}} {unit}"),
         BarColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[state]}"),
-        console=Console(stderr=True),
+        TextColumn("{task.fields[state]}", markup=False),
+        console=console,
+        disable=not console.is_terminal,
         redirect_stdout=sys.stdout.isatty(),  # else what is printed would not reach its file
     )
     with bar:

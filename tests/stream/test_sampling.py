@@ -80,7 +80,7 @@ def test_what_is_no_video_is_named(tmp_path: Path, spec: ClipSpec) -> None:
     for file, words in (
         (text, "not a video"),
         (tmp_path / "none.mp4", "no such file"),
-        (tmp_path, "no such file"),
+        (tmp_path, "is a folder"),
     ):
         with pytest.raises(SourceError, match=words) as caught:
             sample_clips(file, spec)

@@ -1,0 +1,58 @@
+"""The engine OpenVINO, for Intel's and AMD's processors: pip install 'actionwatch[openvino]'."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+
+from model.engine import EngineError
+from model.inference import InferenceNetwork
+from model.torch_engine import buckets, cpu_precision
+from model.trained import TrainedModel
+from stream.config import InferenceConfig
+from stream.threads import cores
+
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+class OpenVinoEngine:
+    """Runs a model with OpenVINO, compiled for each batch size.
+
+    Raises EngineError where it is not installed, or can't do what was chosen.
+    """
+
+    def __init__(self, model: TrainedModel, choice: InferenceConfig) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise EngineError(
+                "engine openvino is not installed: pip install 'actionwatch[openvino]'"
+            ) from error
+        precision = cpu_precision(choice.precision)
+        if precision not in _HINTS:
+            raise EngineError(
+                f"engine openvino has no precision {precision} here; take fp32, bf16, or the "
+                "engine torch"
+            )
+        self.name = f"openvino {precision} on cpu"
+        self.sizes = buckets(choice.batch)
+        self._compiled = {}
+        network = InferenceNetwork(model).eval()
+        core, spec = openvino.Core(), model.spec
+        for size in self.sizes:
+            sample = torch.zeros(size, spec.frames, spec.height, spec.width, 3, dtype=torch.uint8)
+            with torch.inference_mode(), warnings.catch_warnings():
+                # Sizes are fixed, so what the tracer takes for constant is.
+                warnings.simplefilter("ignore", torch.jit.TracerWarning)
+                graph = openvino.convert_model(network, example_input=sample, input=sample.shape)
+            hints = {
+                "INFERENCE_PRECISION_HINT": _HINTS[precision],
+                "INFERENCE_NUM_THREADS": cores(),
+                "PERFORMANCE_HINT": "LATENCY",
+            }
+            self._compiled[size] = core.compile_model(graph, "CPU", hints)
+
+    def logits(self, clips: np.ndarray) -> np.ndarray:
+        return self._compiled[len(clips)](clips)[0]

@@ -1,0 +1,190 @@
+"""The engine that is always there: torch, on a CPU or a CUDA GPU."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model.engine import EngineError
+from model.inference import Attend, InferenceNetwork, attend_fused, attend_plainly
+from model.linear import Int8Linear, MakeLinear, PackedLinear, PlainLinear
+from model.trained import TrainedModel
+from stream.config import InferenceConfig
+from stream.threads import for_inference
+
+_log = logging.getLogger(__name__)
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class TorchEngine:
+    """Runs a model with torch. Raises EngineError for what this machine can't do."""
+
+    def __init__(self, model: TrainedModel, choice: InferenceConfig) -> None:
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        on_gpu = self._device.type == "cuda"
+        precision = (_gpu_precision if on_gpu else cpu_precision)(choice.precision)
+        self._network = _network(model, precision, self._device)
+        self.name = f"torch {precision} on {self._device.type}"
+        self.sizes: tuple[int, ...] = ()
+        self._run: Callable[[Tensor], Tensor] = self._network
+        if self._device.type == "cuda" and choice.compile != "off":
+            self.sizes = buckets(choice.batch)
+            self._run = _Graphs(self._network)
+        if self._device.type == "cpu":
+            self._settle_threads(model)
+        if choice.compile == "on":
+            self._compile(model, precision, choice)
+
+    def logits(self, clips: np.ndarray) -> np.ndarray:
+        try:
+            with torch.inference_mode():
+                pixels = torch.from_numpy(clips).to(self._device)
+                return self._run(pixels).cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise MemoryError(str(error)) from error
+
+    def _settle_threads(self, model: TrainedModel) -> None:
+        """A small model keeps to one core, see `stream/threads.py`."""
+        spec = model.spec
+        clip = np.zeros((1, spec.frames, spec.height, spec.width, 3), np.uint8)
+        torch.set_num_threads(1)
+        self.logits(clip)  # the first pass sets things up
+        began = time.perf_counter()
+        self.logits(clip)
+        torch.set_num_threads(for_inference(time.perf_counter() - began))
+
+    def _compile(self, model: TrainedModel, precision: str, choice: InferenceConfig) -> None:
+        """torch.compile with frozen weights; without it, and saying why, where it fails."""
+        if precision == "int8":
+            raise EngineError("compile: on is for floats; leave it out with precision int8")
+        network = _network(model, precision, self._device, compiled=True)
+        compiled = torch.compile(network, dynamic=False)
+        sizes = buckets(choice.batch)
+        spec = model.spec
+        try:
+            with torch.inference_mode(), torch._inductor.config.patch(freezing=True):
+                for size in sizes:
+                    shape = (size, spec.frames, spec.height, spec.width, 3)
+                    compiled(torch.zeros(shape, dtype=torch.uint8, device=self._device))
+        except Exception as error:  # compilers fail in many ways; none of them is worth the watch
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            _log.warning("torch.compile does not work here, going on without: %.200s", reason)
+            return
+        self.sizes = sizes
+        self._run = _Graphs(compiled) if self._device.type == "cuda" else compiled
+        self.name += ", compiled"
+
+
+class _Graphs:
+    """Runs a network on a GPU as CUDA graphs, one for each batch size, recorded at first use."""
+
+    def __init__(self, network: Callable[[Tensor], Tensor]) -> None:
+        self._network = network
+        self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+
+    def __call__(self, clips: Tensor) -> Tensor:
+        if len(clips) not in self._graphs:
+            self._graphs[len(clips)] = self._record(clips)
+        graph, pixels, logits = self._graphs[len(clips)]
+        pixels.copy_(clips)
+        graph.replay()
+        return logits
+
+    def _record(self, clips: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+        pixels = clips.clone()
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):  # libraries set themselves up outside the recording
+            for _ in range(3):
+                self._network(pixels)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            logits = self._network(pixels)
+        return graph, pixels, logits
+
+
+def buckets(most: int) -> tuple[int, ...]:
+    """Batch sizes to prepare: 1, 2, 4, ... up to `most`."""
+    sizes = [1]
+    while sizes[-1] < most:
+        sizes.append(min(2 * sizes[-1], most))
+    return tuple(sizes)
+
+
+def _gpu_precision(wanted: str) -> str:
+    if wanted == "int8":
+        raise EngineError("precision int8 is for CPUs; take auto, which is bf16 or fp16 on GPUs")
+    bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    return ("bf16" if bf16 else "fp16") if wanted == "auto" else wanted
+
+
+def cpu_precision(wanted: str) -> str:
+    """What "auto" means on this processor. Raises EngineError where `wanted` can't be had."""
+    if wanted == "int8" and not (Int8Linear.available() and PackedLinear.available()):
+        raise EngineError(
+            "precision int8 needs a processor with VNNI and torch with oneDNN; take auto"
+        )
+    if wanted == "fp16":
+        raise EngineError("precision fp16 is for GPUs; take auto, which is bf16 or fp32 on CPUs")
+    return ("bf16" if _multiplies_bf16() else "fp32") if wanted == "auto" else wanted
+
+
+def _multiplies_bf16() -> bool:
+    """Whether this processor has instructions for bf16; emulated, it is slower than fp32."""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+
+
+def _network(
+    model: TrainedModel, precision: str, device: torch.device, *, compiled: bool = False
+) -> nn.Module:
+    exact: MakeLinear = PlainLinear
+    # A compiler packs weights itself, and sees into plain layers only.
+    if device.type == "cpu" and not compiled and PackedLinear.available():
+        exact = PackedLinear
+    dtype = _DTYPES.get(precision)
+    if dtype is None:  # int8: what is not multiplied is as "auto" would have it
+        dtype = torch.bfloat16 if _multiplies_bf16() else torch.float32
+    make = Int8Linear if precision == "int8" else exact
+    config, spec = model.network.config, model.spec
+    heads, size = config.num_attention_heads, config.hidden_size // config.num_attention_heads
+    patches = config.patches_per_frame
+    joint = config.attention_type == "joint_space_time"
+    over_space = (1, heads, 1 + patches * spec.frames, size)
+    over_space = over_space if joint else (spec.frames, heads, 1 + patches, size)
+    network = InferenceNetwork(
+        model,
+        dtype=dtype,
+        make=make,
+        make_exact=exact,
+        over_time=_fastest((1 + patches, heads, spec.frames, size), dtype, device),
+        over_space=_fastest(over_space, dtype, device),
+    )
+    return network.to(device).eval()
+
+
+def _fastest(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Attend:
+    """Which way of attention is faster for this shape here: it depends on processor, type and
+    length, so it is tried."""
+    sample = torch.randn(shape, device=device).to(dtype)
+
+    def seconds(attend: Attend) -> float:
+        began = time.perf_counter()
+        attend(sample, sample, sample)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - began
+
+    ways = (attend_fused, attend_plainly)
+    with torch.inference_mode():
+        rounds = [[seconds(way) for way in ways] for _ in range(8)][1:]  # the first one warms up
+    fused, plainly = (statistics.median(times) for times in zip(*rounds, strict=True))
+    return attend_fused if fused <= plainly else attend_plainly
