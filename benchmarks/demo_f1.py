@@ -8,17 +8,13 @@ in common (intersection over union). Each motion and each event is matched once.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from benchmarks.report import write_report
 from stream.event_log import EventLog
 from stream.synthetic import Scene, Segment
 
@@ -56,7 +52,7 @@ def main() -> None:
     total = combine(rows)
     print(f"{'all':>6} {total.motions:>8} {total.events:>7} {total.matched:>8} {total.f1:>6.2f}")
     if given.json:
-        given.json.write_text(json.dumps(report(rows, total), indent=2) + "\n", encoding="utf-8")
+        write_report(given.json, rows, f1=total.f1)
 
 
 def watch(seeds: list[int], seconds: float, model: str) -> list[Row]:
@@ -118,18 +114,6 @@ def combine(rows: list[Row]) -> Row:
     motions, events = sum(row.motions for row in rows), sum(row.events for row in rows)
     matched = sum(row.matched for row in rows)
     return Row(-1, motions, events, matched, f1(motions, events, matched))
-
-
-def report(rows: list[Row], total: Row) -> dict[str, Any]:
-    import torch
-
-    return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "rows": [asdict(row) for row in rows],
-        "f1": total.f1,
-    }
 
 
 if __name__ == "__main__":

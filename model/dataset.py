@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from model.trained import TrainedModel
 from stream.synthetic import BACKWARDS, MOTIONS, draw_clip
 
 # The splits draw from random streams that have nothing in common.
 SPLITS = {"train": 1, "held out": 2}
 FIELD_CHANNELS = 5
+_LONGEST_S = 2.0
 _BACKWARDS = torch.tensor([MOTIONS.index(BACKWARDS.get(name, name)) for name in MOTIONS])
 # One step of a typical motion: shares of the picture, growth (natural logarithm), degrees.
 _TYPICAL_STEP = np.array([0.06, 0.06, 0.1, 22.0])
@@ -95,3 +97,21 @@ def with_backwards(frames: Tensor, labels: Tensor, field: Tensor) -> tuple[Tenso
 def one_thread(_: int) -> None:
     """For the loader's processes: pictures of 64 pixels are drawn fastest without helpers."""
     cv2.setNumThreads(1)
+
+
+def held_out(model: TrainedModel, clips: int, *, seed: int) -> DrawnClips:
+    """Clips at full difficulty that no training has seen, of the size that a model wants.
+
+    They last as long as the model looks, but 2 s at most: drawn motions are short.
+    """
+    spec = model.spec
+    return DrawnClips(
+        seed=seed,
+        split="held out",
+        first=0,
+        last=clips,
+        frames=spec.frames,
+        size=spec.height,
+        patch=model.network.config.patch_size,
+        span_s=min(spec.span_s, _LONGEST_S),
+    )

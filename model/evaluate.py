@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from model.checkpoint import CheckpointError
-from model.dataset import DrawnClips
+from model.dataset import held_out
 from model.preprocess import normalise
 from model.trained import TrainedModel
 from stream.synthetic import MOTIONS
@@ -52,22 +52,13 @@ def evaluate_motion(
 
     Raises CheckpointError where the model does not know the drawn motions.
     """
-    config, spec = model.network.config, model.spec
+    spec = model.spec
     if spec.labels != MOTIONS:
         raise CheckpointError(
             f"model {spec.model} has other labels than the drawn motions "
             f"({', '.join(MOTIONS)}), so drawn clips can't tell how good it is"
         )
-    drawn = DrawnClips(
-        seed=seed,
-        split="held out",
-        first=0,
-        last=clips,
-        frames=config.num_frames,
-        size=config.image_size,
-        patch=config.patch_size,
-        span_s=spec.span_s,
-    )
+    drawn = held_out(model, clips, seed=seed)
     confusion = np.zeros((len(spec.labels), len(spec.labels)), dtype=np.int64)
     with torch.inference_mode():
         for frames, labels, _ in DataLoader(drawn, batch_size=32):

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from model.timesformer import ACTIVATIONS
 
 # oneDNN's names of the activations that it computes while it multiplies.
+_MIDDLE = 128  # of the unsigned bytes that stand for signed ones
 _FUSED = {"gelu": ("gelu", "none"), "gelu_new": ("gelu", "tanh"), "relu": ("relu", "")}
 
 
@@ -101,16 +102,26 @@ class Int8Linear(nn.Module):
     def forward(
         self, x: Tensor, activation: str | None = None, residual: Tensor | None = None
     ) -> Tensor:
-        lowest, highest = torch.aminmax(x)
-        scale, middle = max(float(highest), -float(lowest), 1e-12) / 127, 128
-        whole = x.to(torch.float32, copy=True).mul_(1 / scale).round_()
-        # Signed and then shifted: torch is four times slower at converting to unsigned bytes.
-        shifted = whole.to(torch.int8).view(torch.uint8).bitwise_xor_(middle)
         fused, algorithm = _FUSED.get(activation or "", ("none", ""))
-        result = torch.ops.onednn.qlinear_pointwise(
-            shifted, scale, middle, self._weight, self._scale, self._zero, self._bias,
-            1.0, 0, x.dtype, fused, [], algorithm,
-        )  # fmt: skip
+        result = self.product(*self.bytes(x), x.dtype, fused, algorithm)
         if activation is not None and fused == "none":
             result = ACTIVATIONS[activation](result)
         return result if residual is None else result + residual
+
+    @staticmethod
+    def bytes(x: Tensor) -> tuple[Tensor, float]:
+        """x as bytes round 128, and what one of them is worth."""
+        lowest, highest = torch.aminmax(x)
+        scale = max(float(highest), -float(lowest), 1e-12) / 127
+        whole = x.to(torch.float32, copy=True).mul_(1 / scale).round_()
+        # Signed and then shifted: torch is four times slower at converting to unsigned bytes.
+        return whole.to(torch.int8).view(torch.uint8).bitwise_xor_(_MIDDLE), scale
+
+    def product(
+        self, x: Tensor, scale: float, dtype: torch.dtype, fused: str = "none", algorithm: str = ""
+    ) -> Tensor:
+        """x W^T + b of x as `bytes` made it."""
+        return torch.ops.onednn.qlinear_pointwise(
+            x, scale, _MIDDLE, self._weight, self._scale, self._zero, self._bias,
+            1.0, 0, dtype, fused, [], algorithm,
+        )  # fmt: skip

@@ -58,7 +58,17 @@ class Predictor:
     def predict(self, clips: np.ndarray) -> np.ndarray:
         """uint8 RGB (batch, T, H, W, 3) -> probabilities, float32 (batch, labels).
 
-        They add up to 1, unless the model was trained for several labels at once.
+        They add up to 1, unless the model was trained for several labels at once. See `logits`.
+        """
+        logits = self.logits(clips)
+        if self._several:
+            return 1 / (1 + np.exp(-logits))
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    def logits(self, clips: np.ndarray) -> np.ndarray:
+        """uint8 RGB (batch, T, H, W, 3) -> float32 (batch, labels).
+
         More clips than the device has room for are scored in parts, and the limit is kept.
         Raises MemoryError where there is not even room for one.
         """
@@ -66,7 +76,7 @@ class Predictor:
         while len(clips):
             part = clips[: self._most]
             try:
-                parts.append(self._shares(self._padded(part)))
+                parts.append(self._padded(part))
             except MemoryError:
                 if len(part) == 1:
                     raise
@@ -78,14 +88,8 @@ class Predictor:
             clips = clips[len(part) :]
         return np.concatenate(parts)
 
-    def _shares(self, logits: np.ndarray) -> np.ndarray:
-        if self._several:
-            return 1 / (1 + np.exp(-logits))
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return shares / shares.sum(axis=1, keepdims=True)
-
     def _padded(self, clips: np.ndarray) -> np.ndarray:
-        """Logits; clips are filled up to the next size that the engine was prepared for."""
+        """Clips are filled up to the next size that the engine was prepared for."""
         count = len(clips)
         size = next((size for size in self._engine.sizes if size >= count), count)
         if size > count:

@@ -32,6 +32,7 @@ class TorchEngine:
         self._network = _network(model, precision, self._device)
         self.name = f"torch {precision} on {self._device.type}"
         self.sizes: tuple[int, ...] = ()
+        self._threads = torch.get_num_threads()
         self._run: Callable[[Tensor], Tensor] = self._network
         if self._device.type == "cuda" and choice.compile != "off":
             self.sizes = buckets(choice.batch)
@@ -42,6 +43,8 @@ class TorchEngine:
             self._compile(model, precision, choice)
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
+        if torch.get_num_threads() != self._threads:  # they are the whole process's
+            torch.set_num_threads(self._threads)
         try:
             with torch.inference_mode():
                 pixels = torch.from_numpy(clips).to(self._device)
@@ -54,11 +57,11 @@ class TorchEngine:
         """A small model keeps to one core, see `stream/threads.py`."""
         spec = model.spec
         clip = np.zeros((1, spec.frames, spec.height, spec.width, 3), np.uint8)
-        torch.set_num_threads(1)
+        self._threads = 1
         self.logits(clip)  # the first pass sets things up
         began = time.perf_counter()
         self.logits(clip)
-        torch.set_num_threads(for_inference(time.perf_counter() - began))
+        self._threads = for_inference(time.perf_counter() - began)
 
     def _compile(self, model: TrainedModel, precision: str, choice: InferenceConfig) -> None:
         """torch.compile with frozen weights; without it, and saying why, where it fails."""

@@ -79,6 +79,10 @@ def _preprocessing(
     """What the folder says of the clips that it was trained on, with their mean and std."""
     file = folder / "preprocessor_config.json"
     values = read_json(file) if file.is_file() else {}
+    if config.num_channels != 3:
+        raise CheckpointError(
+            f"{folder / 'config.json'}: num_channels is {config.num_channels}, but films have 3"
+        )
     background = config.extra.get("background_labels", [])
     if not isinstance(background, list) or not set(map(str, background)) <= set(config.labels):
         raise CheckpointError(

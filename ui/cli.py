@@ -28,7 +28,12 @@ app = typer.Typer(
 events_app = typer.Typer(help="Read the event log.", no_args_is_help=True)
 app.add_typer(events_app, name="events")
 app.add_typer(model_commands.train_app, name="train")
-for command in (model_commands.evaluate, model_commands.classify, model_commands.convert):
+for command in (
+    model_commands.evaluate,
+    model_commands.classify,
+    model_commands.convert,
+    model_commands.bench,
+):
     app.command()(command)
 
 

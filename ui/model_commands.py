@@ -221,3 +221,46 @@ def convert(
     )
     if not labels:
         typer.echo("without --labels they are called LABEL_0, LABEL_1, ...", err=True)
+
+
+def bench(
+    model: Annotated[str, typer.Option(help=_MODEL_HELP)] = "motion",
+    batch: Annotated[int, typer.Option(min=1, max=256, help="clips at once")] = 1,
+    clips: Annotated[int, typer.Option(min=1, help="drawn clips to compare answers on")] = 8,
+    rounds: Annotated[int, typer.Option(min=1, help="how often each is timed")] = 9,
+) -> None:
+    """Compare the engines and precisions that this machine has, and say which to choose."""
+    import numpy as np
+
+    from model.bench import best, compare
+    from model.checkpoint import CheckpointError
+    from model.dataset import held_out
+    from model.trained import load
+
+    show_notes()
+    try:
+        trained = load(model)
+        drawn = held_out(trained, clips, seed=0)
+        sample = np.stack([drawn[number][0].numpy() for number in range(clips)])
+        with progress_bar("ways", 1) as (bar, task):
+            rows = compare(
+                trained,
+                sample,
+                batch=batch,
+                rounds=rounds,
+                progress=lambda name: bar.update(task, state=name),
+            )
+    except CheckpointError as error:
+        give_up(str(error))
+    exact = rows[0]
+    say(f"{'':<24} {'ms a clip':>10} {'ratio':>6} {'same label':>11} {'difference':>11}")
+    for row in sorted(rows, key=lambda row: row.median_s):
+        say(
+            f"{row.name:<24} {1000 * row.median_s / batch:>10.1f} "
+            f"{exact.median_s / row.median_s:>6.2f} {row.agreement:>11.1%} {row.difference:>11.4f}"
+        )
+    chosen = best(rows)
+    say(
+        "in the YAML, the fastest that agrees with fp32: "
+        f"worker: {{engine: {chosen.choice.engine}, precision: {chosen.precision}}}"
+    )

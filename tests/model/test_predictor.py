@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from model.checkpoint import CheckpointError
+from model.dataset import held_out
 from model.engine import EngineError
 from model.linear import Int8Linear
 from model.predictor import Predictor
@@ -100,19 +101,7 @@ def test_fp16_is_for_gpus(trained: TrainedModel) -> None:
 @pytest.mark.skipif(not Int8Linear.available(), reason="a processor without VNNI")
 def test_int8_answers_as_fp32_does() -> None:
     model = load("motion")
-    from model.dataset import DrawnClips
-
-    spec, config = model.spec, model.network.config
-    drawn = DrawnClips(
-        seed=5,
-        split="held out",
-        first=0,
-        last=60,
-        frames=spec.frames,
-        size=spec.height,
-        patch=config.patch_size,
-        span_s=spec.span_s,
-    )
+    drawn = held_out(model, 60, seed=5)
     seen = np.stack([drawn[n][0].numpy() for n in range(60)])
     exact = Predictor(model, InferenceConfig(precision="fp32")).predict(seen)
     fast = Predictor(model, InferenceConfig(precision="int8")).predict(seen)
