@@ -101,8 +101,8 @@ def _run(
             Scores(clip.number, row, took_s) for clip, row in zip(clips, probabilities, strict=True)
         )
 
-    if given.parent is None:
-        _log.info("model %s is ready; asking %s for clips", model.spec.model, given.connect)
+    where = f"; asking {given.connect} for clips" if given.parent is None else ""
+    _log.info("model %s is ready: %s%s", model.spec.model, predictor.name, where)
     with WorkerEnd(given.connect, model.spec, name=given.name) as link:
         serve(predict, link, stop, batch=choice.batch, orphaned=orphaned)
     return 0

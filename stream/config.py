@@ -120,6 +120,10 @@ class WorkerConfig(InferenceConfig):
         "a private ipc socket if left out",
         pattern=r"^(tcp|ipc)://.+",
     )
+    batch_wait: Annotated[Seconds, Field(ge=0, le=10)] = Field(
+        0.0,
+        description="how long a window may wait for those of other cameras, to be scored together",
+    )
     answer_within: Annotated[Seconds, Field(gt=0)] = Field(
         30.0, description="a clip without an answer after this long counts as lost"
     )

@@ -113,6 +113,7 @@ class Pipeline:
             self.metrics,
             stride_s=config.window.stride,
             answer_within_s=config.worker.answer_within,
+            batch_wait_s=config.worker.batch_wait,
             on_spec=self._on_spec,
             on_prediction=self._on_prediction,
             on_failure=self._fail,

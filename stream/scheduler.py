@@ -110,6 +110,7 @@ class Scheduler:
         *,
         stride_s: float,
         answer_within_s: float,
+        batch_wait_s: float = 0.0,
         on_spec: Callable[[ClipSpec], None],
         on_prediction: Callable[[Prediction], None],
         on_failure: Callable[[str], None],
@@ -120,6 +121,8 @@ class Scheduler:
         self._cameras = cameras
         self._metrics = metrics
         self._answer_within_s = answer_within_s
+        self._batch_wait_s = batch_wait_s
+        self._waiting_since: float | None = None  # monotonic seconds, while windows wait for others
         self._on_spec, self._on_prediction = on_spec, on_prediction
         self._on_failure, self._on_silence = on_failure, on_silence
         self._now = now
@@ -142,7 +145,7 @@ class Scheduler:
                 self._give_work()
                 self._give_up_lost()
             # Frames and messages wake it; the time-out is for deadlines.
-            self._link.wait(timeout_s=0.2)
+            self._link.wait(timeout_s=min(0.2, self._waits_s()))
         self._count_what_is_left()
 
     @property
@@ -211,9 +214,16 @@ class Scheduler:
         )
 
     def _give_work(self) -> None:
-        for identity, worker in self._workers.items():
-            if worker.room and self._now() - worker.asked_at < _ASK_HOLDS_S:
-                cut = self._cut(worker.room)
+        asking = {
+            identity: worker
+            for identity, worker in self._workers.items()
+            if worker.room and self._now() - worker.asked_at < _ASK_HOLDS_S
+        }
+        due = self._due() if asking else []
+        for identity, worker in asking.items():
+            if due and self._is_worth_sending(len(due), worker.room):
+                cut = self._cut(due[: worker.room])
+                due = due[worker.room :]
                 if not cut:
                     continue
                 worker.room, sent_at = 0, self._now()
@@ -226,10 +236,25 @@ class Scheduler:
                         clip.camera, first_s, last_s, newest_at, identity, sent_at
                     )
 
-    def _cut(self, room: int) -> list[tuple[Clip, float]]:
-        """Up to `room` clips that are due, with when their newest frames were seen."""
+    def _is_worth_sending(self, count: int, room: int) -> bool:
+        """Whether `count` windows go to a worker with that much room, or wait for others."""
+        if self._waiting_since is None:
+            self._waiting_since = self._now()
+        if count < room and self._waits_s() > 0:
+            return False
+        self._waiting_since = None
+        return True
+
+    def _waits_s(self) -> float:
+        """How long windows that wait for others may still do so; without such ones, for ever."""
+        if self._waiting_since is None:
+            return math.inf
+        return max(0.0, self._waiting_since + self._batch_wait_s - self._now())
+
+    def _cut(self, wanted: Iterable[_Due]) -> list[tuple[Clip, float]]:
+        """The clips of these windows, with when their newest frames were seen."""
         cut = []
-        for due in self._due()[:room]:
+        for due in wanted:
             try:
                 frames, times, newest_at = due.ring.window(due.times)
             except NotCoveredError:  # the ring moved on, or was cleared, since it was asked

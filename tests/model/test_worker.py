@@ -15,7 +15,7 @@ from stream.wire import Answer, Ask, Failure, Hello, Message, Work
 class Line:
     """The scheduler's end of a line to a real worker process."""
 
-    def __init__(self, folder: Path, model: str) -> None:
+    def __init__(self, folder: Path, model: str, *options: str) -> None:
         self.link = SchedulerEnd(f"ipc://{folder / 'line'}")
         self.process = subprocess.Popen(
             [
@@ -28,6 +28,7 @@ class Line:
                 model,
                 "--name",
                 "w",
+                *options,
             ],
             stderr=subprocess.PIPE,
             text=True,
@@ -98,3 +99,33 @@ def test_a_worker_that_cannot_load_its_model_tells_the_scheduler(tmp_path: Path)
     assert code == 2
     (told,) = errors.splitlines()  # nobody but us started it, so it says it here as well
     assert "nowhere" in told
+
+
+def test_a_worker_runs_the_model_as_it_is_told(tmp_path: Path, trained: TrainedModel) -> None:
+    save(trained, tmp_path / "tiny")
+    line = Line(tmp_path, str(tmp_path / "tiny"), "--precision=fp32", "--batch=2")
+    try:
+        line.hear(Hello)
+        asked = line.hear(Ask)
+        assert asked.room == 2
+    finally:
+        code, errors = line.close()
+    assert code == 0
+    assert "model tiny is ready: torch fp32 on " in errors
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--precision=fp64", "actionwatch worker: --precision: "),
+        ("--batch=many", "actionwatch worker: --batch: "),
+        ("--engine=magic", "actionwatch worker: --engine: "),
+    ],
+)
+def test_a_worker_names_a_choice_that_there_is_not(tmp_path: Path, option: str, words: str) -> None:
+    line = Line(tmp_path, "motion", option)
+    line.process.wait(60)
+    code, errors = line.close()
+    assert code == 2
+    assert words in errors
+    assert "Traceback" not in errors

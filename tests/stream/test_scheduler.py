@@ -58,7 +58,9 @@ class Watched:
 class Desk:
     """A scheduler at work in a thread, with everything that it told."""
 
-    def __init__(self, folder: Path, cameras: dict[str, Watched]) -> None:
+    def __init__(
+        self, folder: Path, cameras: dict[str, Watched], *, batch_wait_s: float = 0.0
+    ) -> None:
         self.metrics = Metrics()
         self.predictions: list[Prediction] = []
         self.failures: list[str] = []
@@ -75,6 +77,7 @@ class Desk:
             self.metrics,
             stride_s=0.25,
             answer_within_s=30.0,
+            batch_wait_s=batch_wait_s,
             on_spec=self.specs.append,
             on_prediction=lambda prediction: self._tell(self.predictions, prediction),
             on_failure=lambda reason: self._tell(self.failures, reason),
@@ -154,6 +157,24 @@ def test_no_more_clips_than_the_worker_has_room_for(desk: Desk, spec: ClipSpec) 
         worker.answer(scores_for(first))
         second = worker.ask(room=1, timeout_s=10)
     assert [clip.camera for clip in (*first, *second)] == ["a", "b"]
+
+
+def test_windows_wait_for_others_until_the_worker_is_full_or_time_is_up(
+    tmp_path: Path, cameras: dict[str, Watched], spec: ClipSpec
+) -> None:
+    desk = Desk(tmp_path, cameras, batch_wait_s=1000.0)
+    desk.thread.start()
+    try:
+        with WorkerEnd(desk.link.endpoint, spec) as worker:
+            assert worker.ask(room=3, timeout_s=0.2) == ()
+            desk.ahead_s = 1001.0
+            desk.link.wake()
+            assert len(worker.ask(room=3, timeout_s=10)) == 2
+        cameras["a"].ring, cameras["b"].ring = filled(spec, 3.0), filled(spec, 3.0)
+        with WorkerEnd(desk.link.endpoint, spec) as worker:
+            assert len(worker.ask(room=2, timeout_s=10)) == 2
+    finally:
+        desk.close()
 
 
 def test_a_window_is_given_once(desk: Desk, spec: ClipSpec) -> None:
