@@ -193,14 +193,14 @@ def ours(camera: _Camera, seconds: float, slowed: float) -> list[tuple[float, fl
                 until, newest_at = math.inf, 0.0
                 while (now := time.monotonic()) < until:
                     prediction = pipeline.view("c").prediction
-                    shown = pipeline.cameras["c"].picture.jpeg()
+                    shown = pipeline.cameras["c"].picture.frame
                     if prediction is None or shown is None or prediction.newest_at == newest_at:
                         time.sleep(0.002)
                         continue
                     until = min(until, now + seconds)  # from the first one on
                     newest_at = prediction.newest_at
                     # How long a picture takes from the camera to us, the watch itself can't know.
-                    under_way_s = shown[0].seen_at - camera.sent_at[_number(shown[0].pixels)]
+                    under_way_s = shown.seen_at - camera.sent_at[_number(shown.pixels)]
                     ages.append((now, now - newest_at + under_way_s))
             finally:
                 worker.terminate()

@@ -52,6 +52,10 @@ class TorchEngine:
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise MemoryError(str(error)) from error
+        except RuntimeError as error:
+            if "allocate memory" in str(error):  # what torch says of a CPU
+                raise MemoryError(str(error)) from error
+            raise
 
     def _settle_threads(self, model: TrainedModel) -> None:
         """A small model keeps to one core, see `stream/threads.py`."""

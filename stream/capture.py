@@ -37,6 +37,7 @@ class Camera:
         metrics: Metrics,
         *,
         fit: str | None = None,
+        opener: Callable[..., Source] = open_source,
         on_frame: Callable[[], None] = lambda: None,
         retry_s: tuple[float, float] = (1.0, 30.0),  # first and longest pause
         now: Callable[[], float] = time.monotonic,
@@ -51,6 +52,7 @@ class Camera:
         self.began_at: float | None = None  # monotonic seconds of time 0 of this camera's clock
         self._source = source
         self._fit = fit
+        self._opener = opener
         self._metrics = metrics
         self._on_frame = on_frame
         self._retry_s = retry_s
@@ -99,7 +101,7 @@ class Camera:
         pause_s, longest_s = self._retry_s
         while not self._stop.is_set():
             try:
-                source = open_source(self._source, now=self._now, began_at=self.began_at)
+                source = self._opener(self._source, now=self._now, began_at=self.began_at)
             except SourceError as error:
                 if self.began_at is None:
                     self._change(FAILED, str(error))

@@ -1,0 +1,218 @@
+"""How many cameras a machine can watch: windows a second, ages, fairness, cost of each camera.
+
+Cameras of drawn pictures, 640 x 480 at 15 a second, drawn before and paced by the clock; capture
+threads, rings, scheduler, ZeroMQ and a worker process as in a watch, without dashboard and log.
+The worker is a stub that takes a fixed time for a batch, or the embedded model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event as StopEvent
+
+import numpy as np
+
+from benchmarks.report import machine, write_report
+from model.worker import serve
+from stream.capture import Camera
+from stream.config import InferenceConfig
+from stream.messages import Clip, ClipSpec, Frame, Prediction, Scores
+from stream.metrics import Metrics
+from stream.scheduler import Scheduler
+from stream.supervisor import worker_command
+from stream.synthetic import MOTIONS, Scene
+from stream.threads import for_capture, worker_environment
+from stream.transport import SchedulerEnd, WorkerEnd
+
+_FPS, _STRIDE_S, _BATCH = 15.0, 0.25, 8
+_STUB_S = 0.01  # that the stub takes for a batch
+_SPEC = ClipSpec("stub", MOTIONS, frozenset(), 8, 1.6, 64, 64, fit="squash")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number of cameras, watched for a while."""
+
+    worker: str
+    cameras: int
+    windows_s: float  # scored in a second, of all cameras
+    wanted_s: float  # that were due
+    slowest: float  # the worst-off camera's windows, as a share of the mean
+    age_p50_s: float
+    age_p95_s: float
+    skipped: int
+    cpu: float  # cores' time of a camera: capture and its part of the scheduler
+    memory_mb: float  # of the watching process, in all
+
+
+class _Drawn:
+    """A camera of pictures that were drawn before."""
+
+    finite = False
+
+    def __init__(self, pictures: list[np.ndarray], offset_s: float) -> None:
+        self._pictures, self._began_at = pictures, time.monotonic() + offset_s
+        self._index = 0
+
+    def read(self, stop: StopEvent) -> Frame | None:
+        time_s = self._index / _FPS
+        due_at = self._began_at + time_s
+        if stop.wait(max(0.0, due_at - time.monotonic())):
+            return None
+        self._index += 1
+        picture = self._pictures[self._index % len(self._pictures)].copy()
+        return Frame(picture, time_s, due_at, self._index - 1)
+
+    def close(self) -> None:
+        pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60, help="of each row")
+    parser.add_argument("--cameras", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
+    parser.add_argument("--quick", action="store_true", help="4 and 32 cameras, 8 seconds each")
+    parser.add_argument("--json", type=Path, help="write the rows here as well")
+    parser.add_argument("--stub-for", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.stub_for:
+        stub(given.stub_for)
+        return
+    seconds, counts = (8.0, [4, 32]) if given.quick else (given.seconds, given.cameras)
+    print(machine())
+    print(
+        f"{'worker':<8} {'cameras':>7} {'windows/s':>10} {'due/s':>7} {'slowest':>8} {'p50 ms':>7} "
+        f"{'p95 ms':>7} {'skipped':>8} {'cpu each':>9} {'MB':>6}"
+    )
+    scene = Scene(3, width=640, height=480)
+    pictures = [scene.picture(number / _FPS) for number in range(60)]
+    rows = []
+    for worker in ("stub", "motion"):
+        for count in counts:
+            row = watch(worker, count, seconds, pictures)
+            rows.append(row)
+            print(
+                f"{row.worker:<8} {row.cameras:>7} {row.windows_s:>10.1f} {row.wanted_s:>7.1f} "
+                f"{row.slowest:>8.0%} {1000 * row.age_p50_s:>7.0f} {1000 * row.age_p95_s:>7.0f} "
+                f"{row.skipped:>8} {row.cpu:>9.3f} {row.memory_mb:>6.0f}",
+                flush=True,
+            )
+    if given.json:
+        write_report(given.json, rows)
+
+
+def watch(worker: str, count: int, seconds: float, pictures: list[np.ndarray]) -> Row:
+    metrics, stop = Metrics(), threading.Event()
+    ages: list[float] = []
+    windows: Counter[str] = Counter()
+
+    def hear(prediction: Prediction) -> None:
+        ages.append(time.monotonic() - prediction.newest_at)
+        windows[prediction.camera] += 1
+
+    with tempfile.TemporaryDirectory() as folder:
+        endpoint = f"ipc://{folder}/line"
+        link = SchedulerEnd(endpoint)
+        cameras = {
+            f"c{n}": Camera(
+                f"c{n}",
+                "demo:",
+                metrics,
+                opener=lambda *_, n=n, **__: _Drawn(pictures, n / count / _FPS),
+                on_frame=link.wake,
+            )
+            for n in range(count)
+        }
+
+        def begin(spec: ClipSpec) -> None:
+            for camera in cameras.values():
+                camera.watch(spec)
+
+        scheduler = Scheduler(
+            link,
+            cameras,
+            metrics,
+            stride_s=_STRIDE_S,
+            answer_within_s=30.0,
+            on_spec=begin,
+            on_prediction=hear,
+            on_failure=lambda reason: sys.exit(reason),
+        )
+        thread = threading.Thread(target=scheduler.run, args=(stop,))
+        command = worker_command(endpoint, worker, InferenceConfig(batch=_BATCH))
+        if worker == "stub":
+            command = [sys.executable, "-m", "benchmarks.cameras", "--stub-for", endpoint]
+        for_capture()
+        thread.start()
+        process = subprocess.Popen(command, env=worker_environment(), stderr=subprocess.DEVNULL)
+        try:
+            for camera in cameras.values():
+                camera.start()
+            while len(windows) < count:  # until all are under way
+                time.sleep(0.05)
+            ages.clear()
+            windows.clear()
+            skipped, cpu_s = metrics.total("skipped_windows"), time.process_time()
+            time.sleep(seconds)
+            cpu_s = time.process_time() - cpu_s
+            skipped = metrics.total("skipped_windows") - skipped
+            seen, old = dict(windows), np.array(ages)
+        finally:
+            stop.set()
+            for camera in cameras.values():
+                camera.tell_stop()
+            for camera in cameras.values():
+                camera.join(5)
+            link.wake()
+            thread.join()
+            process.terminate()
+            process.wait()
+            link.__exit__()
+    each = [seen.get(name, 0) for name in cameras]
+    p50, p95 = np.percentile(old, [50, 95])
+    return Row(
+        worker,
+        count,
+        sum(each) / seconds,
+        count / _STRIDE_S,
+        min(each) / (sum(each) / count),
+        float(p50),
+        float(p95),
+        skipped,
+        cpu_s / seconds / count,
+        _memory_mb(),
+    )
+
+
+def stub(endpoint: str) -> None:
+    """A worker that takes the same time for every batch."""
+    share = np.full(len(MOTIONS), 1 / len(MOTIONS), np.float32)
+
+    def predict(clips: tuple[Clip, ...]) -> tuple[Scores, ...]:
+        time.sleep(_STUB_S)
+        return tuple(Scores(clip.number, share, _STUB_S) for clip in clips)
+
+    parent = os.getppid()
+    with WorkerEnd(endpoint, _SPEC) as link:
+        serve(
+            predict, link, threading.Event(), batch=_BATCH, orphaned=lambda: os.getppid() != parent
+        )
+
+
+def _memory_mb() -> float:
+    """What this process holds in memory now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+if __name__ == "__main__":
+    main()
