@@ -52,6 +52,7 @@ class Row:
     skipped: int
     cpu: float  # cores' time of a camera: capture and its part of the scheduler
     memory_mb: float  # of the watching process, in all
+    grown_mb: float  # while it was watched
 
 
 class _Drawn:
@@ -80,6 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=60, help="of each row")
     parser.add_argument("--cameras", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
+    parser.add_argument("--workers", nargs="+", default=["stub", "motion"], help="stub, or models")
     parser.add_argument("--quick", action="store_true", help="4 and 32 cameras, 8 seconds each")
     parser.add_argument("--json", type=Path, help="write the rows here as well")
     parser.add_argument("--stub-for", help=argparse.SUPPRESS)
@@ -91,19 +93,20 @@ def main() -> None:
     print(machine())
     print(
         f"{'worker':<8} {'cameras':>7} {'windows/s':>10} {'due/s':>7} {'slowest':>8} {'p50 ms':>7} "
-        f"{'p95 ms':>7} {'skipped':>8} {'cpu each':>9} {'MB':>6}"
+        f"{'p95 ms':>7} {'skipped':>8} {'cpu each':>9} {'MB':>6} {'grown':>6}"
     )
     scene = Scene(3, width=640, height=480)
     pictures = [scene.picture(number / _FPS) for number in range(60)]
     rows = []
-    for worker in ("stub", "motion"):
+    for worker in given.workers:
         for count in counts:
             row = watch(worker, count, seconds, pictures)
             rows.append(row)
             print(
                 f"{row.worker:<8} {row.cameras:>7} {row.windows_s:>10.1f} {row.wanted_s:>7.1f} "
                 f"{row.slowest:>8.0%} {1000 * row.age_p50_s:>7.0f} {1000 * row.age_p95_s:>7.0f} "
-                f"{row.skipped:>8} {row.cpu:>9.3f} {row.memory_mb:>6.0f}",
+                f"{row.skipped:>8} {row.cpu:>9.3f} "
+                f"{row.memory_mb:>6.0f} {row.grown_mb:>6.1f}",
                 flush=True,
             )
     if given.json:
@@ -162,10 +165,12 @@ def watch(worker: str, count: int, seconds: float, pictures: list[np.ndarray]) -
             ages.clear()
             windows.clear()
             skipped, cpu_s = metrics.total("skipped_windows"), time.process_time()
+            memory_mb = _memory_mb()
             time.sleep(seconds)
             cpu_s = time.process_time() - cpu_s
             skipped = metrics.total("skipped_windows") - skipped
             seen, old = dict(windows), np.array(ages)
+            grown_mb = _memory_mb() - memory_mb
         finally:
             stop.set()
             for camera in cameras.values():
@@ -189,7 +194,8 @@ def watch(worker: str, count: int, seconds: float, pictures: list[np.ndarray]) -
         float(p95),
         skipped,
         cpu_s / seconds / count,
-        _memory_mb(),
+        memory_mb,
+        grown_mb,
     )
 
 
