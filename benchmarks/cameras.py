@@ -34,6 +34,7 @@ from stream.threads import for_capture, worker_environment
 from stream.transport import SchedulerEnd, WorkerEnd
 
 _FPS, _STRIDE_S, _BATCH = 15.0, 0.25, 8
+_SETTLE_S = 10.0  # until rings are full: their memory is only taken when it is written to
 _STUB_S = 0.01  # that the stub takes for a batch
 _SPEC = ClipSpec("stub", MOTIONS, frozenset(), 8, 1.6, 64, 64, fit="squash")
 
@@ -162,6 +163,7 @@ def watch(worker: str, count: int, seconds: float, pictures: list[np.ndarray]) -
                 camera.start()
             while len(windows) < count:  # until all are under way
                 time.sleep(0.05)
+            time.sleep(_SETTLE_S)
             ages.clear()
             windows.clear()
             skipped, cpu_s = metrics.total("skipped_windows"), time.process_time()

@@ -62,7 +62,7 @@ class Predictor:
         """
         logits = self.logits(clips)
         if self._several:
-            return 1 / (1 + np.exp(-logits))
+            return 0.5 * (1 + np.tanh(0.5 * logits))  # the sigmoid, which can't overflow like this
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         return shares / shares.sum(axis=1, keepdims=True)
 

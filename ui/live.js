@@ -30,7 +30,8 @@ function draw(state) {
   context.textBaseline = "middle";
   drawBars(state.labels, unit);
   drawBadges(state.events, unit);
-  if (state.state !== "live") drawNotice(state.state, unit);
+  const notice = state.state === "live" ? state.waiting : state.state;
+  if (notice) drawNotice(notice, unit);
 }
 
 function drawBars(bars, unit) {
@@ -78,6 +79,7 @@ function tell(state) {
     .join(", ");
   status.textContent = [
     state.reason ? `${state.state}: ${state.reason}` : state.state,
+    ...(state.waiting ? [state.waiting] : []),
     `${state.frames_per_s.toFixed(1)} frames/s`,
     `${state.predictions_per_s.toFixed(1)} predictions/s`,
     `age ${number(state.age_ms, "ms")}`,

@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from stream.capture import Camera
 from stream.pipeline import Pipeline
-from ui.views import live_state
+from ui.views import live_state, waiting_for
 
 _STATE_EVERY_S = 1.0  # a camera that gives no picture still tells its state
 _NO_SUCH_CAMERA, _FOREIGN_PAGE, _GOING_AWAY = 4404, 4403, 1001
@@ -63,12 +63,14 @@ def _message(pipeline: Pipeline, camera: Camera, shown: int) -> tuple[bytes, int
     """The next message, and the index of the frame in it (or of the one shown before)."""
     picture = camera.picture.jpeg()
     is_new = picture is not None and picture[0].index != shown
+    view = pipeline.view(camera.name)
     state = live_state(
         camera.name,
         camera.state,
         camera.reason,
-        pipeline.view(camera.name),
+        view,
         pipeline.metrics,
+        waiting=waiting_for(pipeline.config.model, pipeline.spec, view),
         now=time.monotonic(),
         top=pipeline.config.dashboard.top,
     )

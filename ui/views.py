@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from stream.messages import Event
+from stream.messages import ClipSpec, Event
 from stream.metrics import Metrics
 from stream.pipeline import View
 
@@ -25,12 +25,29 @@ def event_rows(rows: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     return shown
 
 
+def waiting_for(model: str, spec: ClipSpec | None, view: View) -> str:
+    """What has to happen before a camera's first prediction; nothing, once there is one."""
+    if view.prediction is not None:
+        return ""
+    if spec is None:
+        return f"waiting for model {model}"
+    return f"collecting the first {spec.span_s:.1f} s"
+
+
 def live_state(
-    name: str, state: str, reason: str, view: View, metrics: Metrics, *, now: float, top: int
+    name: str,
+    state: str,
+    reason: str,
+    view: View,
+    metrics: Metrics,
+    *,
+    waiting: str,
+    now: float,
+    top: int,
 ) -> dict[str, Any]:
     """What travels with a picture to the browser: JSON-ready.
 
-    `now` is monotonic seconds; ages are in milliseconds.
+    `waiting` is from `waiting_for`; `now` is monotonic seconds; ages are in milliseconds.
     """
     prediction = view.prediction
     ages = metrics.percentiles("age", not_older_than_s=1.0)
@@ -38,6 +55,7 @@ def live_state(
         "camera": name,
         "state": state,
         "reason": reason,
+        "waiting": waiting,
         "frames_per_s": round(metrics.rate("frames", name), 1),
         "predictions_per_s": round(metrics.rate("windows", name), 1),
         "age_ms": None if prediction is None else _ms(now - prediction.newest_at),
