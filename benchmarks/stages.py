@@ -28,7 +28,7 @@ from model.worker import serve
 from stream.config import EventsConfig
 from stream.event_log import EventLog
 from stream.events import Detector
-from stream.messages import Clip, Event, Frame, Prediction, Scores
+from stream.messages import Clip, ClipSpec, Event, Frame, Prediction, Scores
 from stream.picture import LatestPicture
 from stream.resize import fit_picture
 from stream.ring import FrameRing
@@ -146,7 +146,7 @@ def prepared(
 class Line:
     """A scheduler's end and a worker's end over ZeroMQ, the worker answering at once."""
 
-    def __init__(self, folder: Path, clip: Clip, spec: object, shares: np.ndarray) -> None:
+    def __init__(self, folder: Path, clip: Clip, spec: ClipSpec, shares: np.ndarray) -> None:
         self._clip, self._stop = clip, threading.Event()
         self._link = SchedulerEnd(f"ipc://{folder}/line")
 
@@ -154,7 +154,7 @@ class Line:
             return tuple(Scores(one.number, shares, 0.0) for one in clips)
 
         def work() -> None:
-            with WorkerEnd(self._link.endpoint, spec) as worker:  # type: ignore[arg-type]
+            with WorkerEnd(self._link.endpoint, spec) as worker:
                 serve(predict, worker, self._stop, batch=1, orphaned=lambda: False)
 
         self._thread = threading.Thread(target=work)

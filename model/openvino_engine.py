@@ -40,9 +40,9 @@ class OpenVinoEngine:
         self.sizes = buckets(choice.batch)
         self._compiled = {}
         network = InferenceNetwork(model).eval()
-        core, spec = openvino.Core(), model.spec
+        core = openvino.Core()
         for size in self.sizes:
-            sample = torch.zeros(size, spec.frames, spec.height, spec.width, 3, dtype=torch.uint8)
+            sample = torch.zeros(model.spec.shape(size), dtype=torch.uint8)
             with torch.inference_mode(), warnings.catch_warnings():
                 # Sizes are fixed, so what the tracer takes for constant is.
                 warnings.simplefilter("ignore", torch.jit.TracerWarning)

@@ -40,7 +40,7 @@ class Predictor:
         try:
             self._engine = (make or _engine)(model, choice)
             for size in self._engine.sizes or (1,):
-                first = self.predict(_blank(model, size))
+                first = self.predict(np.zeros(spec.shape(size), np.uint8))
         except EngineError:
             raise
         except (RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
@@ -103,8 +103,3 @@ def _engine(model: TrainedModel, choice: InferenceConfig) -> Engine:
 
         return OpenVinoEngine(model, choice)
     return TorchEngine(model, choice)
-
-
-def _blank(model: TrainedModel, count: int) -> np.ndarray:
-    spec = model.spec
-    return np.zeros((count, spec.frames, spec.height, spec.width, 3), np.uint8)

@@ -34,10 +34,10 @@ class TorchEngine:
         self.sizes: tuple[int, ...] = ()
         self._threads = torch.get_num_threads()
         self._run: Callable[[Tensor], Tensor] = self._network
-        if self._device.type == "cuda" and choice.compile != "off":
+        if on_gpu and choice.compile != "off":
             self.sizes = buckets(choice.batch)
             self._run = _Graphs(self._network)
-        if self._device.type == "cpu":
+        if not on_gpu:
             self._settle_threads(model)
         if choice.compile == "on":
             self._compile(model, precision, choice)
@@ -59,8 +59,7 @@ class TorchEngine:
 
     def _settle_threads(self, model: TrainedModel) -> None:
         """A small model keeps to one core, see `stream/threads.py`."""
-        spec = model.spec
-        clip = np.zeros((1, spec.frames, spec.height, spec.width, 3), np.uint8)
+        clip = np.zeros(model.spec.shape(1), np.uint8)
         self._threads = 1
         self.logits(clip)  # the first pass sets things up
         began = time.perf_counter()
@@ -74,12 +73,11 @@ class TorchEngine:
         network = _network(model, precision, self._device, compiled=True)
         compiled = torch.compile(network, dynamic=False)
         sizes = buckets(choice.batch)
-        spec = model.spec
         try:
             with torch.inference_mode(), torch._inductor.config.patch(freezing=True):
                 for size in sizes:
-                    shape = (size, spec.frames, spec.height, spec.width, 3)
-                    compiled(torch.zeros(shape, dtype=torch.uint8, device=self._device))
+                    clips = torch.zeros(model.spec.shape(size), dtype=torch.uint8)
+                    compiled(clips.to(self._device))
         except Exception as error:  # compilers fail in many ways; none of them is worth the watch
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             _log.warning("torch.compile does not work here, going on without: %.200s", reason)

@@ -59,6 +59,10 @@ class ClipSpec:
     def step_s(self) -> float:
         return self.span_s / self.frames
 
+    def shape(self, clips: int) -> tuple[int, int, int, int, int]:
+        """Of so many clips in one array."""
+        return (clips, self.frames, self.height, self.width, 3)
+
     def times(self, end_s: float) -> np.ndarray:
         """The times wanted for a window whose newest frame is at `end_s`: (frames,), seconds."""
         return end_s - self.step_s * np.arange(self.frames - 1, -1, -1)
