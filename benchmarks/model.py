@@ -206,9 +206,10 @@ def gflop_a_clip(config: TimesformerConfig) -> float:
     return (embed + layers * over_time + (layers - 1) * (over_space + mlp) + last) / 1e9
 
 
-def measured_peaks(size: int = 2048) -> dict[str, float]:
+def measured_peaks() -> dict[str, float]:
     """GFLOP/s of a square product, by the fastest way that this machine has for each precision."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    size = 8192 if device == "cuda" else 2048  # large enough to keep all units busy
     random = torch.Generator().manual_seed(0)
     one, other = (torch.randn(size, size, generator=random) for _ in range(2))
     runs: dict[str, Callable[[], object]] = {}

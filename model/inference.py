@@ -18,6 +18,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model.linear import MakeLinear, PlainLinear
 from model.timesformer import Attention as TrainedAttention
@@ -29,10 +30,20 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def attend_fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """torch's fused kernel."""
+    """torch's fused kernel, of which it has several and chooses one itself."""
     shape = query.shape
     query, key, value = (part.flatten(0, -4) for part in (query, key, value))  # slow for more axes
     return F.scaled_dot_product_attention(query, key, value, scale=1.0).view(shape)
+
+
+def attend_by(backend: SDPBackend) -> Attend:
+    """One certain kernel of torch's. Raises RuntimeError when it is used where it can't be had."""
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        with sdpa_kernel(backend):
+            return attend_fused(query, key, value)
+
+    return attend
 
 
 def attend_plainly(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

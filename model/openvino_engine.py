@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +15,7 @@ from model.inference import InferenceNetwork
 from model.torch_engine import buckets, cpu_precision
 from model.trained import TrainedModel
 from stream.config import InferenceConfig
-from stream.threads import cores
+from stream.threads import threads_for
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 
@@ -38,10 +41,10 @@ class OpenVinoEngine:
             )
         self.name = f"openvino {precision} on cpu"
         self.sizes = buckets(choice.batch)
-        self._compiled = {}
         network = InferenceNetwork(model).eval()
         core = openvino.Core()
-        for size in self.sizes:
+
+        def compiled(size: int, threads: int) -> Callable[[np.ndarray], Any]:
             sample = torch.zeros(model.spec.shape(size), dtype=torch.uint8)
             with torch.inference_mode(), warnings.catch_warnings():
                 # Sizes are fixed, so what the tracer takes for constant is.
@@ -49,10 +52,14 @@ class OpenVinoEngine:
                 graph = openvino.convert_model(network, example_input=sample, input=sample.shape)
             hints = {
                 "INFERENCE_PRECISION_HINT": _HINTS[precision],
-                "INFERENCE_NUM_THREADS": cores(),
+                "INFERENCE_NUM_THREADS": threads,
                 "PERFORMANCE_HINT": "LATENCY",
             }
-            self._compiled[size] = core.compile_model(graph, "CPU", hints)
+            return core.compile_model(graph, "CPU", hints)
+
+        clip = np.zeros(model.spec.shape(1), np.uint8)
+        threads = threads_for(partial(compiled(1, 1), clip))
+        self._compiled = {size: compiled(size, threads) for size in self.sizes}
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
         return self._compiled[len(clips)](clips)[0]

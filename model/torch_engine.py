@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import statistics
 import time
+import warnings
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend
 
 from model.engine import EngineError
-from model.inference import Attend, InferenceNetwork, attend_fused, attend_plainly
+from model.inference import Attend, InferenceNetwork, attend_by, attend_fused, attend_plainly
 from model.linear import Int8Linear, MakeLinear, PackedLinear, PlainLinear
 from model.trained import TrainedModel
 from stream.config import InferenceConfig
-from stream.threads import for_inference
+from stream.threads import threads_for
 
 _log = logging.getLogger(__name__)
+_GPU_KERNELS = (
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.CUDNN_ATTENTION,
+)
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -26,11 +35,13 @@ class TorchEngine:
     """Runs a model with torch. Raises EngineError for what this machine can't do."""
 
     def __init__(self, model: TrainedModel, choice: InferenceConfig) -> None:
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = torch.device(devices(choice)[0])
         on_gpu = self._device.type == "cuda"
+        if on_gpu:
+            torch.cuda.set_device(self._device)
         precision = (_gpu_precision if on_gpu else cpu_precision)(choice.precision)
         self._network = _network(model, precision, self._device)
-        self.name = f"torch {precision} on {self._device.type}"
+        self.name = f"torch {precision} on {self._device}"
         self.sizes: tuple[int, ...] = ()
         self._threads = torch.get_num_threads()
         self._run: Callable[[Tensor], Tensor] = self._network
@@ -59,12 +70,8 @@ class TorchEngine:
 
     def _settle_threads(self, model: TrainedModel) -> None:
         """A small model keeps to one core, see `stream/threads.py`."""
-        clip = np.zeros(model.spec.shape(1), np.uint8)
         self._threads = 1
-        self.logits(clip)  # the first pass sets things up
-        began = time.perf_counter()
-        self.logits(clip)
-        self._threads = for_inference(time.perf_counter() - began)
+        self._threads = threads_for(partial(self.logits, np.zeros(model.spec.shape(1), np.uint8)))
 
     def _compile(self, model: TrainedModel, precision: str, choice: InferenceConfig) -> None:
         """torch.compile with frozen weights; without it, and saying why, where it fails."""
@@ -114,6 +121,25 @@ class _Graphs:
         with torch.cuda.graph(graph):
             logits = self._network(pixels)
         return graph, pixels, logits
+
+
+def devices(choice: InferenceConfig) -> tuple[str, ...]:
+    """The devices of this machine that a choice may mean, of which each could have a worker.
+
+    Raises EngineError for a GPU that is not there.
+    """
+    if choice.engine != "torch" and choice.device not in ("auto", "cpu"):
+        raise EngineError(f"engine {choice.engine} runs on the cpu; take device auto")
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if choice.device == "cpu" or choice.engine != "torch" or (choice.device == "auto" and not gpus):
+        return ("cpu",)
+    there_are = tuple(f"cuda:{number}" for number in range(gpus))
+    if choice.device in ("auto", "cuda") and there_are:
+        return there_are
+    if choice.device in there_are:
+        return (choice.device,)
+    found = f"torch {torch.__version__} finds {', '.join(there_are) or 'no GPU'}"
+    raise EngineError(f"device {choice.device} is not there: {found}; take auto")
 
 
 def buckets(most: int) -> tuple[int, ...]:
@@ -177,19 +203,27 @@ def _network(
 
 
 def _fastest(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Attend:
-    """Which way of attention is faster for this shape here: it depends on processor, type and
-    length, so it is tried."""
+    """Which way of attention is faster for this shape here: it depends on device, type and length,
+    so it is tried. A kernel that a GPU has not, or not for this type, is left out."""
     sample = torch.randn(shape, device=device).to(dtype)
+    on_gpu = device.type == "cuda"
+    calls = 20 if on_gpu else 1  # in a row: a single kernel is over before the next is launched
 
     def seconds(attend: Attend) -> float:
         began = time.perf_counter()
-        attend(sample, sample, sample)
-        if device.type == "cuda":
+        for _ in range(calls):
+            attend(sample, sample, sample)
+        if on_gpu:
             torch.cuda.synchronize()
         return time.perf_counter() - began
 
-    ways = (attend_fused, attend_plainly)
-    with torch.inference_mode():
+    ways: list[Attend] = [attend_fused, attend_plainly]
+    with torch.inference_mode(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch warns of each kernel it can't take
+        for backend in _GPU_KERNELS if on_gpu else ():
+            with contextlib.suppress(RuntimeError):
+                attend_by(backend)(sample, sample, sample)
+                ways.append(attend_by(backend))
         rounds = [[seconds(way) for way in ways] for _ in range(8)][1:]  # the first one warms up
-    fused, plainly = (statistics.median(times) for times in zip(*rounds, strict=True))
-    return attend_fused if fused <= plainly else attend_plainly
+    medians = [statistics.median(times) for times in zip(*rounds, strict=True)]
+    return ways[medians.index(min(medians))]

@@ -44,6 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
     for key, field in InferenceConfig.model_fields.items():
         parser.add_argument(f"--{key}", default=field.default, help=field.description)
     parser.add_argument("--name", default="", help="known by this name when started again")
+    parser.add_argument(
+        "--number", type=int, default=0, help="of this worker on its machine: chooses the GPU"
+    )
     parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
     given = parser.parse_args(arguments)
     try:
@@ -80,9 +83,12 @@ def _run(
     from model.checkpoint import CheckpointError  # torch takes seconds; signals work already
     from model.engine import EngineError
     from model.predictor import Predictor
+    from model.torch_engine import devices
     from model.trained import load
 
     try:
+        there_are = devices(choice)
+        choice = choice.model_copy(update={"device": there_are[given.number % len(there_are)]})
         model = load(given.model)
         predictor = Predictor(model, choice)
     except (CheckpointError, EngineError) as error:
@@ -103,7 +109,8 @@ def _run(
 
     where = f"; asking {given.connect} for clips" if given.parent is None else ""
     _log.info("model %s is ready: %s%s", model.spec.model, predictor.name, where)
-    with WorkerEnd(given.connect, model.spec, name=given.name) as link:
+    line = WorkerEnd(given.connect, model.spec, name=given.name, devices=len(there_are))
+    with line as link:
         serve(predict, link, stop, batch=choice.batch, orphaned=orphaned)
     return 0
 

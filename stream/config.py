@@ -102,6 +102,11 @@ class InferenceConfig(_Section):
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
         "auto", description="bf16 where processor or GPU has it, else fp32, or fp16 on older GPUs"
     )
+    device: str = Field(
+        "auto",
+        description="auto: a GPU where there is one; or cpu, cuda, cuda:1, ...",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+    )
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="torch.compile, or CUDA graphs on a GPU; auto: the graphs alone"
     )
@@ -111,9 +116,12 @@ class InferenceConfig(_Section):
 
 
 class WorkerConfig(InferenceConfig):
-    """The process that runs the model."""
+    """The processes that run the model."""
 
-    local: bool = Field(True, description="start a worker here; false waits for one to connect")
+    local: bool = Field(True, description="start workers here; false waits for one to connect")
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
+        "auto", description="how many are started here; auto: one for each GPU, or one"
+    )
     endpoint: str | None = Field(
         None,
         description="ZeroMQ address where workers connect, like tcp://127.0.0.1:5555; "

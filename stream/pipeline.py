@@ -1,7 +1,7 @@
 """The one file that joins the parts: `with Pipeline(config) as p`.
 
 Threads: one for each camera (capture), one for the scheduler (owns the workers' socket), one
-that judges predictions (owns detectors and the event log), one that minds the local worker.
+that judges predictions (owns detectors and the event log), one for each local worker.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stream.events import Detector
 from stream.messages import ClipSpec, Event, Prediction
 from stream.metrics import Metrics
 from stream.scheduler import Scheduler
-from stream.supervisor import LOCAL_WORKER, Supervisor, worker_command
+from stream.supervisor import LocalWorkers, worker_command, worker_name
 from stream.threads import for_capture
 from stream.transport import SchedulerEnd
 
@@ -90,9 +90,9 @@ class Pipeline:
         return self._views.get(camera, View(None, ()))
 
     @property
-    def worker_pid(self) -> int | None:
-        """Process id of the local worker while it runs."""
-        return self._supervisor.pid if self._supervisor else None
+    def worker_pids(self) -> tuple[int, ...]:
+        """Process ids of the local workers that run now."""
+        return self._local_workers.pids if self._local_workers else ()
 
     def __enter__(self) -> Pipeline:
         config = self.config
@@ -117,6 +117,7 @@ class Pipeline:
             on_spec=self._on_spec,
             on_prediction=self._on_prediction,
             on_failure=self._fail,
+            on_hello=self._on_hello,
             on_silence=self._on_silence,
             now=self._now,
         )
@@ -124,9 +125,12 @@ class Pipeline:
             self._thread("scheduler", lambda: self._scheduler.run(self._stop)),
             self._thread("judge", self._judge),
         ]
-        self._supervisor = (
-            Supervisor(
-                worker_command(self._link.endpoint, config.model, config.worker),
+        self._local_workers = (
+            LocalWorkers(
+                lambda number: worker_command(
+                    self._link.endpoint, config.model, config.worker, number=number
+                ),
+                None if config.worker.workers == "auto" else config.worker.workers,
                 on_death=self._on_worker_death,
                 on_failure=self._fail,
             )
@@ -137,8 +141,8 @@ class Pipeline:
             thread.start()
         for camera in self.cameras.values():
             camera.start()
-        if self._supervisor:
-            self._supervisor.start()
+        if self._local_workers:
+            self._local_workers.start()
         else:
             _log.info(
                 "waiting for `actionwatch worker --connect %s --model %s`",
@@ -155,8 +159,8 @@ class Pipeline:
         self.over.set()
         for camera in self.cameras.values():
             camera.tell_stop()
-        if self._supervisor:
-            self._supervisor.tell_stop()
+        if self._local_workers:
+            self._local_workers.tell_stop()
         self._stop.set()
         self._link.wake()
 
@@ -169,8 +173,8 @@ class Pipeline:
         self._await(judge.name, _joiner(judge))
         for name, camera in self.cameras.items():
             self._await(f"camera {name}", camera.join)
-        if self._supervisor:
-            self._await("worker", self._supervisor.join)
+        if self._local_workers:
+            self._await("worker", self._local_workers.join)
         self._link.__exit__()
         self._event_log.close()
         self._remove_socket()
@@ -210,10 +214,10 @@ class Pipeline:
     def _on_frame(self) -> None:
         self._link.wake()
 
-    # On the scheduler's thread, as the two below.
+    # On the scheduler's thread, as the three below.
     def _on_spec(self, spec: ClipSpec) -> None:
         self.spec = spec
-        if self._supervisor is None and spec.model != Path(self.config.model).name:
+        if self._local_workers is None and spec.model != Path(self.config.model).name:
             _log.warning(
                 "the worker that came runs model %s, not %s", spec.model, self.config.model
             )
@@ -227,10 +231,13 @@ class Pipeline:
         for camera in self.cameras.values():
             camera.watch(spec)
 
+    def _on_hello(self, worker: bytes, devices: int) -> None:
+        if self._local_workers and worker == worker_name(0).encode():
+            self._local_workers.greeted(devices)
+
     def _on_silence(self, worker: bytes) -> None:
-        if self._supervisor and worker == LOCAL_WORKER.encode():
-            _log.warning("the worker does not answer; replacing it")
-            self._supervisor.replace()
+        if self._local_workers:
+            self._local_workers.replace(worker)
 
     def _on_prediction(self, prediction: Prediction) -> None:
         try:
@@ -238,7 +245,7 @@ class Pipeline:
         except queue.Full:
             self.metrics.count("unjudged_predictions", prediction.camera)
 
-    # On the supervisor's thread.
+    # On a supervisor's thread.
     def _on_worker_death(self, code: int) -> None:
         self.metrics.count("worker_restarts")
         if self.spec is None and self.metrics.total("worker_restarts") >= _MOST_FALSE_STARTS:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Event as StopEvent
 from threading import Lock
@@ -114,6 +114,7 @@ class Scheduler:
         on_spec: Callable[[ClipSpec], None],
         on_prediction: Callable[[Prediction], None],
         on_failure: Callable[[str], None],
+        on_hello: Callable[[bytes, int], None] = lambda worker, devices: None,
         on_silence: Callable[[bytes], None] = lambda worker: None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -124,7 +125,7 @@ class Scheduler:
         self._batch_wait_s = batch_wait_s
         self._waiting_since: float | None = None  # monotonic seconds, while windows wait for others
         self._on_spec, self._on_prediction = on_spec, on_prediction
-        self._on_failure, self._on_silence = on_failure, on_silence
+        self._on_failure, self._on_hello, self._on_silence = on_failure, on_hello, on_silence
         self._now = now
         self._lock = Lock()  # so that no clip is between due and under way when `idle` looks
         self._spec: ClipSpec | None = None
@@ -157,7 +158,7 @@ class Scheduler:
     def _hear(self, identity: bytes, message: Message) -> None:
         worker = self._workers.get(identity)
         if isinstance(message, Hello):
-            self._welcome(identity, message.spec)
+            self._welcome(identity, message)
         elif isinstance(message, Failure):
             if self._spec is None:
                 self._on_failure(message.reason)
@@ -175,7 +176,8 @@ class Scheduler:
             self._metrics.count("malformed_messages")
             self._link.send(identity, Refusal("a worker sends hello, ask, answer or failure"))
 
-    def _welcome(self, identity: bytes, spec: ClipSpec) -> None:
+    def _welcome(self, identity: bytes, hello: Hello) -> None:
+        spec = hello.spec
         if self._spec is None:
             self._spec = spec
             _log.info("model %s: %d frames over %.2f s", spec.model, spec.frames, spec.span_s)
@@ -187,6 +189,7 @@ class Scheduler:
         # A worker that says hello again was started again: it knows nothing of its former clips.
         self._lose_clips_of(lambda sent: sent.worker == identity)
         self._workers[identity] = _Worker(asked_at=self._now())
+        self._on_hello(identity, hello.devices)
 
     def _take_scores(self, identity: bytes, scores: Scores) -> None:
         sent = self._in_flight.get(scores.number)
@@ -220,24 +223,31 @@ class Scheduler:
             if worker.room and self._now() - worker.asked_at < _ASK_HOLDS_S
         }
         due = self._due() if asking else []
-        for identity, worker in asking.items():
-            if due and self._is_worth_sending(len(due), worker.room):
-                cut = self._cut(due[: worker.room])
-                due = due[worker.room :]
-                if not cut:
-                    continue
-                worker.room, sent_at = 0, self._now()
-                if not self._link.send(identity, Work(tuple(clip for clip, _ in cut))):
-                    self._lose(clip.camera for clip, _ in cut)
-                    continue
-                for clip, newest_at in cut:
-                    first_s, last_s = float(clip.times[0]), float(clip.times[-1])
-                    self._in_flight[clip.number] = _InFlight(
-                        clip.camera, first_s, last_s, newest_at, identity, sent_at
-                    )
+        if not due or not self._is_worth_sending(len(due), sum(w.room for w in asking.values())):
+            return
+        for number, (identity, worker) in enumerate(asking.items()):
+            # Shared out, so that they are all done as early as can be.
+            share = min(worker.room, math.ceil(len(due) / (len(asking) - number)))
+            cut = self._cut(due[:share])
+            due = due[share:]
+            if cut:
+                self._send_work(identity, worker, cut)
+
+    def _send_work(
+        self, identity: bytes, worker: _Worker, cut: Sequence[tuple[Clip, float]]
+    ) -> None:
+        worker.room, sent_at = 0, self._now()
+        if not self._link.send(identity, Work(tuple(clip for clip, _ in cut))):
+            self._lose(clip.camera for clip, _ in cut)
+            return
+        for clip, newest_at in cut:
+            first_s, last_s = float(clip.times[0]), float(clip.times[-1])
+            self._in_flight[clip.number] = _InFlight(
+                clip.camera, first_s, last_s, newest_at, identity, sent_at
+            )
 
     def _is_worth_sending(self, count: int, room: int) -> bool:
-        """Whether `count` windows go to a worker with that much room, or wait for others."""
+        """Whether `count` windows go to workers with that much room, or wait for others."""
         if self._waiting_since is None:
             self._waiting_since = self._now()
         if count < room and self._waits_s() > 0:

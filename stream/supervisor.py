@@ -1,6 +1,6 @@
-"""Starts the local worker and starts it again, after a pause, when it dies.
+"""Starts the local workers and starts each again, after a pause, when it dies.
 
-`Supervisor` owns the worker's process; its thread is the only one that touches it.
+A `Supervisor` owns one worker's process; its thread is the only one that touches it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from stream.config import InferenceConfig
@@ -22,7 +23,6 @@ _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.5, 30.0
 _CANNOT_WORK = 2  # exit code
 _PATIENCE_S = 1.0  # between asking a worker to stop and ending it
 _STEADY_S = 30.0  # a worker that lived this long begins again with the shortest pause
-LOCAL_WORKER = "local"  # the name by which a worker that was started again is known
 
 
 class Supervisor:
@@ -38,9 +38,10 @@ class Supervisor:
         *,
         on_death: Callable[[int], None],
         on_failure: Callable[[str], None],
+        environment: Mapping[str, str] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._command = command
+        self._command, self._environment = command, environment
         self._on_death, self._on_failure = on_death, on_failure
         self._now = now
         self._stop = threading.Event()
@@ -79,7 +80,7 @@ class Supervisor:
                 self._command,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
-                env=worker_environment(),
+                env=self._environment,
             )
             self.pid = process.pid
             code = self._watch(process)
@@ -117,13 +118,99 @@ class Supervisor:
             return process.wait()
 
 
-def worker_command(endpoint: str, model: str, inference: InferenceConfig) -> list[str]:
-    """The command of a worker on this machine, run by this Python."""
+class LocalWorkers:
+    """The workers on this machine, each with a supervisor of its own.
+
+    `command` gives the command of the worker of that number. `count` None means one for each GPU:
+    how many there are is known when the first worker has said hello, for only workers know torch.
+    `on_failure` is told when none is left that works.
+    """
+
+    def __init__(
+        self,
+        command: Callable[[int], list[str]],
+        count: int | None,
+        *,
+        on_death: Callable[[int], None],
+        on_failure: Callable[[str], None],
+    ) -> None:
+        self._command, self._count = command, count
+        self._on_death, self._on_failure = on_death, on_failure
+        self._lock = threading.Lock()  # the first hello may come while everything stops
+        self._supervisors: list[Supervisor] = []
+        self._failed: set[int] = set()
+        self._stopping = False
+
+    def start(self) -> None:
+        self._grow_to(self._count or 1)
+
+    def greeted(self, devices: int) -> None:
+        """One of them said hello, and how many devices there are for workers like it."""
+        if self._count is None:
+            self._grow_to(devices)
+
+    def replace(self, identity: bytes) -> None:
+        """End the worker of that name, which hangs, and start another; strangers are let be."""
+        with self._lock:
+            for number, supervisor in enumerate(self._supervisors):
+                if worker_name(number).encode() == identity:
+                    _log.warning("worker %s does not answer; replacing it", worker_name(number))
+                    supervisor.replace()
+
+    def tell_stop(self) -> None:
+        with self._lock:
+            self._stopping = True
+            for supervisor in self._supervisors:
+                supervisor.tell_stop()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait until all have ended; False where one did not in time."""
+        deadline = time.monotonic() + timeout_s
+        ended = [one.join(max(0.0, deadline - time.monotonic())) for one in self._supervisors]
+        return all(ended)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Process ids of those that run now."""
+        return tuple(one.pid for one in self._supervisors if one.pid is not None)
+
+    def _grow_to(self, count: int) -> None:
+        with self._lock:
+            for number in range(len(self._supervisors), 0 if self._stopping else count):
+                supervisor = Supervisor(
+                    self._command(number),
+                    on_death=self._on_death,
+                    on_failure=partial(self._give_up, number),
+                    environment=worker_environment(count),
+                )
+                self._supervisors.append(supervisor)
+                supervisor.start()
+
+    def _give_up(self, number: int, reason: str) -> None:
+        with self._lock:
+            self._failed.add(number)
+            none_works = len(self._failed) == len(self._supervisors)
+        if none_works:
+            self._on_failure(reason)
+        else:
+            _log.warning("%s: %s; the others go on", worker_name(number), reason)
+
+
+def worker_name(number: int) -> str:
+    """By which a local worker that was started again is known as the same one."""
+    return f"local-{number}"
+
+
+def worker_command(
+    endpoint: str, model: str, inference: InferenceConfig, *, number: int = 0
+) -> list[str]:
+    """The command of a worker on this machine, run by this Python; `number` chooses its GPU."""
     # `-m` would look for modules in the current folder first, whatever lies there.
     packages = str(Path(__file__).parents[1])
     start = (
         f"import sys; sys.path[0] = {packages!r}; from model.worker import main; sys.exit(main())"
     )
-    options = [f"--connect={endpoint}", f"--model={model}", f"--name={LOCAL_WORKER}"]
+    options = [f"--connect={endpoint}", f"--model={model}", f"--name={worker_name(number)}"]
+    options += [f"--number={number}"]
     options += [f"--{key}={getattr(inference, key)}" for key in InferenceConfig.model_fields]
     return [sys.executable, "-c", start, *options, f"--parent={os.getpid()}"]

@@ -7,6 +7,8 @@ spin while it waits for the others; where cores are busy elsewhere, all then wai
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 
 # Measured on two cores: a model of 6 ms a clip gains 3 ms from the second core, but costs the watch
 # half as much processor time again, and its slowest windows take twice as long.
@@ -14,15 +16,23 @@ _SMALL_S = 0.02
 
 
 def cores() -> int:
-    """The processor cores that this process may use."""
+    """The processor cores that this process may use; OMP_NUM_THREADS may say fewer."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        there_are = len(os.sched_getaffinity(0))
+    else:
+        there_are = os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(there_are, int(wanted)) if wanted.isdigit() and int(wanted) else there_are
 
 
-def for_inference(clip_s: float) -> int:
-    """Threads for a model that takes `clip_s` seconds for a clip on one core."""
-    return 1 if clip_s <= _SMALL_S else cores()
+def threads_for(
+    score_a_clip: Callable[[], object], *, now: Callable[[], float] = time.perf_counter
+) -> int:
+    """Threads for a model, by how long it takes for a clip on one core: it is tried."""
+    score_a_clip()  # the first pass sets things up
+    began = now()
+    score_a_clip()
+    return 1 if now() - began <= _SMALL_S else cores()
 
 
 def for_capture() -> None:
@@ -32,10 +42,14 @@ def for_capture() -> None:
     cv2.setNumThreads(1)
 
 
-def worker_environment() -> dict[str, str]:
-    """The environment of a worker: its threads wait without spinning for long.
+def worker_environment(workers: int = 1) -> dict[str, str]:
+    """The environment of a worker: its share of the cores, and threads that don't spin for long.
 
-    Of the OpenMP libraries of GNU (in torch) and of Intel and LLVM; read once, when they load. With
-    the processor to itself a worker loses 2 % by it; beside a busy process it is 2.5 times faster.
+    The spinning is of the OpenMP libraries of GNU (in torch) and of Intel and LLVM; read once, when
+    they load. With the processor to itself a worker loses 2 % by it; beside a busy process it is
+    2.5 times faster.
     """
-    return {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1", **os.environ}
+    settled = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
+    if workers > 1:
+        settled["OMP_NUM_THREADS"] = str(max(1, cores() // workers))
+    return {**settled, **os.environ}

@@ -109,7 +109,8 @@ class WorkerEnd:
     """A worker's line to the scheduler.
 
     It says hello by itself: at first, and whenever a scheduler that was started anew asks who
-    it is. `name` makes a worker that is started again known as the same one.
+    it is. `name` makes a worker that is started again known as the same one; `devices` is how
+    many there are on this machine for workers like this one.
     """
 
     def __init__(
@@ -118,9 +119,10 @@ class WorkerEnd:
         spec: ClipSpec | None,  # None: only to `fail`
         *,
         name: str = "",
+        devices: int = 1,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._spec = spec
+        self._spec, self._devices = spec, devices
         self._now = now
         self._greeted = spec is None
         self._served = False
@@ -186,7 +188,7 @@ class WorkerEnd:
 
     def _ask(self, room: int) -> None:
         if not self._greeted and self._spec is not None:
-            self._greeted = self._send(Hello(self._spec))
+            self._greeted = self._send(Hello(self._spec, self._devices))
         if self._send(Ask(room)):
             self._asked_at = self._now()
 

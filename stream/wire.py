@@ -16,6 +16,7 @@ from stream.messages import Clip, ClipSpec, Scores
 
 VERSION = 1
 _MOST_CLIPS = 256
+_MOST_DEVICES = 64
 
 
 class WireError(ValueError):
@@ -27,6 +28,7 @@ class Hello:
     """A worker has its model ready."""
 
     spec: ClipSpec
+    devices: int = 1  # on its machine, that could each have a worker like this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,8 @@ def pack(message: Message) -> list[bytes | memoryview]:
     body: dict[str, Any] = {}
     arrays: list[np.ndarray] = []
     match message:
-        case Hello(spec):
-            body = {**asdict(spec), "background": sorted(spec.background)}
+        case Hello(spec, devices):
+            body = {**asdict(spec), "background": sorted(spec.background), "devices": devices}
         case Ask(room):
             body = {"room": room}
         case Failure(reason) | Refusal(reason):
@@ -122,7 +124,7 @@ def _unpack(parts: Sequence[bytes | memoryview]) -> Message:
         raise WireError(f"{len(clips)} clips announced, {len(arrays)} sent, {_MOST_CLIPS} allowed")
     match header.get("type"):
         case "hello":
-            return Hello(_spec(header))
+            return Hello(_spec(header), min(max(1, int(header["devices"])), _MOST_DEVICES))
         case "ask":
             return Ask(min(max(1, int(header["room"])), _MOST_CLIPS))
         case "failure":

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend
 
 from model.configuration import ACTIVATIONS, ATTENTION_TYPES, TimesformerConfig
-from model.inference import InferenceNetwork, attend_fused, attend_plainly
+from model.inference import InferenceNetwork, attend_by, attend_fused, attend_plainly
 from model.linear import Int8Linear, MakeLinear, PackedLinear, PlainLinear
 from model.preprocess import normalise
 from model.timesformer import TimesformerForVideoClassification
@@ -62,7 +63,7 @@ def differences(model: TrainedModel, count: int = 2, **made: Any) -> float:
 
 @pytest.mark.parametrize("attention_type", ATTENTION_TYPES)
 @pytest.mark.parametrize("make", [PlainLinear, pytest.param(PackedLinear, marks=packed)])
-@pytest.mark.parametrize("attend", [attend_fused, attend_plainly])
+@pytest.mark.parametrize("attend", [attend_fused, attend_plainly, attend_by(SDPBackend.MATH)])
 @pytest.mark.parametrize("count", [1, 3])
 def test_logits_are_the_same(
     attention_type: str, make: MakeLinear, attend: Any, count: int

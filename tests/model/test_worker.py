@@ -120,6 +120,8 @@ def test_a_worker_runs_the_model_as_it_is_told(tmp_path: Path, trained: TrainedM
         ("--precision=fp64", "actionwatch worker: --precision: "),
         ("--batch=many", "actionwatch worker: --batch: "),
         ("--engine=magic", "actionwatch worker: --engine: "),
+        ("--device=gpu", "actionwatch worker: --device: "),
+        ("--device=cuda:63", "device cuda:63 is not there: torch "),
     ],
 )
 def test_a_worker_names_a_choice_that_there_is_not(tmp_path: Path, option: str, words: str) -> None:

@@ -39,6 +39,13 @@ def test_percentiles_of_durations(clock) -> None:
     assert metrics.percentiles("age", not_older_than_s=1.0).p50 == pytest.approx(0.0505)
 
 
+def test_only_the_latest_durations_count(clock) -> None:
+    metrics = Metrics(now=clock)
+    for age in [1000.0] * 30_000 + [1.0] * 20_000:
+        metrics.measure("age", age)
+    assert metrics.percentiles("age") == Percentiles(1.0, 1.0)
+
+
 def test_the_summary_names_every_drop() -> None:
     metrics = Metrics()
     metrics.count("frames", by=10)

@@ -50,9 +50,8 @@ def test_a_film_goes_in_and_its_event_comes_out(tmp_path: Path, write_video: Wri
     config = watch(tmp_path, str(file))
     with Pipeline(config) as pipeline:
         assert pipeline.over.wait(60)
-        pid = pipeline.worker_pid
+        pid = pipeline.worker_pids[0]
     assert pipeline.failure == ""
-    assert pid is not None
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     shares = []
@@ -75,8 +74,7 @@ def test_predictions_resume_after_the_worker_was_killed(
     config = watch(tmp_path, "demo:7")
     with Pipeline(config) as pipeline:
         wait_for(lambda: pipeline.metrics.total("windows") >= 3)
-        first = pipeline.worker_pid
-        assert first is not None
+        first = pipeline.worker_pids[0]
         # Stopped first, so that it certainly holds clips when it is killed.
         os.kill(first, signal.SIGSTOP)
         before = pipeline.metrics.total("windows")
@@ -84,13 +82,26 @@ def test_predictions_resume_after_the_worker_was_killed(
         wait_for(lambda: pipeline.metrics.total("frames") >= frames + 25)
         os.kill(first, signal.SIGKILL)
         wait_for(lambda: pipeline.metrics.total("windows") >= before + 3)
-        second = pipeline.worker_pid
-    assert second not in (None, first)
+        second = pipeline.worker_pids[0]
+    assert second != first
     totals = pipeline.metrics.totals()
     assert totals["worker_restarts"] == 1
     assert totals["lost_windows"] >= 1
     assert totals["skipped_windows"] >= 1
     assert all(row["end"] is not None for row in logged(config))
+
+
+def test_several_workers_share_the_windows(tmp_path: Path) -> None:
+    config = watch(tmp_path, "demo:7", "demo:8", worker={"workers": 2, "precision": "fp32"})
+    with Pipeline(config) as pipeline:
+        wait_for(lambda: len(pipeline.worker_pids) == 2 and pipeline.metrics.total("windows") >= 1)
+        kept, killed = pipeline.worker_pids
+        os.kill(killed, signal.SIGKILL)  # the other one goes on without a pause
+        before = pipeline.metrics.total("windows")
+        wait_for(lambda: pipeline.metrics.total("windows") >= before + 4)
+        assert kept in pipeline.worker_pids
+    assert pipeline.metrics.totals()["worker_restarts"] == 1
+    assert pipeline.failure == ""
 
 
 def wait_for(reached: Callable[[], bool]) -> None:

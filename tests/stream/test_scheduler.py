@@ -66,6 +66,7 @@ class Desk:
         self.failures: list[str] = []
         self.specs: list[ClipSpec] = []
         self.silent: list[bytes] = []
+        self.hellos: list[tuple[bytes, int]] = []
         self.ahead_s = 0.0  # how far its clock was put forward
         self.told = threading.Condition()
         self.link = SchedulerEnd(
@@ -81,6 +82,7 @@ class Desk:
             on_spec=self.specs.append,
             on_prediction=lambda prediction: self._tell(self.predictions, prediction),
             on_failure=lambda reason: self._tell(self.failures, reason),
+            on_hello=lambda *hello: self._tell(self.hellos, hello),
             on_silence=lambda worker: self._tell(self.silent, worker),
             now=lambda: time.monotonic() + self.ahead_s,
         )
@@ -175,6 +177,25 @@ def test_windows_wait_for_others_until_the_worker_is_full_or_time_is_up(
             assert len(worker.ask(room=2, timeout_s=10)) == 2
     finally:
         desk.close()
+
+
+def test_workers_that_ask_share_what_is_due(
+    desk: Desk, spec: ClipSpec, cameras: dict[str, Watched]
+) -> None:
+    rings = {name: camera.ring for name, camera in cameras.items()}
+    for camera in cameras.values():
+        camera.ring = None
+    with (
+        WorkerEnd(desk.link.endpoint, spec, name="one", devices=2) as one,
+        WorkerEnd(desk.link.endpoint, spec, name="two") as two,
+    ):
+        assert one.ask(room=8, timeout_s=0.2) == two.ask(room=8, timeout_s=0.2) == ()
+        for name, camera in cameras.items():
+            camera.ring = rings[name]
+        desk.link.wake()
+        clips = one.ask(room=8, timeout_s=10) + two.ask(room=8, timeout_s=10)
+    assert sorted(clip.camera for clip in clips) == ["a", "b"]
+    assert sorted(desk.hellos) == [(b"one", 2), (b"two", 1)]
 
 
 def test_a_window_is_given_once(desk: Desk, spec: ClipSpec) -> None:

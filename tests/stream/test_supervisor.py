@@ -6,7 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
-from stream.supervisor import Supervisor
+from stream.supervisor import LocalWorkers, Supervisor, worker_name
 
 
 def alive(pid: int) -> bool:
@@ -39,17 +39,18 @@ class Life:
         with self.told:
             assert self.told.wait_for(lambda: len(self.codes) >= count, timeout=20)
 
-    def wait_for_pid(self, file: Path, *, other_than: int | None = None) -> int:
-        """Until the program has written its process id, which it does when it is ready."""
-        pause, tries = threading.Event(), 1000
-        while not file.exists() or file.read_text() in ("", str(other_than)):
-            assert (tries := tries - 1)
-            pause.wait(0.02)
-        return int(file.read_text())
-
     def stop(self) -> None:
         self.supervisor.tell_stop()
         assert self.supervisor.join(10)
+
+
+def wait_for_pid(file: Path, *, other_than: int | None = None) -> int:
+    """Until the program has written its process id, which it does when it is ready."""
+    pause, tries = threading.Event(), 1000
+    while not file.exists() or file.read_text() in ("", str(other_than)):
+        assert (tries := tries - 1)
+        pause.wait(0.02)
+    return int(file.read_text())
 
 
 def ready(file: Path, before: str = "") -> str:
@@ -91,7 +92,7 @@ def test_stop_ends_even_what_does_not_listen(tmp_path: Path) -> None:
     deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
     life = Life(ready(tmp_path / "pid", deaf))
     life.supervisor.start()
-    pid = life.wait_for_pid(tmp_path / "pid")
+    pid = wait_for_pid(tmp_path / "pid")
     life.stop()
     assert not alive(pid)
 
@@ -99,9 +100,9 @@ def test_stop_ends_even_what_does_not_listen(tmp_path: Path) -> None:
 def test_a_killed_process_is_replaced_by_another(tmp_path: Path) -> None:
     life = Life(ready(tmp_path / "pid"))
     life.supervisor.start()
-    first = life.wait_for_pid(tmp_path / "pid")
+    first = wait_for_pid(tmp_path / "pid")
     os.kill(first, signal.SIGKILL)
-    life.wait_for_pid(tmp_path / "pid", other_than=first)
+    wait_for_pid(tmp_path / "pid", other_than=first)
     life.stop()
     assert life.codes == [-signal.SIGKILL]
 
@@ -109,9 +110,79 @@ def test_a_killed_process_is_replaced_by_another(tmp_path: Path) -> None:
 def test_a_process_that_hangs_can_be_replaced(tmp_path: Path) -> None:
     life = Life(ready(tmp_path / "pid"))
     life.supervisor.start()
-    first = life.wait_for_pid(tmp_path / "pid")
+    first = wait_for_pid(tmp_path / "pid")
     os.kill(first, signal.SIGSTOP)
     life.supervisor.replace()
-    life.wait_for_pid(tmp_path / "pid", other_than=first)
+    wait_for_pid(tmp_path / "pid", other_than=first)
     life.stop()
     assert not alive(first)
+
+
+class Crew:
+    """Local workers that are small programs, one for each number, and what they told."""
+
+    def __init__(self, folder: Path, count: int | None, program: str = "") -> None:
+        self.folder, self.program = folder, program
+        self.failed = threading.Event()
+        self.workers = LocalWorkers(
+            self._command, count, on_death=lambda code: None, on_failure=lambda _: self.failed.set()
+        )
+        self.workers.start()
+
+    def _command(self, number: int) -> list[str]:
+        program = self.program or ready(self.folder / f"pid-{number}")
+        return [sys.executable, "-c", program.replace("NUMBER", str(number))]
+
+    def wait_for_pid(self, number: int, *, other_than: int | None = None) -> int:
+        return wait_for_pid(self.folder / f"pid-{number}", other_than=other_than)
+
+    def stop(self) -> None:
+        self.workers.tell_stop()
+        assert self.workers.join(10)
+        assert self.workers.pids == ()
+
+
+def test_so_many_workers_are_started_as_were_asked_for(tmp_path: Path) -> None:
+    crew = Crew(tmp_path, 2)
+    started = {crew.wait_for_pid(0), crew.wait_for_pid(1)}
+    assert set(crew.workers.pids) == started
+    crew.workers.greeted(devices=3)  # it was told a number
+    assert set(crew.workers.pids) == started
+    crew.stop()
+
+
+def test_there_is_one_worker_for_each_device(tmp_path: Path) -> None:
+    crew = Crew(tmp_path, None)
+    first = crew.wait_for_pid(0)
+    assert crew.workers.pids == (first,)
+    crew.workers.greeted(devices=2)
+    second = crew.wait_for_pid(1)
+    crew.workers.greeted(devices=2)  # a worker that was started again says hello again
+    assert crew.workers.pids == (first, second)
+    crew.stop()
+    crew.workers.greeted(devices=4)  # too late
+    assert crew.workers.pids == ()
+    assert not alive(first)
+    assert not alive(second)
+
+
+def test_only_the_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
+    crew = Crew(tmp_path, 2)
+    first, second = crew.wait_for_pid(0), crew.wait_for_pid(1)
+    crew.workers.replace(b"a stranger")
+    crew.workers.replace(worker_name(1).encode())
+    crew.wait_for_pid(1, other_than=second)
+    assert crew.workers.pids[0] == first
+    crew.stop()
+
+
+def test_the_run_has_failed_when_no_worker_is_left(tmp_path: Path) -> None:
+    one_works = "import signal\nif NUMBER: raise SystemExit(2)\nwhile True: signal.pause()"
+    crew = Crew(tmp_path, 2, one_works)
+    while len(crew.workers.pids) == 2:
+        crew.failed.wait(0.02)
+    assert not crew.failed.is_set()
+    crew.stop()
+    crew = Crew(tmp_path, 2, "raise SystemExit(2)")
+    assert crew.failed.wait(20)
+    crew.stop()

@@ -38,6 +38,7 @@ def hello(**changes: object) -> bytes:
 
 def test_a_whole_hello_is_read() -> None:
     assert isinstance(unpack([hello()]), Hello)
+    assert unpack([hello(devices=10**9)]).devices == 64  # nobody starts so many workers
 
 
 @pytest.mark.parametrize("message", [Ask(3), Failure("why"), Refusal("no"), Who()], ids=repr)
@@ -46,7 +47,7 @@ def test_small_messages_come_back_as_they_were(message: Ask | Failure | Refusal 
 
 
 def test_a_spec_comes_back_as_it_was(spec: ClipSpec) -> None:
-    assert unpack(pack(Hello(spec))) == Hello(spec)
+    assert unpack(pack(Hello(spec, devices=3))) == Hello(spec, devices=3)
 
 
 def test_clips_come_back_as_they_were() -> None:
