@@ -38,7 +38,6 @@ from stream.threads import worker_environment
 from stream.transport import WorkerEnd
 
 _FPS = 30.0
-_SLOWED = (1.0, 10.0, 100.0)
 _BITS = 16  # of a picture's number, as black and white fields along its upper edge
 _FIELD = 20  # pixels
 
@@ -116,17 +115,19 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="20 seconds of each way")
     parser.add_argument("--json", type=Path, help="write the rows here as well")
     parser.add_argument("--work-for", help=argparse.SUPPRESS)
-    parser.add_argument("--slowed", type=float, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--slowed", type=float, nargs="+", default=[1, 10, 100], help="how many times the model is"
+    )
     given = parser.parse_args()
     if given.work_for:
-        work(given.work_for, given.slowed)
+        work(given.work_for, given.slowed[0])
         return
     seconds = 20.0 if given.quick else 60 * given.minutes
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     print(machine())
     print(f"{'':<10} {'slowed':>7} {'predictions':>12} {'p50 s':>7} {'p95 s':>7} {'slope':>8}")
     rows = []
-    for slowed in _SLOWED:
+    for slowed in given.slowed:
         for way, watch in (("ours", ours), ("usual loop", usual_loop)):
             with _serving() as camera:
                 ages = watch(camera, seconds, slowed)
@@ -134,7 +135,8 @@ def main() -> None:
             rows.append(row)
             print(
                 f"{row.way:<10} {row.slowed:>7.0f} {row.predictions:>12} {row.age_p50_s:>7.3f} "
-                f"{row.age_p95_s:>7.3f} {row.slope:>8.4f}"
+                f"{row.age_p95_s:>7.3f} {row.slope:>8.4f}",
+                flush=True,
             )
     if given.json:
         write_report(given.json, rows)
