@@ -26,8 +26,8 @@ import numpy as np
 from benchmarks.report import machine, write_report
 from model.worker import serve
 from stream.capture import Camera
-from stream.config import InferenceConfig
-from stream.messages import Clip, ClipSpec, Frame, Prediction, Scores
+from stream.config import CameraConfig, InferenceConfig
+from stream.messages import Clip, ClipSpec, Moment, Prediction, Scores
 from stream.metrics import Metrics
 from stream.scheduler import Scheduler
 from stream.supervisor import worker_command
@@ -68,14 +68,16 @@ class _Drawn:
         self._pictures, self._began_at = pictures, time.monotonic() + offset_s
         self._index = 0
 
-    def read(self, stop: StopEvent) -> Frame | None:
+    def grab(self, stop: StopEvent) -> Moment | None:
         time_s = self._index / _FPS
         due_at = self._began_at + time_s
         if stop.wait(max(0.0, due_at - time.monotonic())):
             return None
         self._index += 1
-        picture = self._pictures[self._index % len(self._pictures)].copy()
-        return Frame(picture, time_s, due_at, self._index - 1)
+        return Moment(time_s, due_at)
+
+    def picture(self) -> np.ndarray:
+        return self._pictures[self._index % len(self._pictures)].copy()
 
     def close(self) -> None:
         pass
@@ -122,6 +124,7 @@ def watch(worker: str, count: int, seconds: float, pictures: list[np.ndarray]) -
     metrics, stop = Metrics(), threading.Event()
     ages = array("d")  # small, so that memory grows by what is measured, not by measuring
     windows: Counter[str] = Counter()
+    failures: list[str] = []
 
     def hear(prediction: Prediction) -> None:
         ages.append(time.monotonic() - prediction.newest_at)
@@ -133,7 +136,7 @@ def watch(worker: str, count: int, seconds: float, pictures: list[np.ndarray]) -
         cameras = {
             f"c{n}": Camera(
                 f"c{n}",
-                "demo:",
+                CameraConfig(source="demo:"),
                 metrics,
                 opener=lambda *_, n=n, **__: _Drawn(pictures, n / count / _FPS),
                 on_frame=link.wake,
@@ -153,7 +156,7 @@ def watch(worker: str, count: int, seconds: float, pictures: list[np.ndarray]) -
             answer_within_s=30.0,
             on_spec=begin,
             on_prediction=hear,
-            on_failure=lambda reason: sys.exit(reason),
+            on_failure=lambda _, reason: failures.append(reason),
         )
         thread = threading.Thread(target=scheduler.run, args=(stop,))
         command = worker_command(endpoint, worker, InferenceConfig(batch=_BATCH))
@@ -167,6 +170,8 @@ def watch(worker: str, count: int, seconds: float, pictures: list[np.ndarray]) -
                 camera.start()
             while len(windows) < count:  # until all are under way
                 time.sleep(0.05)
+                if failures or process.poll() is not None:
+                    raise SystemExit(f"worker {worker}: {' '.join(failures) or 'it died'}")
             time.sleep(_SETTLE_S)
             memory_mb = _memory_mb()
             del ages[:]
@@ -221,7 +226,11 @@ def stub(endpoint: str) -> None:
     parent = os.getppid()
     with WorkerEnd(endpoint, _SPEC) as link:
         serve(
-            predict, link, threading.Event(), batch=_BATCH, orphaned=lambda: os.getppid() != parent
+            predict,
+            link,
+            threading.Event(),
+            room=lambda: _BATCH,
+            orphaned=lambda: os.getppid() != parent,
         )
 
 

@@ -197,6 +197,8 @@ def ours(camera: _Camera, seconds: float, slowed: float) -> list[tuple[float, fl
                     prediction = pipeline.view("c").prediction
                     shown = pipeline.cameras["c"].picture.frame
                     if prediction is None or shown is None or prediction.newest_at == newest_at:
+                        if pipeline.failure or worker.poll() is not None:
+                            raise SystemExit(f"the worker died; {pipeline.failure}")
                         time.sleep(0.002)
                         continue
                     until = min(until, now + seconds)  # from the first one on
@@ -221,7 +223,7 @@ def work(endpoint: str, slowed: float) -> None:
         return tuple(Scores(clip.number, row, 0.0) for clip, row in zip(clips, rows, strict=True))
 
     with WorkerEnd(endpoint, model.spec) as link:
-        serve(predict, link, threading.Event(), batch=1, orphaned=lambda: False)
+        serve(predict, link, threading.Event(), room=lambda: 1, orphaned=lambda: False)
 
 
 def summed_up(way: str, slowed: float, ages: list[tuple[float, float]]) -> Row:

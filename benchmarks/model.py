@@ -24,6 +24,7 @@ from torch import Tensor
 
 from benchmarks.report import machine, write_report
 from model.bench import CHOICES, interleaved
+from model.checkpoint import CheckpointError
 from model.configuration import TimesformerConfig
 from model.dataset import held_out
 from model.engine import EngineError
@@ -32,8 +33,8 @@ from model.predictor import Predictor
 from model.preprocess import normalise
 from model.trained import TrainedModel, load
 from stream.config import InferenceConfig
+from stream.decoding import SourceError
 from stream.sampling import FileClips
-from stream.sources import SourceError
 from stream.threads import cores
 
 _REFERENCE = "transformers fp32"
@@ -44,11 +45,13 @@ class Row:
     """One way of running one network at one batch size."""
 
     model: str
-    engine: str
+    engine: str  # torch, openvino or transformers
+    way: str  # all that was chosen, for people
     precision: str
     batch: int
     median_s: float  # for the whole batch
     ratio: float  # how many times faster than transformers in fp32
+    gflops: float  # a second, of the operations that are left after the exact savings
     peak_share: float | None  # of this machine's product in that precision; None where unknown
     agreement: float  # share of clips that get the same label as by transformers in fp32
     difference: float  # the largest of the logits
@@ -137,11 +140,13 @@ def compare(
         rows.append(
             Row(
                 name,
+                engine,
                 way,
                 precision,
                 batch,
                 medians[way],
                 medians[_REFERENCE] / medians[way],
+                gflop / medians[way],
                 None if peak is None or engine == "transformers" else gflop / medians[way] / peak,
                 float((found.argmax(axis=1) == exact.argmax(axis=1)).mean()),
                 float(np.abs(found - exact).max()),
@@ -166,8 +171,8 @@ def theirs(model: TrainedModel) -> dict[str, Callable[[np.ndarray], np.ndarray]]
             def run(clips: np.ndarray, network: Any = network) -> np.ndarray:
                 torch.set_num_threads(cores())
                 with torch.inference_mode():
-                    pixels = normalise(torch.from_numpy(clips), model.mean, model.std)
-                    pixels = pixels.to(network.device, network.dtype)
+                    pixels = torch.from_numpy(clips).to(network.device)
+                    pixels = normalise(pixels, model.mean, model.std).to(network.dtype)
                     return network(pixels).logits.float().cpu().numpy()
 
             ways[name] = run
@@ -186,7 +191,8 @@ def ours(
     for choice in choices:
         try:
             predictor = Predictor(model, choice.model_copy(update={"batch": batch}))
-        except EngineError:
+        except (EngineError, CheckpointError) as error:
+            print(f"left out: {error}")
             continue
         ways[predictor.name] = predictor.logits
     return ways
@@ -216,7 +222,7 @@ def measured_peaks() -> dict[str, float]:
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         a, b = one.to(device, dtype), other.to(device, dtype)
         runs[f"{name} product"] = _product(a, b, device)
-        if device == "cpu" and PackedLinear.available():
+        if device == "cpu" and PackedLinear.available(dtype):
             runs[f"{name} packed"] = _bound(PackedLinear(b, None, size), a)
     if device == "cpu" and Int8Linear.available():
         whole = Int8Linear.bytes(one)
@@ -255,7 +261,7 @@ def show(rows: list[Row]) -> None:
     for row in rows:
         share = f"{row.peak_share:.0%}" if row.peak_share is not None else ""
         print(
-            f"{row.engine:<30} {1000 * row.median_s:>9.1f} {row.ratio:>6.2f} {share:>8} "
+            f"{row.way:<30} {1000 * row.median_s:>9.1f} {row.ratio:>6.2f} {share:>8} "
             f"{row.agreement:>7.1%} {row.difference:>9.2g} {row.correlation:>8.5f}"
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import statistics
 import tempfile
 import threading
@@ -26,16 +27,20 @@ from model.predictor import Predictor
 from model.trained import load
 from model.worker import serve
 from stream.config import EventsConfig
+from stream.decoding import rgb
 from stream.event_log import EventLog
 from stream.events import Detector
 from stream.messages import Clip, ClipSpec, Event, Frame, Prediction, Scores
+from stream.metrics import Metrics
 from stream.picture import LatestPicture
+from stream.pipeline import View
 from stream.resize import fit_picture
 from stream.ring import FrameRing
 from stream.synthetic import Scene
 from stream.threads import for_capture
 from stream.transport import SchedulerEnd, WorkerEnd
 from stream.wire import Answer, Ask, Hello, Message, Work, pack, unpack
+from ui.views import live_state
 
 _FPS, _STRIDE_S = 25.0, 0.25
 _INFER = "infer"
@@ -114,6 +119,13 @@ def prepared(
         latest.put(Frame(pictures[0], next(clock) / _FPS, 0.0, 0))
         latest.jpeg()
 
+    metrics = Metrics()
+    view = View(Prediction("c", spec.labels, shares, 0.0, 1.0, 0.0, 0.0), ())
+
+    def tell() -> bytes:  # what goes to a browser with each picture
+        state = live_state("c", "live", "", view, metrics, waiting="", now=1.0, top=3)
+        return json.dumps(state).encode()
+
     detector = Detector("c", EventsConfig(), spec.background, gap_s=5.0)
 
     def detect() -> None:
@@ -130,7 +142,8 @@ def prepared(
     each = _FPS * _STRIDE_S  # pictures a window
     return {
         "grab and decode": (each, grab),
-        "convert": (each, lambda: cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)),
+        "to BGR": (each, capture.retrieve),
+        "to RGB": (each, lambda: rgb(bgr)),
         "resize": (each, lambda: fit_picture(pictures[0], spec)),
         "into the ring": (each, append),
         "cut": (1, lambda: ring.window(spec.times(ring.newest_s or 0.0))),
@@ -140,6 +153,7 @@ def prepared(
         "detect": (1, detect),
         "log (each event)": (0.1, write),
         "encode for viewers": (each, encode),
+        "tell viewers": (each, tell),
     }
 
 
@@ -155,7 +169,7 @@ class Line:
 
         def work() -> None:
             with WorkerEnd(self._link.endpoint, spec) as worker:
-                serve(predict, worker, self._stop, batch=1, orphaned=lambda: False)
+                serve(predict, worker, self._stop, room=lambda: 1, orphaned=lambda: False)
 
         self._thread = threading.Thread(target=work)
 

@@ -51,6 +51,7 @@ def compare(
     """Run a model in every way that this machine has. sample is uint8 (clips, T, H, W, 3).
 
     Timed side by side, the way that a watch would run them. The first row is fp32.
+    Raises CheckpointError for a model that can't run.
     """
     found: dict[str, tuple[InferenceConfig, Predictor]] = {}
     for choice in CHOICES:
@@ -58,6 +59,8 @@ def compare(
         try:
             predictor = Predictor(model, choice.model_copy(update={"batch": batch}))
         except (EngineError, CheckpointError) as error:
+            if not found:  # a model that does not even run exactly
+                raise
             _log.info("left out: %s", error)
             continue
         found[predictor.name] = choice, predictor

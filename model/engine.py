@@ -16,6 +16,7 @@ class Engine(Protocol):
 
     name: str  # what was chosen, for people: "torch bf16 on cpu"
     sizes: tuple[int, ...]  # the only batch sizes it takes, rising; empty where it takes any
+    batches: bool  # whether several clips at once are faster than one after the other
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
         """uint8 RGB (batch, T, H, W, 3) -> float32 (batch, labels).

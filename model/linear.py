@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from model.timesformer import ACTIVATIONS
 
-# oneDNN's names of the activations that it computes while it multiplies.
 _MIDDLE = 128  # of the unsigned bytes that stand for signed ones
+# oneDNN's names of the activations that it computes while it multiplies.
 _FUSED = {"gelu": ("gelu", "none"), "gelu_new": ("gelu", "tanh"), "relu": ("relu", "")}
 
 
@@ -62,10 +62,12 @@ class PackedLinear(nn.Module):
         self._bias = None if bias is None else bias.contiguous()
 
     @staticmethod
-    def available() -> bool:
-        return torch.backends.mkldnn.is_available() and hasattr(
-            torch.ops.mkldnn, "_linear_pointwise"
-        )
+    def available(dtype: torch.dtype = torch.float32) -> bool:
+        """Whether torch has these operators, for that type on this processor."""
+        ops = torch.ops.mkldnn
+        if not (torch.backends.mkldnn.is_available() and hasattr(ops, "_linear_pointwise")):
+            return False
+        return dtype == torch.float32 or ops._is_mkldnn_bf16_supported()
 
     def forward(
         self, x: Tensor, activation: str | None = None, residual: Tensor | None = None

@@ -15,7 +15,7 @@ from model.inference import InferenceNetwork
 from model.torch_engine import buckets, cpu_precision
 from model.trained import TrainedModel
 from stream.config import InferenceConfig
-from stream.threads import threads_for
+from stream.threads import cores, is_large
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 
@@ -40,7 +40,6 @@ class OpenVinoEngine:
                 "engine torch"
             )
         self.name = f"openvino {precision} on cpu"
-        self.sizes = buckets(choice.batch)
         network = InferenceNetwork(model).eval()
         core = openvino.Core()
 
@@ -58,7 +57,10 @@ class OpenVinoEngine:
             return core.compile_model(graph, "CPU", hints)
 
         clip = np.zeros(model.spec.shape(1), np.uint8)
-        threads = threads_for(partial(compiled(1, 1), clip))
+        large = is_large(partial(compiled(1, 1), clip))
+        threads = cores() if large else 1
+        self.batches = not large
+        self.sizes = (1,) if large else buckets(choice.batch)
         self._compiled = {size: compiled(size, threads) for size in self.sizes}
 
     def logits(self, clips: np.ndarray) -> np.ndarray:

@@ -32,13 +32,13 @@ class Predictor:
     ) -> None:
         """`make` makes the engine, by default the one that `choice` names."""
         choice = choice or InferenceConfig()
-        self._most = choice.batch
         spec, problem = model.spec, model.network.config.problem_type
         if len(spec.labels) == 1 or problem == "regression":
             raise CheckpointError(f"model {spec.model} tells an amount, not which label holds")
         self._several = problem == "multi_label_classification"
         try:
             self._engine = (make or _engine)(model, choice)
+            self._most = choice.batch if self._engine.batches else 1
             for size in self._engine.sizes or (1,):
                 first = self.predict(np.zeros(spec.shape(size), np.uint8))
         except EngineError:
@@ -54,6 +54,11 @@ class Predictor:
     def name(self) -> str:
         """What runs the model, for people."""
         return self._engine.name
+
+    @property
+    def most(self) -> int:
+        """How many clips are worth being given at once."""
+        return self._most
 
     def predict(self, clips: np.ndarray) -> np.ndarray:
         """uint8 RGB (batch, T, H, W, 3) -> probabilities, float32 (batch, labels).

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend
 
+from model.cuda_graphs import Graphs, record
 from model.engine import EngineError
 from model.inference import Attend, InferenceNetwork, attend_by, attend_fused, attend_plainly
 from model.linear import Int8Linear, MakeLinear, PackedLinear, PlainLinear
 from model.trained import TrainedModel
 from stream.config import InferenceConfig
-from stream.threads import threads_for
+from stream.threads import cores, is_large
 
 _log = logging.getLogger(__name__)
 _GPU_KERNELS = (
@@ -39,6 +40,8 @@ class TorchEngine:
         on_gpu = self._device.type == "cuda"
         if on_gpu:
             torch.cuda.set_device(self._device)
+        else:
+            torch.set_num_threads(1)  # until it is known how large the model is
         precision = (_gpu_precision if on_gpu else cpu_precision)(choice.precision)
         self._network = _network(model, precision, self._device)
         self.name = f"torch {precision} on {self._device}"
@@ -47,9 +50,10 @@ class TorchEngine:
         self._run: Callable[[Tensor], Tensor] = self._network
         if on_gpu and choice.compile != "off":
             self.sizes = buckets(choice.batch)
-            self._run = _Graphs(self._network)
-        if not on_gpu:
-            self._settle_threads(model)
+            self._run = Graphs(self._network)
+        self.batches = on_gpu or self._settle_threads(model)
+        if precision == "int8":  # clips would share their scale: neighbours must not matter
+            self.batches = False
         if choice.compile == "on":
             self._compile(model, precision, choice)
 
@@ -68,10 +72,16 @@ class TorchEngine:
                 raise MemoryError(str(error)) from error
             raise
 
-    def _settle_threads(self, model: TrainedModel) -> None:
-        """A small model keeps to one core, see `stream/threads.py`."""
-        self._threads = 1
-        self._threads = threads_for(partial(self.logits, np.zeros(model.spec.shape(1), np.uint8)))
+    def _settle_threads(self, model: TrainedModel) -> bool:
+        """A large model has all cores, see `stream/threads.py`. True for a small one.
+
+        Several clips of a large one don't fit into the processor's caches: 540 ms a clip instead
+        of 450 for base size in bf16.
+        """
+        large = is_large(partial(self.logits, np.zeros(model.spec.shape(1), np.uint8)))
+        self._threads = cores() if large else 1
+        torch.set_num_threads(self._threads)  # what is compiled next is compiled for so many
+        return not large
 
     def _compile(self, model: TrainedModel, precision: str, choice: InferenceConfig) -> None:
         """torch.compile with frozen weights; without it, and saying why, where it fails."""
@@ -79,9 +89,13 @@ class TorchEngine:
             raise EngineError("compile: on is for floats; leave it out with precision int8")
         network = _network(model, precision, self._device, compiled=True)
         compiled = torch.compile(network, dynamic=False)
-        sizes = buckets(choice.batch)
+        sizes = buckets(choice.batch) if self.batches else (1,)
         try:
-            with torch.inference_mode(), torch._inductor.config.patch(freezing=True):
+            with (
+                torch.inference_mode(),
+                torch._inductor.config.patch(freezing=True),
+                torch._dynamo.config.patch(recompile_limit=len(sizes) + 1),
+            ):
                 for size in sizes:
                     clips = torch.zeros(model.spec.shape(size), dtype=torch.uint8)
                     compiled(clips.to(self._device))
@@ -90,37 +104,8 @@ class TorchEngine:
             _log.warning("torch.compile does not work here, going on without: %.200s", reason)
             return
         self.sizes = sizes
-        self._run = _Graphs(compiled) if self._device.type == "cuda" else compiled
+        self._run = Graphs(compiled) if self._device.type == "cuda" else compiled
         self.name += ", compiled"
-
-
-class _Graphs:
-    """Runs a network on a GPU as CUDA graphs, one for each batch size, recorded at first use."""
-
-    def __init__(self, network: Callable[[Tensor], Tensor]) -> None:
-        self._network = network
-        self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
-
-    def __call__(self, clips: Tensor) -> Tensor:
-        if len(clips) not in self._graphs:
-            self._graphs[len(clips)] = self._record(clips)
-        graph, pixels, logits = self._graphs[len(clips)]
-        pixels.copy_(clips)
-        graph.replay()
-        return logits
-
-    def _record(self, clips: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-        pixels = clips.clone()
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):  # libraries set themselves up outside the recording
-            for _ in range(3):
-                self._network(pixels)
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            logits = self._network(pixels)
-        return graph, pixels, logits
 
 
 def devices(choice: InferenceConfig) -> tuple[str, ...]:
@@ -177,13 +162,12 @@ def _multiplies_bf16() -> bool:
 def _network(
     model: TrainedModel, precision: str, device: torch.device, *, compiled: bool = False
 ) -> nn.Module:
-    exact: MakeLinear = PlainLinear
-    # A compiler packs weights itself, and sees into plain layers only.
-    if device.type == "cpu" and not compiled and PackedLinear.available():
-        exact = PackedLinear
+    exact: MakeLinear = PlainLinear  # a compiler packs weights itself, and sees into these alone
     dtype = _DTYPES.get(precision)
     if dtype is None:  # int8: what is not multiplied is as "auto" would have it
         dtype = torch.bfloat16 if _multiplies_bf16() else torch.float32
+    if device.type == "cpu" and not compiled and PackedLinear.available(dtype):
+        exact = PackedLinear
     make = Int8Linear if precision == "int8" else exact
     config, spec = model.network.config, model.spec
     heads, size = config.num_attention_heads, config.hidden_size // config.num_attention_heads
@@ -207,23 +191,36 @@ def _fastest(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -
     so it is tried. A kernel that a GPU has not, or not for this type, is left out."""
     sample = torch.randn(shape, device=device).to(dtype)
     on_gpu = device.type == "cuda"
-    calls = 20 if on_gpu else 1  # in a row: a single kernel is over before the next is launched
-
-    def seconds(attend: Attend) -> float:
-        began = time.perf_counter()
-        for _ in range(calls):
-            attend(sample, sample, sample)
-        if on_gpu:
-            torch.cuda.synchronize()
-        return time.perf_counter() - began
-
     ways: list[Attend] = [attend_fused, attend_plainly]
+    ways += [attend_by(backend) for backend in _GPU_KERNELS] if on_gpu else []
+    runs: dict[Attend, Callable[[], object]] = {}
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # torch warns of each kernel it can't take
-        for backend in _GPU_KERNELS if on_gpu else ():
-            with contextlib.suppress(RuntimeError):
-                attend_by(backend)(sample, sample, sample)
-                ways.append(attend_by(backend))
-        rounds = [[seconds(way) for way in ways] for _ in range(8)][1:]  # the first one warms up
-    medians = [statistics.median(times) for times in zip(*rounds, strict=True)]
-    return ways[medians.index(min(medians))]
+        for way in ways:
+            run: Callable[[], Tensor] = partial(way, sample, sample, sample)
+            with contextlib.suppress(RuntimeError):  # also where there is no memory for it
+                run()
+                runs[way] = _replay(run) if on_gpu else run
+        times: dict[Attend, list[float]] = {way: [] for way in runs}
+        for _ in range(8):
+            for way, timed in runs.items():
+                began = time.perf_counter()
+                timed()
+                times[way].append(time.perf_counter() - began)
+    # The first round warms up.
+    return min(times, key=lambda way: statistics.median(times[way][1:]), default=attend_fused)
+
+
+def _replay(run: Callable[[], Tensor]) -> Callable[[], object]:
+    """Twenty times in a row as a graph: launching a single kernel takes longer than it runs."""
+
+    def many() -> Tensor:
+        return [run() for _ in range(20)][-1]
+
+    graph, _ = record(many)
+
+    def replay() -> None:
+        graph.replay()
+        torch.cuda.synchronize()
+
+    return replay

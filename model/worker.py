@@ -23,11 +23,16 @@ Predict = Callable[[tuple[Clip, ...]], tuple[Scores, ...]]
 
 
 def serve(
-    predict: Predict, link: WorkerEnd, stop: StopEvent, *, batch: int, orphaned: Callable[[], bool]
+    predict: Predict,
+    link: WorkerEnd,
+    stop: StopEvent,
+    *,
+    room: Callable[[], int],
+    orphaned: Callable[[], bool],
 ) -> None:
-    """Answer clips until `stop`, or until the process that started this one has gone."""
+    """Answer clips, `room` of them at once, until `stop` or until who started this has gone."""
     while not stop.is_set() and not orphaned():
-        clips = link.ask(room=batch, timeout_s=0.5)  # asking is what gets us the newest
+        clips = link.ask(room=room(), timeout_s=0.5)  # asking is what gets us the newest
         if clips:
             link.answer(predict(clips))
 
@@ -111,7 +116,7 @@ def _run(
     _log.info("model %s is ready: %s%s", model.spec.model, predictor.name, where)
     line = WorkerEnd(given.connect, model.spec, name=given.name, devices=len(there_are))
     with line as link:
-        serve(predict, link, stop, batch=choice.batch, orphaned=orphaned)
+        serve(predict, link, stop, room=lambda: predictor.most, orphaned=orphaned)
     return 0
 
 

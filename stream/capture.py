@@ -1,85 +1,116 @@
-"""The capture thread of a camera: source -> latest picture and ring. It owns the source."""
+"""A camera: keeps its source open, and puts its pictures into the ring and before viewers.
+
+Its thread minds the one that reads (`stream/reading.py`), which owns the source.
+"""
 
 from __future__ import annotations
 
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
-from stream.messages import ClipSpec, Frame
+from stream.config import CameraConfig
+from stream.credentials import shown
+from stream.decoding import NetworkOptions
+from stream.messages import ClipSpec, Frame, Moment
 from stream.metrics import Metrics
 from stream.picture import LatestPicture
+from stream.reading import Reading
 from stream.resize import fit_picture
 from stream.ring import FrameRing
-from stream.sources import Source, SourceError, check_source, is_finite, open_source, shown
+from stream.source_clock import SourceClock
+from stream.sources import Source, check_source, is_finite, open_source
 
 _log = logging.getLogger(__name__)
 _FRAMES_TO_JUDGE_RATE = 50
+_STEADY_S = 10.0  # a camera that was live this long begins again with the shortest pause
+_MOST_ABANDONED = 3  # reads that hang, of one camera
+_GAP_S = 1.0  # without pictures; no window may span more
 
-CONNECTING, LIVE, OFFLINE, ENDED, FAILED = "connecting", "live", "offline", "ended", "failed"
+CONNECTING, LIVE, STALLED, OFFLINE = "connecting", "live", "stalled", "offline"
+ENDED, FAILED = "ended", "failed"
 
 
 class Camera:
-    """One camera. Its thread runs between `start` and `stop`, or until the source ends.
+    """One camera. It is kept open between `start` and `tell_stop`, or until its source ends.
 
-    A source that can't be opened at first is a mistake to be told: the camera has failed. One
-    that breaks off later is opened again, after ever longer pauses.
-    `fit` says what the model sees of a wide picture, else the model does.
+    A live source that can't be opened, breaks off, or brings nothing new for `stall_after` is
+    opened anew after ever longer pauses; a recording that can't be read has failed.
     Raises SourceError at once for what can't be a source at all.
     """
 
     def __init__(
         self,
         name: str,
-        source: int | str,
+        config: CameraConfig,
         metrics: Metrics,
         *,
-        fit: str | None = None,
         opener: Callable[..., Source] = open_source,
         on_frame: Callable[[], None] = lambda: None,
-        retry_s: tuple[float, float] = (1.0, 30.0),  # first and longest pause
+        first_pause_s: float = 1.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        check_source(source)
+        check_source(config.source)
         self.name = name
-        self.source = shown(source)
+        self.source = shown(config.source)
         self.picture = LatestPicture()
         self.state = CONNECTING
-        self.reason = ""  # why it failed or is offline
+        self.reason = ""  # why it failed, stalled or is offline
+        self.changed_at = now()  # monotonic seconds when it came into this state
         self.ring: FrameRing | None = None  # from when the model's wishes are known
         self.began_at: float | None = None  # monotonic seconds of time 0 of this camera's clock
-        self._source = source
-        self._fit = fit
+        self._config = config
+        self._network = NetworkOptions(
+            config.transport, config.open_timeout, min(config.read_timeout, config.stall_after)
+        )
         self._opener = opener
         self._metrics = metrics
         self._on_frame = on_frame
-        self._retry_s = retry_s
+        self._first_pause_s = first_pause_s
         self._now = now
         self._spec: ClipSpec | None = None
+        self._frames = 0
+        self._last_s: float | None = None  # time of the newest picture
+        self._clock = SourceClock(count=lambda name: metrics.count(name, self.name))
         self._gaps: list[float] = []  # between the first frames that the model may see, in seconds
         self._watched = threading.Event()
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"capture {name}", daemon=True)
+        self._lock = (
+            threading.Lock()
+        )  # so that a reading that was given up changes nothing any more
+        self._reading: Reading | None = None
+        self._abandoned: list[Reading] = []
+        self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
     def watch(self, spec: ClipSpec) -> None:
-        """From now on keep frames as the model wants them. A finite source begins now."""
-        self._spec = replace(spec, fit=self._fit) if self._fit else spec
+        """From now on keep frames as the model wants them. A recording begins now."""
+        fit = self._config.fit
+        self._spec = replace(spec, fit=fit) if fit else spec
         self.ring = FrameRing(spec)
         self._watched.set()
 
     def tell_stop(self) -> None:
         self._stop.set()
         self._watched.set()
+        with self._lock:
+            if self._reading is not None:
+                self._reading.give_up()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the thread's end; False where it did not come in time."""
+        """Wait for the threads' end; False where it did not come in time."""
+        deadline = time.monotonic() + timeout_s
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
+        reading = self._reading
+        if reading is not None and not reading.join(max(0.0, deadline - time.monotonic())):
+            return False
         return not self._thread.is_alive()
 
     @property
@@ -89,68 +120,130 @@ class Camera:
 
     def _run(self) -> None:
         try:
-            self._watch_source()
+            self._keep_open()
         except Exception as error:  # the thread's own death is news, not silence
-            _log.exception("camera %s: capture died", self.name)
+            _log.exception("camera %s died", self.name)
             self._change(FAILED, f"{type(error).__name__}: {error}")
         self._on_frame()
 
-    def _watch_source(self) -> None:
-        if is_finite(self._source):
+    def _keep_open(self) -> None:
+        recorded = is_finite(self._config.source)
+        if recorded:
             self._watched.wait()  # or its beginning would be over before anyone looks
-        pause_s, longest_s = self._retry_s
+        pause_s = self._first_pause_s
+        while (reading := self._begin()) is not None:
+            stalled = self._mind(reading)
+            if self._stop.is_set():
+                return
+            if recorded or reading.finite:
+                self._change(FAILED if reading.error else ENDED, reading.error)
+                return
+            if reading.newest_at - reading.began_at > _STEADY_S:
+                pause_s = self._first_pause_s
+            self._give_up(reading, stalled)
+            # Not all at once, where a network with many cameras comes back.
+            self._stop.wait(pause_s * random.uniform(0.75, 1.25))
+            pause_s = min(2 * pause_s, self._config.retry_max)
+
+    def _begin(self) -> Reading | None:
+        """Open the source; None at the stop."""
         while not self._stop.is_set():
-            try:
-                source = self._opener(self._source, now=self._now, began_at=self.began_at)
-            except SourceError as error:
-                if self.began_at is None:
-                    self._change(FAILED, str(error))
-                    return
-                self._change(OFFLINE, str(error))
+            self._abandoned = [one for one in self._abandoned if not one.join(0)]
+            if len(self._abandoned) < _MOST_ABANDONED:
+                break
+            self._change(OFFLINE, f"{len(self._abandoned)} reads hang: waiting for one to return")
+            self._stop.wait(self._first_pause_s)
+        opening = partial(
+            self._opener,
+            self._config.source,
+            now=self._now,
+            clock=self._clock,
+            network=self._network,
+        )
+        reading = Reading(self.name, opening, self._take, now=self._now)
+        with self._lock:
+            if self._stop.is_set():
+                return None
+            self._reading = reading
+        reading.start()
+        return reading
+
+    def _mind(self, reading: Reading) -> bool:
+        """Wait until an opening of the source is over. True where it just brings nothing new."""
+        while not reading.over and not self._stop.is_set():
+            patience_s = self._config.stall_after
+            if not reading.brought_something:  # opening takes its time
+                patience_s += self._network.open_timeout_s
+            left_s = reading.newest_at + patience_s - self._now()
+            if reading.finite or is_finite(self._config.source):  # recordings may stand still
+                reading.news.wait()
+            elif left_s <= 0:
+                return True
             else:
-                try:
-                    self._read_all(source)
-                    if not self._stop.is_set():
-                        self._change(ENDED)
-                    return
-                except SourceError as error:
-                    if source.finite or self.began_at is None:
-                        self._change(FAILED, str(error))
-                        return
-                    if self.state == LIVE:
-                        pause_s = self._retry_s[0]
-                    self._change(OFFLINE, str(error))
-                finally:
-                    source.close()
-            self._metrics.count("reconnect_attempts", self.name)
+                reading.news.wait(left_s)
+        return False
+
+    def _give_up(self, reading: Reading, stalled: bool) -> None:
+        """Close an opening of the source that is of no more use."""
+        with self._lock:
+            self._reading = None
+            if stalled:
+                silent_s = self._now() - reading.newest_at
+                self._metrics.count("stalls", self.name)
+                self._change(STALLED, f"no new picture for {silent_s:.0f} s")
+            else:
+                self._change(OFFLINE, reading.error or "the stream ended")
+            self._last_s = None
             if self.ring is not None:
                 self.ring.clear()
-            self._stop.wait(pause_s)
-            pause_s = min(2 * pause_s, longest_s)
+        reading.give_up()
+        if not reading.join(0.2):
+            self._metrics.count("abandoned_reads", self.name)
+            self._abandoned.append(reading)
+        self._metrics.count("reconnect_attempts", self.name)
 
-    def _read_all(self, source: Source) -> None:
-        last_s: float | None = None
-        while (frame := source.read(self._stop)) is not None:
-            if self.state != LIVE:
-                self.began_at = frame.seen_at - frame.time_s
-                self._change(LIVE)
-            frame.pixels.flags.writeable = False
-            self._take(frame)
-            if last_s is not None:
-                self._judge_rate(frame.time_s - last_s)
-            last_s = frame.time_s
-
-    def _take(self, frame: Frame) -> None:
-        self._metrics.count("frames", self.name)
-        self.picture.put(frame)
+    def _take(self, reading: Reading, source: Source, moment: Moment) -> None:
+        """A new picture has come. On the reading's thread."""
         ring, spec = self.ring, self._spec
-        if ring is None or spec is None:
+        for_model = ring is not None and ring.wants(moment.time_s)
+        wanted = for_model or self.picture.wants(moment.seen_at)
+        pixels = source.picture() if wanted else None
+        with self._lock:
+            if reading is not self._reading:
+                return
+            self._note(moment)
+            if not wanted:
+                self._metrics.count("unneeded_frames", self.name)
+                return
+            if pixels is None:
+                self._metrics.count("damaged_frames", self.name)
+                return
+            pixels.flags.writeable = False
+            self._frames += 1
+            self.picture.put(Frame(pixels, moment.time_s, moment.seen_at, self._frames - 1))
+            if for_model and ring is not None and spec is not None:
+                ring.append(fit_picture(pixels, spec), moment.time_s, moment.seen_at)
+        self._on_frame()
+
+    def _note(self, moment: Moment) -> None:
+        self._metrics.count("frames", self.name)
+        if self._clock.began_at is not None:
+            self.began_at = self._clock.began_at
+        elif self.began_at is None:
+            self.began_at = moment.seen_at - moment.time_s
+        if self.state != LIVE:
+            self._change(LIVE)
+        if self._last_s is not None:
+            gap_s = moment.time_s - self._last_s
+            self._judge_rate(gap_s)
+            self._heed_gap(gap_s)
+        self._last_s = moment.time_s
+
+    def _heed_gap(self, gap_s: float) -> None:
+        if self.ring is None or self._spec is None or gap_s <= max(_GAP_S, 1.5 * self._spec.step_s):
             return
-        if ring.wants(frame.time_s):
-            ring.append(fit_picture(frame.pixels, spec), frame.time_s, frame.seen_at)
-            self._on_frame()
-        else:
-            self._metrics.count("thinned_frames", self.name)
+        self._metrics.count("gaps", self.name)
+        self.ring.clear()
 
     def _judge_rate(self, gap_s: float) -> None:
         """Say once, by name, that a camera is too slow for the model."""
@@ -170,8 +263,10 @@ class Camera:
 
     def _change(self, state: str, reason: str = "") -> None:
         if state != self.state:
-            level = logging.WARNING if state in (OFFLINE, FAILED) else logging.INFO
+            level = logging.WARNING if state in (STALLED, OFFLINE, FAILED) else logging.INFO
             because = f", {reason}" if reason else ""
+            because += "; trying again" if state in (STALLED, OFFLINE) else ""
             _log.log(level, "%s (%s): %s%s", self.name, self.source, state, because)
+            self.changed_at = self._now()
         self.reason = reason
         self.state = state

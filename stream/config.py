@@ -39,12 +39,26 @@ class CameraConfig(_Section):
     """One camera."""
 
     source: int | str = Field(
-        description="webcam index, rtsp:// or http:// address, video file, or demo:SEED"
+        description="webcam index, rtsp:// or http:// address, video file, or demo:SEED; "
+        "${NAME} and ${file:PATH} in an address stay out of everything that is shown"
     )
     fit: Literal["crop", "squash", "letterbox"] | None = Field(
         None,
         description="what the model sees of a wide picture: its middle, all of it bent, or all of "
         "it between bars; as the model was trained if left out",
+    )
+    transport: Literal["tcp", "udp"] = Field("tcp", description="of RTSP")
+    open_timeout: Annotated[Seconds, Field(gt=0, le=60)] = Field(
+        4.0, description="of a network camera: how long it may take to be opened"
+    )
+    read_timeout: Annotated[Seconds, Field(gt=0, le=60)] = Field(
+        3.0, description="of a network camera: how long one read may take"
+    )
+    stall_after: Annotated[Seconds, Field(gt=0, le=600)] = Field(
+        5.0, description="a camera that brings nothing new for so long is opened anew"
+    )
+    retry_max: Annotated[Seconds, Field(ge=1, le=3600)] = Field(
+        30.0, description="the longest pause before a camera is tried again"
     )
 
 

@@ -10,13 +10,21 @@ FITS = ("crop", "squash", "letterbox")
 _LARGEST = 60 * 512 * 512  # seconds x pixels of a window: 2 GB of ring for one camera
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a picture was taken, on two clocks."""
+
+    time_s: float  # seconds since the source began, by the source's own clock where it has one
+    seen_at: float  # monotonic seconds when the picture was due or arrived
+
+
 @dataclass(frozen=True, slots=True, eq=False)  # eq=False: equality of arrays is ambiguous
 class Frame:
     """One picture from a camera."""
 
     pixels: np.ndarray  # uint8 RGB, (H, W, 3), read-only
-    time_s: float  # seconds since the source began, by the source's own clock where it has one
-    seen_at: float  # monotonic seconds when the picture was due or arrived
+    time_s: float  # see Moment
+    seen_at: float
     index: int  # counts the pictures of the source from 0
 
 

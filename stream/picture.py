@@ -11,6 +11,7 @@ from stream.messages import Frame
 
 _WIDEST = 960  # pixels; viewers get no more, whatever the camera sends
 _QUALITY = 80
+_UNWATCHED_S = 1.0  # between pictures while nobody looks on, for those who come
 
 
 class LatestPicture:
@@ -22,6 +23,13 @@ class LatestPicture:
         self._frame: Frame | None = None
         self._jpeg: tuple[Frame, bytes] | None = None
         self._watchers: set[Callable[[], None]] = set()
+
+    def wants(self, seen_at: float) -> bool:
+        """Whether a picture of that moment is of use; without viewers now and then one is."""
+        with self._lock:
+            if self._watchers or self._frame is None:
+                return True
+            return seen_at - self._frame.seen_at >= _UNWATCHED_S
 
     def put(self, frame: Frame) -> None:
         with self._lock:

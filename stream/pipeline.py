@@ -76,9 +76,8 @@ class Pipeline:
         self.cameras = {
             name: Camera(
                 name,
-                camera.source,
+                camera,
                 self.metrics,
-                fit=camera.fit,
                 on_frame=self._on_frame,
                 now=now,
             )
@@ -116,7 +115,7 @@ class Pipeline:
             batch_wait_s=config.worker.batch_wait,
             on_spec=self._on_spec,
             on_prediction=self._on_prediction,
-            on_failure=self._fail,
+            on_failure=self._on_worker_failure,
             on_hello=self._on_hello,
             on_silence=self._on_silence,
             now=self._now,
@@ -178,7 +177,11 @@ class Pipeline:
         self._link.__exit__()
         self._event_log.close()
         self._remove_socket()
-        failed = [camera for camera in self.cameras.values() if camera.state == FAILED]
+        failed = [
+            camera
+            for camera in self.cameras.values()
+            if camera.state == FAILED or (camera.reason and camera.began_at is None)  # never there
+        ]
         if failed:
             self._fail("; ".join(f"camera {camera.name}: {camera.reason}" for camera in failed))
 
@@ -214,7 +217,7 @@ class Pipeline:
     def _on_frame(self) -> None:
         self._link.wake()
 
-    # On the scheduler's thread, as the three below.
+    # On the scheduler's thread, as the four below.
     def _on_spec(self, spec: ClipSpec) -> None:
         self.spec = spec
         if self._local_workers is None and spec.model != Path(self.config.model).name:
@@ -230,6 +233,10 @@ class Pipeline:
             return
         for camera in self.cameras.values():
             camera.watch(spec)
+
+    def _on_worker_failure(self, worker: bytes, reason: str) -> None:
+        if not (self._local_workers and self._local_workers.blame(worker, reason)):
+            self._fail(reason)
 
     def _on_hello(self, worker: bytes, devices: int) -> None:
         if self._local_workers and worker == worker_name(0).encode():
@@ -248,9 +255,11 @@ class Pipeline:
     # On a supervisor's thread.
     def _on_worker_death(self, code: int) -> None:
         self.metrics.count("worker_restarts")
-        if self.spec is None and self.metrics.total("worker_restarts") >= _MOST_FALSE_STARTS:
+        assert self._local_workers is not None  # one of them it was
+        tries = _MOST_FALSE_STARTS * self._local_workers.started
+        if self.spec is None and self.metrics.total("worker_restarts") >= tries:
             self._fail(
-                f"the worker ended {_MOST_FALSE_STARTS} times before it was ready, the last time "
+                f"the worker ended {tries} times before it was ready, the last time "
                 f"with code {code}; see its messages above"
             )
 
@@ -272,7 +281,7 @@ class Pipeline:
 
     def _weigh(self, prediction: Prediction, detectors: dict[str, Detector]) -> None:
         camera, before = prediction.camera, self.view(prediction.camera).prediction
-        if before is not None and prediction.end_s <= before.end_s:
+        if before is not None and prediction.end_s < before.end_s:
             self.metrics.count("overtaken_predictions", camera)  # by one of another worker
             return
         if camera not in detectors:

@@ -24,7 +24,8 @@ class FrameRing:
         self._frames = np.empty((capacity, spec.height, spec.width, 3), np.uint8)
         self._times = np.empty(capacity)  # source seconds
         self._seen_at = np.empty(capacity)  # monotonic seconds
-        self._count = 0  # frames ever taken
+        self._count = 0  # frames taken since it was cleared
+        self.cleared = 0  # how often
         self._lock = threading.Lock()
 
     def wants(self, time_s: float) -> bool:
@@ -47,6 +48,7 @@ class FrameRing:
         """Forget all frames: no window may span a gap in the source."""
         with self._lock:
             self._count = 0
+            self.cleared += 1
 
     @property
     def newest_s(self) -> float | None:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from stream.decoding import SourceError
 from stream.messages import ClipSpec
+from stream.recording import open_recording
 from stream.resize import fit_picture
 from stream.ring import nearest
-from stream.sources import SourceError, open_recording
 
 _MOST_BY_ITSELF = 10  # clips of a long file
 

@@ -36,6 +36,7 @@ class WindowGrid:
     def __init__(self, stride_s: float) -> None:
         self._stride_s = stride_s
         self._last: int | None = None  # number of the last window that was taken or passed over
+        self._gaps = 0
 
     def due(self, newest_s: float) -> float | None:
         """End of the freshest window that is complete and was not taken yet, in seconds."""
@@ -57,9 +58,10 @@ class WindowGrid:
         self._last = number
         return skipped
 
-    def restart(self) -> None:
-        """After a gap in the source nothing was passed over."""
-        self._last = None
+    def heed(self, gaps: int) -> None:
+        """After a gap in the source nothing was passed over. `gaps` is how many there were."""
+        if gaps != self._gaps:
+            self._gaps, self._last = gaps, None
 
     def _number(self, seconds: float) -> int:
         return math.floor(seconds / self._stride_s + 1e-6)
@@ -113,7 +115,7 @@ class Scheduler:
         batch_wait_s: float = 0.0,
         on_spec: Callable[[ClipSpec], None],
         on_prediction: Callable[[Prediction], None],
-        on_failure: Callable[[str], None],
+        on_failure: Callable[[bytes, str], None],
         on_hello: Callable[[bytes, int], None] = lambda worker, devices: None,
         on_silence: Callable[[bytes], None] = lambda worker: None,
         now: Callable[[], float] = time.monotonic,
@@ -161,7 +163,7 @@ class Scheduler:
             self._welcome(identity, message)
         elif isinstance(message, Failure):
             if self._spec is None:
-                self._on_failure(message.reason)
+                self._on_failure(identity, message.reason)
             else:  # others may be at work: one that can't is no reason to stop them
                 self._metrics.count("worker_failures")
                 _log.warning("a worker can't work: %s", message.reason)
@@ -223,7 +225,10 @@ class Scheduler:
             if worker.room and self._now() - worker.asked_at < _ASK_HOLDS_S
         }
         due = self._due() if asking else []
-        if not due or not self._is_worth_sending(len(due), sum(w.room for w in asking.values())):
+        if not due:
+            self._waiting_since = None
+            return
+        if not self._is_worth_sending(len(due), sum(w.room for w in asking.values())):
             return
         for number, (identity, worker) in enumerate(asking.items()):
             # Shared out, so that they are all done as early as can be.
@@ -250,7 +255,8 @@ class Scheduler:
         """Whether `count` windows go to workers with that much room, or wait for others."""
         if self._waiting_since is None:
             self._waiting_since = self._now()
-        if count < room and self._waits_s() > 0:
+        watching = sum(camera.ring is not None for camera in self._cameras.values())
+        if count < min(room, watching) and self._waits_s() > 0:
             return False
         self._waiting_since = None
         return True
@@ -282,11 +288,11 @@ class Scheduler:
         for name, camera in self._cameras.items():
             ring = camera.ring
             newest_s = ring.newest_s if ring is not None else None
-            if ring is None or newest_s is None:
-                self._grids[name].restart()
+            if ring is None or newest_s is None or self._spec is None:
                 continue
+            self._grids[name].heed(ring.cleared)
             end_s = self._grids[name].due(newest_s)
-            if end_s is None or self._spec is None:
+            if end_s is None:
                 continue
             times = self._spec.times(end_s)
             if ring.covers(times):

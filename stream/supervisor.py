@@ -22,6 +22,7 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.5, 30.0
 _CANNOT_WORK = 2  # exit code
 _PATIENCE_S = 1.0  # between asking a worker to stop and ending it
+_HEARD_WITHIN_S = 1.0
 _STEADY_S = 30.0  # a worker that lived this long begins again with the shortest pause
 
 
@@ -87,9 +88,7 @@ class Supervisor:
             self.pid = None
             if self._stop.is_set():
                 return
-            if (
-                code == _CANNOT_WORK
-            ):  # it has told why, if it could; again it would only do the same
+            if code == _CANNOT_WORK:  # it has told why; again it would only do the same
                 self._on_failure("the worker can't work; see its message above")
                 return
             _log.warning("worker ended with code %s; starting it again in %.1f s", code, pause_s)
@@ -136,9 +135,10 @@ class LocalWorkers:
     ) -> None:
         self._command, self._count = command, count
         self._on_death, self._on_failure = on_death, on_failure
-        self._lock = threading.Lock()  # the first hello may come while everything stops
+        self._lock = threading.Condition()  # the first hello may come while everything stops
         self._supervisors: list[Supervisor] = []
         self._failed: set[int] = set()
+        self._reasons: dict[bytes, str] = {}  # that they told over the line
         self._stopping = False
 
     def start(self) -> None:
@@ -148,6 +148,20 @@ class LocalWorkers:
         """One of them said hello, and how many devices there are for workers like it."""
         if self._count is None:
             self._grow_to(devices)
+
+    @property
+    def started(self) -> int:
+        """How many there are, dead or alive."""
+        return len(self._supervisors)
+
+    def blame(self, identity: bytes, reason: str) -> bool:
+        """A worker says why it can't work. False where it is none of these."""
+        with self._lock:
+            names = {worker_name(number).encode() for number in range(len(self._supervisors))}
+            if identity in names:
+                self._reasons[identity] = reason
+                self._lock.notify_all()
+        return identity in names
 
     def replace(self, identity: bytes) -> None:
         """End the worker of that name, which hangs, and start another; strangers are let be."""
@@ -160,6 +174,7 @@ class LocalWorkers:
     def tell_stop(self) -> None:
         with self._lock:
             self._stopping = True
+            self._lock.notify_all()
             for supervisor in self._supervisors:
                 supervisor.tell_stop()
 
@@ -190,6 +205,10 @@ class LocalWorkers:
         with self._lock:
             self._failed.add(number)
             none_works = len(self._failed) == len(self._supervisors)
+            name = worker_name(number).encode()
+            # It has ended already, but what it said may still be under way.
+            self._lock.wait_for(lambda: name in self._reasons or self._stopping, _HEARD_WITHIN_S)
+            reason = self._reasons.get(name, reason)
         if none_works:
             self._on_failure(reason)
         else:

@@ -95,10 +95,10 @@ def _cameras(sources: list[str]) -> dict[str, Any]:
 def _watch(config: Config, duration: float | None) -> None:
     silence_decoders()
 
+    from stream.decoding import SourceError
     from stream.event_log import EventLogError
     from stream.metrics import summary
     from stream.pipeline import Pipeline
-    from stream.sources import SourceError
     from stream.transport import TransportError
 
     show_notes()

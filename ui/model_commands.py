@@ -119,9 +119,10 @@ def classify(
     from model.checkpoint import CheckpointError
     from model.predictor import Predictor
     from model.trained import load
+    from stream.credentials import shown
+    from stream.decoding import SourceError
     from stream.messages import FITS, top_labels
     from stream.sampling import FileClips
-    from stream.sources import SourceError, shown
 
     if fit is not None and fit not in FITS:
         give_up(f"--fit {fit}: must be one of {', '.join(FITS)}")
@@ -226,7 +227,7 @@ def convert(
 def bench(
     model: Annotated[str, typer.Option(help=_MODEL_HELP)] = "motion",
     batch: Annotated[int, typer.Option(min=1, max=256, help="clips at once")] = 1,
-    clips: Annotated[int, typer.Option(min=1, help="drawn clips to compare answers on")] = 8,
+    clips: Annotated[int, typer.Option(min=1, help="drawn clips to compare answers on")] = 50,
     rounds: Annotated[int, typer.Option(min=1, help="how often each is timed")] = 9,
 ) -> None:
     """Compare the engines and precisions that this machine has, and say which to choose."""

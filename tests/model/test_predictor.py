@@ -23,8 +23,9 @@ class SmallRoom:
 
     name = "small"
 
-    def __init__(self, room: int, sizes: tuple[int, ...] = ()) -> None:
+    def __init__(self, room: int, sizes: tuple[int, ...] = (), *, batches: bool = True) -> None:
         self.room, self.sizes, self.seen = room, sizes, list[int]()
+        self.batches = batches
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
         if len(clips) > self.room:
@@ -73,6 +74,15 @@ def test_a_full_device_gets_fewer_clips_from_then_on(
     assert engine.seen == [2, 2]
 
 
+def test_clips_go_one_by_one_where_that_is_faster(trained: TrainedModel) -> None:
+    engine = SmallRoom(8, batches=False)
+    predictor = Predictor(trained, InferenceConfig(batch=8), make=lambda *_: engine)
+    assert predictor.most == 1
+    engine.seen.clear()
+    assert len(predictor.predict(clips(3))) == 3
+    assert engine.seen == [1, 1, 1]
+
+
 def test_no_room_for_a_single_clip_is_told(trained: TrainedModel) -> None:
     with pytest.raises(CheckpointError, match="tiny can't run: no room"):
         Predictor(trained, make=lambda *_: SmallRoom(0))
@@ -103,9 +113,11 @@ def test_int8_answers_as_fp32_does() -> None:
     model = load("motion")
     drawn = held_out(model, 60, seed=5)
     seen = np.stack([drawn[n][0].numpy() for n in range(60)])
-    exact = Predictor(model, InferenceConfig(precision="fp32")).predict(seen)
-    fast = Predictor(model, InferenceConfig(precision="int8")).predict(seen)
+    exact = Predictor(model, InferenceConfig(device="cpu", precision="fp32")).predict(seen)
+    predictor = Predictor(model, InferenceConfig(device="cpu", precision="int8"))
+    fast = predictor.predict(seen)
     assert (exact.argmax(axis=1) == fast.argmax(axis=1)).mean() >= 0.95
+    assert np.array_equal(fast[:1], predictor.predict(seen[:1]))  # whatever came beside it
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler: install g++")
@@ -128,7 +140,8 @@ def test_without_a_compiler_it_goes_on_and_says_why(
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch._dynamo.reset()
     with torch._inductor.config.patch({"cpp.cxx": (str(tmp_path / "no compiler"),)}):
-        predictor = Predictor(trained, InferenceConfig(precision="fp32", compile="on", batch=1))
+        choice = InferenceConfig(device="cpu", precision="fp32", compile="on", batch=1)
+        predictor = Predictor(trained, choice)
     torch._dynamo.reset()
     assert "torch.compile does not work here, going on without" in caplog.text
     assert not predictor.name.endswith("compiled")

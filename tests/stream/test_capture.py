@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.capture import ENDED, FAILED, Camera
-from stream.messages import ClipSpec
+from stream.capture import ENDED, FAILED, OFFLINE, Camera
+from stream.config import CameraConfig
+from stream.decoding import SourceError
+from stream.messages import ClipSpec, Moment
 from stream.metrics import Metrics
-from stream.sources import SourceError
+from tests.waiting import wait_for
 
 
 class MotionJpeg(BaseHTTPRequestHandler):
@@ -50,7 +52,9 @@ def run_camera(clock) -> Iterator[Callable[..., Camera]]:
     def run(source: int | str, metrics: Metrics, spec: ClipSpec | None) -> Camera:
         # A clock far ahead: every picture is due already, so a file is read without waiting.
         ahead = iter(range(10**6))
-        camera = Camera("door", source, metrics, now=lambda: 1000.0 * next(ahead))
+        camera = Camera(
+            "door", CameraConfig(source=source), metrics, now=lambda: 1000.0 * next(ahead)
+        )
         started.append(camera)
         camera.start()
         if spec is not None:
@@ -86,7 +90,7 @@ def test_a_camera_may_choose_how_wide_pictures_fit(
     write_video: Callable[..., Path], spec: ClipSpec
 ) -> None:
     file = write_video([np.full((32, 64, 3), 200, np.uint8)] * 10)
-    camera = Camera("wide", str(file), Metrics(), fit="letterbox")
+    camera = Camera("wide", CameraConfig(source=str(file), fit="letterbox"), Metrics())
     camera.start()
     camera.watch(spec)  # squash
     assert camera.join(10)
@@ -122,7 +126,7 @@ def test_a_camera_that_cannot_be_opened_has_failed_and_says_why(
 
 def test_what_can_be_no_source_is_refused_at_once() -> None:
     with pytest.raises(SourceError):
-        Camera("door", "gopher://x", Metrics())
+        Camera("door", CameraConfig(source="gopher://x"), Metrics())
 
 
 def test_a_slow_camera_is_told_once_by_name(
@@ -168,7 +172,7 @@ def test_reconnects_after_the_camera_hung_up(
 ) -> None:
     metrics, frames = Metrics(), threading.Semaphore(0)
     times: list[float] = []
-    camera = Camera("door", hanging_up, metrics, retry_s=(0.01, 0.05))
+    camera = Camera("door", CameraConfig(source=hanging_up), metrics, first_pause_s=0.01)
 
     def take() -> None:
         assert camera.picture.frame is not None
@@ -190,3 +194,55 @@ def test_reconnects_after_the_camera_hung_up(
     told = " ".join(record.getMessage() for record in caplog.records)
     assert "offline" in told
     assert "secret" not in told
+
+
+class Hanging:
+    """A camera whose third picture never comes: reading it hangs until `released`."""
+
+    finite = False
+    released = threading.Event()
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now, self._count = now, 0
+        self._began_at = now()
+
+    def grab(self, stop: threading.Event) -> Moment | None:
+        self._count += 1
+        if self._count == 3 and not self.released.is_set():
+            self.released.wait(30)
+            return Moment(10_000.0, self._now())  # much too late: it must change nothing
+        return Moment(self._now() - self._began_at, self._now())
+
+    def picture(self) -> np.ndarray:
+        return np.zeros((48, 64, 3), np.uint8)
+
+    def close(self) -> None:
+        pass
+
+
+def test_reads_that_hang_are_abandoned_but_not_without_end(spec: ClipSpec) -> None:
+    metrics = Metrics()
+    opened: list[Hanging] = []
+
+    def opener(source: object, *, now: Callable[[], float], **_: object) -> Hanging:
+        opened.append(Hanging(now))
+        return opened[-1]
+
+    Hanging.released.clear()
+    config = CameraConfig(source="demo:", stall_after=0.05, retry_max=1, open_timeout=0.1)
+    camera = Camera("door", config, metrics, opener=opener, first_pause_s=0.02)
+    camera.watch(spec)
+    camera.start()
+    try:
+        wait_for(lambda: "3 reads hang" in camera.reason)
+        assert len(opened) == 3  # no fourth thread
+        totals = metrics.totals()
+        assert (totals["stalls"], totals["abandoned_reads"]) == (3, 3)
+        assert camera.state == OFFLINE
+        Hanging.released.set()
+        wait_for(lambda: len(opened) > 3)
+        assert (camera.ring.newest_s or 0.0) < 1000.0  # what came too late was refused
+    finally:
+        Hanging.released.set()
+        camera.tell_stop()
+        assert camera.join(5)

@@ -14,6 +14,7 @@ from stream.config import Config
 from stream.event_log import EventLog
 from stream.pipeline import Pipeline
 from stream.synthetic import Scene
+from tests.waiting import wait_for
 
 WriteVideo = Callable[..., Path]
 
@@ -102,17 +103,6 @@ def test_several_workers_share_the_windows(tmp_path: Path) -> None:
         assert kept in pipeline.worker_pids
     assert pipeline.metrics.totals()["worker_restarts"] == 1
     assert pipeline.failure == ""
-
-
-def wait_for(reached: Callable[[], bool]) -> None:
-    """Until a counter of a running pipeline has come far enough; it ends with its own time-out."""
-    import threading
-    import time
-
-    pause, deadline = threading.Event(), time.monotonic() + 60
-    while not reached():
-        assert time.monotonic() < deadline
-        pause.wait(0.02)
 
 
 def test_a_broken_camera_does_not_stop_the_others(tmp_path: Path, write_video: WriteVideo) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stream.decoding import SourceError
 from stream.messages import ClipSpec
 from stream.sampling import FileClips, clip_times
-from stream.sources import SourceError
 
 
 def sample_clips(file: Path, spec: ClipSpec, clips: int | None = None) -> np.ndarray:

@@ -46,8 +46,10 @@ def test_a_camera_that_was_passed_over_has_waited_longer() -> None:
 def test_after_a_gap_nothing_counts_as_passed_over() -> None:
     grid = WindowGrid(0.25)
     grid.take(0.25)
-    grid.restart()
+    grid.heed(gaps=1)
     assert grid.take(10.0) == 0
+    grid.heed(gaps=1)
+    assert grid.take(11.0) == 3
 
 
 @dataclass
@@ -81,7 +83,7 @@ class Desk:
             batch_wait_s=batch_wait_s,
             on_spec=self.specs.append,
             on_prediction=lambda prediction: self._tell(self.predictions, prediction),
-            on_failure=lambda reason: self._tell(self.failures, reason),
+            on_failure=lambda _, reason: self._tell(self.failures, reason),
             on_hello=lambda *hello: self._tell(self.hellos, hello),
             on_silence=lambda worker: self._tell(self.silent, worker),
             now=lambda: time.monotonic() + self.ahead_s,
@@ -161,20 +163,43 @@ def test_no_more_clips_than_the_worker_has_room_for(desk: Desk, spec: ClipSpec) 
     assert [clip.camera for clip in (*first, *second)] == ["a", "b"]
 
 
-def test_windows_wait_for_others_until_the_worker_is_full_or_time_is_up(
+def test_windows_wait_for_others_until_all_are_there_or_time_is_up(
     tmp_path: Path, cameras: dict[str, Watched], spec: ClipSpec
 ) -> None:
-    desk = Desk(tmp_path, cameras, batch_wait_s=1000.0)
+    cameras["c"] = Watched(FrameRing(spec))  # has not seen enough yet
+    desk = Desk(tmp_path, cameras, batch_wait_s=2.0)
     desk.thread.start()
     try:
         with WorkerEnd(desk.link.endpoint, spec) as worker:
-            assert worker.ask(room=3, timeout_s=0.2) == ()
-            desk.ahead_s = 1001.0
+            assert worker.ask(room=8, timeout_s=0.2) == ()
+            desk.ahead_s = 2.0
             desk.link.wake()
-            assert len(worker.ask(room=3, timeout_s=10)) == 2
-        cameras["a"].ring, cameras["b"].ring = filled(spec, 3.0), filled(spec, 3.0)
+            assert len(worker.ask(room=8, timeout_s=10)) == 2
+        for camera in cameras.values():
+            camera.ring = filled(spec, 3.0)
         with WorkerEnd(desk.link.endpoint, spec) as worker:
-            assert len(worker.ask(room=2, timeout_s=10)) == 2
+            assert len(worker.ask(room=8, timeout_s=1)) == 3  # no more can come: no more waiting
+        for camera in cameras.values():
+            camera.ring = filled(spec, 6.0)
+        with WorkerEnd(desk.link.endpoint, spec) as worker:
+            assert len(worker.ask(room=2, timeout_s=1)) == 2  # nor where the worker is full
+    finally:
+        desk.close()
+
+
+def test_windows_that_waited_in_vain_leave_no_trace(
+    tmp_path: Path, cameras: dict[str, Watched], spec: ClipSpec
+) -> None:
+    desk = Desk(tmp_path, {"a": cameras["a"], "c": Watched(FrameRing(spec))}, batch_wait_s=1000.0)
+    desk.thread.start()
+    try:
+        with WorkerEnd(desk.link.endpoint, spec) as worker:
+            assert worker.ask(room=8, timeout_s=0.2) == ()
+            assert desk.scheduler._waits_s() < math.inf
+            cameras["a"].ring = FrameRing(spec)  # the camera broke off
+            desk.link.wake()
+            assert worker.ask(room=8, timeout_s=0.2) == ()
+            assert desk.scheduler._waits_s() == math.inf  # or its thread would never rest
     finally:
         desk.close()
 
@@ -193,8 +218,8 @@ def test_workers_that_ask_share_what_is_due(
         for name, camera in cameras.items():
             camera.ring = rings[name]
         desk.link.wake()
-        clips = one.ask(room=8, timeout_s=10) + two.ask(room=8, timeout_s=10)
-    assert sorted(clip.camera for clip in clips) == ["a", "b"]
+        each = one.ask(room=8, timeout_s=10), two.ask(room=8, timeout_s=10)
+    assert sorted(clip.camera for (clip,) in each) == ["a", "b"]
     assert sorted(desk.hellos) == [(b"one", 2), (b"two", 1)]
 
 

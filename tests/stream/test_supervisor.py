@@ -123,11 +123,15 @@ class Crew:
 
     def __init__(self, folder: Path, count: int | None, program: str = "") -> None:
         self.folder, self.program = folder, program
-        self.failed = threading.Event()
+        self.failed, self.reason = threading.Event(), ""
         self.workers = LocalWorkers(
-            self._command, count, on_death=lambda code: None, on_failure=lambda _: self.failed.set()
+            self._command, count, on_death=lambda code: None, on_failure=self._fail
         )
         self.workers.start()
+
+    def _fail(self, reason: str) -> None:
+        self.reason = reason
+        self.failed.set()
 
     def _command(self, number: int) -> list[str]:
         program = self.program or ready(self.folder / f"pid-{number}")
@@ -183,6 +187,12 @@ def test_the_run_has_failed_when_no_worker_is_left(tmp_path: Path) -> None:
         crew.failed.wait(0.02)
     assert not crew.failed.is_set()
     crew.stop()
-    crew = Crew(tmp_path, 2, "raise SystemExit(2)")
+    waits = f"import pathlib\nwhile not pathlib.Path({str(tmp_path / 'go')!r}).exists(): pass\n"
+    crew = Crew(tmp_path, 2, f"{waits}raise SystemExit(2)")
+    assert not crew.workers.blame(b"a stranger", "whatever")
+    for number in range(2):
+        assert crew.workers.blame(worker_name(number).encode(), "no memory")
+    (tmp_path / "go").touch()
     assert crew.failed.wait(20)
+    assert crew.reason == "no memory"
     crew.stop()

@@ -1,23 +1,36 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import pytest
 
 from stream import threads
 
 
-def threads_of_a_model(clock, first_s: float, then_s: float) -> int:
-    passes = iter((first_s, then_s))
+def is_large(clock, *passes_s: float) -> bool:
+    passes = iter(passes_s)
 
     def score_a_clip() -> None:
         clock.seconds += next(passes)
 
-    return threads.threads_for(score_a_clip, now=clock)
+    return threads.is_large(score_a_clip, now=clock)
 
 
-def test_a_small_model_keeps_to_one_core_and_a_large_one_takes_all(clock) -> None:
-    assert threads_of_a_model(clock, first_s=3.0, then_s=0.005) == 1
-    assert threads_of_a_model(clock, first_s=2.0, then_s=2.0) == threads.cores() >= 1
+def test_a_model_is_large_if_even_its_fastest_pass_takes_long(clock) -> None:
+    assert not is_large(clock, 3.0, 0.5, 0.005, 0.005)
+    assert is_large(clock, 0.005, 2.0, 2.0, 2.0)  # the first pass does not count
+    assert threads.cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("written", "cores"), [("max 100000", 10**6), ("150000 100000", 2), ("1000 100000", 1)]
+)
+def test_a_container_may_have_fewer_cores(tmp_path: Path, written: str, cores: int) -> None:
+    file = tmp_path / "cpu.max"
+    assert threads._quota(file) == 10**6
+    file.write_text(f"{written}\n")
+    assert threads._quota(file) == cores
 
 
 def test_opencv_takes_no_threads_beside_those_of_the_cameras() -> None:

@@ -54,7 +54,7 @@ def test_help_names_the_commands() -> None:
         (["run", "no.yaml"], ["no.yaml", "No such file"]),
         (["run", "--source", "no.mp4", "--no-ui"], ["no.mp4", "no such file"]),
         (["run", "--source", "ftp://x/y", "--no-ui"], ["ftp://", "rtsp://"]),
-        (["run", "--source", "rtsp://u:pw@127.0.0.1:9/x", "--no-ui"], ["can't be reached"]),
+        (["run", "--source", "rtsp://u:${NO_SUCH}@x/", "--no-ui"], ["${NO_SUCH}", "set it"]),
         (["run", "--model", "none", "--no-ui"], ["'none'", "embedded"]),
         (["events", "list", "--data", "nowhere"], ["nowhere", "no event log"]),
         (["events", "export", "--data", ".", "--format", "xml"], ["xml", "jsonl, csv"]),
@@ -79,6 +79,18 @@ def test_a_mistake_gets_one_line_and_exit_code_2(
     for word in words:
         assert word in line
     assert "Traceback" not in result.stderr
+
+
+def test_a_camera_that_was_never_there_is_tried_again_and_told_at_the_end(tmp_path: Path) -> None:
+    source = ["--source", "rtsp://u:pw@127.0.0.1:9/x", "--source", "demo:"]
+    run = ["run", *source, "--no-ui", "--duration", "8", "--data", str(tmp_path / "data")]
+    result = actionwatch(*run)
+    assert result.returncode == 2  # the other one was watched all the same
+    (told,) = [line for line in result.stderr.splitlines() if line.startswith("actionwatch:")]
+    assert "camera camera-1: source rtsp://127.0.0.1:9/x can't be reached" in told
+    assert "user, password and network; trying again" in result.stderr
+    assert "reconnect attempts" in result.stdout
+    assert " 0 windows" not in result.stdout
     assert "pw" not in result.stderr
 
 

@@ -1,0 +1,230 @@
+"""Cameras on a real RTSP server, which is killed, stopped, mute, or talks nonsense."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from stream.capture import LIVE, OFFLINE, STALLED, Camera
+from stream.config import CameraConfig
+from stream.messages import ClipSpec
+from stream.metrics import Metrics
+from tests.waiting import wait_for
+
+_SYSTEM_PYTHON = "/usr/bin/python3"
+_NEEDED = "import gi; gi.require_version('GstRtspServer', '1.0')"
+_HAS_GSTREAMER = (
+    sys.platform == "linux"
+    and Path(_SYSTEM_PYTHON).exists()
+    and subprocess.run([_SYSTEM_PYTHON, "-c", _NEEDED], capture_output=True).returncode == 0
+)
+gstreamer = pytest.mark.skipif(
+    not _HAS_GSTREAMER,
+    reason="needs Debian's gir1.2-gst-rtsp-server-1.0, python3-gi, gstreamer1.0-plugins-ugly",
+)
+_PASSWORD = "pa@ss/wo:rd"
+
+
+class Server:
+    """A real RTSP server, which can be killed and started again on the same port."""
+
+    def __init__(self, *options: str) -> None:
+        self._options, self.port = options, "0"
+        self.start()
+
+    def start(self) -> None:
+        script = Path(__file__).with_name("rtsp_server.py")
+        self.process = subprocess.Popen(
+            [_SYSTEM_PYTHON, str(script), "--port", self.port, *self._options],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        self.port = self.process.stdout.readline().strip()
+        assert self.port.isdigit()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    started: list[Server] = []
+
+    def start(*options: str) -> Server:
+        started.append(Server(*options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+class Talker:
+    """A TCP server that is no camera: it says one thing to whoever comes, and then nothing."""
+
+    def __init__(self, words: bytes) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"rtsp://127.0.0.1:{self._listener.getsockname()[1]}/live"
+        self._words = words
+        self._guests: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._talk)
+        self._thread.start()
+
+    def _talk(self) -> None:
+        while True:
+            guest, _ = self._listener.accept()
+            self._guests.append(guest)
+            if self._guests[0] is not guest and guest.recv(4, socket.MSG_PEEK) == b"stop":
+                return
+            guest.sendall(self._words)
+
+    def close(self) -> None:
+        self._guests.append(socket.socket())  # so that the one that stops is not the first
+        with socket.create_connection(self._listener.getsockname()) as guest:
+            guest.sendall(b"stop")
+            self._thread.join(5)
+        for guest in (*self._guests, self._listener):
+            guest.close()
+
+
+@pytest.fixture
+def watch(spec: ClipSpec) -> Iterator[Callable[..., Camera]]:
+    """Start cameras; at the end each must stop soon, whatever its server does."""
+    started: list[Camera] = []
+
+    def start(source: str, metrics: Metrics | None = None, **options: object) -> Camera:
+        config = CameraConfig.model_validate(
+            {"source": source, "open_timeout": 1, "read_timeout": 1, "stall_after": 2, **options}
+        )
+        camera = Camera("door", config, metrics or Metrics(), first_pause_s=0.1)
+        camera.watch(spec)
+        camera.start()
+        started.append(camera)
+        return camera
+
+    yield start
+    for camera in started:
+        camera.tell_stop()
+    for camera in started:
+        assert camera.join(3)
+
+
+def is_live(camera: Camera) -> bool:
+    return camera.state == LIVE
+
+
+def test_a_server_that_is_mute_or_talks_nonsense_makes_a_camera_offline(
+    watch: Callable[..., Camera],
+) -> None:
+    for words in (b"", os.urandom(4096), b"RTSP/1.0 200 OK\r\nContent-Length: 99999\r\n\r\n"):
+        talker = Talker(words)
+        try:
+            camera = watch(talker.address)
+            wait_for(lambda camera=camera: camera.state == OFFLINE, within_s=10)
+            camera.tell_stop()
+            assert camera.join(3)
+        finally:
+            talker.close()
+        assert camera.reason == (
+            f"source {talker.address} can't be reached: check address, user, password and network"
+        )
+
+
+def test_a_host_that_there_is_not_makes_a_camera_offline(watch: Callable[..., Camera]) -> None:
+    metrics = Metrics()
+    camera = watch("rtsp://viewer:secret@nowhere.invalid/live", metrics)
+    wait_for(lambda: camera.state == OFFLINE, within_s=10)
+    assert "rtsp://nowhere.invalid/live can't be reached" in camera.reason
+    wait_for(lambda: metrics.total("reconnect_attempts") >= 2)  # it might be there later
+
+
+@gstreamer
+def test_a_killed_server_is_noticed_and_its_return_too(
+    serve: Callable[..., Server],
+    watch: Callable[..., Camera],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("DOOR_PASSWORD", _PASSWORD)
+    guarded, other = serve("--password", _PASSWORD), serve()
+    counted, untouched = Metrics(), Metrics()
+    address = f"rtsp://viewer:${{DOOR_PASSWORD}}@127.0.0.1:{guarded.port}/live"
+    with caplog.at_level("DEBUG"):
+        camera = watch(address, counted)
+        beside = watch(f"rtsp://127.0.0.1:{other.port}/live", untouched)
+        wait_for(lambda: is_live(camera) and is_live(beside))
+        guarded.kill()
+        wait_for(lambda: camera.state == OFFLINE, within_s=10)
+        first_s = camera.ring.newest_s if camera.ring else None
+        assert first_s is None  # no window may span the gap
+        guarded.start()
+        wait_for(lambda: is_live(camera), within_s=10)
+        wait_for(lambda: camera.ring is not None and camera.ring.newest_s is not None)
+    assert camera.ring is not None
+    assert camera.ring.newest_s is not None
+    assert camera.ring.newest_s > 1.0  # its clock goes on
+    assert not untouched.totals().keys() & {"stalls", "reconnect_attempts", "gaps"}
+    assert is_live(beside)
+    assert _PASSWORD not in caplog.text
+    assert "viewer" not in caplog.text
+
+
+@gstreamer
+def test_a_wrong_password_makes_a_camera_offline(
+    serve: Callable[..., Server], watch: Callable[..., Camera]
+) -> None:
+    server = serve("--password", _PASSWORD)
+    camera = watch(f"rtsp://viewer:wrong@127.0.0.1:{server.port}/live")
+    wait_for(lambda: camera.state == OFFLINE, within_s=10)
+    assert "wrong" not in camera.reason
+
+
+@gstreamer
+def test_a_server_that_stands_still_is_given_up_and_comes_back(
+    serve: Callable[..., Server], watch: Callable[..., Camera]
+) -> None:
+    server, metrics = serve(), Metrics()
+    camera = watch(f"rtsp://127.0.0.1:{server.port}/live", metrics)
+    wait_for(lambda: is_live(camera))
+    server.signal(signal.SIGSTOP)
+    try:
+        wait_for(lambda: camera.state in (STALLED, OFFLINE), within_s=10)
+    finally:
+        server.signal(signal.SIGCONT)
+    wait_for(lambda: is_live(camera), within_s=20)
+    before = metrics.total("frames")
+    wait_for(lambda: metrics.total("frames") > before + 10)
+
+
+@gstreamer
+def test_pictures_may_change_their_size(
+    serve: Callable[..., Server], watch: Callable[..., Camera]
+) -> None:
+    server, metrics = serve("--resize-after", "2"), Metrics()
+    camera = watch(f"rtsp://127.0.0.1:{server.port}/live", metrics)
+    leave = camera.picture.subscribe(lambda: None)
+
+    def brightness() -> float:
+        frame = camera.picture.frame
+        return 0.0 if frame is None else float(frame.pixels.mean())
+
+    wait_for(lambda: brightness() > 0)
+    before = brightness()
+    # OpenCV goes on giving pictures of the first size: the ball in them gets smaller.
+    wait_for(lambda: brightness() < 0.7 * before, within_s=20)
+    assert is_live(camera)
+    assert metrics.total("reconnect_attempts") == 0
+    leave()
