@@ -150,7 +150,7 @@ def watch(worker: str, count: int, seconds: float, pictures: list[np.ndarray]) -
 
         scheduler = Scheduler(
             link,
-            cameras,
+            {name: camera.streams[0] for name, camera in cameras.items()},
             metrics,
             stride_s=_STRIDE_S,
             answer_within_s=30.0,

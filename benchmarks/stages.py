@@ -123,7 +123,7 @@ def prepared(
     view = View(Prediction("c", spec.labels, shares, 0.0, 1.0, 0.0, 0.0), ())
 
     def tell() -> bytes:  # what goes to a browser with each picture
-        state = live_state("c", "live", "", view, metrics, waiting="", now=1.0, top=3)
+        state = live_state("c", "live", "", {"": view}, metrics, waiting="", now=1.0, top=3)
         return json.dumps(state).encode()
 
     detector = Detector("c", EventsConfig(), spec.background, gap_s=5.0)

@@ -29,6 +29,7 @@ _GPU_KERNELS = (
     SDPBackend.EFFICIENT_ATTENTION,
     SDPBackend.CUDNN_ATTENTION,
 )
+_MOST_COMPILED = 64  # by torch.compile, of all models and batch sizes of a process
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -94,7 +95,7 @@ class TorchEngine:
             with (
                 torch.inference_mode(),
                 torch._inductor.config.patch(freezing=True),
-                torch._dynamo.config.patch(recompile_limit=len(sizes) + 1),
+                torch._dynamo.config.patch(recompile_limit=_MOST_COMPILED),
             ):
                 for size in sizes:
                     clips = torch.zeros(model.spec.shape(size), dtype=torch.uint8)

@@ -13,22 +13,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+from stream.clip_stream import ClipStream
 from stream.config import CameraConfig
 from stream.credentials import shown
 from stream.decoding import NetworkOptions
 from stream.messages import ClipSpec, Frame, Moment
 from stream.metrics import Metrics
+from stream.motion_gate import MotionGate
 from stream.picture import LatestPicture
+from stream.picture_check import PictureCheck
 from stream.reading import Reading
-from stream.resize import fit_picture
-from stream.ring import FrameRing
 from stream.source_clock import SourceClock
 from stream.sources import Source, check_source, is_finite, open_source
+from stream.zone import Zone
 
 _log = logging.getLogger(__name__)
 _FRAMES_TO_JUDGE_RATE = 50
 _STEADY_S = 10.0  # a camera that was live this long begins again with the shortest pause
 _MOST_ABANDONED = 3  # reads that hang, of one camera
+_FINDING_OUT_S = 5.0  # why a source can't be opened
 _GAP_S = 1.0  # without pictures; no window may span more
 
 CONNECTING, LIVE, STALLED, OFFLINE = "connecting", "live", "stalled", "offline"
@@ -61,7 +64,7 @@ class Camera:
         self.state = CONNECTING
         self.reason = ""  # why it failed, stalled or is offline
         self.changed_at = now()  # monotonic seconds when it came into this state
-        self.ring: FrameRing | None = None  # from when the model's wishes are known
+        self.streams = _streams(name, config)
         self.began_at: float | None = None  # monotonic seconds of time 0 of this camera's clock
         self._config = config
         self._network = NetworkOptions(
@@ -73,6 +76,7 @@ class Camera:
         self._first_pause_s = first_pause_s
         self._now = now
         self._spec: ClipSpec | None = None
+        self._check = PictureCheck()
         self._frames = 0
         self._last_s: float | None = None  # time of the newest picture
         self._clock = SourceClock(count=lambda name: metrics.count(name, self.name))
@@ -93,7 +97,8 @@ class Camera:
         """From now on keep frames as the model wants them. A recording begins now."""
         fit = self._config.fit
         self._spec = replace(spec, fit=fit) if fit else spec
-        self.ring = FrameRing(spec)
+        for stream in self.streams:
+            stream.watch(self._spec)
         self._watched.set()
 
     def tell_stop(self) -> None:
@@ -112,6 +117,11 @@ class Camera:
         if reading is not None and not reading.join(max(0.0, deadline - time.monotonic())):
             return False
         return not self._thread.is_alive()
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with the pictures of a camera that is live."""
+        return self._check.fault if self.state == LIVE else ""
 
     @property
     def over(self) -> bool:
@@ -172,8 +182,8 @@ class Camera:
         """Wait until an opening of the source is over. True where it just brings nothing new."""
         while not reading.over and not self._stop.is_set():
             patience_s = self._config.stall_after
-            if not reading.brought_something:  # opening takes its time
-                patience_s += self._network.open_timeout_s
+            if not reading.brought_something:
+                patience_s = max(patience_s, self._network.open_timeout_s + _FINDING_OUT_S)
             left_s = reading.newest_at + patience_s - self._now()
             if reading.finite or is_finite(self._config.source):  # recordings may stand still
                 reading.news.wait()
@@ -194,8 +204,7 @@ class Camera:
             else:
                 self._change(OFFLINE, reading.error or "the stream ended")
             self._last_s = None
-            if self.ring is not None:
-                self.ring.clear()
+            self._clear()
         reading.give_up()
         if not reading.join(0.2):
             self._metrics.count("abandoned_reads", self.name)
@@ -204,9 +213,9 @@ class Camera:
 
     def _take(self, reading: Reading, source: Source, moment: Moment) -> None:
         """A new picture has come. On the reading's thread."""
-        ring, spec = self.ring, self._spec
-        for_model = ring is not None and ring.wants(moment.time_s)
-        wanted = for_model or self.picture.wants(moment.seen_at)
+        began = self._now()
+        wanting = [stream for stream in self.streams if stream.wants(moment.time_s)]
+        wanted = wanting or self.picture.wants(moment.seen_at)
         pixels = source.picture() if wanted else None
         with self._lock:
             if reading is not self._reading:
@@ -220,9 +229,12 @@ class Camera:
                 return
             pixels.flags.writeable = False
             self._frames += 1
+            if self._check.see(pixels, moment.time_s):
+                self._metrics.count(f"{self._check.fault.replace(' ', '_')}s", self.name)
             self.picture.put(Frame(pixels, moment.time_s, moment.seen_at, self._frames - 1))
-            if for_model and ring is not None and spec is not None:
-                ring.append(fit_picture(pixels, spec), moment.time_s, moment.seen_at)
+            for stream in wanting:
+                stream.take(pixels, moment)
+        self._metrics.measure("capture", self._now() - began)
         self._on_frame()
 
     def _note(self, moment: Moment) -> None:
@@ -240,10 +252,13 @@ class Camera:
         self._last_s = moment.time_s
 
     def _heed_gap(self, gap_s: float) -> None:
-        if self.ring is None or self._spec is None or gap_s <= max(_GAP_S, 1.5 * self._spec.step_s):
-            return
-        self._metrics.count("gaps", self.name)
-        self.ring.clear()
+        if self._spec is not None and gap_s > max(_GAP_S, 1.5 * self._spec.step_s):
+            self._metrics.count("gaps", self.name)
+            self._clear()
+
+    def _clear(self) -> None:
+        for stream in self.streams:
+            stream.clear()
 
     def _judge_rate(self, gap_s: float) -> None:
         """Say once, by name, that a camera is too slow for the model."""
@@ -270,3 +285,22 @@ class Camera:
             self.changed_at = self._now()
         self.reason = reason
         self.state = state
+
+
+def _streams(name: str, config: CameraConfig) -> tuple[ClipStream, ...]:
+    """Of a camera's zones; without any, of the whole picture."""
+
+    def gate() -> MotionGate | None:
+        chosen = config.motion_gate
+        if chosen is None:
+            return None
+        return MotionGate(
+            area=chosen.area, difference=chosen.difference, look_every_s=chosen.look_every
+        )
+
+    if not config.zones:
+        return (ClipStream(name, gate=gate()),)
+    return tuple(
+        ClipStream(f"{name}/{key}", zone=Zone(zone.points, mask=zone.mask), gate=gate())
+        for key, zone in config.zones.items()
+    )

@@ -35,6 +35,39 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Relative = Annotated[float, Field(ge=0, le=1)]
+
+
+class ZoneConfig(_Section):
+    """A part of a camera's picture that is watched by itself."""
+
+    points: list[tuple[Relative, Relative]] = Field(
+        min_length=2,
+        description="two opposite corners, or a polygon; x and y from 0 to 1, from the upper left",
+    )
+    mask: bool = Field(False, description="what is outside of the polygon is black for the model")
+
+    @model_validator(mode="after")
+    def _has_an_area(self) -> ZoneConfig:
+        for axis, name in enumerate(("x", "y")):
+            values = [point[axis] for point in self.points]
+            if max(values) - min(values) < 0.01:
+                raise ValueError(f"points must span more than 0.01 in {name}")
+        return self
+
+
+class MotionGateConfig(_Section):
+    """Windows without motion are not sent to the model."""
+
+    area: Share = Field(0.002, description="share of the picture that has to change")
+    difference: Annotated[float, Field(gt=0, le=255)] = Field(
+        10.0, description="grey levels by which it has to change"
+    )
+    look_every: Annotated[Seconds, Field(gt=0, le=3600)] = Field(
+        2.0, description="the model looks at least this often all the same"
+    )
+
+
 class CameraConfig(_Section):
     """One camera."""
 
@@ -46,6 +79,12 @@ class CameraConfig(_Section):
         None,
         description="what the model sees of a wide picture: its middle, all of it bent, or all of "
         "it between bars; as the model was trained if left out",
+    )
+    zones: dict[Name, ZoneConfig] = Field(
+        {}, description="parts of the picture to watch by themselves, instead of the whole"
+    )
+    motion_gate: MotionGateConfig | None = Field(
+        None, description="spares the model what does not move; {} takes the usual values"
     )
     transport: Literal["tcp", "udp"] = Field("tcp", description="of RTSP")
     open_timeout: Annotated[Seconds, Field(gt=0, le=60)] = Field(

@@ -173,13 +173,15 @@ class EventLog:
     ) -> Iterator[dict[str, Any]]:
         """Events as dictionaries with the keys COLUMNS, in the order of their starts.
 
-        With `latest` only that many, the newest first. An event that is open in a log to which
-        nobody writes any more was cut off by a crash, and ends where it was last seen.
+        `camera` is also that of its zones. With `latest` only that many, the newest first. An event
+        that is open in a log to which nobody writes any more was cut off by a crash, and ends where
+        it was last seen.
         Raises EventLogError where the log is damaged.
         """
         query = sa.select(_events)
         if camera is not None:
-            query = query.where(_events.c.camera == camera)
+            zones = _events.c.camera.startswith(f"{camera}/", autoescape=True)
+            query = query.where((_events.c.camera == camera) | zones)
         if label is not None:
             query = query.where(_events.c.label == label)
         if since is not None:

@@ -40,7 +40,8 @@ class _Latest:
 
 
 class Metrics:
-    """What is counted and measured during one run.
+    """What is counted and measured during one run. What is counted of "door/gate", a zone, counts
+    for the camera "door" too.
 
     Counter names: `frames` and `windows` are what went well; `skipped_windows` are those that a
     later one overtook before a worker asked; what was dropped or lost has a name that says where.
@@ -65,12 +66,26 @@ class Metrics:
                 moments.put(self._now())
 
     def measure(self, name: str, seconds: float) -> None:
-        """Take a duration: `age`, of a prediction when it is shown, or `inference`, of a batch."""
+        """Take a duration: `age`, of a prediction when it is shown, or of a stage of the work.
+
+        Stages: `capture`, of a picture from grabbed to kept; `line`, of a batch to the worker and
+        back without its `inference`; `judge`, of a prediction, with writing to the log.
+        """
         with self._lock:
             durations = self._measured.get(name)
             if durations is None:
                 durations = self._measured[name] = _Latest(_KEPT_DURATIONS)
             durations.put(seconds)
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """All counters by name and by what they were counted of."""
+        with self._lock:
+            return dict(sorted(self._counts.items()))
+
+    def measured(self) -> list[str]:
+        """The names of which there are durations."""
+        with self._lock:
+            return sorted(self._measured)
 
     def total(self, name: str) -> int:
         """A counter over all cameras."""
@@ -82,17 +97,20 @@ class Metrics:
         with self._lock:
             sums: Counter[str] = Counter()
             for (name, whose), value in self._counts.items():
-                if camera in (None, whose):
+                if camera is None or _belongs(whose, camera):
                     sums[name] += value
             return dict(sorted(sums.items()))
 
     def rate(self, name: str, camera: str = "", *, over_s: float = 3.0) -> float:
         """How many a second there were of late."""
         with self._lock:
-            moments = self._recent.get((name, camera))
-            if moments is None:
-                return 0.0
-            return np.count_nonzero(moments.values() > self._now() - over_s) / over_s
+            since = self._now() - over_s
+            count = sum(
+                np.count_nonzero(moments.values() > since)
+                for (key, whose), moments in self._recent.items()
+                if key == name and _belongs(whose, camera)
+            )
+            return count / over_s
 
     def percentiles(self, name: str, *, not_older_than_s: float = 0.0) -> Percentiles:
         """Of the latest durations of that name, in seconds; taken anew where they are older."""
@@ -106,6 +124,10 @@ class Metrics:
                 found = Percentiles(p50, p95)
             self._percentiles[name] = (now, found)
             return found
+
+
+def _belongs(stream: str, camera: str) -> bool:
+    return stream == camera or stream.startswith(f"{camera}/")
 
 
 def summary(metrics: Metrics) -> str:

@@ -19,6 +19,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from stream.capture import FAILED, Camera
+from stream.clip_stream import camera_of
 from stream.config import Config
 from stream.event_log import EventLog
 from stream.events import Detector
@@ -84,14 +85,31 @@ class Pipeline:
             for name, camera in config.cameras.items()
         }
 
-    def view(self, camera: str) -> View:
-        """The latest prediction and the open events of a camera."""
-        return self._views.get(camera, View(None, ()))
+    def view(self, stream: str) -> View:
+        """The latest prediction and the open events of a camera, or of "camera/zone"."""
+        return self._views.get(stream, View(None, ()))
+
+    def views(self, camera: str) -> dict[str, View]:
+        """Those of a camera's zones by name; of the whole picture under "" where it has none."""
+        return {
+            stream.name.removeprefix(camera).removeprefix("/"): self.view(stream.name)
+            for stream in self.cameras[camera].streams
+        }
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
         """Process ids of the local workers that run now."""
         return self._local_workers.pids if self._local_workers else ()
+
+    @property
+    def workers(self) -> int:
+        """How many workers ask for clips, or have some."""
+        return self._scheduler.workers
+
+    @property
+    def queues(self) -> dict[str, int]:
+        """What waits now, by name."""
+        return {"clips": self._scheduler.in_flight, "predictions": self._predictions.qsize()}
 
     def __enter__(self) -> Pipeline:
         config = self.config
@@ -108,7 +126,7 @@ class Pipeline:
             raise
         self._scheduler = Scheduler(
             self._link,
-            self.cameras,
+            {stream.name: stream for camera in self.cameras.values() for stream in camera.streams},
             self.metrics,
             stride_s=config.window.stride,
             answer_within_s=config.worker.answer_within,
@@ -289,11 +307,13 @@ class Pipeline:
             detectors[camera] = Detector(
                 camera, self.config.events, self.spec.background, gap_s=self._gap_s
             )
+        began = self._now()
         changed = detectors[camera].update(prediction)
         self._views[camera] = View(prediction, tuple(detectors[camera].open()))
         self.metrics.measure("age", self._now() - prediction.newest_at)
         self.metrics.measure("inference", prediction.inference_s)
         self._write(changed)
+        self.metrics.measure("judge", self._now() - began)
 
     def _close_after_silence(self, camera: str, detector: Detector) -> None:
         """Without predictions nobody knows whether an event still goes on."""
@@ -335,12 +355,12 @@ class Pipeline:
             if event.end_s is not None:
                 del self._began[key]
 
-    def _time_zero(self, camera: str) -> datetime:
-        """UTC of a camera's time 0, by the clocks as they are now.
+    def _time_zero(self, stream: str) -> datetime:
+        """UTC of time 0 of a stream's camera, by the clocks as they are now.
 
         Asked anew for each event: in a run of weeks clocks drift, are set, and sleep.
         """
-        began_at = self.cameras[camera].began_at
+        began_at = self.cameras[camera_of(stream)].began_at
         assert began_at is not None  # it gave frames, or there would be no event
         return self._now_utc() - timedelta(seconds=self._now() - began_at)
 

@@ -28,7 +28,7 @@ _ASK_HOLDS_S = 3.0  # a worker asks again every second; one that doesn't has gon
 
 
 class WindowGrid:
-    """The windows of one camera end at whole multiples of the stride, on the camera's clock.
+    """The windows of one stream end at whole multiples of the stride, on its camera's clock.
 
     So they don't depend on when anybody looked, and the same recording has the same windows.
     """
@@ -68,10 +68,12 @@ class WindowGrid:
 
 
 class Watched(Protocol):
-    """What the scheduler sees of a camera."""
+    """What the scheduler sees of a stream of clips."""
 
     @property
     def ring(self) -> FrameRing | None: ...
+
+    def is_still(self, start_s: float, end_s: float) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +109,7 @@ class Scheduler:
     def __init__(
         self,
         link: SchedulerEnd,
-        cameras: Mapping[str, Watched],
+        streams: Mapping[str, Watched],
         metrics: Metrics,
         *,
         stride_s: float,
@@ -121,7 +123,7 @@ class Scheduler:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
-        self._cameras = cameras
+        self._streams = streams
         self._metrics = metrics
         self._answer_within_s = answer_within_s
         self._batch_wait_s = batch_wait_s
@@ -131,7 +133,7 @@ class Scheduler:
         self._now = now
         self._lock = Lock()  # so that no clip is between due and under way when `idle` looks
         self._spec: ClipSpec | None = None
-        self._grids = {name: WindowGrid(stride_s) for name in cameras}
+        self._grids = {name: WindowGrid(stride_s) for name in streams}
         self._workers: dict[bytes, _Worker] = {}
         self._in_flight: dict[int, _InFlight] = {}
         self._number = 0
@@ -156,6 +158,22 @@ class Scheduler:
         """Whether everything that was due is answered. Any thread may ask."""
         with self._lock:
             return not self._in_flight and not self._due()
+
+    @property
+    def in_flight(self) -> int:
+        """Clips that workers have. Any thread may ask, as below."""
+        return len(self._in_flight)
+
+    @property
+    def workers(self) -> int:
+        """Those that asked of late, or have clips."""
+        with self._lock:
+            holding = {sent.worker for sent in self._in_flight.values()}
+            recent = self._now() - _ASK_HOLDS_S
+            return sum(
+                worker.asked_at > recent or identity in holding
+                for identity, worker in self._workers.items()
+            )
 
     def _hear(self, identity: bytes, message: Message) -> None:
         worker = self._workers.get(identity)
@@ -205,6 +223,7 @@ class Scheduler:
             self._link.send(identity, Refusal(f"{len(labels)} probabilities expected"))
             return
         del self._in_flight[scores.number]
+        self._metrics.measure("line", self._now() - sent.sent_at - scores.inference_s)
         self._metrics.count("windows", sent.camera)
         self._on_prediction(
             Prediction(
@@ -255,7 +274,7 @@ class Scheduler:
         """Whether `count` windows go to workers with that much room, or wait for others."""
         if self._waiting_since is None:
             self._waiting_since = self._now()
-        watching = sum(camera.ring is not None for camera in self._cameras.values())
+        watching = sum(stream.ring is not None for stream in self._streams.values())
         if count < min(room, watching) and self._waits_s() > 0:
             return False
         self._waiting_since = None
@@ -275,18 +294,16 @@ class Scheduler:
                 frames, times, newest_at = due.ring.window(due.times)
             except NotCoveredError:  # the ring moved on, or was cleared, since it was asked
                 continue
-            skipped = self._grids[due.camera].take(due.end_s)
-            if skipped:
-                self._metrics.count("skipped_windows", due.camera, skipped)
+            self._pass_over(due.camera, due.end_s)
             self._number += 1
             cut.append((Clip(due.camera, self._number, frames, times), newest_at))
         return cut
 
     def _due(self) -> list[_Due]:
-        """The freshest complete window of each camera that has one, longest waiting first."""
+        """The freshest complete window of each stream that has one, longest waiting first."""
         found = []
-        for name, camera in self._cameras.items():
-            ring = camera.ring
+        for name, stream in self._streams.items():
+            ring = stream.ring
             newest_s = ring.newest_s if ring is not None else None
             if ring is None or newest_s is None or self._spec is None:
                 continue
@@ -296,6 +313,9 @@ class Scheduler:
                 continue
             times = self._spec.times(end_s)
             if ring.covers(times):
+                if stream.is_still(float(times[0]), end_s):
+                    self._pass_over(name, end_s, "still_windows")
+                    continue
                 found.append(_Due(self._grids[name].waiting_s(newest_s), end_s, name, ring, times))
         return sorted(found, key=lambda due: -due.waiting_s)
 
@@ -320,8 +340,15 @@ class Scheduler:
         for sent in self._in_flight.values():
             self._metrics.count("unanswered_windows", sent.camera)
         for due in self._due():
-            passed_over = self._grids[due.camera].take(due.end_s)
-            self._metrics.count("skipped_windows", due.camera, passed_over + 1)
+            self._pass_over(due.camera, due.end_s, "skipped_windows")
+
+    def _pass_over(self, name: str, end_s: float, counted: str = "") -> None:
+        """Mark a window as done with, under that name if any, and those before it as skipped."""
+        skipped = self._grids[name].take(end_s)
+        if skipped:
+            self._metrics.count("skipped_windows", name, skipped)
+        if counted:
+            self._metrics.count(counted, name)
 
     def _lose_clips_of(self, lost: Callable[[_InFlight], bool]) -> None:
         for number, sent in list(self._in_flight.items()):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from threading import Event as StopEvent
 from typing import Protocol
@@ -17,11 +18,13 @@ import numpy as np
 from stream.credentials import resolved, shown
 from stream.decoding import NetworkOptions, SourceError, open_network, open_webcam, rgb
 from stream.messages import Moment
+from stream.reachability import why_unreachable
 from stream.recording import FileSource, Recording, open_recording
 from stream.source_clock import SourceClock
 from stream.synthetic import Scene
 
 _DEMO_FPS = 25.0
+_NO_WEBCAM = "is it plugged in, and free? `actionwatch sources` lists webcams"
 _MOTION_JPEG = cv2.VideoWriter.fourcc(*"MJPG")
 
 
@@ -90,14 +93,15 @@ def open_source(
     clock = clock or SourceClock()
     clock.begin()
     if isinstance(source, int):
-        capture = _opened(open_webcam(source), source)
+        capture = _opened(open_webcam(source), source, lambda: _NO_WEBCAM)
         return LiveSource(capture, shown(source), now=now, clock=clock, presents=False)
     if source.startswith("demo:"):
         return DemoSource(_demo_seed(source), now=now)
     if is_finite(source):
         return FileSource(open_recording(source), now=now)
     address = resolved(source)
-    capture = _opened(open_network(address, network or NetworkOptions()), source)
+    capture = open_network(address, network or NetworkOptions())
+    capture = _opened(capture, source, partial(why_unreachable, address))
     if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
         return FileSource(Recording(capture, shown(source)), now=now)  # on a web server
     # ffmpeg makes the times of motion JPEG over HTTP up, at 25 a second.
@@ -106,16 +110,13 @@ def open_source(
     return LiveSource(capture, shown(source), now=now, clock=clock, presents=presents)
 
 
-def _opened(capture: cv2.VideoCapture, source: int | str) -> cv2.VideoCapture:
+def _opened(
+    capture: cv2.VideoCapture, source: int | str, why: Callable[[], str]
+) -> cv2.VideoCapture:
     if capture.isOpened():
         return capture
     capture.release()
-    fix = (
-        "is it plugged in, and free? `ls /dev/video*` lists webcams on Linux"
-        if isinstance(source, int)
-        else "check address, user, password and network"
-    )
-    raise SourceError(f"source {shown(source)} can't be reached: {fix}")
+    raise SourceError(f"source {shown(source)} can't be reached: {why()}")
 
 
 class DemoSource:

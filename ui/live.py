@@ -63,14 +63,14 @@ def _message(pipeline: Pipeline, camera: Camera, shown: int) -> tuple[bytes, int
     """The next message, and the index of the frame in it (or of the one shown before)."""
     picture = camera.picture.jpeg()
     is_new = picture is not None and picture[0].index != shown
-    view = pipeline.view(camera.name)
+    views = pipeline.views(camera.name)
     state = live_state(
         camera.name,
         camera.state,
-        camera.reason,
-        view,
+        camera.reason or camera.fault,
+        views,
         pipeline.metrics,
-        waiting=waiting_for(pipeline.config.model, pipeline.spec, view),
+        waiting=waiting_for(pipeline.config.model, pipeline.spec, views),
         now=time.monotonic(),
         top=pipeline.config.dashboard.top,
     )

@@ -20,6 +20,7 @@ from stream.config import DashboardConfig
 from stream.event_log import EventLog
 from stream.pipeline import Pipeline
 from ui.live import serve_live
+from ui.status import routes
 
 _log = logging.getLogger(__name__)
 _LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
@@ -77,6 +78,7 @@ class Server:
         host, port = self._listener.getsockname()[:2]
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         app.router.routes.append(WebSocketRoute("/live/{camera}", live))
+        app.router.routes.extend(routes(self._pipeline))
         if ipaddress.ip_address(host).is_loopback:
             # A page of another site may give its own name to this address; here it ends.
             app.add_middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK)

@@ -25,9 +25,9 @@ def event_rows(rows: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     return shown
 
 
-def waiting_for(model: str, spec: ClipSpec | None, view: View) -> str:
+def waiting_for(model: str, spec: ClipSpec | None, views: Mapping[str, View]) -> str:
     """What has to happen before a camera's first prediction; nothing, once there is one."""
-    if view.prediction is not None:
+    if any(view.prediction is not None for view in views.values()):
         return ""
     if spec is None:
         return f"waiting for model {model}"
@@ -38,7 +38,7 @@ def live_state(
     name: str,
     state: str,
     reason: str,
-    view: View,
+    views: Mapping[str, View],
     metrics: Metrics,
     *,
     waiting: str,
@@ -47,9 +47,10 @@ def live_state(
 ) -> dict[str, Any]:
     """What travels with a picture to the browser: JSON-ready.
 
-    `waiting` is from `waiting_for`; `now` is monotonic seconds; ages are in milliseconds.
+    `views` are by zone, as `Pipeline.views` gives them; `waiting` is from `waiting_for`; `now` is
+    monotonic seconds; ages are in milliseconds.
     """
-    prediction = view.prediction
+    newest_at = [view.prediction.newest_at for view in views.values() if view.prediction]
     ages = metrics.percentiles("age", not_older_than_s=1.0)
     return {
         "camera": name,
@@ -58,7 +59,7 @@ def live_state(
         "waiting": waiting,
         "frames_per_s": round(metrics.rate("frames", name), 1),
         "predictions_per_s": round(metrics.rate("windows", name), 1),
-        "age_ms": None if prediction is None else _ms(now - prediction.newest_at),
+        "age_ms": _ms(now - max(newest_at)) if newest_at else None,
         "age_p50_ms": _ms(ages.p50),
         "age_p95_ms": _ms(ages.p95),
         "drops": {
@@ -66,15 +67,25 @@ def live_state(
             for key, count in metrics.totals(name).items()
             if key not in _NO_DROPS
         },
-        "labels": []
-        if prediction is None
-        else [[label, round(share, 3)] for label, share in prediction.top(top)],
-        "events": [_badge(event) for event in view.open_events],
+        "labels": [
+            [_named(zone, label), round(share, 3)]
+            for zone, view in views.items()
+            if view.prediction is not None
+            for label, share in view.prediction.top(top if len(views) == 1 else 1)
+        ],
+        "events": [
+            _badge(zone, event) for zone, view in views.items() for event in view.open_events
+        ],
     }
 
 
-def _badge(event: Event) -> dict[str, Any]:
-    return {"label": event.label, "seconds": round(event.latest_s - event.start_s, 1)}
+def _badge(zone: str, event: Event) -> dict[str, Any]:
+    seconds = round(event.latest_s - event.start_s, 1)
+    return {"label": _named(zone, event.label), "seconds": seconds}
+
+
+def _named(zone: str, label: str) -> str:
+    return f"{zone}: {label}" if zone else label
 
 
 def _ms(seconds: float | None) -> int | None:

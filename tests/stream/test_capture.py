@@ -76,9 +76,9 @@ def test_a_file_goes_whole_into_ring_and_picture(
     assert camera.join(10)
     assert camera.state == ENDED
     assert metrics.total("frames") == 10
-    assert camera.ring is not None
-    assert camera.ring.newest_s == pytest.approx(9 / 25)
-    frames, _, _ = camera.ring.window(spec.times(9 / 25))
+    assert camera.streams[0].ring is not None
+    assert camera.streams[0].ring.newest_s == pytest.approx(9 / 25)
+    frames, _, _ = camera.streams[0].ring.window(spec.times(9 / 25))
     assert frames.shape == (4, 8, 8, 3)
     picture = camera.picture.jpeg()
     assert picture is not None
@@ -94,8 +94,8 @@ def test_a_camera_may_choose_how_wide_pictures_fit(
     camera.start()
     camera.watch(spec)  # squash
     assert camera.join(10)
-    assert camera.ring is not None
-    frames, _, _ = camera.ring.window(spec.times(9 / 25))
+    assert camera.streams[0].ring is not None
+    frames, _, _ = camera.streams[0].ring.window(spec.times(9 / 25))
     assert (frames[:, :2] == 115).all()
     assert (frames[:, 2:6] > 190).all()
 
@@ -229,7 +229,7 @@ def test_reads_that_hang_are_abandoned_but_not_without_end(spec: ClipSpec) -> No
         return opened[-1]
 
     Hanging.released.clear()
-    config = CameraConfig(source="demo:", stall_after=0.05, retry_max=1, open_timeout=0.1)
+    config = CameraConfig(source="demo:", stall_after=0.05, retry_max=1)
     camera = Camera("door", config, metrics, opener=opener, first_pause_s=0.02)
     camera.watch(spec)
     camera.start()
@@ -241,7 +241,7 @@ def test_reads_that_hang_are_abandoned_but_not_without_end(spec: ClipSpec) -> No
         assert camera.state == OFFLINE
         Hanging.released.set()
         wait_for(lambda: len(opened) > 3)
-        assert (camera.ring.newest_s or 0.0) < 1000.0  # what came too late was refused
+        assert (camera.streams[0].ring.newest_s or 0.0) < 1000.0  # what came too late was refused
     finally:
         Hanging.released.set()
         camera.tell_stop()

@@ -55,6 +55,10 @@ def test_after_a_gap_nothing_counts_as_passed_over() -> None:
 @dataclass
 class Watched:
     ring: FrameRing | None
+    still: bool = False
+
+    def is_still(self, start_s: float, end_s: float) -> bool:
+        return self.still
 
 
 class Desk:
@@ -221,6 +225,15 @@ def test_workers_that_ask_share_what_is_due(
         each = one.ask(room=8, timeout_s=10), two.ask(room=8, timeout_s=10)
     assert sorted(clip.camera for (clip,) in each) == ["a", "b"]
     assert sorted(desk.hellos) == [(b"one", 2), (b"two", 1)]
+
+
+def test_windows_without_motion_are_spared_and_counted(
+    desk: Desk, spec: ClipSpec, cameras: dict[str, Watched]
+) -> None:
+    cameras["a"].still = True
+    with WorkerEnd(desk.link.endpoint, spec) as worker:
+        assert [clip.camera for clip in worker.ask(room=8, timeout_s=10)] == ["b"]
+    assert desk.metrics.totals("a") == {"still_windows": 1}
 
 
 def test_a_window_is_given_once(desk: Desk, spec: ClipSpec) -> None:

@@ -88,7 +88,7 @@ def test_a_camera_that_was_never_there_is_tried_again_and_told_at_the_end(tmp_pa
     assert result.returncode == 2  # the other one was watched all the same
     (told,) = [line for line in result.stderr.splitlines() if line.startswith("actionwatch:")]
     assert "camera camera-1: source rtsp://127.0.0.1:9/x can't be reached" in told
-    assert "user, password and network; trying again" in result.stderr
+    assert "nothing listens on port 9; check the port; trying again" in result.stderr
     assert "reconnect attempts" in result.stdout
     assert " 0 windows" not in result.stdout
     assert "pw" not in result.stderr

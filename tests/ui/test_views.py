@@ -42,7 +42,7 @@ def test_the_live_state_is_json_with_ages_in_milliseconds(clock) -> None:
         "door", ("a", "b", "c"), np.array([0.1, 0.7, 0.2], np.float32), 1.0, 2.0, 99.5, 0.01
     )
     view = View(prediction, (Event("door", "b", 1.0, 2.5, None, 0.7, 0.6),))
-    state = live_state("door", "live", "", view, metrics, waiting="", now=100.0, top=2)
+    state = live_state("door", "live", "", {"": view}, metrics, waiting="", now=100.0, top=2)
     assert json.loads(json.dumps(state)) == state
     assert state["labels"] == [["b", 0.7], ["c", 0.2]]
     assert state["events"] == [{"label": "b", "seconds": 1.5}]
@@ -53,7 +53,7 @@ def test_the_live_state_is_json_with_ages_in_milliseconds(clock) -> None:
 def test_before_the_first_prediction_there_is_nothing_to_show(clock) -> None:
     nothing, metrics = View(None, ()), Metrics(now=clock)
     state = live_state(
-        "door", "connecting", "", nothing, metrics, waiting="for it", now=100.0, top=3
+        "door", "connecting", "", {"": nothing}, metrics, waiting="for it", now=100.0, top=3
     )
     assert (state["labels"], state["events"], state["age_ms"]) == ([], [], None)
     assert state["waiting"] == "for it"
@@ -61,8 +61,24 @@ def test_before_the_first_prediction_there_is_nothing_to_show(clock) -> None:
 
 def test_a_camera_says_what_it_waits_for_until_its_first_prediction(spec) -> None:
     nothing = View(None, ())
-    assert waiting_for("motion", None, nothing) == "waiting for model motion"
-    assert waiting_for("motion", spec, nothing) == "collecting the first 0.4 s"
+    assert waiting_for("motion", None, {"": nothing}) == "waiting for model motion"
+    assert waiting_for("motion", spec, {"": nothing}) == "collecting the first 0.4 s"
     shares = np.array([0.1, 0.7, 0.2], np.float32)
     seen = View(Prediction("door", spec.labels, shares, 1.0, 2.0, 99.5, 0.01), ())
-    assert waiting_for("motion", spec, seen) == ""
+    assert waiting_for("motion", spec, {"gate": nothing, "path": seen}) == ""
+
+
+def test_zones_show_their_likeliest_label_each(clock, spec) -> None:
+    views = {}
+    for zone, best in (("gate", 1), ("path", 2)):
+        shares = np.eye(3, dtype=np.float32)[best]
+        prediction = Prediction(f"door/{zone}", spec.labels, shares, 1.0, 2.0, 99.0 + best / 4, 0.0)
+        views[zone] = View(prediction, ())
+    views["gate"] = View(
+        views["gate"].prediction, (Event("door/gate", "jump", 1.0, 2.5, None, 0.7, 0.6),)
+    )
+    metrics = Metrics(now=clock)
+    state = live_state("door", "live", "", views, metrics, waiting="", now=100.0, top=3)
+    assert state["labels"] == [["gate: jump", 1.0], ["path: run", 1.0]]
+    assert state["events"] == [{"label": "gate: jump", "seconds": 1.5}]
+    assert state["age_ms"] == 500  # of the freshest
