@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from stream.messages import ClipSpec
+from tests.rtsp import Server
 
 
 class Clock:
@@ -91,3 +92,17 @@ def _nothing_is_left_running() -> Iterator[None]:
         if thread.name.startswith(ours)
     ]
     assert not left
+
+
+@pytest.fixture
+def serve_rtsp() -> Iterator[Callable[..., Server]]:
+    """Start real RTSP servers with options of tests/rtsp_server.py; they are ended afterwards."""
+    started: list[Server] = []
+
+    def start(*options: str) -> Server:
+        started.append(Server(*options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()

@@ -41,6 +41,7 @@ ORDER = (
     "clip_stream",
     "picture",
     "picture_check",
+    "examine",
     "reading",
     "capture",
     "wire",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ui import model_commands
+from ui import camera_commands, model_commands
 from ui.terminal import give_up, show_notes, silence_decoders
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ events_app = typer.Typer(help="Read the event log.", no_args_is_help=True)
 app.add_typer(events_app, name="events")
 app.add_typer(model_commands.train_app, name="train")
 for command in (
+    camera_commands.sources,
+    camera_commands.doctor,
     model_commands.evaluate,
     model_commands.classify,
     model_commands.convert,

@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,59 +14,10 @@ from stream.capture import LIVE, OFFLINE, STALLED, Camera
 from stream.config import CameraConfig
 from stream.messages import ClipSpec
 from stream.metrics import Metrics
+from tests.rtsp import Server, gstreamer
 from tests.waiting import wait_for
 
-_SYSTEM_PYTHON = "/usr/bin/python3"
-_NEEDED = "import gi; gi.require_version('GstRtspServer', '1.0')"
-_HAS_GSTREAMER = (
-    sys.platform == "linux"
-    and Path(_SYSTEM_PYTHON).exists()
-    and subprocess.run([_SYSTEM_PYTHON, "-c", _NEEDED], capture_output=True).returncode == 0
-)
-gstreamer = pytest.mark.skipif(
-    not _HAS_GSTREAMER,
-    reason="needs Debian's gir1.2-gst-rtsp-server-1.0, python3-gi, gstreamer1.0-plugins-ugly",
-)
 _PASSWORD = "pa@ss/wo:rd"
-
-
-class Server:
-    """A real RTSP server, which can be killed and started again on the same port."""
-
-    def __init__(self, *options: str) -> None:
-        self._options, self.port = options, "0"
-        self.start()
-
-    def start(self) -> None:
-        script = Path(__file__).with_name("rtsp_server.py")
-        self.process = subprocess.Popen(
-            [_SYSTEM_PYTHON, str(script), "--port", self.port, *self._options],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        self.port = self.process.stdout.readline().strip()
-        assert self.port.isdigit()
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def signal(self, number: int) -> None:
-        self.process.send_signal(number)
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    started: list[Server] = []
-
-    def start(*options: str) -> Server:
-        started.append(Server(*options))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.kill()
 
 
 class Talker:
@@ -167,13 +115,13 @@ def test_a_host_that_there_is_not_makes_a_camera_offline(watch: Callable[..., Ca
 
 @gstreamer
 def test_a_killed_server_is_noticed_and_its_return_too(
-    serve: Callable[..., Server],
+    serve_rtsp: Callable[..., Server],
     watch: Callable[..., Camera],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("DOOR_PASSWORD", _PASSWORD)
-    guarded, other = serve("--password", _PASSWORD), serve()
+    guarded, other = serve_rtsp("--password", _PASSWORD), serve_rtsp()
     counted, untouched = Metrics(), Metrics()
     address = f"rtsp://viewer:${{DOOR_PASSWORD}}@127.0.0.1:{guarded.port}/live"
     with caplog.at_level("DEBUG"):
@@ -201,9 +149,9 @@ def test_a_killed_server_is_noticed_and_its_return_too(
 
 @gstreamer
 def test_a_wrong_password_makes_a_camera_offline(
-    serve: Callable[..., Server], watch: Callable[..., Camera]
+    serve_rtsp: Callable[..., Server], watch: Callable[..., Camera]
 ) -> None:
-    server = serve("--password", _PASSWORD)
+    server = serve_rtsp("--password", _PASSWORD)
     camera = watch(f"rtsp://viewer:wrong@127.0.0.1:{server.port}/live")
     wait_for(lambda: camera.state == OFFLINE, within_s=10)
     assert "it refuses this user and password" in camera.reason
@@ -215,9 +163,9 @@ def test_a_wrong_password_makes_a_camera_offline(
 
 @gstreamer
 def test_a_server_that_stands_still_is_given_up_and_comes_back(
-    serve: Callable[..., Server], watch: Callable[..., Camera]
+    serve_rtsp: Callable[..., Server], watch: Callable[..., Camera]
 ) -> None:
-    server, metrics = serve(), Metrics()
+    server, metrics = serve_rtsp(), Metrics()
     camera = watch(f"rtsp://127.0.0.1:{server.port}/live", metrics)
     wait_for(lambda: is_live(camera))
     server.signal(signal.SIGSTOP)
@@ -232,9 +180,9 @@ def test_a_server_that_stands_still_is_given_up_and_comes_back(
 
 @gstreamer
 def test_pictures_may_change_their_size(
-    serve: Callable[..., Server], watch: Callable[..., Camera]
+    serve_rtsp: Callable[..., Server], watch: Callable[..., Camera]
 ) -> None:
-    server = serve("--resize-after", "2")
+    server = serve_rtsp("--resize-after", "2")
     camera = watch(f"rtsp://127.0.0.1:{server.port}/live")
     leave = camera.picture.subscribe(lambda: None)
 

@@ -56,6 +56,7 @@ def test_help_names_the_commands() -> None:
         (["run", "--source", "ftp://x/y", "--no-ui"], ["ftp://", "rtsp://"]),
         (["run", "--source", "rtsp://u:${NO_SUCH}@x/", "--no-ui"], ["${NO_SUCH}", "set it"]),
         (["run", "--model", "none", "--no-ui"], ["'none'", "embedded"]),
+        (["doctor", "--source", "rtsp://u:pw@127.0.0.1:9/x"], ["nothing listens on port 9"]),
         (["events", "list", "--data", "nowhere"], ["nowhere", "no event log"]),
         (["events", "export", "--data", ".", "--format", "xml"], ["xml", "jsonl, csv"]),
         (["evaluate", "--model", "none"], ["'none'"]),
@@ -239,3 +240,18 @@ def test_an_old_event_log_is_read_without_being_changed(tmp_path: Path) -> None:
     result = actionwatch("events", "list", "--data", tmp_path)
     assert result.returncode == 2
     assert (tmp_path / "events.sqlite").read_bytes() == before
+
+
+def test_the_doctor_describes_machine_and_source(write_video: Callable[..., Path]) -> None:
+    file = write_video([np.full((48, 64, 3), n, np.uint8) for n in range(30, 60)], fps=25)
+    told = actionwatch("doctor", "--source", str(file)).stdout
+    for words in ("torch 2", "avcodec", "GPUs: ", "precision auto is", "webcams: "):
+        assert words in told
+    assert "64 x 48, 25.0 pictures a second" in told
+    assert "nothing to change" in told
+
+
+def test_cameras_of_this_machine_are_listed() -> None:
+    result = actionwatch("sources")
+    assert result.returncode == 0
+    assert result.stdout

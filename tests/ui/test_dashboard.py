@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
+from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
 
@@ -169,3 +170,39 @@ def test_a_foreign_name_for_this_address_opens_nothing(site: Site, path: str) ->
 def test_an_unknown_camera_is_refused(site: Site) -> None:
     with pytest.raises((InvalidStatus, ConnectionClosedError)):
         connect(site.live("cellar"))
+
+
+def fetched(site: Site, path: str) -> str:
+    connection = http.client.HTTPConnection(site.host, timeout=10)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        assert response.status == 200
+        return response.read().decode()
+    finally:
+        connection.close()
+
+
+def test_health_says_what_works(page: Page, site: Site) -> None:
+    expect(page.locator(".aw-status")).to_contain_text("predictions/s", timeout=30_000)
+    health = json.loads(fetched(site, "/healthz"))
+    assert (health["over"], health["not_live"], health["failure"]) == (False, [], "")
+    assert (health["model"], health["workers"]) == ("motion", 1)
+    assert health["cameras"]["demo"]["state"] == "live"
+    assert health["cameras"]["demo"]["for_s"] > 0
+
+
+def test_metrics_are_as_prometheus_reads_them(page: Page, site: Site) -> None:
+    expect(page.locator(".aw-labels")).not_to_be_empty(timeout=30_000)
+    families = {
+        family.name: family for family in text_string_to_metric_families(fetched(site, "/metrics"))
+    }
+    (frames,) = families["actionwatch_frames"].samples
+    assert (frames.name, frames.labels["camera"]) == ("actionwatch_frames_total", "demo")
+    assert frames.value > 10
+    states = families["actionwatch_camera_state"].samples
+    assert [one.labels["state"] for one in states if one.value] == ["live"]
+    stages = {one.labels["stage"] for one in families["actionwatch_stage_seconds"].samples}
+    assert stages == {"age", "capture", "inference", "judge", "line"}
+    assert families["actionwatch_workers"].samples[0].value == 1
+    assert "actionwatch_queue_clips" in families

@@ -1,0 +1,70 @@
+"""The same scene seen by cameras of different rates: the same events at the same times."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from model.predictor import Predictor
+from model.trained import load
+from stream.clip_stream import ClipStream
+from stream.config import EventsConfig
+from stream.events import Detector
+from stream.messages import Event, Moment, Prediction
+from stream.scheduler import WindowGrid
+from stream.synthetic import Scene
+
+_SECONDS, _STRIDE_S = 60.0, 0.25
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor(load("motion"))
+
+
+def variable() -> np.ndarray:
+    """Times of a camera that slows down in the dark and catches up: 40 to 120 ms apart."""
+    gaps = 0.08 + 0.04 * np.sin(np.arange(2000) / 7)
+    times = np.cumsum(gaps)
+    return times[times < _SECONDS]
+
+
+def events_of(times: np.ndarray, predictor: Predictor) -> list[Event]:
+    model = load("motion")
+    scene = Scene(4, width=160, height=120)
+    stream, grid = ClipStream("door"), WindowGrid(_STRIDE_S)
+    stream.watch(model.spec)
+    detector = Detector("door", EventsConfig(), model.spec.background, gap_s=5.0)
+    found: list[Event] = []
+    for time_s in times:
+        if not stream.wants(time_s):
+            continue
+        stream.take(scene.picture(float(time_s)), Moment(float(time_s), 0.0))
+        end_s = grid.due(float(time_s))
+        if end_s is None or stream.ring is None or not stream.ring.covers(model.spec.times(end_s)):
+            continue
+        grid.take(end_s)
+        frames, seen, _ = stream.ring.window(model.spec.times(end_s))
+        shares = predictor.predict(frames[None])[0]
+        window = Prediction(
+            "door", model.spec.labels, shares, float(seen[0]), float(seen[-1]), 0.0, 0.0
+        )
+        found += detector.update(window)
+    found += detector.flush("stop")
+    return [event for event in found if event.end_s is not None]
+
+
+def test_events_do_not_depend_on_the_rate_of_the_camera(predictor: Predictor) -> None:
+    reference = events_of(np.arange(0, _SECONDS, 1 / 30), predictor)
+    assert len(reference) >= 8
+    for times in (
+        np.arange(0, _SECONDS, 1 / 10),
+        np.arange(0, _SECONDS, 1 / 15),
+        np.arange(0, _SECONDS, 1 / 60),
+        variable(),
+    ):
+        found = events_of(times, predictor)
+        assert [event.label for event in found] == [event.label for event in reference]
+        for one, other in zip(found, reference, strict=True):
+            assert one.start_s == pytest.approx(other.start_s, abs=0.3)
+            assert (one.end_s or 0.0) == pytest.approx(other.end_s or 0.0, abs=0.3)
