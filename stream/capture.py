@@ -30,8 +30,8 @@ from stream.zone import Zone
 _log = logging.getLogger(__name__)
 _FRAMES_TO_JUDGE_RATE = 50
 _STEADY_S = 10.0  # a camera that was live this long begins again with the shortest pause
-_MOST_ABANDONED = 3  # reads that hang, of one camera
-_FINDING_OUT_S = 5.0  # why a source can't be opened
+_MOST_ABANDONED = 3  # reads that hang, of one camera; from then on in processes
+_OPENING_S = 5.0  # besides the network's part: finding out why not, or starting a process
 _GAP_S = 1.0  # without pictures; no window may span more
 
 CONNECTING, LIVE, STALLED, OFFLINE = "connecting", "live", "stalled", "offline"
@@ -157,18 +157,18 @@ class Camera:
 
     def _begin(self) -> Reading | None:
         """Open the source; None at the stop."""
-        while not self._stop.is_set():
-            self._abandoned = [one for one in self._abandoned if not one.join(0)]
-            if len(self._abandoned) < _MOST_ABANDONED:
-                break
-            self._change(OFFLINE, f"{len(self._abandoned)} reads hang: waiting for one to return")
-            self._stop.wait(self._first_pause_s)
+        self._abandoned = [one for one in self._abandoned if not one.join(0)]
+        isolated = len(self._abandoned) >= _MOST_ABANDONED
+        if isolated:
+            _log.warning("%s: reads hang; it gets a process of its own", self.name)
+            self._metrics.count("isolated_openings", self.name)
         opening = partial(
             self._opener,
             self._config.source,
             now=self._now,
             clock=self._clock,
             network=self._network,
+            isolated=isolated,
         )
         reading = Reading(self.name, opening, self._take, now=self._now)
         with self._lock:
@@ -183,7 +183,7 @@ class Camera:
         while not reading.over and not self._stop.is_set():
             patience_s = self._config.stall_after
             if not reading.brought_something:
-                patience_s = max(patience_s, self._network.open_timeout_s + _FINDING_OUT_S)
+                patience_s = max(patience_s, self._network.open_timeout_s + _OPENING_S)
             left_s = reading.newest_at + patience_s - self._now()
             if reading.finite or is_finite(self._config.source):  # recordings may stand still
                 reading.news.wait()

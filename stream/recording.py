@@ -11,6 +11,7 @@ import numpy as np
 
 from stream.credentials import shown
 from stream.decoding import SourceError, open_file, rgb
+from stream.isolated import IsolatedCapture
 from stream.messages import Moment
 
 _ANSI_TEXT = cv2.VideoWriter.fourcc(*"ansi")
@@ -41,7 +42,7 @@ def open_recording(file: str) -> Recording:
 class Recording:
     """The pictures of a recorded video one by one, by the times that are stored in it."""
 
-    def __init__(self, capture: cv2.VideoCapture, name: str) -> None:
+    def __init__(self, capture: cv2.VideoCapture | IsolatedCapture, name: str) -> None:
         self._capture = capture
         self._name = name
         self._offset_s = 0.0  # some files don't start at 0

@@ -17,6 +17,7 @@ import numpy as np
 
 from stream.credentials import resolved, shown
 from stream.decoding import NetworkOptions, SourceError, open_network, open_webcam, rgb
+from stream.isolated import IsolatedCapture
 from stream.messages import Moment
 from stream.reachability import why_unreachable
 from stream.recording import FileSource, Recording, open_recording
@@ -26,6 +27,9 @@ from stream.synthetic import Scene
 _DEMO_FPS = 25.0
 _NO_WEBCAM = "is it plugged in, and free? `actionwatch sources` lists webcams"
 _MOTION_JPEG = cv2.VideoWriter.fourcc(*"MJPG")
+
+
+Capture = cv2.VideoCapture | IsolatedCapture
 
 
 class Source(Protocol):
@@ -84,24 +88,28 @@ def open_source(
     now: Callable[[], float] = time.monotonic,
     clock: SourceClock | None = None,
     network: NetworkOptions | None = None,
+    isolated: bool = False,
 ) -> Source:
     """Open a source. Raises SourceError, naming it and the fix, where that fails.
 
-    `clock` is of a live source, and lets its time go on after it broke off.
+    `clock` is of a live source, and lets its time go on after it broke off. `isolated` opens it in
+    a process of its own.
     """
     check_source(source)
     clock = clock or SourceClock()
     clock.begin()
+    network = network or NetworkOptions()
     if isinstance(source, int):
-        capture = _opened(open_webcam(source), source, lambda: _NO_WEBCAM)
+        webcam = IsolatedCapture(source, network) if isolated else open_webcam(source)
+        capture = _opened(webcam, source, lambda: _NO_WEBCAM)
         return LiveSource(capture, shown(source), now=now, clock=clock, presents=False)
     if source.startswith("demo:"):
         return DemoSource(_demo_seed(source), now=now)
     if is_finite(source):
         return FileSource(open_recording(source), now=now)
     address = resolved(source)
-    capture = open_network(address, network or NetworkOptions())
-    capture = _opened(capture, source, partial(why_unreachable, address))
+    line = IsolatedCapture(address, network) if isolated else open_network(address, network)
+    capture = _opened(line, source, partial(why_unreachable, address))
     if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
         return FileSource(Recording(capture, shown(source)), now=now)  # on a web server
     # ffmpeg makes the times of motion JPEG over HTTP up, at 25 a second.
@@ -110,9 +118,7 @@ def open_source(
     return LiveSource(capture, shown(source), now=now, clock=clock, presents=presents)
 
 
-def _opened(
-    capture: cv2.VideoCapture, source: int | str, why: Callable[[], str]
-) -> cv2.VideoCapture:
+def _opened(capture: Capture, source: int | str, why: Callable[[], str]) -> Capture:
     if capture.isOpened():
         return capture
     capture.release()
@@ -157,7 +163,7 @@ class LiveSource:
 
     def __init__(
         self,
-        capture: cv2.VideoCapture,
+        capture: Capture,
         name: str,
         *,
         now: Callable[[], float],

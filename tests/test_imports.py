@@ -29,6 +29,7 @@ ORDER = (
     "drawing",
     "synthetic",
     "decoding",
+    "isolated",
     "credentials",
     "reachability",
     "recording",

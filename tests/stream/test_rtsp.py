@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 
 from stream.capture import LIVE, OFFLINE, STALLED, Camera
 from stream.config import CameraConfig
+from stream.decoding import NetworkOptions, SourceError
 from stream.messages import ClipSpec
 from stream.metrics import Metrics
+from stream.source_clock import SourceClock
+from stream.sources import Source, open_source
 from tests.rtsp import Server, gstreamer
 from tests.waiting import wait_for
 
@@ -72,6 +77,12 @@ def watch(spec: ClipSpec) -> Iterator[Callable[..., Camera]]:
 
 def is_live(camera: Camera) -> bool:
     return camera.state == LIVE
+
+
+def read_on(source: Source) -> None:
+    stop = threading.Event()
+    while source.grab(stop) is not None:
+        pass
 
 
 def newest_s(camera: Camera) -> float | None:
@@ -196,3 +207,32 @@ def test_pictures_may_change_their_size(
     wait_for(lambda: brightness() < 0.7 * before, within_s=20)
     wait_for(lambda: is_live(camera), within_s=10)
     leave()
+
+
+@gstreamer
+def test_a_camera_on_which_reads_hang_is_watched_from_a_process(
+    serve_rtsp: Callable[..., Server], watch: Callable[..., Camera], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOOR_PASSWORD", _PASSWORD)
+    server, metrics = serve_rtsp("--password", _PASSWORD), Metrics()
+    options = NetworkOptions(read_timeout_s=1.0)
+    address = f"rtsp://viewer:${{DOOR_PASSWORD}}@127.0.0.1:{server.port}/live"
+    stop = threading.Event()
+    clock = SourceClock(count=lambda name: metrics.count(name))
+    with contextlib.closing(
+        open_source(address, clock=clock, network=options, isolated=True)
+    ) as source:
+        moments = [source.grab(stop) for _ in range(10)]
+        times = [moment.time_s for moment in moments if moment is not None]
+        assert np.diff(times) == pytest.approx(1 / 25, abs=0.005)  # the camera's own times
+        picture = source.picture()
+        assert picture is not None
+        assert picture.shape == (240, 320, 3)
+        server.signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(SourceError, match="gives no more pictures"):
+                read_on(source)
+        finally:
+            server.signal(signal.SIGCONT)
+    with pytest.raises(SourceError, match="nothing listens on port 9"):
+        open_source("rtsp://127.0.0.1:9/live", network=options, isolated=True)
