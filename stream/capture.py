@@ -83,9 +83,7 @@ class Camera:
         self._gaps: list[float] = []  # between the first frames that the model may see, in seconds
         self._watched = threading.Event()
         self._stop = threading.Event()
-        self._lock = (
-            threading.Lock()
-        )  # so that a reading that was given up changes nothing any more
+        self._lock = threading.Lock()  # so that a reading that was given up changes nothing
         self._reading: Reading | None = None
         self._abandoned: list[Reading] = []
         self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)

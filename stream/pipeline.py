@@ -35,6 +35,7 @@ _STOP_WITHIN_S = 2.5
 _SHORTEST_GAP_S = 5.0
 _MOST_FALSE_STARTS = 5  # of the worker, until its trouble is taken for lasting
 _MOST_WAITING = 256  # predictions between the scheduler and the judge
+_CLOCK_SET_S = 1.0
 _PROGRESS_EVERY_S = 1.0  # how often the log is told how far open events have come
 
 
@@ -285,17 +286,26 @@ class Pipeline:
     def _judge(self) -> None:
         detectors: dict[str, Detector] = {}
         looked_at = self._now()
+        utc_ahead_s = self._utc_ahead_s()
         while not self._finished():
             with contextlib.suppress(queue.Empty):
                 self._weigh(self._predictions.get(timeout=0.1), detectors)
             if self._now() - looked_at >= _PROGRESS_EVERY_S:
-                looked_at = self._now()
+                looked_at, before_s = self._now(), utc_ahead_s
+                utc_ahead_s = self._utc_ahead_s()
+                if abs(utc_ahead_s - before_s) > _CLOCK_SET_S:  # events are told by the new time
+                    self.metrics.count("host_clock_settings")
+                    _log.warning("this machine's clock was set by %.0f s", utc_ahead_s - before_s)
                 for camera, detector in detectors.items():
                     self._write(detector.open())
                     self._close_after_silence(camera, detector)
         for camera, detector in detectors.items():
             self._write(detector.flush("stop"))
             self._views[camera] = View(self.view(camera).prediction, ())
+
+    def _utc_ahead_s(self) -> float:
+        """Of the monotonic clock: constant, until somebody sets the clock."""
+        return self._now_utc().timestamp() - self._now()
 
     def _weigh(self, prediction: Prediction, detectors: dict[str, Detector]) -> None:
         camera, before = prediction.camera, self.view(prediction.camera).prediction

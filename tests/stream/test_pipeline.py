@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -148,3 +149,36 @@ def test_what_is_open_at_the_stop_is_closed_in_the_log(tmp_path: Path) -> None:
     rows = logged(config)
     assert rows
     assert {row["closed_by"] for row in rows} == {"stop"}
+
+
+def test_a_clock_that_is_set_is_noticed(tmp_path: Path) -> None:
+    ahead = timedelta(0)
+    config = watch(tmp_path, "demo:7")
+    with Pipeline(config, now_utc=lambda: datetime.now(timezone.utc) + ahead) as pipeline:
+        wait_for(lambda: pipeline.metrics.total("frames") >= 30)
+        ahead = timedelta(hours=1)
+        wait_for(lambda: pipeline.metrics.total("host_clock_settings") == 1)
+    assert pipeline.failure == ""
+
+
+def test_each_zone_is_watched_by_itself(tmp_path: Path) -> None:
+    zones = {"left": {"points": [[0, 0], [0.5, 1]]}, "right": {"points": [[0.5, 0], [1, 1]]}}
+    config = Config.model_validate(
+        {
+            "cameras": {"door": {"source": "demo:7", "zones": zones}},
+            "events": {"enter": 0.2, "leave": 0.1, "minimum": 0},
+            "data": str(tmp_path / "data"),
+        }
+    )
+    with Pipeline(config) as pipeline:
+        counts = pipeline.metrics.counts
+        wait_for(lambda: all(counts().get(("events", f"door/{zone}")) for zone in zones))
+        assert set(pipeline.views("door")) == {"left", "right"}
+    totals = pipeline.metrics.counts()
+    assert totals["windows", "door/left"] >= 1
+    assert totals["windows", "door/right"] >= 1
+    assert totals["frames", "door"] >= 30  # decoded once
+    assert pipeline.metrics.totals("door")["windows"] == pipeline.metrics.total("windows")
+    with EventLog.open(config.data) as log:
+        assert {row["camera"] for row in log.rows(camera="door")} == {"door/left", "door/right"}
+        assert {row["camera"] for row in log.rows(camera="door/left")} == {"door/left"}

@@ -154,6 +154,7 @@ def test_a_killed_server_is_noticed_and_its_return_too(
     assert camera.streams[0].ring.newest_s > 1.0  # its clock goes on
     assert not untouched.totals().keys() & {"stalls", "reconnect_attempts", "gaps"}
     assert is_live(beside)
+    assert untouched.rate("frames", "door") == pytest.approx(25, rel=0.05)
     assert _PASSWORD not in caplog.text
     assert "viewer" not in caplog.text
 
