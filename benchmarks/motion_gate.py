@@ -90,6 +90,7 @@ def watch(
         start_s = float(spec.times(end_s)[0])
         if not stream.is_still(start_s, end_s):
             looked.append((start_s, end_s))
+            stream.looked(end_s)
     missed = sum(not any(shows(window, motion) for window in looked) for motion in truth)
     spared = 1 - len(looked) / max(1, windows)
     return Row(name, area, windows, spared, len(truth), missed)

@@ -139,13 +139,17 @@ def soak(seconds: float, count: int, seed: int, file: Path | None) -> None:
     for row in rows:
         print(f"{row.what:<12} {row.first:>14.2f} {row.last:>13.2f}")
     expected, missing, doubled = compare(cameras, worker, stopped, logged)
+    invented = sum(not happened(row) for row in logged)
     kills = sum(len(camera.up) - 1 for camera in cameras), len(worker.up) - 1, len(stopped)
     print(
         f"{kills[0]} cameras killed, {kills[1]} workers killed, {kills[2]} times stopped; "
-        f"{expected} events undisturbed: {missing} missing, {doubled} twice; {len(logged)} logged"
+        f"{expected} events undisturbed: {missing} missing, {doubled} twice; {len(logged)} logged, "
+        f"{invented} of what did not happen"
     )
     if file:
-        write_report(file, rows, expected=expected, missing=missing, doubled=doubled)
+        write_report(
+            file, rows, expected=expected, missing=missing, doubled=doubled, invented=invented
+        )
 
 
 def torment(
@@ -248,6 +252,17 @@ def compare(
 def at_work(worker: Process, stopped: list[tuple[float, float]], begin: float, end: float) -> bool:
     there = any(since + _SETTLES_S < begin and end < until for since, until in worker.up)
     return there and not any(since < end and begin < until for since, until in stopped)
+
+
+def happened(row: dict) -> bool:
+    """Whether what is logged was shown, at all."""
+    number = int(row["camera"].removeprefix("c"))
+    begin = datetime.fromisoformat(row["start"]).replace(tzinfo=timezone.utc).timestamp()
+    near = round(begin / _EVERY_S)
+    return any(
+        row["label"] == _label(number, index) and abs(begin - index * _EVERY_S) < _LASTS_S + 1
+        for index in (near - 1, near)
+    )
 
 
 def overlaps(row: dict, label: str, starts: float, ends: float) -> bool:

@@ -85,7 +85,8 @@ class Camera:
         self._stop = threading.Event()
         self._lock = threading.Lock()  # so that a reading that was given up changes nothing
         self._reading: Reading | None = None
-        self._abandoned: list[Reading] = []
+        self._given_up: list[Reading] = []  # that may still be in a read
+        self._abandoned: list[Reading] = []  # those of them that should have returned by now
         self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
 
     def start(self) -> None:
@@ -93,10 +94,11 @@ class Camera:
 
     def watch(self, spec: ClipSpec) -> None:
         """From now on keep frames as the model wants them. A recording begins now."""
-        fit = self._config.fit
-        self._spec = replace(spec, fit=fit) if fit else spec
+        self._spec = spec
         for stream in self.streams:
-            stream.watch(self._spec)
+            # All of a zone is meant, whatever its shape.
+            fit = self._config.fit or ("letterbox" if stream.zone else spec.fit)
+            stream.watch(replace(spec, fit=fit))
         self._watched.set()
 
     def tell_stop(self) -> None:
@@ -155,8 +157,7 @@ class Camera:
 
     def _begin(self) -> Reading | None:
         """Open the source; None at the stop."""
-        self._abandoned = [one for one in self._abandoned if not one.join(0)]
-        isolated = len(self._abandoned) >= _MOST_ABANDONED
+        isolated = self._hanging() >= _MOST_ABANDONED
         if isolated:
             _log.warning("%s: reads hang; it gets a process of its own", self.name)
             self._metrics.count("isolated_openings", self.name)
@@ -195,19 +196,32 @@ class Camera:
         """Close an opening of the source that is of no more use."""
         with self._lock:
             self._reading = None
-            if stalled:
-                silent_s = self._now() - reading.newest_at
+            silent_s = self._now() - reading.newest_at
+            if stalled and reading.brought_something:
                 self._metrics.count("stalls", self.name)
                 self._change(STALLED, f"no new picture for {silent_s:.0f} s")
+            elif stalled:
+                self._change(OFFLINE, f"source {self.source} was not open within {silent_s:.0f} s")
             else:
                 self._change(OFFLINE, reading.error or "the stream ended")
             self._last_s = None
             self._clear()
         reading.give_up()
-        if not reading.join(0.2):
-            self._metrics.count("abandoned_reads", self.name)
-            self._abandoned.append(reading)
+        self._given_up.append(reading)
         self._metrics.count("reconnect_attempts", self.name)
+
+    def _hanging(self) -> int:
+        """How many reads do not return, though their time is up."""
+        self._abandoned = [one for one in self._abandoned if not one.join(0)]
+        for reading in list(self._given_up):
+            waited_s = self._now() - (reading.given_up_at or 0.0)
+            if reading.join(0):
+                self._given_up.remove(reading)
+            elif waited_s > self._network.read_timeout_s:
+                self._given_up.remove(reading)
+                self._abandoned.append(reading)
+                self._metrics.count("abandoned_reads", self.name)
+        return len(self._abandoned)
 
     def _take(self, reading: Reading, source: Source, moment: Moment) -> None:
         """A new picture has come. On the reading's thread."""

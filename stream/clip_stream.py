@@ -46,8 +46,13 @@ class ClipStream:
             self.ring.clear()
 
     def is_still(self, start_s: float, end_s: float) -> bool:
-        """Whether the model may be spared the window; ask in their order."""
+        """Whether the model may be spared the window."""
         return self._gate is not None and not self._gate.opens(start_s, end_s)
+
+    def looked(self, end_s: float) -> None:
+        """The model is given the window that ends there."""
+        if self._gate is not None:
+            self._gate.looked(end_s)
 
 
 def camera_of(stream: str) -> str:

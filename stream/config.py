@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -185,6 +186,9 @@ class WorkerConfig(InferenceConfig):
         0.0,
         description="how long a window may wait for those of other cameras, to be scored together",
     )
+    ready_within: Annotated[Seconds, Field(gt=0)] = Field(
+        1800.0, description="a worker that is not ready after this long, loading, is started anew"
+    )
     answer_within: Annotated[Seconds, Field(gt=0)] = Field(
         30.0, description="a clip without an answer after this long counts as lost"
     )
@@ -240,7 +244,9 @@ def load_config(file: Path | None, overrides: dict[str, Any] | None = None) -> C
             where = f" line {mark.line + 1}" if mark else ""
             raise ConfigError(f"{file}{where} is not YAML: {_one_line(error)}") from error
         if not isinstance(values, dict):
-            raise ConfigError(f"{file} must hold keys like `cameras:`, got {values!r:.40}")
+            raise ConfigError(
+                f"{file} must hold keys like `cameras:`, got {_harmless(values)!r:.40}"
+            )
     try:
         return Config.model_validate(_overlay(values, overrides or {}))
     except ValidationError as error:
@@ -283,15 +289,20 @@ def _explain(error: ValidationError) -> str:
     # A misspelt key is the cause where its right spelling is also reported as missing.
     first = min(found, key=lambda one: one["type"] != "extra_forbidden")
     *parents, key = [str(part) for part in first["loc"]] or [""]
-    where = ".".join([*parents, key])
+    where = ".".join(_harmless(part) for part in (*parents, key))
     more = f"; {len(found) - 1} more to mend after it" if len(found) > 1 else ""
     if first["type"] == "extra_forbidden":
         known = ", ".join(_known_keys(parents)) or "none"
         return f"unknown key {where!r}; known here: {known}{more}"
     reason = first["msg"].removeprefix("Value error, ")
     came = first["input"]
-    shown = f", got {came!r:.60}" if isinstance(came, (str, int, float)) else ""
+    shown = f", got {_harmless(came)!r:.60}" if isinstance(came, (str, int, float)) else ""
     return f"{where}: {reason}{shown}{more}" if where else f"{reason}{more}"
+
+
+def _harmless(value: Any) -> Any:
+    """What came, unless it may be an address: those hold passwords."""
+    return "(an address)" if "://" in str(value) or "@" in str(value) else value
 
 
 def _known_keys(parents: list[str]) -> list[str]:
@@ -300,6 +311,8 @@ def _known_keys(parents: list[str]) -> list[str]:
     for part in parents:
         if isinstance(section, type) and issubclass(section, BaseModel):
             section = section.model_fields[part].annotation
+            if isinstance(section, UnionType):  # a section, or None
+                section = section.__args__[0]
         else:  # a mapping from names of the user's choice to sections
             section = section.__args__[1]
     return sorted(section.model_fields) if hasattr(section, "model_fields") else []

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from stream.decoding import SourceError
 
+_IN_PATH = re.compile(r"\b(user|username|pass|password|passwd|pwd)=[^&/;]*", re.IGNORECASE)
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -34,10 +35,12 @@ def shown(source: int | str) -> str:
     """The source as it may be printed: an address without user, password and query."""
     text = str(source).encode(errors="backslashreplace").decode()
     if "://" not in text:
-        return text
+        # A mistyped address shows no more than its end; in names of files an @ is rare.
+        return text if Path(text).exists() else text.rpartition("@")[2]
     hidden = _before_host(text)
     text = text[: hidden.start] + text[hidden.stop :]
-    return re.sub(r"\?.*", "", text, flags=re.DOTALL)  # cameras also take passwords there
+    # Cameras also take passwords in the query, and some in the path.
+    return _IN_PATH.sub(r"\1=...", re.sub(r"\?.*", "", text, flags=re.DOTALL))
 
 
 def _before_host(address: str) -> range:
@@ -47,7 +50,8 @@ def _before_host(address: str) -> range:
     slash = plain.find("/", start)
     authority = plain[start:slash] if slash >= 0 else plain[start:]
     # A password may hold an @. One that holds a / is a mistake, which must not show it either.
-    if "@" not in authority and re.fullmatch(r"[^:]*(:\d*)?", authority):
+    host_alone = re.fullmatch(r"[^:]*(:\d*)?", authority)
+    if "@" not in authority and host_alone and not re.search(r"^[^/]*:\d+/[^/]*@", plain[start:]):
         return range(start, start)
     end = start + authority.rfind("@") if "@" in authority else plain.rfind("@")
     return range(start, max(start, end + 1))

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 _VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+_PATIENCE_S = 5.0
 
 
 class SourceError(Exception):
@@ -38,23 +39,19 @@ class _Variable:
         self._changed = threading.Condition()
         self._value: str | None = None
         self._users = 0
-        self._waiting: list[str | None] = []  # for which values
         self._before: str | None = None
 
     @contextmanager
     def set_to(self, value: str | None) -> Iterator[None]:
         """Let the variable be `value`, or not be there, meanwhile; afterwards it is as before."""
         with self._changed:
-            self._waiting.append(value)
-            # Nobody joins those inside while others wait for another value: they'd wait for ever.
-            while self._users and {value, self._value, *self._waiting} != {value}:
-                self._changed.wait()
-            self._waiting.remove(value)
+            # A capture that hangs while it is opened must not keep others out: in time they go in
+            # with the options that there are, which are not theirs, but will do.
+            self._changed.wait_for(lambda: not self._users or value == self._value, _PATIENCE_S)
             if self._users == 0:
                 self._before, self._value = os.environ.get(_VARIABLE), value
                 _put(value)
             self._users += 1
-            self._changed.notify_all()
         try:
             yield
         finally:

@@ -6,12 +6,14 @@ Costs a copy of each picture through a pipe.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
 import struct
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -41,8 +43,9 @@ class IsolatedCapture:
         )
         assert self._process.stdin is not None and self._process.stdout is not None  # noqa: PT018
         # Not as an argument: those can be seen by everybody on the machine.
-        self._process.stdin.write(json.dumps([source, asdict(options)]).encode())
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # it has died: then it is not open
+            self._process.stdin.write(json.dumps([source, asdict(options)]).encode() + b"\n")
+            self._process.stdin.flush()
         self._out = self._process.stdout
         os.set_blocking(self._out.fileno(), False)
         self._selector = selectors.DefaultSelector()
@@ -51,7 +54,7 @@ class IsolatedCapture:
         self._picture: np.ndarray | None = None
         self._properties: dict[int, float] = {}
         # A Python has to start in it, too.
-        opened = self._read(_OPENED.size, options.open_timeout_s + 5.0)
+        opened = self._read(_OPENED.size, options.open_timeout_s + 3.0)
         self._open = False
         if opened is not None:
             self._open, frames, codec = _OPENED.unpack(opened)
@@ -82,6 +85,9 @@ class IsolatedCapture:
         self._process.wait()
         self._selector.close()
         self._out.close()
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
 
     def _read(self, size: int, timeout_s: float) -> bytearray | None:
         """So many bytes; None where they don't come in time, or the process has ended."""
@@ -97,9 +103,16 @@ class IsolatedCapture:
         return got
 
 
+def _end_with_parent() -> None:
+    """The standard input ends when who started us has gone; a read that hangs does not see that."""
+    sys.stdin.read()
+    os._exit(0)
+
+
 def main() -> None:
     """The process: writes pictures to its standard output until that is closed."""
-    source, options = json.loads(sys.stdin.read())
+    source, options = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if isinstance(source, int):
         capture = open_webcam(source)
     else:

@@ -47,12 +47,13 @@ class MotionGate:
     def opens(self, start_s: float, end_s: float) -> bool:
         """Whether the model is to look at the window from `start_s` to `end_s`.
 
-        True where something moved in it, and when it has not looked for long; ask in their order.
+        True where something moved in it, and when it has not looked for long.
         """
-        if end_s == self._looked_s:  # asked again of a window that waits for its turn
+        if end_s - self._looked_s >= self._look_every_s:
             return True
-        moved = any(start_s <= moment <= end_s for moment in reversed(self._moved_at))
-        if moved or end_s - self._looked_s >= self._look_every_s:
-            self._looked_s = end_s
-            return True
-        return False
+        # A copy: another thread sees pictures meanwhile.
+        return any(start_s <= moment <= end_s for moment in tuple(self._moved_at))
+
+    def looked(self, end_s: float) -> None:
+        """The model is given the window that ends there."""
+        self._looked_s = end_s

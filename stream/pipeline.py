@@ -26,14 +26,15 @@ from stream.events import Detector
 from stream.messages import ClipSpec, Event, Prediction
 from stream.metrics import Metrics
 from stream.scheduler import Scheduler
-from stream.supervisor import LocalWorkers, worker_command, worker_name
+from stream.supervisor import LocalWorkers, worker_command
 from stream.threads import for_capture
 from stream.transport import SchedulerEnd
 
 _log = logging.getLogger(__name__)
 _STOP_WITHIN_S = 2.5
 _SHORTEST_GAP_S = 5.0
-_MOST_FALSE_STARTS = 5  # of the worker, until its trouble is taken for lasting
+_MOST_DEATHS, _DEATHS_WITHIN_S = 5, 300.0  # of a worker, until its trouble is taken for lasting
+_STUCK_S = 10.0  # without a sign of life
 _MOST_WAITING = 256  # predictions between the scheduler and the judge
 _CLOCK_SET_S = 1.0
 _PROGRESS_EVERY_S = 1.0  # how often the log is told how far open events have come
@@ -74,6 +75,8 @@ class Pipeline:
         self._predictions: queue.Queue[Prediction] = queue.Queue(_MOST_WAITING)
         self._views: dict[str, View] = {}
         self._began: dict[tuple[str, str], datetime] = {}  # of each open event
+        self._deaths: list[float] = []  # of local workers, monotonic seconds
+        self._judge_alive_at = now()
         self._socket_folder: Path | None = None
         self.cameras = {
             name: Camera(
@@ -106,6 +109,13 @@ class Pipeline:
     def workers(self) -> int:
         """How many workers ask for clips, or have some."""
         return self._scheduler.workers
+
+    @property
+    def stuck(self) -> list[str]:
+        """Which threads have not shown for long that they are alive; "judge" writes the log."""
+        alive_at = {"scheduler": self._scheduler.alive_at, "judge": self._judge_alive_at}
+        since = self._now() - _STUCK_S
+        return [name for name, moment in alive_at.items() if moment < since]
 
     @property
     def queues(self) -> dict[str, int]:
@@ -151,6 +161,7 @@ class Pipeline:
                 None if config.worker.workers == "auto" else config.worker.workers,
                 on_death=self._on_worker_death,
                 on_failure=self._fail,
+                ready_within_s=config.worker.ready_within,
             )
             if config.worker.local
             else None
@@ -190,7 +201,7 @@ class Pipeline:
         self._judge_stop.set()
         self._await(judge.name, _joiner(judge))
         for name, camera in self.cameras.items():
-            self._await(f"camera {name}", camera.join)
+            self._await(f"camera {name}", camera.join, at_least_s=0.0)
         if self._local_workers:
             self._await("worker", self._local_workers.join)
         self._link.__exit__()
@@ -204,9 +215,9 @@ class Pipeline:
         if failed:
             self._fail("; ".join(f"camera {camera.name}: {camera.reason}" for camera in failed))
 
-    def _await(self, name: str, join: Callable[[float], bool]) -> None:
+    def _await(self, name: str, join: Callable[[float], bool], *, at_least_s: float = 0.1) -> None:
         assert self._stop_by is not None  # told to stop before
-        if not join(max(0.1, self._stop_by - time.monotonic())):
+        if not join(max(at_least_s, self._stop_by - time.monotonic())):
             _log.warning("%s did not stop in time", name)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
@@ -258,8 +269,8 @@ class Pipeline:
             self._fail(reason)
 
     def _on_hello(self, worker: bytes, devices: int) -> None:
-        if self._local_workers and worker == worker_name(0).encode():
-            self._local_workers.greeted(devices)
+        if self._local_workers:
+            self._local_workers.greeted(worker, devices)
 
     def _on_silence(self, worker: bytes) -> None:
         if self._local_workers:
@@ -274,12 +285,15 @@ class Pipeline:
     # On a supervisor's thread.
     def _on_worker_death(self, code: int) -> None:
         self.metrics.count("worker_restarts")
+        self._deaths.append(self._now())
         assert self._local_workers is not None  # one of them it was
-        tries = _MOST_FALSE_STARTS * self._local_workers.started
-        if self.spec is None and self.metrics.total("worker_restarts") >= tries:
+        most = _MOST_DEATHS * self._local_workers.started
+        recent = [moment for moment in self._deaths if moment > self._now() - _DEATHS_WITHIN_S]
+        self._deaths = recent
+        if len(recent) >= most:
             self._fail(
-                f"the worker ended {tries} times before it was ready, the last time "
-                f"with code {code}; see its messages above"
+                f"the worker ended {most} times within {_DEATHS_WITHIN_S / 60:.0f} minutes, the "
+                f"last time with code {code}; see its messages above"
             )
 
     # On the judge's thread, which owns the detectors and the event log.
@@ -288,6 +302,7 @@ class Pipeline:
         looked_at = self._now()
         utc_ahead_s = self._utc_ahead_s()
         while not self._finished():
+            self._judge_alive_at = self._now()
             with contextlib.suppress(queue.Empty):
                 self._weigh(self._predictions.get(timeout=0.1), detectors)
             if self._now() - looked_at >= _PROGRESS_EVERY_S:

@@ -39,7 +39,8 @@ def why_unreachable(address: str) -> str:
 
 def _rtsp_status(line: socket.socket, parts: SplitResult, port: int) -> int | None:
     """What a camera answers to DESCRIBE without a password (RFC 2326); None for nonsense."""
-    target = f"rtsp://{parts.hostname}:{port}{parts.path}"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    target = f"rtsp://{host}:{port}{parts.path}"
     target += f"?{parts.query}" if parts.query else ""
     line.settimeout(_PATIENCE_S)
     line.sendall(f"DESCRIBE {target} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())

@@ -35,6 +35,7 @@ class Reading:
         self.over = False
         self.error = ""  # why it ended, if it should not have
         self.news = threading.Event()  # it is over, or was given up
+        self.given_up_at: float | None = None
         self._opening, self._take, self._now = opening, take, now
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"capture {name}", daemon=True)
@@ -43,6 +44,7 @@ class Reading:
         self._thread.start()
 
     def give_up(self) -> None:
+        self.given_up_at = self._now()
         self._stop.set()
         self.news.set()
 

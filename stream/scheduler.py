@@ -75,6 +75,8 @@ class Watched(Protocol):
 
     def is_still(self, start_s: float, end_s: float) -> bool: ...
 
+    def looked(self, end_s: float) -> None: ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Due:
@@ -137,10 +139,12 @@ class Scheduler:
         self._workers: dict[bytes, _Worker] = {}
         self._in_flight: dict[int, _InFlight] = {}
         self._number = 0
+        self.alive_at = now()  # monotonic seconds; while it runs, renewed several times a second
 
     def run(self, stop: StopEvent) -> None:
         """Serve workers until `stop`. Owns the link: call it from one thread only."""
         while not stop.is_set():
+            self.alive_at = self._now()
             with self._lock:
                 for _ in range(_MOST_HEARD):
                     heard = self._link.receive()
@@ -295,6 +299,7 @@ class Scheduler:
             except NotCoveredError:  # the ring moved on, or was cleared, since it was asked
                 continue
             self._pass_over(due.camera, due.end_s)
+            self._streams[due.camera].looked(due.end_s)
             self._number += 1
             cut.append((Clip(due.camera, self._number, frames, times), newest_at))
         return cut

@@ -66,11 +66,11 @@ def check_source(source: int | str) -> None:
                 "use rtsp://, http://, a file, a webcam's index or demo:"
             )
     elif Path(source).is_dir():
-        raise SourceError(f"source {source}: is a folder; give one video file")
+        raise SourceError(f"source {shown(source)}: is a folder; give one video file")
     elif not Path(source).is_file():
         hint = f"; for webcam {source} write it without quotes" if source.isdigit() else ""
         raise SourceError(
-            f"source {source}: no such file; "
+            f"source {shown(source)}: no such file; "
             f"use rtsp://, http://, a video file, a webcam's index or demo:{hint}"
         )
 
@@ -180,6 +180,8 @@ class LiveSource:
         while not stop.is_set():
             if not self._capture.grab():
                 raise SourceError(f"source {self._name} gives no more pictures")
+            if stop.is_set():  # given up meanwhile: the clock is another reading's now
+                return None
             arrived_at = self._now()
             presented_s = (
                 self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 if self._presents else None

@@ -6,6 +6,7 @@ A `Supervisor` owns one worker's process; its thread is the only one that touche
 from __future__ import annotations
 
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -40,10 +41,13 @@ class Supervisor:
         on_death: Callable[[int], None],
         on_failure: Callable[[str], None],
         environment: Mapping[str, str] | None = None,
+        ready_within_s: float = math.inf,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._command, self._environment = command, environment
         self._on_death, self._on_failure = on_death, on_failure
+        self._ready_within_s = ready_within_s
+        self._ready = threading.Event()  # the process that runs now has said hello
         self._now = now
         self._stop = threading.Event()
         self._replace = threading.Event()
@@ -53,9 +57,17 @@ class Supervisor:
     def start(self) -> None:
         self._thread.start()
 
+    def greeted(self) -> None:
+        """The process has said that it is ready."""
+        self._ready.set()
+
     def replace(self) -> None:
-        """End the process, which hangs, and start another."""
-        self._replace.set()
+        """End the process, which hangs, and start another.
+
+        One that is not ready yet is let be: what was not answered is its predecessor's.
+        """
+        if self._ready.is_set():
+            self._replace.set()
 
     def tell_stop(self) -> None:
         self._stop.set()
@@ -76,6 +88,7 @@ class Supervisor:
         pause_s = _FIRST_PAUSE_S
         while not self._stop.is_set():
             began_at = self._now()
+            self._ready.clear()
             # Its own session: Ctrl+C in the terminal is for us, who then stop it in order.
             process = subprocess.Popen(
                 self._command,
@@ -84,7 +97,7 @@ class Supervisor:
                 env=self._environment,
             )
             self.pid = process.pid
-            code = self._watch(process)
+            code = self._watch(process, began_at + self._ready_within_s)
             self.pid = None
             if self._stop.is_set():
                 return
@@ -98,13 +111,15 @@ class Supervisor:
             self._stop.wait(pause_s)
             pause_s = min(2 * pause_s, _LAST_PAUSE_S)
 
-    def _watch(self, process: subprocess.Popen[bytes]) -> int:
+    def _watch(self, process: subprocess.Popen[bytes], ready_by: float) -> int:
         """Wait until the process has ended, by itself or because it must. Its exit code."""
         while not self._stop.is_set() and not self._replace.is_set():
             try:
                 return process.wait(timeout=0.1)
             except subprocess.TimeoutExpired:
-                continue
+                if not self._ready.is_set() and self._now() > ready_by:
+                    _log.warning("worker was not ready in %.0f s", self._ready_within_s)
+                    self._replace.set()
         if self._replace.is_set():
             self._replace.clear()
             process.kill()
@@ -132,8 +147,10 @@ class LocalWorkers:
         *,
         on_death: Callable[[int], None],
         on_failure: Callable[[str], None],
+        ready_within_s: float = math.inf,
     ) -> None:
         self._command, self._count = command, count
+        self._ready_within_s = ready_within_s
         self._on_death, self._on_failure = on_death, on_failure
         self._lock = threading.Condition()  # the first hello may come while everything stops
         self._supervisors: list[Supervisor] = []
@@ -144,10 +161,14 @@ class LocalWorkers:
     def start(self) -> None:
         self._grow_to(self._count or 1)
 
-    def greeted(self, devices: int) -> None:
-        """One of them said hello, and how many devices there are for workers like it."""
-        if self._count is None:
-            self._grow_to(devices)
+    def greeted(self, identity: bytes, devices: int) -> None:
+        """A worker said hello, and how many devices there are for workers like it."""
+        with self._lock:
+            found = self._by_name(identity)
+        if found is not None:
+            found.greeted()
+            if self._count is None:
+                self._grow_to(devices)
 
     @property
     def started(self) -> int:
@@ -157,19 +178,19 @@ class LocalWorkers:
     def blame(self, identity: bytes, reason: str) -> bool:
         """A worker says why it can't work. False where it is none of these."""
         with self._lock:
-            names = {worker_name(number).encode() for number in range(len(self._supervisors))}
-            if identity in names:
+            found = self._by_name(identity)
+            if found is not None:
                 self._reasons[identity] = reason
                 self._lock.notify_all()
-        return identity in names
+        return found is not None
 
     def replace(self, identity: bytes) -> None:
         """End the worker of that name, which hangs, and start another; strangers are let be."""
         with self._lock:
-            for number, supervisor in enumerate(self._supervisors):
-                if worker_name(number).encode() == identity:
-                    _log.warning("worker %s does not answer; replacing it", worker_name(number))
-                    supervisor.replace()
+            found = self._by_name(identity)
+        if found is not None:
+            _log.warning("worker %s does not answer; replacing it", identity.decode())
+            found.replace()
 
     def tell_stop(self) -> None:
         with self._lock:
@@ -189,6 +210,10 @@ class LocalWorkers:
         """Process ids of those that run now."""
         return tuple(one.pid for one in self._supervisors if one.pid is not None)
 
+    def _by_name(self, identity: bytes) -> Supervisor | None:
+        names = [worker_name(number).encode() for number in range(len(self._supervisors))]
+        return self._supervisors[names.index(identity)] if identity in names else None
+
     def _grow_to(self, count: int) -> None:
         with self._lock:
             for number in range(len(self._supervisors), 0 if self._stopping else count):
@@ -197,6 +222,7 @@ class LocalWorkers:
                     on_death=self._on_death,
                     on_failure=partial(self._give_up, number),
                     environment=worker_environment(count),
+                    ready_within_s=self._ready_within_s,
                 )
                 self._supervisors.append(supervisor)
                 supervisor.start()

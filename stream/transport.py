@@ -126,6 +126,7 @@ class WorkerEnd:
         self._now = now
         self._greeted = spec is None
         self._served = False
+        self.malformed = 0  # messages that could not be read
         self._asked_at: float | None = None
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
@@ -166,7 +167,8 @@ class WorkerEnd:
             try:
                 message = unpack(self._socket.recv_multipart())
             except WireError as error:
-                _log.warning("ignored a message: %s", error)
+                self.malformed += 1
+                _log.warning("ignored a message, the %d. of its kind: %s", self.malformed, error)
                 continue
             if isinstance(message, Work):
                 self._asked_at, self._served = None, True

@@ -21,13 +21,14 @@ _STATES = ("connecting", "live", "stalled", "offline", "ended", "failed")
 
 
 def routes(pipeline: Pipeline) -> list[Route]:
-    """/healthz answers 200 while the run goes on, whatever its cameras do, else 503."""
+    """/healthz answers 200 while the run goes on, whatever its cameras do; 503 when it is over, or
+    one of its threads stands still."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(pipeline))
 
     def healthz(_: Request) -> Response:
         found = health(pipeline)
-        return JSONResponse(found, 503 if found["over"] else 200)
+        return JSONResponse(found, 503 if found["over"] or found["stuck"] else 200)
 
     def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
@@ -47,6 +48,7 @@ def health(pipeline: Pipeline, *, now: Callable[[], float] = time.monotonic) -> 
     }
     return {
         "over": pipeline.over.is_set(),
+        "stuck": pipeline.stuck,
         "failure": pipeline.failure,
         "model": pipeline.spec.model if pipeline.spec else None,  # None until a worker is ready
         "workers": pipeline.workers,

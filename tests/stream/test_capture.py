@@ -18,7 +18,7 @@ from tests.waiting import wait_for
 
 
 class MotionJpeg(BaseHTTPRequestHandler):
-    """A camera that hangs up after ten pictures each time."""
+    """A camera that sends nonsense among its pictures, and hangs up after ten of them."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -26,7 +26,9 @@ class MotionJpeg(BaseHTTPRequestHandler):
         self.end_headers()
         picture = np.full((48, 64, 3), 90, np.uint8)
         jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
-        for _ in range(10):
+        for number in range(10):
+            if number == 5:
+                self.wfile.write(bytes(range(256)) * 40)  # garbage between two pictures
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             self.wfile.write(head.encode() + jpeg + b"\r\n")
 
@@ -231,15 +233,16 @@ def test_where_reads_hang_the_camera_gets_a_process_and_no_more_threads(spec: Cl
         return Hanging(now)
 
     Hanging.released.clear()
-    config = CameraConfig(source="demo:", stall_after=0.05, retry_max=1)
+    config = CameraConfig(source="demo:", stall_after=0.05, read_timeout=0.01, retry_max=1)
     camera = Camera("door", config, metrics, opener=opener, first_pause_s=0.02)
     camera.watch(spec)
     camera.start()
     try:
-        wait_for(lambda: len(isolated) >= 5)
-        assert isolated[:5] == [False, False, False, True, True]
+        wait_for(lambda: isolated.count(True) >= 2)
+        threads = isolated.index(True)  # opened by threads until three are known to hang
+        assert threads in (3, 4)
         totals = metrics.totals()
-        assert (totals["stalls"], totals["abandoned_reads"]) == (3, 3)
+        assert (totals["stalls"], totals["abandoned_reads"]) == (threads, threads)
         assert totals["isolated_openings"] >= 2
         Hanging.released.set()
         wait_for(lambda: not isolated[-1])  # the threads came back

@@ -85,3 +85,28 @@ def test_a_label_takes_what_it_leaves_out_from_the_rest() -> None:
 def test_flags_do_not_hide_a_section_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="dashboard"):
         load_config(write(tmp_path, "dashboard: 5"), {"dashboard": {"port": 9000}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cameras: {door: 'rtsp://viewer:s3cret@192.0.2.1/live'}",
+        "cameras: 'rtsp://viewer:s3cret@192.0.2.1/live'",
+        "'rtsp://viewer:s3cret@192.0.2.1/live'",
+        "cameras: {'viewer:s3cret@192.0.2.1': {}}",
+        "'viewer:s3cret@192.0.2.1': {}",
+    ],
+)
+def test_a_mistake_about_an_address_does_not_show_it(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "watch.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(file)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_misspelt_key_of_an_optional_section_is_told_the_right_ones(tmp_path: Path) -> None:
+    file = tmp_path / "watch.yaml"
+    file.write_text("cameras: {door: {source: 0, motion_gate: {aera: 0.1}}}")
+    with pytest.raises(ConfigError, match="known here: area, difference, look_every"):
+        load_config(file)

@@ -16,7 +16,14 @@ from stream.decoding import SourceError
         ("rtsp://viewer:p/ss@cam.local/1", "rtsp://cam.local/1"),  # a mistake, and still no leak
         ("rtsp://viewer:${file:/run/x@y}@cam.local:554/1", "rtsp://cam.local:554/1"),
         ("http://cam.local/video?user=a&pwd=b\nc", "http://cam.local/video"),
-        ("http://cam.local:80/a@b", "http://cam.local:80/a@b"),
+        ("http://cam.local/a@b", "http://cam.local/a@b"),
+        ("rtsp://viewer:12/s3cret@cam.local/1", "rtsp://cam.local/1"),
+        ("rtsp:/viewer:s3cret@cam.local/1", "cam.local/1"),
+        ("viewer:s3cret@cam.local/1", "cam.local/1"),
+        (
+            "rtsp://cam.local/user=admin&password=s3cret&channel=1/pwd=x.sdp",
+            "rtsp://cam.local/user=...&password=...&channel=1/pwd=...",
+        ),
         ("films/what?.mp4", "films/what?.mp4"),
         (0, "0"),
     ],

@@ -99,6 +99,9 @@ class Watched:
     def is_still(self, start_s: float, end_s: float) -> bool:
         return False
 
+    def looked(self, end_s: float) -> None:
+        pass
+
 
 class Desk:
     """A scheduler at work in a thread."""
@@ -181,9 +184,16 @@ def test_a_worker_outlives_what_a_scheduler_sends(tmp_path: Path) -> None:
         desk.bind("ipc://" + str(tmp_path / "line"))
         assert worker.ask(room=1, timeout_s=0.5) == ()
 
+        unreadable = 0
+
         @given(messages)
         @fuzz
         def throw(parts: list[bytes]) -> None:
+            nonlocal unreadable
+            try:
+                unpack(parts)
+            except WireError:
+                unreadable += 1
             desk.send_multipart([b"w", *parts])
             with contextlib.suppress(TransportError):  # sent away: what a scheduler may do
                 worker.ask(room=1, timeout_s=0.01)
@@ -195,6 +205,7 @@ def test_a_worker_outlives_what_a_scheduler_sends(tmp_path: Path) -> None:
         desk.send_multipart([b"w", *pack(Work((_CLIP,)))])
         (clip,) = worker.ask(room=1, timeout_s=10)
         assert clip.number == 1
+        assert worker.malformed == unreadable > 50
 
 
 def test_a_flood_of_nonsense_does_not_keep_a_worker_from_its_work(desk: Desk) -> None:

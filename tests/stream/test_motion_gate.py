@@ -26,18 +26,19 @@ def show(gate: MotionGate, pictures: list[np.ndarray], *, begin_s: float = 0.0) 
 
 def test_it_opens_for_windows_in_which_something_moved(gate: MotionGate) -> None:
     assert gate.opens(-1.0, 0.0)  # the first look
+    gate.looked(0.0)
     show(gate, [square(20)] * 25)
     assert not gate.opens(0.0, 1.0)
     show(gate, [square(20 + n // 3) for n in range(25)], begin_s=1.0)
     assert gate.opens(1.0, 2.0)
-    assert gate.opens(1.0, 2.0)  # it waits for its turn and is asked for again
+    gate.looked(2.0)
     assert gate.opens(1.5, 2.5)
     assert not gate.opens(2.25, 3.25)
 
 
 def test_noise_and_light_are_no_motion(gate: MotionGate) -> None:
     rng = np.random.default_rng(0)
-    gate.opens(-1.0, 0.0)
+    gate.looked(0.0)
     pictures = [
         np.clip(square(20) + rng.normal(0, 8, (64, 64, 3)) + 0.8 * n, 0, 255).astype(np.uint8)
         for n in range(25)
@@ -48,14 +49,20 @@ def test_noise_and_light_are_no_motion(gate: MotionGate) -> None:
 
 def test_the_model_looks_now_and_then_all_the_same(gate: MotionGate) -> None:
     show(gate, [square(20)] * 250)
-    looked = [end for end in np.arange(1.0, 10.0, 0.25) if gate.opens(end - 1.0, end)]
-    assert looked == [1.0, 3.0, 5.0, 7.0, 9.0]
+    looked = []
+    for end_s in np.arange(1.0, 10.0, 0.25):
+        if gate.opens(end_s - 1.0, end_s):
+            if end_s == 3.0:
+                continue  # there was no room for it: the next one will do
+            looked.append(end_s)
+            gate.looked(end_s)
+    assert looked == [1.0, 3.25, 5.25, 7.25, 9.25]
 
 
 def test_drawn_motions_open_it() -> None:
     scene = Scene(11, width=160, height=120)
     gate = MotionGate(area=0.002, difference=10.0, look_every_s=1000.0)
-    gate.opens(-1.0, 0.0)
+    gate.looked(0.0)
     motions = [event for event in scene.truth(30.0) if event.end_s < 30.0]
     show(gate, [scene.picture(n / 25) for n in range(750)])
     opened = [event.label for event in motions if gate.opens(event.start_s, event.end_s)]

@@ -182,3 +182,14 @@ def test_each_zone_is_watched_by_itself(tmp_path: Path) -> None:
     with EventLog.open(config.data) as log:
         assert {row["camera"] for row in log.rows(camera="door")} == {"door/left", "door/right"}
         assert {row["camera"] for row in log.rows(camera="door/left")} == {"door/left"}
+
+
+def test_a_worker_that_dies_again_and_again_ends_the_run(tmp_path: Path) -> None:
+    with Pipeline(watch(tmp_path, "demo:7")) as pipeline:
+        for _ in range(5):
+            wait_for(lambda: pipeline.over.is_set() or len(pipeline.worker_pids) == 1)
+            for pid in pipeline.worker_pids:
+                os.kill(pid, signal.SIGKILL)
+            wait_for(lambda: pipeline.over.is_set() or not pipeline.worker_pids)
+        assert pipeline.over.wait(10)
+    assert "the worker ended 5 times within 5 minutes" in pipeline.failure

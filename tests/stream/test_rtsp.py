@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -23,6 +24,8 @@ from tests.rtsp import Server, gstreamer
 from tests.waiting import wait_for
 
 _PASSWORD = "pa@ss/wo:rd"
+RETRY_MAX_S = 1.0
+QUICK = {"open_timeout": 1, "read_timeout": 1, "stall_after": 2, "retry_max": RETRY_MAX_S}
 
 
 class Talker:
@@ -59,9 +62,7 @@ def watch(spec: ClipSpec) -> Iterator[Callable[..., Camera]]:
     started: list[Camera] = []
 
     def start(source: str, metrics: Metrics | None = None, **options: object) -> Camera:
-        config = CameraConfig.model_validate(
-            {"source": source, "open_timeout": 1, "read_timeout": 1, "stall_after": 2, **options}
-        )
+        config = CameraConfig.model_validate({"source": source, **(options or QUICK)})
         camera = Camera("door", config, metrics or Metrics(), first_pause_s=0.1)
         camera.watch(spec)
         camera.start()
@@ -116,6 +117,20 @@ def test_a_server_that_is_no_camera_makes_a_camera_offline_and_says_why(
     assert told in camera.reason
 
 
+def test_with_the_usual_time_outs_a_mute_server_is_noticed_in_ten_seconds(
+    watch: Callable[..., Camera],
+) -> None:
+    usual = CameraConfig(source=0)
+    talker = Talker(b"")
+    try:
+        camera = watch(talker.address, stall_after=usual.stall_after)
+        wait_for(lambda: camera.state == OFFLINE, within_s=10)
+        camera.tell_stop()
+        assert camera.join(3)
+    finally:
+        talker.close()
+
+
 def test_a_host_that_there_is_not_makes_a_camera_offline(watch: Callable[..., Camera]) -> None:
     metrics = Metrics()
     camera = watch("rtsp://viewer:secret@nowhere.invalid/live", metrics)
@@ -139,22 +154,21 @@ def test_a_killed_server_is_noticed_and_its_return_too(
         camera = watch(address, counted)
         beside = watch(f"rtsp://127.0.0.1:{other.port}/live", untouched)
         wait_for(lambda: is_live(camera) and is_live(beside))
+        began, before = time.monotonic(), untouched.total("frames")
         guarded.kill()
         wait_for(lambda: camera.state == OFFLINE, within_s=10)
         assert newest_s(camera) is None  # no window may span the gap
+        wait_for(lambda: counted.total("reconnect_attempts") >= 2)
         guarded.start()
-        wait_for(lambda: is_live(camera), within_s=10)
-        wait_for(
-            lambda: (
-                camera.streams[0].ring is not None and camera.streams[0].ring.newest_s is not None
-            )
-        )
-    assert camera.streams[0].ring is not None
-    assert camera.streams[0].ring.newest_s is not None
-    assert camera.streams[0].ring.newest_s > 1.0  # its clock goes on
+        # One back-off, and what opening takes.
+        assert wait_for(lambda: is_live(camera)) < 1.25 * RETRY_MAX_S + 3
+        frames, took_s = untouched.total("frames") - before, time.monotonic() - began
+        wait_for(lambda: newest_s(camera) is not None)
+    assert (newest_s(camera) or 0.0) > 1.0  # its clock goes on
     assert not untouched.totals().keys() & {"stalls", "reconnect_attempts", "gaps"}
     assert is_live(beside)
-    assert untouched.rate("frames", "door") == pytest.approx(25, rel=0.05)
+    assert took_s > 1.0
+    assert frames / took_s == pytest.approx(25, rel=0.05, abs=2 / took_s)
     assert _PASSWORD not in caplog.text
     assert "viewer" not in caplog.text
 
@@ -174,11 +188,12 @@ def test_a_wrong_password_makes_a_camera_offline(
 
 
 @gstreamer
+@pytest.mark.parametrize("options", [QUICK, {"stall_after": 5}], ids=["quick", "usual"])
 def test_a_server_that_stands_still_is_given_up_and_comes_back(
-    serve_rtsp: Callable[..., Server], watch: Callable[..., Camera]
+    serve_rtsp: Callable[..., Server], watch: Callable[..., Camera], options: dict[str, float]
 ) -> None:
     server, metrics = serve_rtsp(), Metrics()
-    camera = watch(f"rtsp://127.0.0.1:{server.port}/live", metrics)
+    camera = watch(f"rtsp://127.0.0.1:{server.port}/live", metrics, **options)
     wait_for(lambda: is_live(camera))
     server.signal(signal.SIGSTOP)
     try:

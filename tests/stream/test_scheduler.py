@@ -4,7 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +56,13 @@ def test_after_a_gap_nothing_counts_as_passed_over() -> None:
 class Watched:
     ring: FrameRing | None
     still: bool = False
+    looks: list[float] = field(default_factory=list)
 
     def is_still(self, start_s: float, end_s: float) -> bool:
         return self.still
+
+    def looked(self, end_s: float) -> None:
+        self.looks.append(end_s)
 
 
 class Desk:
@@ -234,6 +238,7 @@ def test_windows_without_motion_are_spared_and_counted(
     with WorkerEnd(desk.link.endpoint, spec) as worker:
         assert [clip.camera for clip in worker.ask(room=8, timeout_s=10)] == ["b"]
     assert desk.metrics.totals("a") == {"still_windows": 1}
+    assert (cameras["a"].looks, cameras["b"].looks) == ([], [1.0])
 
 
 def test_a_window_is_given_once(desk: Desk, spec: ClipSpec) -> None:

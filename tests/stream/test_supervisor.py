@@ -20,7 +20,7 @@ def alive(pid: int) -> bool:
 class Life:
     """A supervisor of a small program, and what it told."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, **options: float) -> None:
         self.codes: list[int] = []
         self.failures: list[str] = []
         self.told = threading.Condition()
@@ -28,6 +28,7 @@ class Life:
             [sys.executable, "-c", program],
             on_death=lambda code: self._tell(self.codes, code),
             on_failure=lambda reason: self._tell(self.failures, reason),
+            **options,
         )
 
     def _tell(self, heard: list, what: object) -> None:
@@ -112,10 +113,23 @@ def test_a_process_that_hangs_can_be_replaced(tmp_path: Path) -> None:
     life.supervisor.start()
     first = wait_for_pid(tmp_path / "pid")
     os.kill(first, signal.SIGSTOP)
+    life.supervisor.replace()  # it has not said hello: what hangs was its predecessor
+    assert not life.supervisor._replace.is_set()
+    life.supervisor.greeted()
     life.supervisor.replace()
     wait_for_pid(tmp_path / "pid", other_than=first)
     life.stop()
     assert not alive(first)
+
+
+def test_a_process_that_never_gets_ready_is_replaced(tmp_path: Path) -> None:
+    life = Life(ready(tmp_path / "pid"), ready_within_s=0.3)
+    life.supervisor.start()
+    first = wait_for_pid(tmp_path / "pid")
+    second = wait_for_pid(tmp_path / "pid", other_than=first)
+    assert not alive(first)
+    life.stop()
+    assert not alive(second)
 
 
 class Crew:
@@ -150,7 +164,7 @@ def test_so_many_workers_are_started_as_were_asked_for(tmp_path: Path) -> None:
     crew = Crew(tmp_path, 2)
     started = {crew.wait_for_pid(0), crew.wait_for_pid(1)}
     assert set(crew.workers.pids) == started
-    crew.workers.greeted(devices=3)  # it was told a number
+    crew.workers.greeted(worker_name(0).encode(), devices=3)  # it was told a number
     assert set(crew.workers.pids) == started
     crew.stop()
 
@@ -159,12 +173,13 @@ def test_there_is_one_worker_for_each_device(tmp_path: Path) -> None:
     crew = Crew(tmp_path, None)
     first = crew.wait_for_pid(0)
     assert crew.workers.pids == (first,)
-    crew.workers.greeted(devices=2)
+    crew.workers.greeted(worker_name(0).encode(), devices=2)
     second = crew.wait_for_pid(1)
-    crew.workers.greeted(devices=2)  # a worker that was started again says hello again
+    # A worker that was started again says hello again.
+    crew.workers.greeted(worker_name(0).encode(), devices=2)
     assert crew.workers.pids == (first, second)
     crew.stop()
-    crew.workers.greeted(devices=4)  # too late
+    crew.workers.greeted(worker_name(0).encode(), devices=4)  # too late
     assert crew.workers.pids == ()
     assert not alive(first)
     assert not alive(second)
@@ -174,6 +189,7 @@ def test_only_the_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
     crew = Crew(tmp_path, 2)
     first, second = crew.wait_for_pid(0), crew.wait_for_pid(1)
     crew.workers.replace(b"a stranger")
+    crew.workers.greeted(worker_name(1).encode(), devices=1)
     crew.workers.replace(worker_name(1).encode())
     crew.wait_for_pid(1, other_than=second)
     assert crew.workers.pids[0] == first
