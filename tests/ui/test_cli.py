@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -175,20 +176,22 @@ def test_what_was_converted_classifies(tmp_path: Path, demo_clip: Path) -> None:
 @contextmanager
 def watching(*arguments: object, until: str) -> Iterator[subprocess.Popen[str]]:
     """A run that has come so far that it says `until`; killed at the end if it still lives."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ui.cli", "run", *map(str, arguments)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr is not None
-        assert any(until in line for line in process.stderr)
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    with tempfile.TemporaryDirectory() as sockets:  # a run that is killed leaves its own behind
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ui.cli", "run", *map(str, arguments)],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": sockets},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stderr is not None
+            assert any(until in line for line in process.stderr)
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
 
 
 def worker_of(process: subprocess.Popen[str]) -> int:
