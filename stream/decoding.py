@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,7 +67,9 @@ _options = _Variable()
 
 
 def open_webcam(index: int) -> cv2.VideoCapture:
-    return cv2.VideoCapture(index)
+    # Named on Linux: asked for any way in, OpenCV waits until no network camera is being opened.
+    way = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
+    return cv2.VideoCapture(index, way)
 
 
 def open_file(file: str) -> cv2.VideoCapture:

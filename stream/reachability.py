@@ -5,36 +5,58 @@ from __future__ import annotations
 import http.client
 import socket
 from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies
 
-_PATIENCE_S = 2.0  # for each step
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _CHECK = "check address, user, password and network"
 
 
-def why_unreachable(address: str) -> str:
-    """One line for a person, without user and password. Takes a few seconds at most."""
+def unreachable(address: str, *, patience_s: float) -> str:
+    """Why a source can't even be asked, in one line without user and password; "" where it answers.
+
+    To be asked before it is opened: OpenCV opens one source at a time, and while it waits for a
+    dead one all others wait, files too.
+    """
+    return _ask(address, patience_s)[0]
+
+
+def why_refused(address: str, *, patience_s: float) -> str:
+    """Why a source that answers can't be opened all the same."""
+    problem, status = _ask(address, patience_s)
+    return problem or _meaning(status, urlsplit(address))
+
+
+def _ask(address: str, patience_s: float) -> tuple[str, int]:
+    """What is wrong, or "" and the status that was answered (200 where that can't be known)."""
     try:
         parts = urlsplit(address)
         port = parts.port or _PORTS[parts.scheme.lower()]
     except (ValueError, KeyError):
-        return "its address is malformed; write it like rtsp://user:password@host:554/path"
-    host = parts.hostname or ""
+        return "its address is malformed; write it like rtsp://user:password@host:554/path", 0
+    host, scheme = parts.hostname or "", parts.scheme.lower()
+    if scheme in getproxies():  # then ffmpeg goes by that way, and this machine may know no other
+        return "", 200
     try:
         socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        return f"no host of the name {host} is known here; check the name, or use the number"
+        return f"no host of the name {host} is known here; check the name, or use the number", 0
+    status: int | None = 200
     try:
-        with socket.create_connection((host, port), _PATIENCE_S) as line:
-            status = _rtsp_status(line, parts, port) if parts.scheme.lower() == "rtsp" else None
+        with socket.create_connection((host, port), patience_s) as line:
+            line.settimeout(patience_s)
+            if scheme == "rtsp":
+                status = _rtsp_status(line, parts, port)
+        if scheme == "http":
+            status = _http_status(host, port, parts, patience_s)
     except TimeoutError:
-        return f"{host} does not answer on port {port}; is it on, and in this network?"
+        return f"{host} does not answer on port {port}; is it on, and in this network?", 0
     except ConnectionRefusedError:
-        return f"{host} is there, but nothing listens on port {port}; check the port"
+        return f"{host} is there, but nothing listens on port {port}; check the port", 0
     except OSError as error:
-        return f"{host}, port {port}: {error.strerror or error}; {_CHECK}"
-    if parts.scheme.lower() == "http":
-        status = _http_status(host, port, parts)
-    return _meaning(status, parts)
+        return f"{host}, port {port}: {error.strerror or error}; {_CHECK}", 0
+    if status is None:
+        return f"it does not speak {scheme} on that port; {_CHECK}", 0
+    return "", status
 
 
 def _rtsp_status(line: socket.socket, parts: SplitResult, port: int) -> int | None:
@@ -42,17 +64,16 @@ def _rtsp_status(line: socket.socket, parts: SplitResult, port: int) -> int | No
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     target = f"rtsp://{host}:{port}{parts.path}"
     target += f"?{parts.query}" if parts.query else ""
-    line.settimeout(_PATIENCE_S)
     line.sendall(f"DESCRIBE {target} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())
     return _status(line.recv(64).split(b"\r\n")[0], b"RTSP/")
 
 
-def _http_status(host: str, port: int, parts: SplitResult) -> int | None:
-    line = http.client.HTTPConnection(host, port, timeout=_PATIENCE_S)
+def _http_status(host: str, port: int, parts: SplitResult, patience_s: float) -> int | None:
+    line = http.client.HTTPConnection(host, port, timeout=patience_s)
     try:
         line.request("GET", f"{parts.path or '/'}?{parts.query}".rstrip("?"))
         return line.getresponse().status
-    except (OSError, http.client.HTTPException):
+    except http.client.HTTPException:
         return None
     finally:
         line.close()
@@ -65,9 +86,7 @@ def _status(first_line: bytes, protocol: bytes) -> int | None:
     return int(words[1])
 
 
-def _meaning(status: int | None, parts: SplitResult) -> str:
-    if status is None:
-        return f"it does not speak {parts.scheme} on that port; {_CHECK}"
+def _meaning(status: int, parts: SplitResult) -> str:
     if status in (401, 403):
         return (
             "it refuses this user and password"

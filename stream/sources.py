@@ -19,7 +19,7 @@ from stream.credentials import resolved, shown
 from stream.decoding import NetworkOptions, SourceError, open_network, open_webcam, rgb
 from stream.isolated import IsolatedCapture
 from stream.messages import Moment
-from stream.reachability import why_unreachable
+from stream.reachability import unreachable, why_refused
 from stream.recording import FileSource, Recording, open_recording
 from stream.source_clock import SourceClock
 from stream.synthetic import Scene
@@ -108,8 +108,11 @@ def open_source(
     if is_finite(source):
         return FileSource(open_recording(source), now=now)
     address = resolved(source)
+    patience_s = network.open_timeout_s
+    if problem := unreachable(address, patience_s=patience_s):
+        raise SourceError(f"source {shown(source)} can't be reached: {problem}")
     line = IsolatedCapture(address, network) if isolated else open_network(address, network)
-    capture = _opened(line, source, partial(why_unreachable, address))
+    capture = _opened(line, source, partial(why_refused, address, patience_s=patience_s))
     if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
         return FileSource(Recording(capture, shown(source)), now=now)  # on a web server
     # ffmpeg makes the times of motion JPEG over HTTP up, at 25 a second.
