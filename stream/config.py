@@ -23,8 +23,16 @@ def _seconds(value: Any) -> Any:
         return value
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)?\s*", value)
     if not match:
-        raise ValueError(f"a duration is a number with ms, s, m or h, like 0.25s; got {value!r}")
+        raise ValueError("a duration is a positive number with ms, s, m or h, like 0.25s")
     return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def _workers(value: Any) -> Any:
+    if value == "auto" or (type(value) is int and 1 <= value <= 64):
+        return value
+    if isinstance(value, str) and value.isdigit():  # from the command line
+        return _workers(int(value))
+    raise ValueError("'auto', or a number from 1 to 64")
 
 
 Seconds = Annotated[float, BeforeValidator(_seconds)]
@@ -87,6 +95,18 @@ class CameraConfig(_Section):
     motion_gate: MotionGateConfig | None = Field(
         None, description="spares the model what does not move; {} takes the usual values"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gate_by_a_word(cls, values: Any) -> Any:
+        """`motion_gate:` and `motion_gate: true` mean the usual values, `false` means none."""
+        if isinstance(values, dict) and "motion_gate" in values:
+            meant: dict[bool | None, dict[str, Any] | None] = {None: {}, True: {}, False: None}
+            gate = values["motion_gate"]
+            if gate is None or isinstance(gate, bool):
+                values = {**values, "motion_gate": meant[gate]}
+        return values
+
     transport: Literal["tcp", "udp"] = Field("tcp", description="of RTSP")
     open_timeout: Annotated[Seconds, Field(gt=0, le=60)] = Field(
         4.0, description="of a network camera: how long it may take to be opened"
@@ -173,7 +193,7 @@ class WorkerConfig(InferenceConfig):
     """The processes that run the model."""
 
     local: bool = Field(True, description="start workers here; false waits for one to connect")
-    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
+    workers: Annotated[Literal["auto"] | int, BeforeValidator(_workers)] = Field(
         "auto", description="how many are started here; auto: one for each GPU, or one"
     )
     endpoint: str | None = Field(
@@ -227,6 +247,34 @@ class Config(_Section):
     dashboard: DashboardConfig = DashboardConfig()
 
 
+_WORDS = {  # pydantic's, for people who write YAML
+    "model_type": "must hold keys, like {source: ...} of a camera",
+    "dict_type": "must hold names or keys, each with its value",
+    "missing": "is missing",
+    "too_short": "has too little in it: cameras need at least 1, zones two corners or a polygon's points",
+    "too_long": "has too much in it: a point is [x, y]",
+}
+_PATTERNS = {
+    r"^(auto|cpu|cuda(:\d+)?)$": "must be auto, cpu, cuda or cuda:1",
+    r"^(tcp|ipc)://.+": "must be an address like tcp://127.0.0.1:5555",
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": "a name has letters, digits, dots, dashes, underscores",
+}
+
+
+class _Once(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(
+                    problem=f"{key.value} is there twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load_config(file: Path | None, overrides: dict[str, Any] | None = None) -> Config:
     """Read a YAML file, lay `overrides` (nested, of the same shape) over it, and check it all.
 
@@ -235,7 +283,7 @@ def load_config(file: Path | None, overrides: dict[str, Any] | None = None) -> C
     values: Any = {}
     if file is not None:
         try:
-            values = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+            values = yaml.load(file.read_text(encoding="utf-8"), _Once) or {}
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "not a text file"
             raise ConfigError(f"{file} can't be read: {reason}") from error
@@ -294,7 +342,9 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         known = ", ".join(_known_keys(parents)) or "none"
         return f"unknown key {where!r}; known here: {known}{more}"
-    reason = first["msg"].removeprefix("Value error, ")
+    reason = _WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    if first["type"] == "string_pattern_mismatch":
+        reason = _PATTERNS.get(first["ctx"]["pattern"], reason)
     came = first["input"]
     shown = f", got {_harmless(came)!r:.60}" if isinstance(came, (str, int, float)) else ""
     return f"{where}: {reason}{shown}{more}" if where else f"{reason}{more}"

@@ -50,11 +50,11 @@ def _before_host(address: str) -> range:
     slash = plain.find("/", start)
     authority = plain[start:slash] if slash >= 0 else plain[start:]
     # A password may hold an @. One that holds a / is a mistake, which must not show it either.
-    host_alone = re.fullmatch(r"[^:]*(:\d*)?", authority)
+    host_alone = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?", authority)
     if "@" not in authority and host_alone and not re.search(r"^[^/]*:\d+/[^/]*@", plain[start:]):
         return range(start, start)
-    end = start + authority.rfind("@") if "@" in authority else plain.rfind("@")
-    return range(start, max(start, end + 1))
+    end = plain.rfind("@") + 1
+    return range(start, end if end > start else len(plain))  # without an @: all of it may be secret
 
 
 def _blank(match: re.Match[str]) -> str:

@@ -11,6 +11,20 @@ _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _CHECK = "check address, user, password and network"
 
 
+def malformed(address: str) -> str:
+    """What is wrong with how an address is written, or ""."""
+    try:
+        parts = urlsplit(address)
+        there_is_a_host = bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        there_is_a_host = False
+    if not there_is_a_host:
+        return "its address is malformed; write it like rtsp://user:password@host:554/path"
+    if parts.username is not None and "@" in parts.path:
+        return "a password that holds @ or / has to be percent-encoded, or to come from ${NAME}"
+    return ""
+
+
 def unreachable(address: str, *, patience_s: float) -> str:
     """Why a source can't even be asked, in one line without user and password; "" where it answers.
 
@@ -28,11 +42,8 @@ def why_refused(address: str, *, patience_s: float) -> str:
 
 def _ask(address: str, patience_s: float) -> tuple[str, int]:
     """What is wrong, or "" and the status that was answered (200 where that can't be known)."""
-    try:
-        parts = urlsplit(address)
-        port = parts.port or _PORTS[parts.scheme.lower()]
-    except (ValueError, KeyError):
-        return "its address is malformed; write it like rtsp://user:password@host:554/path", 0
+    parts = urlsplit(address)
+    port = parts.port or _PORTS[parts.scheme.lower()]
     host, scheme = parts.hostname or "", parts.scheme.lower()
     if scheme in getproxies():  # then ffmpeg goes by that way, and this machine may know no other
         return "", 200

@@ -19,7 +19,7 @@ from stream.credentials import resolved, shown
 from stream.decoding import NetworkOptions, SourceError, open_network, open_webcam, rgb
 from stream.isolated import IsolatedCapture
 from stream.messages import Moment
-from stream.reachability import unreachable, why_refused
+from stream.reachability import malformed, unreachable, why_refused
 from stream.recording import FileSource, Recording, open_recording
 from stream.source_clock import SourceClock
 from stream.synthetic import Scene
@@ -57,7 +57,8 @@ def check_source(source: int | str) -> None:
     elif source.startswith("demo:"):
         _demo_seed(source)
     elif "://" in source or source.startswith("file:"):
-        scheme, there, _ = resolved(source).partition("://")
+        address = resolved(source)
+        scheme, there, _ = address.partition("://")
         if not there:  # not shown: it may be a secret
             raise SourceError(f"source {source} must hold an address like rtsp://user:pass@host/")
         if scheme.lower() not in ("rtsp", "rtsps", "http", "https"):
@@ -65,6 +66,8 @@ def check_source(source: int | str) -> None:
                 f"source {shown(source)}: {scheme}:// is not known; "
                 "use rtsp://, http://, a file, a webcam's index or demo:"
             )
+        if problem := malformed(address):
+            raise SourceError(f"source {shown(source)}: {problem}")
     elif Path(source).is_dir():
         raise SourceError(f"source {shown(source)}: is a folder; give one video file")
     elif not Path(source).is_file():

@@ -110,3 +110,38 @@ def test_a_misspelt_key_of_an_optional_section_is_told_the_right_ones(tmp_path: 
     file.write_text("cameras: {door: {source: 0, motion_gate: {aera: 0.1}}}")
     with pytest.raises(ConfigError, match="known here: area, difference, look_every"):
         load_config(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "cameras: {door: {source: 0}, door: {source: 1}}",
+            "line 1 is not YAML: door is there twice",
+        ),
+        ("worker: {workers: 0}", "worker.workers: 'auto', or a number from 1 to 64, got 0"),
+        ("worker: {device: gpu}", "worker.device: must be auto, cpu, cuda or cuda:1, got 'gpu'"),
+        ("window: {stride: -1s}", "positive number with ms, s, m or h, like 0.25s, got '-1s'"),
+        ("cameras: {door: demo:0}", "cameras.door: must hold keys, like {source: ...}"),
+        ("cameras: {door: {fit: crop}}", "cameras.door.source: is missing"),
+        (
+            "cameras: {door: {source: 0, zones: {gate: {points: [[0.1, 0.2]]}}}}",
+            "zones two corners or a polygon's points",
+        ),
+    ],
+)
+def test_mistakes_are_told_in_words_for_people(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "watch.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(file)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "on"), [("", True), ("true", True), ("{}", True), ("false", False)]
+)
+def test_the_motion_gate_is_on_by_a_word(tmp_path: Path, written: str, on: bool) -> None:
+    file = tmp_path / "watch.yaml"
+    file.write_text(f"cameras: {{door: {{source: 0, motion_gate: {written}}}}}")
+    assert (load_config(file).cameras["door"].motion_gate is not None) == on

@@ -20,6 +20,9 @@ from stream.decoding import SourceError
         ("rtsp://viewer:12/s3cret@cam.local/1", "rtsp://cam.local/1"),
         ("rtsp:/viewer:s3cret@cam.local/1", "cam.local/1"),
         ("viewer:s3cret@cam.local/1", "cam.local/1"),
+        ("rtsp://viewer:p@ss/w@cam.local/1", "rtsp://cam.local/1"),
+        ("rtsp://viewer:s3cret:cam.local/1", "rtsp://"),
+        ("rtsp://[2001:db8::1]:554/1", "rtsp://[2001:db8::1]:554/1"),
         (
             "rtsp://cam.local/user=admin&password=s3cret&channel=1/pwd=x.sdp",
             "rtsp://cam.local/user=...&password=...&channel=1/pwd=...",

@@ -28,6 +28,8 @@ def grey(value: int) -> np.ndarray:
         ("nothing.mp4", "nothing.mp4: no such file"),
         ("0", "without quotes"),
         ("demo:now", "whole number"),
+        ("rtsp://viewer:secret:192.0.2.1/live", "source rtsp://: its address is malformed"),
+        ("rtsp://viewer:p@ss/w@192.0.2.1/live", "percent-encoded, or to come from"),
     ],
 )
 def test_what_can_be_no_source_is_named(source: int | str, words: str) -> None:
