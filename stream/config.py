@@ -251,7 +251,8 @@ _WORDS = {  # pydantic's, for people who write YAML
     "model_type": "must hold keys, like {source: ...} of a camera",
     "dict_type": "must hold names or keys, each with its value",
     "missing": "is missing",
-    "too_short": "has too little in it: cameras need at least 1, zones two corners or a polygon's points",
+    "too_short": "has too little in it: cameras need at least 1, zones two corners or a polygon's "
+    "points",
     "too_long": "has too much in it: a point is [x, y]",
 }
 _PATTERNS = {
