@@ -138,7 +138,8 @@ def soak(seconds: float, count: int, seed: int, file: Path | None) -> None:
     print(f"{'':<12} {'first quarter':>14} {'last quarter':>13}")
     for row in rows:
         print(f"{row.what:<12} {row.first:>14.2f} {row.last:>13.2f}")
-    expected, missing, doubled = compare(cameras, worker, stopped, logged)
+    ready_at = min((sample["at"] for sample in samples if "age s" in sample), default=time.time())
+    expected, missing, doubled = compare(cameras, worker, stopped, logged, ready_at)
     invented = sum(not happened(row) for row in logged)
     kills = sum(len(camera.up) - 1 for camera in cameras), len(worker.up) - 1, len(stopped)
     print(
@@ -201,6 +202,7 @@ def seen_of(pid: int, port: int) -> dict[str, float]:
     pages = int((process / "statm").read_text().split()[1])
     status = (process / "status").read_text()
     seen = {
+        "at": time.time(),
         "memory MB": pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
         "threads": float(status.partition("Threads:")[2].split()[0]),
         "files": float(len(list((process / "fd").iterdir()))),
@@ -231,8 +233,12 @@ def compare(
     worker: Process,
     stopped: list[tuple[float, float]],
     logged: list[dict],
+    ready_at: float,
 ) -> tuple[int, int, int]:
-    """Events that nothing disturbed: how many there were, are missing, and are there twice."""
+    """Events that nothing disturbed: how many there were, are missing, and are there twice.
+
+    `ready_at`, in UTC seconds, is when the watch itself was seen to predict.
+    """
     expected = missing = doubled = 0
     for number, camera in enumerate(cameras):
         rows = [row for row in logged if row["camera"] == f"c{number}"]
@@ -240,7 +246,9 @@ def compare(
             first = int(np.ceil((begin + _SETTLES_S) / _EVERY_S))
             for index in range(first, int(end / _EVERY_S) + 1):
                 starts, ends = index * _EVERY_S, index * _EVERY_S + _LASTS_S
-                if ends + 1.5 > end or not at_work(worker, stopped, starts - 2, ends + 1.5):
+                if starts < ready_at or ends + 1.5 > end:
+                    continue
+                if not at_work(worker, stopped, starts - 2, ends + 1.5):
                     continue
                 expected += 1
                 same = [row for row in rows if overlaps(row, _label(number, index), starts, ends)]
