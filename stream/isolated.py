@@ -41,7 +41,8 @@ class IsolatedCapture:
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl+C is for us, who then end it
         )
-        assert self._process.stdin is not None and self._process.stdout is not None  # noqa: PT018
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         # Not as an argument: those can be seen by everybody on the machine.
         with contextlib.suppress(BrokenPipeError):  # it has died: then it is not open
             self._process.stdin.write(json.dumps([source, asdict(options)]).encode() + b"\n")

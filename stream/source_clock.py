@@ -80,7 +80,8 @@ class SourceClock:
         return self._by_presentation(presented_s, arrived_at, gap_s)
 
     def _by_presentation(self, presented_s: float, arrived_at: float, gap_s: float) -> float | None:
-        assert self.began_at is not None and self._offset_s is not None  # noqa: PT018
+        assert self.began_at is not None
+        assert self._offset_s is not None
         time_s, earliest = presented_s + self._offset_s, self.began_at + _DRIFT * gap_s
         lag_s = arrived_at - time_s - earliest
         if lag_s <= _LATE_S:
