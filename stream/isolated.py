@@ -16,12 +16,12 @@ import sys
 import threading
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from stream.child import python_command
 from stream.decoding import NetworkOptions, open_network, open_webcam
 
 _HEAD = struct.Struct("<dII")  # of each picture: presentation time in ms, height, width
@@ -32,10 +32,8 @@ class IsolatedCapture:
     """Has of cv2.VideoCapture what a live source needs. `source` is an index or an address."""
 
     def __init__(self, source: int | str, options: NetworkOptions) -> None:
-        packages = str(Path(__file__).parents[1])
-        start = f"import sys; sys.path[0] = {packages!r}; from stream.isolated import main; main()"
         self._process = subprocess.Popen(
-            [sys.executable, "-c", start],
+            python_command("stream.isolated"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

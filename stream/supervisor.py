@@ -9,13 +9,12 @@ import logging
 import math
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 
+from stream.child import python_command
 from stream.config import InferenceConfig
 from stream.threads import worker_environment
 
@@ -250,12 +249,7 @@ def worker_command(
     endpoint: str, model: str, inference: InferenceConfig, *, number: int = 0
 ) -> list[str]:
     """The command of a worker on this machine, run by this Python; `number` chooses its GPU."""
-    # `-m` would look for modules in the current folder first, whatever lies there.
-    packages = str(Path(__file__).parents[1])
-    start = (
-        f"import sys; sys.path[0] = {packages!r}; from model.worker import main; sys.exit(main())"
-    )
     options = [f"--connect={endpoint}", f"--model={model}", f"--name={worker_name(number)}"]
     options += [f"--number={number}"]
     options += [f"--{key}={getattr(inference, key)}" for key in InferenceConfig.model_fields]
-    return [sys.executable, "-c", start, *options, f"--parent={os.getpid()}"]
+    return [*python_command("model.worker"), *options, f"--parent={os.getpid()}"]

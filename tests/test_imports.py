@@ -28,6 +28,7 @@ ORDER = (
     "resize",
     "drawing",
     "synthetic",
+    "child",
     "decoding",
     "isolated",
     "credentials",
