@@ -1,8 +1,8 @@
 """How many of a scene's motions end up in the event log: F1 against the scene's own truth.
 
-Runs `actionwatch run` on drawn scenes in real time, as a person would, then matches what was
-logged with what the scenes know: the same label, and at least half of the two stretches together
-in common (intersection over union). Each motion and each event is matched once.
+Runs `actionwatch run` on drawn scenes in real time, as a person would, then scores what was logged
+against what the scenes know, as `actionwatch score` does: F1 is of pairs with the same label that
+have at least half of the two stretches together in common (intersection over union).
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.report import write_report
 from stream.event_log import EventLog
-from stream.synthetic import Scene, Segment
+from stream.imports import Truth
+from stream.matching import Found
+from stream.scoring import LabelScore, found, score
+from stream.synthetic import Scene
 
 
 @dataclass(frozen=True)
@@ -43,20 +46,38 @@ def main() -> None:
     given = parser.parse_args()
     count, seconds = (2, 40.0) if given.quick else (given.seeds, given.seconds)
     rows: list[Row] = []
+    truth: list[Truth] = []
+    events: list[Found] = []
     print(f"{'seed':>6} {'motions':>8} {'events':>7} {'matched':>8} {'F1':>6}")
     for first in range(0, count, given.together):
         seeds = list(range(first, min(first + given.together, count)))
-        for row in watch(seeds, seconds, given.model):
-            rows.append(row)
-            print(f"{row.seed:>6} {row.motions:>8} {row.events:>7} {row.matched:>8} {row.f1:>6.2f}")
-    total = combine(rows)
-    print(f"{'all':>6} {total.motions:>8} {total.events:>7} {total.matched:>8} {total.f1:>6.2f}")
+        logged = watch(seeds, seconds, given.model)
+        for seed in seeds:
+            known = truth_of(seed, seconds)
+            seen = [event for event in logged if event.file == str(seed)]
+            rows.append(row_of(seed, score(known, seen, watched_s=seconds).overall))
+            show(str(seed), rows[-1])
+            truth += known
+            events += seen
+    whole = score(truth, events, watched_s=seconds * count).overall
+    total = row_of(-1, whole)
+    show("all", total)
+    for words, value in (
+        ("start error, median", whole.start_error_abs_s),
+        ("from start to detection, median", whole.delay_s),
+    ):
+        print(f"{words}: {'-' if value is None else f'{value:.2f} s'}")
+    print(f"events that overlap no motion of their label: {whole.false_alarms}")
     if given.json:
-        write_report(given.json, rows, f1=total.f1)
+        write_report(given.json, rows, f1=total.f1, overall=asdict(whole))
 
 
-def watch(seeds: list[int], seconds: float, model: str) -> list[Row]:
-    """Watch scenes together in one run, and compare its log with their truth."""
+def show(name: str, row: Row) -> None:
+    print(f"{name:>6} {row.motions:>8} {row.events:>7} {row.matched:>8} {row.f1:>6.2f}", flush=True)
+
+
+def watch(seeds: list[int], seconds: float, model: str) -> list[Found]:
+    """Watch scenes together in one run: what it logged, each with its seed as the file."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "ui.cli", "run", "--no-ui", "--model", model]
         command += ["--duration", str(seconds), "--data", folder]
@@ -68,52 +89,23 @@ def watch(seeds: list[int], seconds: float, model: str) -> list[Row]:
         print(done.stdout.strip(), file=sys.stderr)
         with EventLog.open(Path(folder)) as log:
             logged = list(log.rows())
-    rows = []
-    for number, seed in enumerate(seeds, start=1):
-        camera = "camera" if len(seeds) == 1 else f"camera-{number}"
-        events = [
-            Segment(row["label"], row["start_s"], row["end_s"])
-            for row in logged
-            if row["camera"] == camera
-        ]
-        rows.append(score(seed, truth_of(seed, seconds), events))
-    return rows
+    names = {f"camera-{number}": str(seed) for number, seed in enumerate(seeds, start=1)}
+    if len(seeds) == 1:
+        names = {"camera": str(seeds[0])}
+    return found({**row, "camera": names[row["camera"]]} for row in logged)
 
 
-def truth_of(seed: int, seconds: float) -> list[Segment]:
+def truth_of(seed: int, seconds: float) -> list[Truth]:
     """The scene's motions, the last one cut where the watch ended."""
     return [
-        Segment(segment.label, segment.start_s, min(segment.end_s, seconds))
-        for segment in Scene(seed).truth(seconds)
+        Truth(str(seed), motion.label, motion.start_s, min(motion.end_s, seconds))
+        for motion in Scene(seed).truth(seconds)
     ]
 
 
-def score(seed: int, truth: list[Segment], events: list[Segment]) -> Row:
-    left = list(events)
-    matched = 0
-    for segment in truth:
-        best = max(left, key=lambda event: overlap(segment, event), default=None)
-        if best is not None and overlap(segment, best) >= 0.5:
-            left.remove(best)
-            matched += 1
-    return Row(seed, len(truth), len(events), matched, f1(len(truth), len(events), matched))
-
-
-def overlap(one: Segment, other: Segment) -> float:
-    """Intersection over union in time; 0 for different labels."""
-    shared = min(one.end_s, other.end_s) - max(one.start_s, other.start_s)
-    whole = max(one.end_s, other.end_s) - min(one.start_s, other.start_s)
-    return max(0.0, shared / whole) if one.label == other.label and whole > 0 else 0.0
-
-
-def f1(motions: int, events: int, matched: int) -> float:
-    return 2 * matched / (motions + events) if motions + events else 1.0
-
-
-def combine(rows: list[Row]) -> Row:
-    motions, events = sum(row.motions for row in rows), sum(row.events for row in rows)
-    matched = sum(row.matched for row in rows)
-    return Row(-1, motions, events, matched, f1(motions, events, matched))
+def row_of(seed: int, of: LabelScore) -> Row:
+    half = next(one for one in of.agreements if one.overlap == 0.5)
+    return Row(seed, of.truth, of.events, half.matched, 1.0 if half.f1 is None else half.f1)
 
 
 if __name__ == "__main__":

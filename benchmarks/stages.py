@@ -14,6 +14,7 @@ import statistics
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -26,14 +27,14 @@ from benchmarks.report import machine, write_report
 from model.predictor import Predictor
 from model.trained import load
 from model.worker import serve
-from stream.config import EventsConfig
 from stream.decoding import rgb
 from stream.event_log import EventLog
 from stream.events import Detector
-from stream.messages import Clip, ClipSpec, Event, Frame, Prediction, Scores
+from stream.judge import View
+from stream.keeping_config import EventsConfig
+from stream.messages import Clip, ClipSpec, Event, Frame, LoggedEvent, Prediction, Scores
 from stream.metrics import Metrics
 from stream.picture import LatestPicture
-from stream.pipeline import View
 from stream.resize import fit_picture
 from stream.ring import FrameRing
 from stream.synthetic import Scene
@@ -136,8 +137,19 @@ def prepared(
 
     def write() -> None:
         start_s = float(next(clock))
-        event = Event("c", spec.labels[0], start_s, start_s + 1, start_s + 1, 0.9, 0.8)
-        log.write(event, began_utc=datetime.now(timezone.utc), model=spec.model)
+        event = Event(
+            id=uuid.uuid4().hex,
+            camera="c",
+            label=spec.labels[0],
+            start_s=start_s,
+            latest_s=start_s + 1,
+            end_s=start_s + 1,
+            detected_s=start_s + 1,
+            peak=0.9,
+            peak_s=start_s,
+            mean=0.8,
+        )
+        log.save([LoggedEvent(event, "end", datetime.now(timezone.utc), spec.model)])
 
     each = _FPS * _STRIDE_S  # pictures a window
     return {

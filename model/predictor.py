@@ -35,6 +35,7 @@ class Predictor:
         spec, problem = model.spec, model.network.config.problem_type
         if len(spec.labels) == 1 or problem == "regression":
             raise CheckpointError(f"model {spec.model} tells an amount, not which label holds")
+        self._temperature = np.float32(model.temperature)
         self._several = problem == "multi_label_classification"
         try:
             self._engine = (make or _engine)(model, choice)
@@ -65,7 +66,7 @@ class Predictor:
 
         They add up to 1, unless the model was trained for several labels at once. See `logits`.
         """
-        logits = self.logits(clips)
+        logits = self.logits(clips) / self._temperature
         if self._several:
             return 0.5 * (1 + np.tanh(0.5 * logits))  # the sigmoid, which can't overflow like this
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -26,6 +26,9 @@ class TrainedModel:
     spec: ClipSpec
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    # What the logits are divided by, so that 0.8 is right four times of five (Guo et al. 2017,
+    # arXiv 1706.04599). Fitted after training; 1 where nobody did.
+    temperature: float = 1.0
 
 
 def load(name: str | Path) -> TrainedModel:
@@ -36,13 +39,17 @@ def load(name: str | Path) -> TrainedModel:
     folder = find(name)
     network = TimesformerForVideoClassification.from_pretrained(folder)
     spec, mean, std = _preprocessing(folder, short_name(name, folder), network.config)
-    return TrainedModel(network, spec, mean, std)
+    return TrainedModel(network, spec, mean, std, _temperature(folder, network.config))
 
 
 def save(model: TrainedModel, folder: Path, *, half: bool = False) -> None:
     """Write a folder that transformers and `load` open; `half` stores the weights as float16."""
     spec = model.spec
-    values = {**model.network.config.to_dict(), "background_labels": sorted(spec.background)}
+    values = {
+        **model.network.config.to_dict(),
+        "background_labels": sorted(spec.background),
+        "temperature": model.temperature,
+    }
     write_network(model.network, values, folder, half=half)
     preprocessor: dict[str, Any] = {
         "image_processor_type": "VideoMAEImageProcessor",
@@ -106,6 +113,16 @@ def _preprocessing(
         return spec, *_normalisation(values)
     except ValueError as error:
         raise CheckpointError(f"{file}: {error}") from error
+
+
+def _temperature(folder: Path, config: TimesformerConfig) -> float:
+    value = config.extra.get("temperature", 1.0)
+    if type(value) not in (int, float) or not 0.01 <= value <= 100:
+        raise CheckpointError(
+            f"{folder / 'config.json'}: temperature must be a number from 0.01 to 100, got "
+            f"{value!r:.60}"
+        )
+    return float(value)
 
 
 def _fit(values: Mapping[str, Any], image: int) -> tuple[str, int]:

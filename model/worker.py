@@ -13,7 +13,8 @@ from threading import Event as StopEvent
 
 import numpy as np
 
-from stream.config import ConfigError, InferenceConfig, inference
+from stream.config import InferenceConfig
+from stream.config_file import ConfigError, inference
 from stream.messages import Clip, Scores
 from stream.transport import TransportError, WorkerEnd
 

@@ -9,7 +9,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -20,7 +20,7 @@ from stream.decoding import NetworkOptions
 from stream.messages import ClipSpec, Frame, Moment
 from stream.metrics import Metrics
 from stream.motion_gate import MotionGate
-from stream.picture import LatestPicture
+from stream.picture import WIDEST, LatestPicture
 from stream.picture_check import PictureCheck
 from stream.reading import Reading
 from stream.source_clock import SourceClock
@@ -43,6 +43,8 @@ class Camera:
 
     A live source that can't be opened, breaks off, or brings nothing new for `stall_after` is
     opened anew after ever longer pauses; a recording that can't be read has failed.
+    With `hold`, which is given the names of its streams, a recording is read without a pace of its
+    own: it waits there after each picture for as long as its windows have to.
     Raises SourceError at once for what can't be a source at all.
     """
 
@@ -54,13 +56,15 @@ class Camera:
         *,
         opener: Callable[..., Source] = open_source,
         on_frame: Callable[[], None] = lambda: None,
+        hold: Callable[[Iterable[str], threading.Event], None] | None = None,
+        widest: int = WIDEST,
         first_pause_s: float = 1.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         check_source(config.source)
         self.name = name
         self.source = shown(config.source)
-        self.picture = LatestPicture()
+        self.picture = LatestPicture(widest)
         self.state = CONNECTING
         self.reason = ""  # why it failed, stalled or is offline
         self.changed_at = now()  # monotonic seconds when it came into this state
@@ -73,6 +77,7 @@ class Camera:
         self._opener = opener
         self._metrics = metrics
         self._on_frame = on_frame
+        self._hold = hold
         self._first_pause_s = first_pause_s
         self._now = now
         self._spec: ClipSpec | None = None
@@ -100,6 +105,11 @@ class Camera:
             fit = self._config.fit or ("letterbox" if stream.zone else spec.fit)
             stream.watch(replace(spec, fit=fit))
         self._watched.set()
+
+    def forget(self) -> None:
+        """Let the memory of its frames go: nobody will ask for them any more."""
+        for stream in self.streams:
+            stream.ring = None
 
     def tell_stop(self) -> None:
         self._stop.set()
@@ -168,6 +178,7 @@ class Camera:
             clock=self._clock,
             network=self._network,
             isolated=isolated,
+            paced=self._hold is None,
         )
         reading = Reading(self.name, opening, self._take, now=self._now)
         with self._lock:
@@ -248,6 +259,8 @@ class Camera:
                 stream.take(pixels, moment)
         self._metrics.measure("capture", self._now() - began)
         self._on_frame()
+        if self._hold is not None:
+            self._hold([stream.name for stream in self.streams], self._stop)
 
     def _note(self, moment: Moment) -> None:
         self._metrics.count("frames", self.name)

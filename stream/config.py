@@ -1,30 +1,14 @@
-"""The whole configuration: pydantic models, read from YAML. Unknown keys are errors."""
+"""The whole configuration: pydantic models. Unknown keys are errors."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-class ConfigError(ValueError):
-    """A configuration that can't be used. The message is one line for a person."""
-
-
-def _seconds(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)?\s*", value)
-    if not match:
-        raise ValueError("a duration is a positive number with ms, s, m or h, like 0.25s")
-    return float(match[1]) * _UNITS[match[2] or "s"]
+from stream.config_types import Name, Seconds, Section, Share
+from stream.keeping_config import AlertConfig, EventsConfig, RecordingConfig, RetentionConfig
 
 
 def _workers(value: Any) -> Any:
@@ -35,19 +19,10 @@ def _workers(value: Any) -> Any:
     raise ValueError("'auto', or a number from 1 to 64")
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 Relative = Annotated[float, Field(ge=0, le=1)]
 
 
-class ZoneConfig(_Section):
+class ZoneConfig(Section):
     """A part of a camera's picture that is watched by itself."""
 
     points: list[tuple[Relative, Relative]] = Field(
@@ -65,7 +40,7 @@ class ZoneConfig(_Section):
         return self
 
 
-class MotionGateConfig(_Section):
+class MotionGateConfig(Section):
     """Windows without motion are not sent to the model."""
 
     area: Share = Field(0.002, description="share of the picture that has to change")
@@ -77,7 +52,7 @@ class MotionGateConfig(_Section):
     )
 
 
-class CameraConfig(_Section):
+class CameraConfig(Section):
     """One camera."""
 
     source: int | str = Field(
@@ -122,7 +97,7 @@ class CameraConfig(_Section):
     )
 
 
-class WindowConfig(_Section):
+class WindowConfig(Section):
     """How often the model looks. How long it looks at comes from the checkpoint."""
 
     stride: Annotated[Seconds, Field(gt=0, le=60)] = Field(
@@ -130,44 +105,7 @@ class WindowConfig(_Section):
     )
 
 
-class LabelPolicy(_Section):
-    """Thresholds of one label; what is left out is taken from `events`."""
-
-    enter: Share | None = None
-    leave: Share | None = None
-    minimum: Annotated[Seconds, Field(ge=0)] | None = None
-
-
-class EventsConfig(_Section):
-    """When predictions become an event."""
-
-    enter: Share = Field(0.6, description="an event begins at this smoothed probability")
-    leave: Share = Field(0.4, description="and ends below this one")
-    minimum: Annotated[Seconds, Field(ge=0)] = Field(0.5, description="shorter events are dropped")
-    smoothing: Annotated[Seconds, Field(ge=0)] = Field(
-        0.3, description="time constant of the exponential smoothing"
-    )
-    labels: dict[str, LabelPolicy] = Field({}, description="other thresholds for single labels")
-
-    @model_validator(mode="after")
-    def _leave_below_enter(self) -> EventsConfig:
-        for label in ("", *self.labels):
-            policy = self.policy(label)
-            if policy.leave > policy.enter:
-                where = f"labels.{label}: " if label else ""
-                raise ValueError(
-                    f"{where}leave ({policy.leave}) must not be above enter ({policy.enter})"
-                )
-        return self
-
-    def policy(self, label: str) -> EventsConfig:
-        """The thresholds that hold for one label."""
-        own = self.labels.get(label)
-        changes = own.model_dump(exclude_none=True) if own else {}
-        return self.model_copy(update=changes)
-
-
-class InferenceConfig(_Section):
+class InferenceConfig(Section):
     """How the model is run. "auto" is what is fastest on the machine without losing accuracy."""
 
     engine: Literal["torch", "openvino"] = Field(
@@ -220,7 +158,7 @@ class WorkerConfig(InferenceConfig):
         return self
 
 
-class DashboardConfig(_Section):
+class DashboardConfig(Section):
     """The web page."""
 
     enabled: bool = True
@@ -229,7 +167,7 @@ class DashboardConfig(_Section):
     top: Annotated[int, Field(ge=1, le=20)] = Field(3, description="labels shown as bars")
 
 
-class Config(_Section):
+class Config(Section):
     """One watch: the cameras, the model, and what is kept."""
 
     # "model" as a field is what a person writes; pydantic's own prefix is "model_".
@@ -243,127 +181,23 @@ class Config(_Section):
     window: WindowConfig = WindowConfig()
     events: EventsConfig = EventsConfig()
     worker: WorkerConfig = WorkerConfig()
-    data: Path = Field(Path("actionwatch-data"), description="folder of the event log")
+    recording: RecordingConfig = RecordingConfig()
+    retention: RetentionConfig = RetentionConfig()
+    alerts: dict[Name, AlertConfig] = Field({}, description="who is told, by a name of your choice")
+    publish: str | None = Field(
+        None,
+        description="ZeroMQ address where predictions and events are published for other programs, "
+        "like tcp://127.0.0.1:5556",
+        pattern=r"^(tcp|ipc)://.+",
+    )
+    data: Path = Field(
+        Path("actionwatch-data"), description="folder of the event log, clips and scores"
+    )
+    database: str | None = Field(
+        None,
+        description="postgresql://USER:PASSWORD@HOST/NAME for the event log instead of a file in "
+        "`data`; ${NAME} and ${file:PATH} stay out of everything that is shown; an extra: "
+        "pip install 'actionwatch[postgres]'",
+        pattern=r"^postgresql://.+",
+    )
     dashboard: DashboardConfig = DashboardConfig()
-
-
-_WORDS = {  # pydantic's, for people who write YAML
-    "model_type": "must hold keys, like {source: ...} of a camera",
-    "dict_type": "must hold names or keys, each with its value",
-    "missing": "is missing",
-    "too_short": "has too little in it: cameras need at least 1, zones two corners or a polygon's "
-    "points",
-    "too_long": "has too much in it: a point is [x, y]",
-}
-_PATTERNS = {
-    r"^(auto|cpu|cuda(:\d+)?)$": "must be auto, cpu, cuda or cuda:1",
-    r"^(tcp|ipc)://.+": "must be an address like tcp://127.0.0.1:5555",
-    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": "a name has letters, digits, dots, dashes, underscores",
-}
-
-
-class _Once(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
-                raise yaml.MarkedYAMLError(
-                    problem=f"{key.value} is there twice", problem_mark=key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def load_config(file: Path | None, overrides: dict[str, Any] | None = None) -> Config:
-    """Read a YAML file, lay `overrides` (nested, of the same shape) over it, and check it all.
-
-    Raises ConfigError, naming the file and the key, for what is unreadable, unknown or wrong.
-    """
-    values: Any = {}
-    if file is not None:
-        try:
-            values = yaml.load(file.read_text(encoding="utf-8"), _Once) or {}
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not a text file"
-            raise ConfigError(f"{file} can't be read: {reason}") from error
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f" line {mark.line + 1}" if mark else ""
-            raise ConfigError(f"{file}{where} is not YAML: {_one_line(error)}") from error
-        if not isinstance(values, dict):
-            raise ConfigError(
-                f"{file} must hold keys like `cameras:`, got {_harmless(values)!r:.40}"
-            )
-    try:
-        return Config.model_validate(_overlay(values, overrides or {}))
-    except ValidationError as error:
-        raise ConfigError(f"{file or 'command line'}: {_explain(error)}") from error
-
-
-def inference(values: Mapping[str, Any]) -> InferenceConfig:
-    """What the flags of a command choose; other keys and None are left alone.
-
-    Raises ConfigError, naming the flag, for what can't be chosen.
-    """
-    chosen = {
-        key: values[key] for key in InferenceConfig.model_fields if values.get(key) is not None
-    }
-    try:
-        return InferenceConfig.model_validate(chosen)
-    except ValidationError as error:
-        raise ConfigError(f"--{_explain(error)}") from error
-
-
-def _overlay(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(values)
-    for key, change in changes.items():
-        below = merged.get(key, {})
-        if isinstance(change, dict) and key != "cameras":
-            # What is no section stays as it is, to be named as the mistake that it is.
-            merged[key] = _overlay(below, change) if isinstance(below, dict) else below
-        else:
-            merged[key] = change
-    return merged
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(getattr(error, "problem", None) or error).split())
-
-
-def _explain(error: ValidationError) -> str:
-    """The first mistake in one line: where, what was expected, what came."""
-    found = error.errors(include_url=False)
-    # A misspelt key is the cause where its right spelling is also reported as missing.
-    first = min(found, key=lambda one: one["type"] != "extra_forbidden")
-    *parents, key = [str(part) for part in first["loc"]] or [""]
-    where = ".".join(_harmless(part) for part in (*parents, key))
-    more = f"; {len(found) - 1} more to mend after it" if len(found) > 1 else ""
-    if first["type"] == "extra_forbidden":
-        known = ", ".join(_known_keys(parents)) or "none"
-        return f"unknown key {where!r}; known here: {known}{more}"
-    reason = _WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
-    if first["type"] == "string_pattern_mismatch":
-        reason = _PATTERNS.get(first["ctx"]["pattern"], reason)
-    came = first["input"]
-    shown = f", got {_harmless(came)!r:.60}" if isinstance(came, (str, int, float)) else ""
-    return f"{where}: {reason}{shown}{more}" if where else f"{reason}{more}"
-
-
-def _harmless(value: Any) -> Any:
-    """What came, unless it may be an address: those hold passwords."""
-    return "(an address)" if "://" in str(value) or "@" in str(value) else value
-
-
-def _known_keys(parents: list[str]) -> list[str]:
-    """The keys of the section that `parents` lead to."""
-    section: Any = Config
-    for part in parents:
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            section = section.model_fields[part].annotation
-            if isinstance(section, UnionType):  # a section, or None
-                section = section.__args__[0]
-        else:  # a mapping from names of the user's choice to sections
-            section = section.__args__[1]
-    return sorted(section.model_fields) if hasattr(section, "model_fields") else []

@@ -1,26 +1,33 @@
-"""Predictions -> events: smoothing, hysteresis and minimum duration. Pure; update() and flush()."""
+"""Predictions -> events: smoothing, hysteresis, merging. Pure; update() and flush()."""
 
 from __future__ import annotations
 
 import math
+import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from stream.config import EventsConfig
+from stream.keeping_config import UNKNOWN, EventsConfig
 from stream.messages import Event, Prediction
+
+_NEVER = math.inf
 
 
 @dataclass(slots=True)
 class _Run:
-    """A label that has been above its threshold since `start_s`."""
+    """A label that came above its threshold at `start_s`."""
 
     start_s: float
     latest_s: float
     peak: float
-    total: float
-    count: int
-    announced: bool = False
+    peak_s: float
+    total: float = 0.0
+    count: int = 0
+    id: str = ""  # from when it has lasted long enough to be an event
+    detected_s: float = 0.0
+    ended_s: float | None = None  # it is over, unless it goes on again within the merge gap
 
 
 class Detector:
@@ -28,6 +35,7 @@ class Detector:
 
     A window speaks of its middle, so that is the time of a prediction. Exponential smoothing
     crosses a threshold late by a known time, which is taken off starts and ends again.
+    `new_id` names an event by its label and start.
     """
 
     def __init__(
@@ -37,20 +45,26 @@ class Detector:
         background: frozenset[str],
         *,
         gap_s: float = 5.0,
+        new_id: Callable[[str, float], str] = lambda label, start_s: uuid.uuid4().hex,
     ) -> None:
         self._camera = camera
         self._gap_s = gap_s  # after so long without predictions nobody knows whether it goes on
         self._config = config
         self._background = background
-        self._smoothed: np.ndarray | None = None
+        self._new_id = new_id
+        self._labels: tuple[str, ...] = ()
+        self._enter = np.empty(0)  # (labels,)
+        self._policies: list[EventsConfig] = []
+        self._smoothed: np.ndarray | None = None  # (labels,)
         self._latest_s: float | None = None
-        self._runs: dict[str, _Run] = {}
-        self._policies: dict[str, EventsConfig] = {}
+        self._runs: dict[int, _Run] = {}  # by the label's place
+        self._over_s: dict[int, float] = {}  # ends of the latest events
 
     def update(self, prediction: Prediction) -> list[Event]:
         """The events that this prediction opens (`end_s` is None) or closes.
 
-        An event that was opened is closed by a later one with the same label and start.
+        An event that was opened is closed by a later one with the same id: `merge_gap` after its
+        end, because until then it may go on again.
         """
         at_s = prediction.middle_s
         if self._latest_s is not None and at_s <= self._latest_s:
@@ -58,66 +72,123 @@ class Detector:
         changed: list[Event] = []
         if self._latest_s is not None and at_s - self._latest_s > self._gap_s:
             changed += self.flush("gap")
-        self._smoothed = self._smooth(prediction.probabilities, at_s)
+        if not self._labels:
+            self._set_up(prediction.labels)
+        self._smoothed = self._smooth(self._shares(prediction.probabilities), at_s)
         self._latest_s = at_s
-        for label, value in zip(prediction.labels, self._smoothed.tolist(), strict=True):
-            if label not in self._background:
-                changed += self._follow(label, value, at_s)
+        # Few labels of many are above their thresholds at any time.
+        for place in sorted({*self._runs, *np.flatnonzero(self._smoothed >= self._enter).tolist()}):
+            value = float(self._smoothed[place])
+            changed += self._follow(place, value, at_s, prediction.end_s)
         return changed
 
     def flush(self, closed_by: str = "") -> list[Event]:
         """Close all that is open, because no more predictions will come."""
         closed = [
-            self._event(label, run, run.latest_s, closed_by)
-            for label, run in self._runs.items()
-            if run.announced
+            self._event(place, run, run.latest_s, closed_by)
+            if run.ended_s is None
+            else self._event(place, run, run.ended_s)
+            for place, run in self._runs.items()
+            if run.id
         ]
         self._runs.clear()
         self._smoothed = self._latest_s = None
         return closed
 
     def open(self) -> list[Event]:
-        """The events that are open now, with how far they have come."""
-        return [self._event(label, run, None) for label, run in self._runs.items() if run.announced]
+        """The events that go on now, with how far they have come."""
+        return [
+            self._event(place, run, None)
+            for place, run in self._runs.items()
+            if run.id and run.ended_s is None
+        ]
 
-    def _smooth(self, probabilities: np.ndarray, at_s: float) -> np.ndarray:
+    def _set_up(self, labels: tuple[str, ...]) -> None:
+        config = self._config
+        self._labels = labels if config.unknown is None else (*labels, UNKNOWN)
+        silent = self._background | config.ignore
+        watched = config.watch if config.watch is not None else frozenset(self._labels)
+        self._policies = [config.policy(label) for label in self._labels]
+        self._enter = np.array(
+            [
+                policy.enter if label in watched and label not in silent else _NEVER
+                for label, policy in zip(self._labels, self._policies, strict=True)
+            ]
+        )
+
+    def _shares(self, probabilities: np.ndarray) -> np.ndarray:
+        """With that of nothing being sure, if it is asked for: (labels,)."""
+        shares = probabilities.astype(np.float64)
+        if self._config.unknown is None:
+            return shares
+        return np.append(shares, float(shares.max() < self._config.unknown))
+
+    def _smooth(self, shares: np.ndarray, at_s: float) -> np.ndarray:
         if self._smoothed is None or self._latest_s is None or self._config.smoothing == 0:
-            return probabilities.astype(np.float64)
+            return shares
         keep = math.exp(-(at_s - self._latest_s) / self._config.smoothing)
-        return keep * self._smoothed + (1 - keep) * probabilities
+        return keep * self._smoothed + (1 - keep) * shares
 
-    def _follow(self, label: str, value: float, at_s: float) -> list[Event]:
-        policy = self._policies.get(label)
-        if policy is None:
-            policy = self._policies[label] = self._config.policy(label)
-        run = self._runs.get(label)
+    def _follow(self, place: int, value: float, at_s: float, now_s: float) -> list[Event]:
+        policy, run = self._policies[place], self._runs.get(place)
+        enters = value >= float(self._enter[place])
+        began_s = max(0.0, at_s - self._lag(1 - policy.enter))  # if it enters
+        changed: list[Event] = []
+        if run is not None and run.ended_s is not None and began_s > run.ended_s + policy.merge_gap:
+            changed, run = self._close(place, run, run.ended_s), None
         if run is None:
-            if value < policy.enter:
-                return []
-            start_s = at_s - self._lag(1 - policy.enter)
-            run = self._runs[label] = _Run(max(0.0, start_s), at_s, value, 0.0, 0)
+            if not enters or began_s < self._over_s.get(place, -_NEVER) + policy.cool_down:
+                return changed
+            run = self._runs[place] = _Run(began_s, at_s, value, at_s)
+        elif run.ended_s is not None:
+            if not enters:
+                return changed
+            run.ended_s = None
         if value >= policy.leave:
-            run.latest_s = at_s
-            run.peak = max(run.peak, value)
-            run.total += value
-            run.count += 1
-            # Until it has lasted long enough nobody hears of it.
-            if not run.announced and at_s - run.start_s >= policy.minimum:
-                run.announced = True
-                return [self._event(label, run, None)]
+            return changed + self._go_on(place, run, value, at_s, now_s)
+        return changed + self._leave(place, run, at_s)
+
+    def _go_on(self, place: int, run: _Run, value: float, at_s: float, now_s: float) -> list[Event]:
+        run.latest_s = at_s
+        run.total += value
+        run.count += 1
+        if value > run.peak:
+            run.peak, run.peak_s = value, at_s
+        # Until it has lasted long enough nobody hears of it.
+        if run.id or at_s - run.start_s < self._policies[place].minimum:
             return []
-        del self._runs[label]
-        if not run.announced:
+        run.id = self._new_id(self._labels[place], run.start_s)
+        run.detected_s = now_s
+        return [self._event(place, run, None)]
+
+    def _leave(self, place: int, run: _Run, at_s: float) -> list[Event]:
+        policy = self._policies[place]
+        if not run.id:  # too short: nobody has heard of it
+            del self._runs[place]
             return []
-        end_s = max(run.start_s + policy.minimum, at_s - self._lag(policy.leave))
-        return [self._event(label, run, end_s)]
+        run.ended_s = max(run.start_s + policy.minimum, at_s - self._lag(policy.leave))
+        return [] if policy.merge_gap else self._close(place, run, run.ended_s)
+
+    def _close(self, place: int, run: _Run, end_s: float) -> list[Event]:
+        del self._runs[place]
+        self._over_s[place] = end_s
+        return [self._event(place, run, end_s)]
 
     def _lag(self, left: float) -> float:
         """Seconds until the smoothing of a step from 0 to 1 has `left` still to go."""
         return self._config.smoothing * math.log(1 / max(left, 0.05))
 
-    def _event(self, label: str, run: _Run, end_s: float | None, closed_by: str = "") -> Event:
-        mean = run.total / max(1, run.count)
+    def _event(self, place: int, run: _Run, end_s: float | None, closed_by: str = "") -> Event:
         return Event(
-            self._camera, label, run.start_s, run.latest_s, end_s, run.peak, mean, closed_by
+            id=run.id,
+            camera=self._camera,
+            label=self._labels[place],
+            start_s=run.start_s,
+            latest_s=run.latest_s,
+            end_s=end_s,
+            detected_s=run.detected_s,
+            peak=run.peak,
+            peak_s=run.peak_s,
+            mean=run.total / max(1, run.count),
+            closed_by=closed_by,
         )

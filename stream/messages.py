@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -123,16 +124,47 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An action that began, and perhaps ended, in front of a camera. Times are the camera's."""
+    """An action that began, and perhaps ended, in front of a camera. Times are the camera's.
 
+    `start_s` and `end_s` say when the action happened, `detected_s` when the newest picture was
+    taken that was needed to notice it.
+    """
+
+    id: str  # unique over runs and machines
     camera: str
     label: str
     start_s: float
     latest_s: float  # the last moment at which it was seen to go on
     end_s: float | None  # None while it is open
+    detected_s: float
     peak: float
+    peak_s: float  # when the peak was
     mean: float
     closed_by: str = ""  # "" for an event that ended by itself, else "stop", "gap" or "crash"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An event with all that the log keeps of it, each time that there is news of it."""
+
+    event: Event
+    change: str  # "start", "progress" or "end"
+    began_utc: datetime  # of the camera's time 0
+    model: str
+
+    def utc(self, time_s: float) -> datetime:
+        """A moment of the camera's clock."""
+        return self.began_utc + timedelta(seconds=time_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What was recorded of an event: file names without folders, "" for what there is not."""
+
+    event_id: str
+    clip: str
+    snapshot: str
+    note: str = ""  # why there is no clip, or not all of it
 
 
 def top_labels(

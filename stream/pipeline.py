@@ -1,30 +1,30 @@
 """The one file that joins the parts: `with Pipeline(config) as p`.
 
 Threads: one for each camera (capture), one for the scheduler (owns the workers' socket), one
-that judges predictions (owns detectors and the event log), one for each local worker.
+that judges predictions, one that writes the event log, one for each local worker; and those of the
+recorder, the alerts and the publisher where they are wanted.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
 import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from datetime import datetime, timezone
 from pathlib import Path
 
 from stream.capture import FAILED, Camera
-from stream.clip_stream import camera_of
 from stream.config import Config
-from stream.event_log import EventLog
-from stream.events import Detector
-from stream.messages import ClipSpec, Event, Prediction
+from stream.judge import Film, Judge, View
+from stream.keeping import Keeping
+from stream.messages import ClipSpec, LoggedEvent, Prediction
 from stream.metrics import Metrics
+from stream.picture import WIDEST
 from stream.scheduler import Scheduler
 from stream.supervisor import LocalWorkers, worker_command
 from stream.threads import for_capture
@@ -32,20 +32,10 @@ from stream.transport import SchedulerEnd
 
 _log = logging.getLogger(__name__)
 _STOP_WITHIN_S = 2.5
-_SHORTEST_GAP_S = 5.0
 _MOST_DEATHS, _DEATHS_WITHIN_S = 5, 300.0  # of a worker, until its trouble is taken for lasting
 _STUCK_S = 10.0  # without a sign of life
-_MOST_WAITING = 256  # predictions between the scheduler and the judge
-_CLOCK_SET_S = 1.0
-_PROGRESS_EVERY_S = 1.0  # how often the log is told how far open events have come
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What there is to show of one camera at one moment."""
-
-    prediction: Prediction | None
-    open_events: tuple[Event, ...]
+_MOST_UNHEARD = 1000  # events that wait for whoever iterates over them
+_FILMS_AT_ONCE = 2  # one is read while the other's window is scored
 
 
 class Pipeline:
@@ -53,6 +43,8 @@ class Pipeline:
 
     `over` is set when nothing more will happen: all sources have ended, or something failed.
     `failure` says what; after `__exit__` also which cameras failed while others went on.
+    With `films`, by camera, its recorded files are scanned: every window is scored, as fast as that
+    can be done, a few files at a time.
     Raises SourceError, TransportError or EventLogError for what can't work from the start.
     """
 
@@ -60,6 +52,7 @@ class Pipeline:
         self,
         config: Config,
         *,
+        films: Mapping[str, Film] | None = None,
         now: Callable[[], float] = time.monotonic,
         now_utc: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
@@ -68,30 +61,59 @@ class Pipeline:
         self.spec: ClipSpec | None = None
         self.over = threading.Event()
         self.failure = ""
-        self._now, self._now_utc = now, now_utc
+        self._now = now
         self._stop = threading.Event()  # of the scheduler
         self._judge_stop = threading.Event()
         self._stop_by: float | None = None
-        self._predictions: queue.Queue[Prediction] = queue.Queue(_MOST_WAITING)
-        self._views: dict[str, View] = {}
-        self._began: dict[tuple[str, str], datetime] = {}  # of each open event
+        self._films = films or {}
         self._deaths: list[float] = []  # of local workers, monotonic seconds
-        self._judge_alive_at = now()
         self._socket_folder: Path | None = None
+        self._listeners: list[queue.Queue[LoggedEvent]] = []
+        self.finished: set[str] = set()  # cameras from which nothing more will come
         self.cameras = {
             name: Camera(
                 name,
                 camera,
                 self.metrics,
                 on_frame=self._on_frame,
+                hold=self._hold if films else None,
+                widest=max(WIDEST, config.recording.width if config.recording.enabled else 0),
                 now=now,
             )
             for name, camera in config.cameras.items()
         }
+        self._waiting_films = list(self.cameras.values()) if films else []
+        self._judge = Judge(
+            self.cameras,
+            config.events,
+            self.metrics,
+            on_event=self._on_event,
+            on_prediction=self._on_judged,
+            on_finished=self._on_finished,
+            settled=self._is_settled,
+            films=films,
+            now=now,
+            now_utc=now_utc,
+        )
+
+    def events(self) -> Iterator[LoggedEvent]:
+        """The starts and ends of events, each when it is safely logged, until the run is over."""
+        heard: queue.Queue[LoggedEvent] = queue.Queue(_MOST_UNHEARD)
+        self._listeners.append(heard)
+        try:
+            while True:
+                settled = self.over.is_set() and self._keeping.settled
+                try:
+                    yield heard.get(timeout=0.1)
+                except queue.Empty:
+                    if settled:
+                        return
+        finally:
+            self._listeners.remove(heard)
 
     def view(self, stream: str) -> View:
         """The latest prediction and the open events of a camera, or of "camera/zone"."""
-        return self._views.get(stream, View(None, ()))
+        return self._judge.view(stream)
 
     def views(self, camera: str) -> dict[str, View]:
         """Those of a camera's zones by name; of the whole picture under "" where it has none."""
@@ -113,28 +135,40 @@ class Pipeline:
     @property
     def stuck(self) -> list[str]:
         """Which threads have not shown for long that they are alive; "judge" writes the log."""
-        alive_at = {"scheduler": self._scheduler.alive_at, "judge": self._judge_alive_at}
+        alive_at = {"scheduler": self._scheduler.alive_at, "judge": self._judge.alive_at}
         since = self._now() - _STUCK_S
         return [name for name, moment in alive_at.items() if moment < since]
 
     @property
     def queues(self) -> dict[str, int]:
         """What waits now, by name."""
-        return {"clips": self._scheduler.in_flight, "predictions": self._predictions.qsize()}
+        return {
+            "clips": self._scheduler.in_flight,
+            "predictions": self._judge.waiting,
+            **self._keeping.queues,
+        }
+
+    @property
+    def written(self) -> bool:
+        """Whether all events so far are safely logged."""
+        return self._keeping.settled
 
     def __enter__(self) -> Pipeline:
         config = self.config
         for_capture()
-        self._event_log = EventLog.create(config.data)
-        try:
+        with ExitStack() as undo:
+            self._keeping = Keeping(
+                config, self.metrics, on_written=self._on_written, now=self._now
+            )
+            undo.callback(self._keeping.join, self._await)
+            undo.callback(self._remove_socket)
             self._link = SchedulerEnd(
                 config.worker.endpoint or self._private_endpoint(),
                 malformed=lambda: self.metrics.count("malformed_messages"),
             )
-        except BaseException:
-            self._event_log.close()
-            self._remove_socket()
-            raise
+            undo.callback(self._link.__exit__)
+            self._keeping.start(self.cameras.values())
+            undo.pop_all()
         self._scheduler = Scheduler(
             self._link,
             {stream.name: stream for camera in self.cameras.values() for stream in camera.streams},
@@ -142,8 +176,9 @@ class Pipeline:
             stride_s=config.window.stride,
             answer_within_s=config.worker.answer_within,
             batch_wait_s=config.worker.batch_wait,
+            every_window=bool(self._films),
             on_spec=self._on_spec,
-            on_prediction=self._on_prediction,
+            on_prediction=self._judge.put,
             on_failure=self._on_worker_failure,
             on_hello=self._on_hello,
             on_silence=self._on_silence,
@@ -151,7 +186,7 @@ class Pipeline:
         )
         self._threads = [
             self._thread("scheduler", lambda: self._scheduler.run(self._stop)),
-            self._thread("judge", self._judge),
+            self._thread("judge", lambda: self._judge.run(self._judge_stop)),
         ]
         self._local_workers = (
             LocalWorkers(
@@ -168,8 +203,10 @@ class Pipeline:
         )
         for thread in self._threads:
             thread.start()
-        for camera in self.cameras.values():
+        for camera in self.cameras.values() if not self._films else ():
             camera.start()
+        for _ in range(_FILMS_AT_ONCE):
+            self._start_next_film()
         if self._local_workers:
             self._local_workers.start()
         else:
@@ -205,7 +242,7 @@ class Pipeline:
         if self._local_workers:
             self._await("worker", self._local_workers.join)
         self._link.__exit__()
-        self._event_log.close()
+        self._keeping.join(self._await)
         self._remove_socket()
         failed = [
             camera
@@ -216,8 +253,8 @@ class Pipeline:
             self._fail("; ".join(f"camera {camera.name}: {camera.reason}" for camera in failed))
 
     def _await(self, name: str, join: Callable[[float], bool], *, at_least_s: float = 0.1) -> None:
-        assert self._stop_by is not None  # told to stop before
-        if not join(max(at_least_s, self._stop_by - time.monotonic())):
+        left_s = 0.0 if self._stop_by is None else self._stop_by - time.monotonic()
+        if not join(max(at_least_s, left_s)):
             _log.warning("%s did not stop in time", name)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
@@ -247,6 +284,9 @@ class Pipeline:
     def _on_frame(self) -> None:
         self._link.wake()
 
+    def _hold(self, streams: Iterable[str], stop: threading.Event) -> None:
+        self._scheduler.hold(streams, stop)
+
     # On the scheduler's thread, as the four below.
     def _on_spec(self, spec: ClipSpec) -> None:
         self.spec = spec
@@ -254,15 +294,19 @@ class Pipeline:
             _log.warning(
                 "the worker that came runs model %s, not %s", spec.model, self.config.model
             )
-        unknown = sorted(set(self.config.events.labels) - set(spec.labels))
+        unknown = sorted(self.config.events.named - set(spec.labels))
         if unknown:
             self._fail(
-                f"events.labels: model {spec.model} has no label {unknown[0]!r}; "
+                f"events: model {spec.model} has no label {unknown[0]!r}; "
                 f"it has {', '.join(spec.labels[:20])}"
             )
             return
+        streams = [stream.name for camera in self.cameras.values() for stream in camera.streams]
+        scores = self._keeping.expect(spec, streams, self._judge.gap_s(spec))
+        self._judge.expect(spec, scores)
         for camera in self.cameras.values():
-            camera.watch(spec)
+            if camera not in self._waiting_films:
+                camera.watch(spec)
 
     def _on_worker_failure(self, worker: bytes, reason: str) -> None:
         if not (self._local_workers and self._local_workers.blame(worker, reason)):
@@ -275,12 +319,6 @@ class Pipeline:
     def _on_silence(self, worker: bytes) -> None:
         if self._local_workers:
             self._local_workers.replace(worker)
-
-    def _on_prediction(self, prediction: Prediction) -> None:
-        try:
-            self._predictions.put_nowait(prediction)
-        except queue.Full:
-            self.metrics.count("unjudged_predictions", prediction.camera)
 
     # On a supervisor's thread.
     def _on_worker_death(self, code: int) -> None:
@@ -296,98 +334,40 @@ class Pipeline:
                 f"last time with code {code}; see its messages above"
             )
 
-    # On the judge's thread, which owns the detectors and the event log.
-    def _judge(self) -> None:
-        detectors: dict[str, Detector] = {}
-        looked_at = self._now()
-        utc_ahead_s = self._utc_ahead_s()
-        while not self._finished():
-            self._judge_alive_at = self._now()
-            with contextlib.suppress(queue.Empty):
-                self._weigh(self._predictions.get(timeout=0.1), detectors)
-            if self._now() - looked_at >= _PROGRESS_EVERY_S:
-                looked_at, before_s = self._now(), utc_ahead_s
-                utc_ahead_s = self._utc_ahead_s()
-                if abs(utc_ahead_s - before_s) > _CLOCK_SET_S:  # events are told by the new time
-                    self.metrics.count("host_clock_settings")
-                    _log.warning("this machine's clock was set by %.0f s", utc_ahead_s - before_s)
-                for camera, detector in detectors.items():
-                    self._write(detector.open())
-                    self._close_after_silence(camera, detector)
-        for camera, detector in detectors.items():
-            self._write(detector.flush("stop"))
-            self._views[camera] = View(self.view(camera).prediction, ())
+    # On the judge's thread.
+    def _on_event(self, logged: LoggedEvent) -> None:
+        self._keeping.take(logged)
 
-    def _utc_ahead_s(self) -> float:
-        """Of the monotonic clock: constant, until somebody sets the clock."""
-        return self._now_utc().timestamp() - self._now()
+    def _on_judged(self, prediction: Prediction) -> None:
+        self._keeping.show(prediction)
 
-    def _weigh(self, prediction: Prediction, detectors: dict[str, Detector]) -> None:
-        camera, before = prediction.camera, self.view(prediction.camera).prediction
-        if before is not None and prediction.end_s < before.end_s:
-            self.metrics.count("overtaken_predictions", camera)  # by one of another worker
+    def _is_settled(self, camera: str) -> bool:
+        return self._scheduler.idle_in(stream.name for stream in self.cameras[camera].streams)
+
+    def _on_finished(self, camera: str) -> None:
+        self.finished.add(camera)
+        if self._films:
+            self.cameras[camera].forget()
+            self._start_next_film()
+        if len(self.finished) == len(self.cameras):
+            self.over.set()
+
+    def _start_next_film(self) -> None:
+        if self._waiting_films:
+            camera = self._waiting_films.pop(0)
+            if self.spec is not None:
+                camera.watch(self.spec)
+            camera.start()
+
+    # On the event log's thread.
+    def _on_written(self, logged: LoggedEvent) -> None:
+        if logged.change == "progress":
             return
-        if camera not in detectors:
-            assert self.spec is not None  # a prediction came, so a worker said hello
-            detectors[camera] = Detector(
-                camera, self.config.events, self.spec.background, gap_s=self._gap_s
-            )
-        began = self._now()
-        changed = detectors[camera].update(prediction)
-        self._views[camera] = View(prediction, tuple(detectors[camera].open()))
-        self.metrics.measure("age", self._now() - prediction.newest_at)
-        self.metrics.measure("inference", prediction.inference_s)
-        self._write(changed)
-        self.metrics.measure("judge", self._now() - began)
-
-    def _close_after_silence(self, camera: str, detector: Detector) -> None:
-        """Without predictions nobody knows whether an event still goes on."""
-        prediction = self.view(camera).prediction
-        if prediction is not None and self._now() - prediction.newest_at > self._gap_s:
-            self._write(detector.flush("gap"))
-            self._views[camera] = View(prediction, ())
-
-    @property
-    def _gap_s(self) -> float:
-        # A large model on a small machine may need as long as its clips last.
-        return max(_SHORTEST_GAP_S, self.spec.span_s if self.spec else 0.0)
-
-    def _finished(self) -> bool:
-        """Whether the judge has seen all that will come. Tells `over` when sources have ended."""
-        if self._judge_stop.is_set():
-            return self._predictions.empty()
-        if not self.over.is_set() and all(camera.over for camera in self.cameras.values()):
-            none_works = all(camera.state == FAILED for camera in self.cameras.values())
-            if none_works or self._all_scored():
-                self.over.set()
-        return False
-
-    def _all_scored(self) -> bool:
-        # In this order: what the scheduler has done with is in the queue or was judged.
-        return self._scheduler.idle and self._predictions.empty()
-
-    def _write(self, events: list[Event]) -> None:
-        for event in events:
-            key = (event.camera, event.label)
-            is_new = key not in self._began
-            if is_new:
-                self._began[key] = self._time_zero(event.camera)
-            assert self.spec is not None  # see _weigh
-            self._event_log.write(event, began_utc=self._began[key], model=self.spec.model)
-            if is_new:
-                self.metrics.count("events", event.camera)
-                _log.info("%s: %s at %.1f s", event.camera, event.label, event.start_s)
-            if event.end_s is not None:
-                del self._began[key]
-
-    def _time_zero(self, stream: str) -> datetime:
-        """UTC of time 0 of a stream's camera, by the clocks as they are now.
-
-        Asked anew for each event: in a run of weeks clocks drift, are set, and sleep.
-        """
-        began_at = self.cameras[camera_of(stream)].began_at
-        assert began_at is not None  # it gave frames, or there would be no event
-        return self._now_utc() - timedelta(seconds=self._now() - began_at)
+        for heard in list(self._listeners):
+            try:
+                heard.put_nowait(logged)
+            except queue.Full:
+                self.metrics.count("unheard_events", logged.event.camera)
 
 
 def _joiner(thread: threading.Thread) -> Callable[[float], bool]:

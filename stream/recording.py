@@ -77,19 +77,24 @@ class Recording:
 
 
 class FileSource:
-    """A recorded video at its own pace."""
+    """A recorded video at its own pace, or without one as fast as it is read."""
 
     finite = True
 
-    def __init__(self, recording: Recording, *, now: Callable[[], float]) -> None:
+    def __init__(
+        self, recording: Recording, *, now: Callable[[], float], paced: bool = True
+    ) -> None:
         self._recording = recording
         self._now = now
+        self._paced = paced
         self._began_at: float | None = None
 
     def grab(self, stop: StopEvent) -> Moment | None:
         time_s = self._recording.advance()
         if time_s is None:
             return None
+        if not self._paced:
+            return Moment(time_s, self._now())
         if self._began_at is None:
             self._began_at = self._now() - time_s
         due_at = self._began_at + time_s

@@ -1,4 +1,4 @@
-"""Which windows are due (pure), and the thread that answers workers with them.
+"""The thread that answers workers with the windows that are due.
 
 `Scheduler.run` owns the scheduler's end of the line: one thread calls it.
 """
@@ -10,8 +10,8 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from threading import Condition, Lock
 from threading import Event as StopEvent
-from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -20,51 +20,12 @@ from stream.messages import Clip, ClipSpec, Prediction, Scores
 from stream.metrics import Metrics
 from stream.ring import FrameRing, NotCoveredError
 from stream.transport import SchedulerEnd
+from stream.window_grid import WindowGrid
 from stream.wire import Answer, Ask, Failure, Hello, Message, Refusal, Who, Work
 
 _log = logging.getLogger(__name__)
 _MOST_HEARD = 64  # messages between two rounds of work: a flood must not starve the workers
 _ASK_HOLDS_S = 3.0  # a worker asks again every second; one that doesn't has gone
-
-
-class WindowGrid:
-    """The windows of one stream end at whole multiples of the stride, on its camera's clock.
-
-    So they don't depend on when anybody looked, and the same recording has the same windows.
-    """
-
-    def __init__(self, stride_s: float) -> None:
-        self._stride_s = stride_s
-        self._last: int | None = None  # number of the last window that was taken or passed over
-        self._gaps = 0
-
-    def due(self, newest_s: float) -> float | None:
-        """End of the freshest window that is complete and was not taken yet, in seconds."""
-        number = self._number(newest_s)
-        if number < 1 or (self._last is not None and number <= self._last):
-            return None
-        return number * self._stride_s
-
-    def waiting_s(self, newest_s: float) -> float:
-        """How long a camera has waited since its next window was complete."""
-        if self._last is None:
-            return math.inf
-        return newest_s - (self._last + 1) * self._stride_s
-
-    def take(self, end_s: float) -> int:
-        """Mark the window that ends there as taken. Returns how many were passed over."""
-        number = self._number(end_s)
-        skipped = 0 if self._last is None else max(0, number - self._last - 1)
-        self._last = number
-        return skipped
-
-    def heed(self, gaps: int) -> None:
-        """After a gap in the source nothing was passed over. `gaps` is how many there were."""
-        if gaps != self._gaps:
-            self._gaps, self._last = gaps, None
-
-    def _number(self, seconds: float) -> int:
-        return math.floor(seconds / self._stride_s + 1e-6)
 
 
 class Watched(Protocol):
@@ -97,6 +58,7 @@ class _InFlight:
     newest_at: float  # monotonic seconds of the clip's newest frame
     worker: bytes
     sent_at: float
+    clip: Clip | None  # to be sent again if it is lost, where every window counts
 
 
 @dataclass(slots=True)
@@ -106,7 +68,11 @@ class _Worker:
 
 
 class Scheduler:
-    """Answers each worker that asks with the freshest windows that are due at that moment."""
+    """Answers each worker that asks with the freshest windows that are due at that moment.
+
+    With `every_window` it is the worker that sets the pace: whoever brings frames waits in `hold`,
+    of each stream one window at a time is under way, and one that is lost is sent again.
+    """
 
     def __init__(
         self,
@@ -117,6 +83,7 @@ class Scheduler:
         stride_s: float,
         answer_within_s: float,
         batch_wait_s: float = 0.0,
+        every_window: bool = False,
         on_spec: Callable[[ClipSpec], None],
         on_prediction: Callable[[Prediction], None],
         on_failure: Callable[[bytes, str], None],
@@ -133,11 +100,14 @@ class Scheduler:
         self._on_spec, self._on_prediction = on_spec, on_prediction
         self._on_failure, self._on_hello, self._on_silence = on_failure, on_hello, on_silence
         self._now = now
+        self._every_window = every_window
         self._lock = Lock()  # so that no clip is between due and under way when `idle` looks
+        self._round = Condition(self._lock)  # told after each round of work
         self._spec: ClipSpec | None = None
         self._grids = {name: WindowGrid(stride_s) for name in streams}
         self._workers: dict[bytes, _Worker] = {}
         self._in_flight: dict[int, _InFlight] = {}
+        self._again: list[tuple[Clip, float]] = []  # lost clips, with when their newest were seen
         self._number = 0
         self.alive_at = now()  # monotonic seconds; while it runs, renewed several times a second
 
@@ -153,6 +123,7 @@ class Scheduler:
                     self._hear(*heard)
                 self._give_work()
                 self._give_up_lost()
+                self._round.notify_all()
             # Frames and messages wake it; the time-out is for deadlines.
             self._link.wait(timeout_s=min(0.2, self._waits_s()))
         self._count_what_is_left()
@@ -160,8 +131,22 @@ class Scheduler:
     @property
     def idle(self) -> bool:
         """Whether everything that was due is answered. Any thread may ask."""
+        return self.idle_in(self._streams)
+
+    def idle_in(self, streams: Iterable[str]) -> bool:
+        """Whether everything that was due in these streams is answered. Any thread may ask."""
         with self._lock:
-            return not self._in_flight and not self._due()
+            names = set(streams)
+            sent = {sent.camera for sent in self._in_flight.values()}
+            lost = {clip.camera for clip, _ in self._again}
+            return not names & (sent | lost | {due.camera for due in self._due()})
+
+    def hold(self, streams: Iterable[str], stop: StopEvent) -> None:
+        """Wait until no window of these streams waits for a worker. For the thread of frames."""
+        names = tuple(streams)
+        with self._round:
+            while not stop.is_set() and any(self._due_of(name) for name in names):
+                self._round.wait(0.5)
 
     @property
     def in_flight(self) -> int:
@@ -247,7 +232,10 @@ class Scheduler:
             for identity, worker in self._workers.items()
             if worker.room and self._now() - worker.asked_at < _ASK_HOLDS_S
         }
-        due = self._due() if asking else []
+        if asking and self._again:
+            self._send_again(asking)
+        sent = {sent.camera for sent in self._in_flight.values()} if self._every_window else set()
+        due = [one for one in self._due() if one.camera not in sent] if asking else []
         if not due:
             self._waiting_since = None
             return
@@ -261,17 +249,29 @@ class Scheduler:
             if cut:
                 self._send_work(identity, worker, cut)
 
+    def _send_again(self, asking: dict[bytes, _Worker]) -> None:
+        identity, worker = asking.popitem()
+        lost, self._again = self._again[: worker.room], self._again[worker.room :]
+        self._send_work(identity, worker, lost)
+
     def _send_work(
         self, identity: bytes, worker: _Worker, cut: Sequence[tuple[Clip, float]]
     ) -> None:
         worker.room, sent_at = 0, self._now()
         if not self._link.send(identity, Work(tuple(clip for clip, _ in cut))):
-            self._lose(clip.camera for clip, _ in cut)
+            for clip, newest_at in cut:
+                self._lose(clip.camera, clip if self._every_window else None, newest_at)
             return
         for clip, newest_at in cut:
             first_s, last_s = float(clip.times[0]), float(clip.times[-1])
             self._in_flight[clip.number] = _InFlight(
-                clip.camera, first_s, last_s, newest_at, identity, sent_at
+                clip.camera,
+                first_s,
+                last_s,
+                newest_at,
+                identity,
+                sent_at,
+                clip if self._every_window else None,
             )
 
     def _is_worth_sending(self, count: int, room: int) -> bool:
@@ -306,23 +306,26 @@ class Scheduler:
 
     def _due(self) -> list[_Due]:
         """The freshest complete window of each stream that has one, longest waiting first."""
-        found = []
-        for name, stream in self._streams.items():
-            ring = stream.ring
-            newest_s = ring.newest_s if ring is not None else None
-            if ring is None or newest_s is None or self._spec is None:
-                continue
-            self._grids[name].heed(ring.cleared)
-            end_s = self._grids[name].due(newest_s)
-            if end_s is None:
-                continue
-            times = self._spec.times(end_s)
-            if ring.covers(times):
-                if stream.is_still(float(times[0]), end_s):
-                    self._pass_over(name, end_s, "still_windows")
-                    continue
-                found.append(_Due(self._grids[name].waiting_s(newest_s), end_s, name, ring, times))
+        found = [due for name in self._streams if (due := self._due_of(name)) is not None]
         return sorted(found, key=lambda due: -due.waiting_s)
+
+    def _due_of(self, name: str) -> _Due | None:
+        stream = self._streams[name]
+        ring = stream.ring
+        newest_s = ring.newest_s if ring is not None else None
+        if ring is None or newest_s is None or self._spec is None:
+            return None
+        self._grids[name].heed(ring.cleared)
+        end_s = self._grids[name].due(newest_s)
+        if end_s is None:
+            return None
+        times = self._spec.times(end_s)
+        if not ring.covers(times):
+            return None
+        if stream.is_still(float(times[0]), end_s):
+            self._pass_over(name, end_s, "still_windows")
+            return None
+        return _Due(self._grids[name].waiting_s(newest_s), end_s, name, ring, times)
 
     def _give_up_lost(self) -> None:
         """Forget clips whose worker died or is stuck, so that their loss is counted."""
@@ -359,8 +362,10 @@ class Scheduler:
         for number, sent in list(self._in_flight.items()):
             if lost(sent):
                 del self._in_flight[number]
-                self._lose([sent.camera])
+                self._lose(sent.camera, sent.clip, sent.newest_at)
 
-    def _lose(self, cameras: Iterable[str]) -> None:
-        for camera in cameras:
+    def _lose(self, camera: str, clip: Clip | None, newest_at: float) -> None:
+        if clip is None:
             self._metrics.count("lost_windows", camera)
+        else:
+            self._again.append((clip, newest_at))

@@ -92,11 +92,12 @@ def open_source(
     clock: SourceClock | None = None,
     network: NetworkOptions | None = None,
     isolated: bool = False,
+    paced: bool = True,
 ) -> Source:
     """Open a source. Raises SourceError, naming it and the fix, where that fails.
 
     `clock` is of a live source, and lets its time go on after it broke off. `isolated` opens it in
-    a process of its own.
+    a process of its own. A file that is not `paced` is read as fast as can be.
     """
     check_source(source)
     clock = clock or SourceClock()
@@ -109,7 +110,7 @@ def open_source(
     if source.startswith("demo:"):
         return DemoSource(_demo_seed(source), now=now)
     if is_finite(source):
-        return FileSource(open_recording(source), now=now)
+        return FileSource(open_recording(source), now=now, paced=paced)
     address = resolved(source)
     patience_s = network.open_timeout_s
     if problem := unreachable(address, patience_s=patience_s):

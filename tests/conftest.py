@@ -85,7 +85,19 @@ def _nothing_is_left_running() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     # Pools of other packages' event loops end by themselves with the interpreter.
-    ours = ("camera", "capture", "scheduler", "judge", "supervisor", "dashboard")
+    ours = (
+        "camera",
+        "capture",
+        "scheduler",
+        "judge",
+        "supervisor",
+        "dashboard",
+        "event log",
+        "retention",
+        "recorder",
+        "alert",
+        "publisher",
+    )
     left = [
         thread.name
         for thread in set(threading.enumerate()) - before

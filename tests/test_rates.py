@@ -12,12 +12,12 @@ import pytest
 from model.predictor import Predictor
 from model.trained import load
 from stream.clip_stream import ClipStream
-from stream.config import EventsConfig
 from stream.events import Detector
+from stream.keeping_config import EventsConfig
 from stream.messages import Event, Moment, Prediction
 from stream.recording import open_recording
-from stream.scheduler import WindowGrid
 from stream.synthetic import Scene
+from stream.window_grid import WindowGrid
 
 _SECONDS, _STRIDE_S = 60.0, 0.25
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 import threading
 from contextlib import ExitStack
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ui import camera_commands, model_commands
-from ui.terminal import give_up, show_notes, silence_decoders
+from ui import (
+    alert_commands,
+    camera_commands,
+    event_commands,
+    film_commands,
+    log_commands,
+    model_commands,
+    replay_command,
+    score_command,
+)
+from ui.terminal import give_up, show_notes, silence_decoders, stop_at_signals
 
 if TYPE_CHECKING:
     from stream.config import Config
@@ -25,12 +31,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-events_app = typer.Typer(help="Read the event log.", no_args_is_help=True)
-app.add_typer(events_app, name="events")
+app.add_typer(event_commands.events_app, name="events")
+event_commands.events_app.command()(replay_command.replay)
+event_commands.events_app.command()(log_commands.prune)
+app.add_typer(alert_commands.alerts_app, name="alerts")
 app.add_typer(model_commands.train_app, name="train")
 for command in (
     camera_commands.sources,
     camera_commands.doctor,
+    film_commands.scan,
+    film_commands.annotate,
+    score_command.score,
     model_commands.evaluate,
     model_commands.classify,
     model_commands.convert,
@@ -55,6 +66,7 @@ def run(
     data: Annotated[
         Path | None, typer.Option(help="folder of the event log, else actionwatch-data")
     ] = None,
+    record: Annotated[bool, typer.Option("--record", help="keep a clip of each event")] = False,
     duration: Annotated[float | None, typer.Option(min=0, help="seconds until it stops")] = None,
     no_ui: Annotated[bool, typer.Option("--no-ui", help="without the dashboard")] = False,
     host: Annotated[
@@ -63,7 +75,7 @@ def run(
     port: Annotated[int | None, typer.Option(help="the dashboard's port, else 7860")] = None,
 ) -> None:
     """Watch cameras: log events, and show them in a browser."""
-    from stream.config import ConfigError, load_config
+    from stream.config_file import ConfigError, load_config
 
     overrides: dict[str, Any] = {}
     if source:
@@ -72,6 +84,8 @@ def run(
         overrides["model"] = model
     if data is not None:
         overrides["data"] = str(data)
+    if record:
+        overrides["recording"] = {"enabled": True}
     shown = {"host": host, "port": port, "enabled": False if no_ui else None}
     dashboard = {key: value for key, value in shown.items() if value is not None}
     if dashboard:
@@ -104,10 +118,7 @@ def _watch(config: Config, duration: float | None) -> None:
     from stream.transport import TransportError
 
     show_notes()
-    stopped = threading.Event()
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_: stopped.set())
+    stopped = stop_at_signals()
     try:
         with ExitStack() as stack:
             if config.dashboard.enabled:
@@ -160,61 +171,6 @@ def worker(context: typer.Context) -> None:
     from model.worker import main as work
 
     raise typer.Exit(work(context.args))
-
-
-@events_app.command("list")
-def events_list(
-    data: Annotated[Path, typer.Option(help="folder of the event log")],
-    camera: Annotated[str | None, typer.Option(help="only this camera")] = None,
-    label: Annotated[str | None, typer.Option(help="only this label")] = None,
-    since: Annotated[str | None, typer.Option(help="ISO 8601 time, UTC unless it says")] = None,
-) -> None:
-    """Print events, oldest first, for reading."""
-    for row in _rows(data, camera, label, since):
-        end = "(open)" if row["end"] is None else f"{row['end_s'] - row['start_s']:6.1f} s"
-        closed = f"  closed by {row['closed_by']}" if row["closed_by"] else ""
-        typer.echo(
-            f"{row['start']}  {row['camera']:<12}  {row['label']:<26}  {end:>8}  "
-            f"peak {row['peak']:.2f}{closed}"
-        )
-
-
-@events_app.command("export")
-def events_export(
-    data: Annotated[Path, typer.Option(help="folder of the event log")],
-    format: Annotated[str, typer.Option(help="jsonl or csv")] = "jsonl",
-    camera: Annotated[str | None, typer.Option(help="only this camera")] = None,
-    label: Annotated[str | None, typer.Option(help="only this label")] = None,
-    since: Annotated[str | None, typer.Option(help="ISO 8601 time, UTC unless it says")] = None,
-) -> None:
-    """Write events to the standard output, for other programs."""
-    from stream.exports import FORMATS, export
-
-    if format not in FORMATS:
-        give_up(f"--format {format}: must be one of {', '.join(FORMATS)}")
-    export(_rows(data, camera, label, since), sys.stdout, format)
-
-
-def _rows(
-    data: Path, camera: str | None, label: str | None, since: str | None
-) -> list[dict[str, Any]]:
-    from stream.event_log import EventLog, EventLogError
-
-    try:
-        with EventLog.open(data) as log:
-            return list(log.rows(camera=camera, label=label, since=_moment(since)))
-    except EventLogError as error:
-        give_up(str(error))
-
-
-def _moment(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 knows no Z
-    except ValueError:
-        give_up(f"--since {text}: must be a time like 2026-01-31 or 2026-01-31T08:00:00Z")
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def main() -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import typer
@@ -42,6 +45,31 @@ def show_notes() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for talkative in ("httpx", "httpx2", "huggingface_hub"):
         logging.getLogger(talkative).setLevel(logging.ERROR)
+
+
+def show_warnings() -> None:
+    """Print only what our modules and other packages warn of; the command tells the rest."""
+    logging.basicConfig(level=logging.WARNING, format="actionwatch: %(message)s")
+
+
+def utc(option: str, text: str | None) -> datetime | None:
+    """The moment that a person gave with an option, in UTC unless it says otherwise."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 knows no Z
+    except ValueError:
+        give_up(f"{option} {text}: must be a time like 2026-01-31 or 2026-01-31T08:00:00Z")
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def stop_at_signals() -> threading.Event:
+    """An event that Ctrl+C, and whoever ends this process politely, set."""
+    stopped = threading.Event()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: stopped.set())
+    return stopped
 
 
 def silence_decoders() -> None:

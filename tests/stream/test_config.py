@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from stream.config import Config, ConfigError, load_config
+from stream.config import Config
+from stream.config_file import ConfigError, load_config
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream.config import EventsConfig
 from stream.events import Detector
+from stream.keeping_config import EventsConfig
 from stream.messages import Event, Prediction
 
 LABELS = ("still", "jump", "run")
@@ -125,3 +125,90 @@ def test_peak_and_mean_are_of_the_smoothed_probability() -> None:
     events = detect([(2, STILL), (4, (0.1, 0.9, 0.0)), (6, STILL)], smoothing=0)
     assert events[0].peak == pytest.approx(0.9, abs=1e-6)
     assert events[0].mean == pytest.approx(0.9, abs=1e-6)
+
+
+def test_what_goes_on_again_within_the_merge_gap_is_the_same_event() -> None:
+    script = [(2, STILL), (4, JUMP), (4.8, STILL), (6, JUMP), (9, STILL)]
+    (event,) = detect(script, smoothing=0, merge_gap="1s")
+    assert event.start_s == pytest.approx(2, abs=0.11)
+    assert event.end_s == pytest.approx(6, abs=0.11)
+    apart = detect(script, smoothing=0, merge_gap="0.5s")
+    assert [round(one.start_s, 1) for one in apart] == [2.0, 4.8]
+    assert len({one.id for one in apart}) == 2
+
+
+def test_the_end_is_told_when_the_merge_gap_is_over() -> None:
+    detector = Detector("door", EventsConfig(smoothing=0, merge_gap=1), frozenset({"still"}))
+    for at_s in (1.0, 1.5, 2.0):
+        detector.update(prediction(at_s, JUMP))
+    assert detector.update(prediction(2.5, STILL)) == []
+    assert detector.open() == []  # nothing that is over is shown as going on
+    assert detector.update(prediction(3.0, STILL)) == []
+    (closed,) = detector.update(prediction(3.75, STILL))
+    assert (closed.end_s, closed.closed_by) == (2.5, "")
+
+
+def test_an_event_that_was_over_at_the_stop_keeps_its_end() -> None:
+    detector = Detector("door", EventsConfig(smoothing=0, merge_gap=5), frozenset({"still"}))
+    for at_s in (1.0, 1.5, 2.0):
+        detector.update(prediction(at_s, JUMP))
+    detector.update(prediction(2.5, STILL))
+    (closed,) = detector.flush("stop")
+    assert (closed.end_s, closed.closed_by) == (2.5, "")
+
+
+def test_during_the_cool_down_nothing_begins() -> None:
+    script = [(2, STILL), (4, JUMP), (6, STILL), (8, JUMP), (12, STILL), (14, JUMP), (16, STILL)]
+    events = detect(script, smoothing=0, cool_down="5s")
+    assert [round(event.start_s) for event in events] == [2, 12]
+
+
+def test_what_outlasts_the_cool_down_begins_after_it() -> None:
+    events = detect([(2, STILL), (4, JUMP), (6, STILL), (12, JUMP)], smoothing=0, cool_down="4s")
+    assert [event.start_s for event in events] == pytest.approx([2, 8], abs=0.11)
+
+
+def test_only_watched_labels_make_events_and_never_ignored_ones() -> None:
+    script = [(2, STILL), (4, JUMP), (6, RUN), (8, STILL)]
+    assert [event.label for event in detect(script, watch=["run"])] == ["run"]
+    assert [event.label for event in detect(script, ignore=["run"])] == ["jump"]
+    assert detect(script, watch=["run"], ignore=["run"]) == []
+
+
+def test_while_nothing_is_sure_there_is_an_event_unknown() -> None:
+    unsure = (0.4, 0.3, 0.3)
+    script = [(2, STILL), (5, unsure), (8, STILL)]
+    assert detect(script) == []
+    (event,) = detect(script, unknown=0.5)
+    assert event.label == "unknown"
+    assert event.start_s == pytest.approx(2, abs=0.15)
+    assert event.end_s == pytest.approx(5, abs=0.15)
+
+
+@pytest.mark.parametrize("threshold", [0.4, 0.6])
+@pytest.mark.parametrize("period_s", [0.2, 1.0, 7.0])
+def test_scores_that_swing_round_a_threshold_for_a_minute_make_one_event(
+    threshold: float, period_s: float
+) -> None:
+    script: list[tuple[float, tuple[float, float, float]]] = [(2.0, STILL), (4.0, JUMP)]
+    for step in range(int(60 / (period_s / 2))):
+        share = threshold + (0.05 if step % 2 else -0.05)
+        script.append((4 + (step + 1) * period_s / 2, (1 - share, share, 0.0)))
+    script.append((70.0, STILL))
+    assert len(detect(script)) == 1
+
+
+def test_start_and_detection_are_kept_apart() -> None:
+    (event,) = detect([(3, STILL), (6, JUMP), (9, STILL)])
+    # The window that says so reaches half a span beyond its middle.
+    assert event.detected_s >= event.start_s + 0.5 + SPAN_S / 2
+    assert event.detected_s < event.start_s + 1.0 + SPAN_S / 2
+
+
+def test_the_peak_has_a_time() -> None:
+    detector = Detector("door", EventsConfig(smoothing=0), frozenset({"still"}))
+    shares = ((0.3, 0.7, 0.0), (0.05, 0.95, 0.0), (0.3, 0.7, 0.0))
+    for at_s, share in zip((1.0, 2.0, 3.0), shares, strict=True):
+        detector.update(prediction(at_s, share))
+    (event,) = detector.flush()
+    assert event.peak_s == 2.0

@@ -13,8 +13,9 @@ import pytest
 from stream.messages import ClipSpec, Prediction, Scores
 from stream.metrics import Metrics
 from stream.ring import FrameRing
-from stream.scheduler import Scheduler, WindowGrid
+from stream.scheduler import Scheduler
 from stream.transport import SchedulerEnd, TransportError, WorkerEnd
+from stream.window_grid import WindowGrid
 
 
 def test_windows_end_at_multiples_of_the_stride() -> None:
@@ -69,7 +70,12 @@ class Desk:
     """A scheduler at work in a thread, with everything that it told."""
 
     def __init__(
-        self, folder: Path, cameras: dict[str, Watched], *, batch_wait_s: float = 0.0
+        self,
+        folder: Path,
+        cameras: dict[str, Watched],
+        *,
+        batch_wait_s: float = 0.0,
+        every_window: bool = False,
     ) -> None:
         self.metrics = Metrics()
         self.predictions: list[Prediction] = []
@@ -89,6 +95,7 @@ class Desk:
             stride_s=0.25,
             answer_within_s=30.0,
             batch_wait_s=batch_wait_s,
+            every_window=every_window,
             on_spec=self.specs.append,
             on_prediction=lambda prediction: self._tell(self.predictions, prediction),
             on_failure=lambda _, reason: self._tell(self.failures, reason),
@@ -338,3 +345,68 @@ def test_it_is_idle_when_all_that_was_due_is_answered(desk: Desk, spec: ClipSpec
         worker.answer(scores_for(clips))
         desk.wait_for("predictions", 2)
     assert desk.scheduler.idle
+
+
+def feed(desk: Desk, ring: FrameRing, until_s: float) -> threading.Thread:
+    """A file that is read as fast as its windows are taken, in a thread."""
+
+    def read() -> None:
+        for time_s in np.arange(0, until_s, 0.04):
+            ring.append(np.zeros((8, 8, 3), np.uint8), float(time_s), 7.0)
+            desk.link.wake()
+            desk.scheduler.hold(["film"], desk.stop)
+
+    thread = threading.Thread(target=read, name="capture film")
+    thread.start()
+    return thread
+
+
+@pytest.fixture
+def film(spec: ClipSpec) -> dict[str, Watched]:
+    return {"film": Watched(FrameRing(spec))}
+
+
+@pytest.fixture
+def patient(tmp_path: Path, film: dict[str, Watched]) -> Iterator[Desk]:
+    desk = Desk(tmp_path, film, every_window=True)
+    desk.thread.start()
+    yield desk
+    desk.close()
+
+
+def test_where_every_window_counts_none_is_passed_over(
+    patient: Desk, film: dict[str, Watched], spec: ClipSpec
+) -> None:
+    with WorkerEnd(patient.link.endpoint, spec) as worker:
+        assert worker.ask(room=8, timeout_s=0.5) == ()
+        reader = feed(patient, film["film"].ring, 60.0)
+        for number in range(1, 239):  # all that end from 0.5 s to 59.75 s
+            clips = worker.ask(room=8, timeout_s=5)
+            assert len(clips) == 1  # one of each stream at a time, so that they stay in order
+            worker.answer(scores_for(clips))
+            patient.wait_for("predictions", number)
+        reader.join(5)
+    ends = [prediction.end_s for prediction in patient.predictions]
+    assert np.allclose(np.diff(ends), 0.25, atol=0.05)
+    assert patient.metrics.total("skipped_windows") == 0
+
+
+def test_where_every_window_counts_a_lost_one_is_sent_again(
+    patient: Desk, film: dict[str, Watched], spec: ClipSpec
+) -> None:
+    with WorkerEnd(patient.link.endpoint, spec, name="one") as worker:
+        assert worker.ask(room=1, timeout_s=0.5) == ()  # from now on it is known what is wanted
+        reader = feed(patient, film["film"].ring, 2.0)
+        (taken,) = worker.ask(room=1, timeout_s=10)
+    with WorkerEnd(patient.link.endpoint, spec, name="one") as worker:  # it died, and is back
+        (again,) = worker.ask(room=1, timeout_s=10)
+        assert np.array_equal(again.times, taken.times)
+        worker.answer(scores_for((again,)))
+        for number in range(1, 6):  # the others, that end from 0.75 s to 1.75 s
+            patient.wait_for("predictions", number)
+            worker.answer(scores_for(worker.ask(room=1, timeout_s=5)))
+        patient.wait_for("predictions", 6)
+        reader.join(5)
+    ends = [prediction.end_s for prediction in patient.predictions]
+    assert np.allclose(np.diff(ends), 0.25, atol=0.05)
+    assert patient.metrics.total("lost_windows") == 0

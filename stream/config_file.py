@@ -1,0 +1,141 @@
+"""A configuration from a YAML file and flags; mistakes in one line that names the key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from stream.config import Config, InferenceConfig
+
+
+class ConfigError(ValueError):
+    """A configuration that can't be used. The message is one line for a person."""
+
+
+_WORDS = {  # pydantic's, for people who write YAML
+    "model_type": "must hold keys, like {source: ...} of a camera",
+    "dict_type": "must hold names or keys, each with its value",
+    "missing": "is missing",
+    "too_short": "has too little in it: cameras need at least 1, zones two corners or a polygon's "
+    "points",
+    "too_long": "has too much in it: a point is [x, y]",
+}
+_PATTERNS = {
+    r"^(auto|cpu|cuda(:\d+)?)$": "must be auto, cpu, cuda or cuda:1",
+    r"^(tcp|ipc)://.+": "must be an address like tcp://127.0.0.1:5555",
+    r"^postgresql://.+": "must be an address like postgresql://user:${PASSWORD}@host/database",
+    r"^[^#+/\s][^#+\s]*$": "must be a topic without #, + and spaces, like home/actionwatch",
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": "a name has letters, digits, dots, dashes, underscores",
+}
+
+
+class _Once(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.MarkedYAMLError(
+                    problem=f"{key.value} is there twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load_config(file: Path | None, overrides: dict[str, Any] | None = None) -> Config:
+    """Read a YAML file, lay `overrides` (nested, of the same shape) over it, and check it all.
+
+    Raises ConfigError, naming the file and the key, for what is unreadable, unknown or wrong.
+    """
+    values: Any = {}
+    if file is not None:
+        try:
+            values = yaml.load(file.read_text(encoding="utf-8"), _Once) or {}
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not a text file"
+            raise ConfigError(f"{file} can't be read: {reason}") from error
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f" line {mark.line + 1}" if mark else ""
+            raise ConfigError(f"{file}{where} is not YAML: {_one_line(error)}") from error
+        if not isinstance(values, dict):
+            raise ConfigError(
+                f"{file} must hold keys like `cameras:`, got {_harmless(values)!r:.40}"
+            )
+    try:
+        return Config.model_validate(_overlay(values, overrides or {}))
+    except ValidationError as error:
+        raise ConfigError(f"{file or 'command line'}: {_explain(error)}") from error
+
+
+def inference(values: Mapping[str, Any]) -> InferenceConfig:
+    """What the flags of a command choose; other keys and None are left alone.
+
+    Raises ConfigError, naming the flag, for what can't be chosen.
+    """
+    chosen = {
+        key: values[key] for key in InferenceConfig.model_fields if values.get(key) is not None
+    }
+    try:
+        return InferenceConfig.model_validate(chosen)
+    except ValidationError as error:
+        raise ConfigError(f"--{_explain(error)}") from error
+
+
+def _overlay(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(values)
+    for key, change in changes.items():
+        below = merged.get(key, {})
+        if isinstance(change, dict) and key != "cameras":
+            # What is no section stays as it is, to be named as the mistake that it is.
+            merged[key] = _overlay(below, change) if isinstance(below, dict) else below
+        else:
+            merged[key] = change
+    return merged
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(getattr(error, "problem", None) or error).split())
+
+
+def _explain(error: ValidationError) -> str:
+    """The first mistake in one line: where, what was expected, what came."""
+    found = error.errors(include_url=False)
+    # A misspelt key is the cause where its right spelling is also reported as missing.
+    first = min(found, key=lambda one: one["type"] != "extra_forbidden")
+    *parents, key = [str(part) for part in first["loc"]] or [""]
+    where = ".".join(_harmless(part) for part in (*parents, key))
+    more = f"; {len(found) - 1} more to mend after it" if len(found) > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = ", ".join(_known_keys(parents)) or "none"
+        return f"unknown key {where!r}; known here: {known}{more}"
+    reason = _WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+    if first["type"] == "string_pattern_mismatch":
+        reason = _PATTERNS.get(first["ctx"]["pattern"], reason)
+    came = first["input"]
+    shown = f", got {_harmless(came)!r:.60}" if isinstance(came, (str, int, float)) else ""
+    return f"{where}: {reason}{shown}{more}" if where else f"{reason}{more}"
+
+
+def _harmless(value: Any) -> Any:
+    """What came, unless it may be an address: those hold passwords."""
+    return "(an address)" if "://" in str(value) or "@" in str(value) else value
+
+
+def _known_keys(parents: list[str]) -> list[str]:
+    """The keys of the section that `parents` lead to."""
+    section: Any = Config
+    for part in parents:
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            section = section.model_fields[part].annotation
+            if isinstance(section, UnionType):  # a section, or None
+                section = section.__args__[0]
+        else:  # a mapping from names of the user's choice to sections
+            section = section.__args__[1]
+    return sorted(section.model_fields) if hasattr(section, "model_fields") else []

@@ -1,0 +1,232 @@
+"""Judges predictions: what is shown and kept of them, and the events that they make.
+
+`Judge.run` owns the detectors and the kept scores: one thread calls it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from threading import Event as StopEvent
+
+from stream.capture import Camera
+from stream.clip_stream import camera_of
+from stream.events import Detector
+from stream.keeping_config import EventsConfig
+from stream.messages import ClipSpec, Event, LoggedEvent, Prediction
+from stream.metrics import Metrics
+from stream.score_log import ScoreLog, as_kept
+
+_log = logging.getLogger(__name__)
+_MOST_WAITING = 256  # predictions between the scheduler and the judge
+_SHORTEST_GAP_S = 5.0
+_CLOCK_SET_S = 1.0
+_PROGRESS_EVERY_S = 1.0  # how often it is told how far open events have come
+_LOOK_EVERY_S = 0.1
+_SPACE = uuid.UUID("0b1b5d3e-6d5c-4f0e-9d4b-7e6f0a4f9c55")  # of ids that are made of what they name
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What there is to show of one camera at one moment."""
+
+    prediction: Prediction | None
+    open_events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """Of a recorded file that is scanned: what makes its events the same each time."""
+
+    began_utc: datetime  # of its first picture
+    key: str  # of its content and of how it is scanned; ids of events are made of it
+
+
+class Judge:
+    """Turns the predictions of all cameras into views and events.
+
+    `settled` says of a camera that nothing more will come from it, and that all that came is
+    scored; then its events are closed, and `on_finished` is told.
+    """
+
+    def __init__(
+        self,
+        cameras: Mapping[str, Camera],
+        config: EventsConfig,
+        metrics: Metrics,
+        *,
+        on_event: Callable[[LoggedEvent], None],
+        on_prediction: Callable[[Prediction], None],
+        on_finished: Callable[[str], None],
+        settled: Callable[[str], bool],
+        films: Mapping[str, Film] | None = None,
+        now: Callable[[], float] = time.monotonic,
+        now_utc: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ) -> None:
+        self._cameras = cameras
+        self._config = config
+        self._metrics = metrics
+        self._on_event, self._on_prediction = on_event, on_prediction
+        self._on_finished, self._settled = on_finished, settled
+        self._films = films or {}
+        self._now, self._now_utc = now, now_utc
+        self._spec: ClipSpec | None = None
+        self._scores: ScoreLog | None = None
+        self._predictions: queue.Queue[Prediction] = queue.Queue(_MOST_WAITING)
+        self._views: dict[str, View] = {}
+        self._detectors: dict[str, Detector] = {}
+        self._began: dict[str, datetime] = {}  # UTC of the camera's time 0, by open event
+        self._finished: set[str] = set()
+        self.alive_at = now()
+
+    def expect(self, spec: ClipSpec, scores: ScoreLog | None) -> None:
+        """What predictions will mean, and where they are kept. Before the first of them."""
+        self._spec, self._scores = spec, scores
+
+    def put(self, prediction: Prediction) -> None:
+        """Take a prediction to be judged. From the scheduler's thread."""
+        if self._films:
+            self._predictions.put(prediction)  # every window counts
+            return
+        try:
+            self._predictions.put_nowait(prediction)
+        except queue.Full:
+            self._metrics.count("unjudged_predictions", prediction.camera)
+
+    def view(self, stream: str) -> View:
+        """The latest prediction and the open events of a camera, or of "camera/zone"."""
+        return self._views.get(stream, View(None, ()))
+
+    @property
+    def waiting(self) -> int:
+        """Predictions that are not judged yet."""
+        return self._predictions.qsize()
+
+    def gap_s(self, spec: ClipSpec) -> float:
+        """After so long without predictions nobody knows whether an event goes on."""
+        # A large model on a small machine may need as long as its clips last.
+        return max(_SHORTEST_GAP_S, spec.span_s)
+
+    def run(self, stop: StopEvent) -> None:
+        """Judge until `stop` is set and nothing waits any more."""
+        looked_at, told_at = self._now(), self._now()
+        utc_ahead_s = self._utc_ahead_s()
+        settled: list[str] = []
+        while not (stop.is_set() and self._predictions.empty()):
+            self.alive_at = self._now()
+            with contextlib.suppress(queue.Empty):
+                self._weigh(self._predictions.get(timeout=_LOOK_EVERY_S))
+                if self._now() - looked_at < _LOOK_EVERY_S:
+                    continue
+            if self._predictions.empty():  # what they brought was put before they were settled
+                for camera in settled:
+                    self._finish(camera)
+            looked_at = self._now()
+            settled = [
+                name
+                for name, camera in self._cameras.items()
+                if camera.over and name not in self._finished and self._settled(name)
+            ]
+            if self._now() - told_at >= _PROGRESS_EVERY_S:
+                told_at, before_s = self._now(), utc_ahead_s
+                utc_ahead_s = self._utc_ahead_s()
+                self._tell_progress()
+                if abs(utc_ahead_s - before_s) > _CLOCK_SET_S:  # events are told by the new time
+                    self._metrics.count("host_clock_settings")
+                    _log.warning("this machine's clock was set by %.0f s", utc_ahead_s - before_s)
+        for stream in self._detectors:
+            self._close(stream, "stop")
+        if self._scores is not None:
+            self._scores.close()
+
+    def _utc_ahead_s(self) -> float:
+        """Of the monotonic clock: constant, until somebody sets the clock."""
+        return self._now_utc().timestamp() - self._now()
+
+    def _weigh(self, prediction: Prediction) -> None:
+        stream, before = prediction.camera, self.view(prediction.camera).prediction
+        if before is not None and prediction.end_s < before.end_s:
+            self._metrics.count("overtaken_predictions", stream)  # by one of another worker
+            return
+        assert self._spec is not None  # a prediction came, so a worker said hello
+        began = self._now()
+        # So that what was kept makes the same events when it is replayed.
+        kept = replace(prediction, probabilities=as_kept(prediction.probabilities))
+        detector = self._detectors.get(stream)
+        if detector is None:
+            detector = self._detectors[stream] = self._detector(stream, self._spec)
+        changed = detector.update(kept)
+        self._views[stream] = View(prediction, tuple(detector.open()))
+        self._metrics.measure("age", self._now() - prediction.newest_at)
+        self._metrics.measure("inference", prediction.inference_s)
+        if self._scores is not None:
+            utc = self._time_zero(stream) + timedelta(seconds=prediction.end_s)
+            self._scores.put(kept, utc)
+        self._tell(changed)
+        self._on_prediction(prediction)
+        self._metrics.measure("judge", self._now() - began)
+
+    def _detector(self, stream: str, spec: ClipSpec) -> Detector:
+        film = self._films.get(camera_of(stream))
+
+        def new_id(label: str, start_s: float) -> str:
+            if film is None:
+                return uuid.uuid4().hex
+            return uuid.uuid5(_SPACE, f"{film.key} {stream} {label} {start_s:.3f}").hex
+
+        return Detector(
+            stream, self._config, spec.background, gap_s=self.gap_s(spec), new_id=new_id
+        )
+
+    def _tell_progress(self) -> None:
+        assert self._spec is not None or not self._detectors
+        for stream, detector in self._detectors.items():
+            self._tell(detector.open())
+            prediction = self.view(stream).prediction
+            if self._films or prediction is None or self._spec is None:
+                continue
+            if self._now() - prediction.newest_at > self.gap_s(self._spec):
+                self._close(stream, "gap")  # without predictions nobody knows whether it goes on
+
+    def _finish(self, camera: str) -> None:
+        for stream in self._cameras[camera].streams:
+            if stream.name in self._detectors:
+                self._close(stream.name, "stop")
+        self._finished.add(camera)
+        self._on_finished(camera)
+
+    def _close(self, stream: str, closed_by: str) -> None:
+        self._tell(self._detectors[stream].flush(closed_by))
+        self._views[stream] = View(self.view(stream).prediction, ())
+
+    def _tell(self, events: list[Event]) -> None:
+        for event in events:
+            is_new = event.id not in self._began
+            if is_new:
+                self._began[event.id] = self._time_zero(event.camera)
+            assert self._spec is not None  # see _weigh
+            change = "end" if event.end_s is not None else "start" if is_new else "progress"
+            self._on_event(LoggedEvent(event, change, self._began[event.id], self._spec.model))
+            if is_new:
+                self._metrics.count("events", event.camera)
+                _log.info("%s: %s at %.1f s", event.camera, event.label, event.start_s)
+            if event.end_s is not None:
+                del self._began[event.id]
+
+    def _time_zero(self, stream: str) -> datetime:
+        """UTC of time 0 of a stream's camera, by the clocks as they are now.
+
+        Asked anew for each event: in a run of weeks clocks drift, are set, and sleep.
+        """
+        camera = camera_of(stream)
+        if camera in self._films:
+            return self._films[camera].began_utc
+        began_at = self._cameras[camera].began_at
+        assert began_at is not None  # it gave frames, or there would be no event
+        return self._now_utc() - timedelta(seconds=self._now() - began_at)

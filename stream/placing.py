@@ -1,0 +1,69 @@
+"""Event rows on one axis of seconds, as formats need them that know no dates. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+CLOCKS = ("media", "wall")
+_SHORTEST_S = 0.001  # what formats can tell from nothing
+_SAME_RUN_S = 1.0  # a camera's clock and UTC may drift apart by so much within a run
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An event that is over, in seconds from some zero; starts at 0 at the earliest."""
+
+    id: str
+    camera: str
+    label: str
+    start_s: float
+    end_s: float
+    score: float  # the event's peak
+
+
+def place(
+    rows: Sequence[Mapping[str, Any]], *, clock: str = "media", zero_s: float = 0.0
+) -> list[Placed]:
+    """Closed events by start; open ones, and those that end before the zero, are left out.
+
+    The clock "media" counts from `zero_s` on the camera's own clock, "wall" from midnight (UTC) of
+    the day of the first event, so that a time reads as the time of day.
+    """
+    closed = [row for row in rows if row["end"] is not None]
+    if clock == "wall" and closed:
+        first = _utc(min(row["start"] for row in closed))
+        midnight = first.replace(hour=0, minute=0, second=0, microsecond=0)
+        spans = [
+            tuple((_utc(row[name]) - midnight).total_seconds() for name in ("start", "end"))
+            for row in closed
+        ]
+    else:
+        spans = [(row["start_s"] - zero_s, row["end_s"] - zero_s) for row in closed]
+    placed = []
+    for row, (start_s, end_s) in zip(closed, spans, strict=True):
+        if end_s < 0:
+            continue
+        start_s = round(max(0.0, start_s), 3)
+        end_s = round(max(start_s + _SHORTEST_S, end_s), 3)
+        score = round(row["peak"], 3)
+        placed.append(Placed(row["id"], row["camera"], row["label"], start_s, end_s, score))
+    return sorted(placed, key=lambda one: (one.start_s, one.end_s, one.camera, one.label, one.id))
+
+
+def of_many_runs(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The cameras whose own clock began anew between their events, so that it tells no order."""
+    latest: dict[str, float] = {}
+    found: set[str] = set()
+    for row in sorted(rows, key=lambda row: row["start"]):
+        camera, start_s = row["camera"], row["start_s"]
+        if start_s < latest.get(camera, start_s) - _SAME_RUN_S:
+            found.add(camera)
+        latest[camera] = max(start_s, latest.get(camera, start_s))
+    return sorted(found)
+
+
+def _utc(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 knows no Z

@@ -1,0 +1,232 @@
+"""Recorder: a video clip and a snapshot of each event. Its thread owns the files that it writes.
+
+It runs beside the watch and never holds it up: what can't be written in time is dropped, and what
+is reported of the event says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from stream.clip_buffer import ClipBuffer
+from stream.clip_file import PART, ClipFile, write_whole
+from stream.clip_stream import camera_of
+from stream.event_clip import EventClip
+from stream.keeping_config import RecordingConfig
+from stream.messages import Event, Recorded
+from stream.metrics import Metrics
+from stream.picture import LatestPicture
+
+_log = logging.getLogger(__name__)
+_LOOK_EVERY_S = 0.25  # whether pictures have stopped coming
+_MOST_OPEN = 16  # clips that are written at a time: each has an encoder, some 20 MB
+_MOST_NEWS = 1000  # events that wait for the thread
+_NICENESS = 5  # encoding must not take the cores from capture and judging
+_TO_GIVE_UP_S = 1.0  # of the time to stop
+
+
+class Recorder:
+    """Writes `clips/ID.mp4` and `snapshots/ID.jpg` in a folder between `start` and `tell_stop`.
+
+    `on_recorded` is told once of each event that has ended, on the recorder's thread. While
+    `allowed` says no, for the disk is nearly full, nothing is begun. `detected_within_s` is how
+    long after its start an event may be noticed and still have its pre-roll.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: RecordingConfig,
+        metrics: Metrics,
+        *,
+        on_recorded: Callable[[Recorded], None],
+        allowed: Callable[[], bool] = lambda: True,
+        detected_within_s: float = 15.0,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clips, self._snapshots = folder / "clips", folder / "snapshots"
+        self._config, self._metrics = config, metrics
+        self._on_recorded, self._allowed = on_recorded, allowed
+        self._keep_s = config.pre_roll + detected_within_s
+        self._now = now
+        self._buffers: dict[str, ClipBuffer] = {}
+        self._lock = threading.Lock()  # of the news
+        self._news: dict[str, Event] = {}  # by id: only the newest of each event matters
+        self._open: dict[str, EventClip] = {}  # the thread's own
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._give_up = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+
+    def watch(self, camera: str, picture: LatestPicture) -> ClipBuffer:
+        """Record events of a camera; before `start`. Returns where its pictures wait."""
+        buffer = self._buffers[camera] = ClipBuffer(
+            camera,
+            picture,
+            self._metrics,
+            keep_s=self._keep_s,
+            memory=self._config.memory,
+            on_picture=self._on_picture,
+            now=self._now,
+        )
+        return buffer
+
+    def start(self) -> None:
+        """Raises OSError where the folders can't be made."""
+        for folder in (self._clips, self._snapshots):
+            folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob(f"*{PART}"):  # of a run that was killed
+                left.unlink()
+        for buffer in self._buffers.values():
+            buffer.start()
+        self._thread.start()
+
+    def follow(self, event: Event) -> None:
+        """There is news of an event: it starts, goes on or ends. For any thread; never blocks."""
+        if camera_of(event.camera) not in self._buffers:
+            return
+        with self._lock:
+            if event.id not in self._news and len(self._news) == _MOST_NEWS:
+                self._metrics.count("unrecorded_events", camera_of(event.camera))
+                return
+            self._news[event.id] = event
+        self._wake.set()
+
+    def tell_stop(self) -> None:
+        """Finish what is open with what is there."""
+        for buffer in self._buffers.values():
+            buffer.tell_stop()
+        self._stop.set()
+        self._wake.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the threads' end; clips that would take longer are dropped.
+
+        False where they did not end in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        if self._thread.ident is not None:
+            self._thread.join(max(timeout_s / 2, timeout_s - _TO_GIVE_UP_S))
+            self._give_up.set()
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        ended = [
+            buffer.join(max(0.0, deadline - time.monotonic())) for buffer in self._buffers.values()
+        ]
+        return all(ended) and not self._thread.is_alive()
+
+    def _on_picture(self) -> None:
+        if self._open:
+            self._wake.set()
+
+    def _run(self) -> None:
+        try:
+            _be_nice()
+            while not self._stop.is_set():
+                self._wake.wait(_LOOK_EVERY_S if self._open else None)
+                self._wake.clear()
+                if self._turn():
+                    self._wake.set()
+            for buffer in self._buffers.values():
+                while not buffer.join(_LOOK_EVERY_S) and not self._give_up.is_set():
+                    pass
+            self._turn()  # for news that came at the end
+            while self._open:
+                self._turn()
+        except Exception:  # the watch goes on without clips
+            _log.exception("the recorder died; there are no more clips")
+            self._metrics.count("recorder_deaths")
+
+    def _turn(self) -> bool:
+        """Do a little for each event. True where there is more to do at once."""
+        with self._lock:
+            news, self._news = self._news, {}
+        for event in news.values():
+            self._take(event)
+        self._keep_what_is_needed()
+        more = [self._advance(clip) for clip in self._open.values()]
+        for event_id, clip in list(self._open.items()):
+            if clip.over and (clip.event.end_s is not None or self._stop.is_set()):
+                del self._open[event_id]
+                self._report(clip)
+        self._keep_what_is_needed()
+        return any(more)
+
+    def _take(self, event: Event) -> None:
+        clip = self._open.get(event.id)
+        if clip is not None:
+            clip.event = event
+            return
+        buffer = self._buffers[camera_of(event.camera)]
+        file = self._clips / f"{event.id}.mp4"
+        clip = EventClip(event, buffer, self._config, lambda: self._create(file))
+        self._open[event.id] = clip
+        if not self._allowed():
+            self._drop(clip, "no clip: disk nearly full", snapshot=False)
+
+    def _create(self, file: Path) -> ClipFile:
+        if sum(clip.is_open for clip in self._open.values()) >= _MOST_OPEN:
+            raise LookupError(f"{_MOST_OPEN} others were being written")
+        return ClipFile(file, self._config.width)
+
+    def _advance(self, clip: EventClip) -> bool:
+        """True where there is more to write at once."""
+        clip.look_at_peak()
+        if clip.over:
+            return False
+        if self._give_up.is_set():
+            self._drop(clip, "clip dropped: the watch ended before it was written")
+            return False
+        try:
+            return clip.write(stopping=self._stop.is_set())
+        except Exception as error:  # of an encoder, a disk: nothing else may stop for that
+            self._drop(clip, f"clip dropped: {_reason(error)}")
+            return False
+
+    def _drop(self, clip: EventClip, note: str, *, snapshot: bool = True) -> None:
+        clip.drop(note, snapshot=snapshot)
+        self._metrics.count("dropped_clips", clip.buffer.camera)
+        _log.warning("%s, event %s: %s", clip.event.camera, clip.event.id, note)
+
+    def _keep_what_is_needed(self) -> None:
+        for buffer in self._buffers.values():
+            buffer.need_from(min(self._needed_of(buffer), default=None))
+
+    def _needed_of(self, buffer: ClipBuffer) -> Iterator[float]:
+        for clip in self._open.values():
+            if clip.buffer is buffer and clip.needed_s is not None:
+                yield clip.needed_s
+
+    def _report(self, clip: EventClip) -> None:
+        name, snapshot = clip.event.id, ""
+        if clip.snapshot is not None and clip.wants_snapshot:
+            try:
+                write_whole(clip.snapshot.jpeg, self._snapshots / f"{name}.jpg")
+                snapshot = f"{name}.jpg"
+            except OSError as error:
+                clip.notes.append(f"no snapshot: {_reason(error)}")
+        if clip.whole:
+            self._metrics.count("clips", clip.buffer.camera)
+        self._on_recorded(
+            Recorded(name, f"{name}.mp4" if clip.whole else "", snapshot, "; ".join(clip.notes))
+        )
+
+
+def _reason(error: Exception) -> str:
+    """One line without paths."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def _be_nice() -> None:
+    """Let the other threads go first, where a thread has a priority of its own."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # some sandboxes forbid it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

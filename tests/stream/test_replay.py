@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream.event_rows import as_row
+from stream.events import Detector
+from stream.keeping_config import EventsConfig
+from stream.messages import ClipSpec, Event, LoggedEvent, Prediction
+from stream.metrics import Metrics
+from stream.replay import compare, replay
+from stream.score_log import ScoreLog, as_kept
+
+NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
+FAIRLY, SURE = 0.7, 0.95
+
+
+@pytest.fixture
+def watched(tmp_path: Path, spec: ClipSpec) -> list[dict[str, Any]]:
+    """A run of a minute that keeps its scores in `tmp_path`; the rows that it logged.
+
+    At 10 s a sure jump of 3 s, at 30 s a fair one of 3 s, and at 50 s one that goes on.
+    """
+    scores = ScoreLog(tmp_path, "a" * 32, spec, Metrics(), gap_s=5.0)
+    detector = Detector("door", EventsConfig(), spec.background)
+    events: list[Event] = []
+    for step in range(1, 241):
+        at_s = step * 0.25
+        jump = SURE if 10 <= at_s < 13 or at_s >= 50 else FAIRLY if 30 <= at_s < 33 else 0.02
+        shares = np.array([1 - jump, jump, 0.0], np.float32)
+        one = Prediction("door", spec.labels, as_kept(shares), at_s - 0.15, at_s + 0.15, 0.0, 0.0)
+        scores.put(one, NOON + timedelta(seconds=one.end_s))
+        events += detector.update(one)
+    scores.close()
+    events += detector.flush("stop")
+    return [
+        as_row(LoggedEvent(event, "end", NOON, spec.model))
+        for event in events
+        if event.end_s is not None
+    ]
+
+
+def test_the_same_policy_makes_the_same_events(
+    tmp_path: Path, watched: list[dict[str, Any]]
+) -> None:
+    difference = compare(watched, replay(tmp_path, EventsConfig()))
+    assert (difference.added, difference.lost, difference.moved) == ((), (), ())
+    assert difference.same == 3
+
+
+def test_a_stricter_policy_loses_events_and_a_laxer_one_adds_them(
+    tmp_path: Path, watched: list[dict[str, Any]]
+) -> None:
+    strict = compare(watched, replay(tmp_path, EventsConfig(enter=0.8)))
+    assert [row["start_s"] for row in strict.lost] == [pytest.approx(30, abs=0.5)]
+    only_sure = [row for row in watched if row["peak"] > 0.8]
+    lax = compare(only_sure, replay(tmp_path, EventsConfig()))
+    assert [logged.event.start_s for logged in lax.added] == [pytest.approx(30, abs=0.5)]
+    assert lax.lost == ()
+
+
+def test_an_event_that_moves_stays_the_same_one(
+    tmp_path: Path, watched: list[dict[str, Any]]
+) -> None:
+    difference = compare(watched, replay(tmp_path, EventsConfig(smoothing=2.0)))
+    assert difference.moved
+    for row, logged in difference.moved:
+        assert logged.event.id == row["id"]
+        assert as_row(logged)["start"] != row["start"] or as_row(logged)["end"] != row["end"]
+
+
+def test_since_leaves_out_what_was_before(tmp_path: Path, watched: list[dict[str, Any]]) -> None:
+    since = NOON + timedelta(seconds=20)
+    found = replay(tmp_path, EventsConfig(), since=since)
+    assert len(found.events) == 2
+    assert compare(watched, found).same == 2
+
+
+def test_events_from_before_scores_were_kept_are_left_alone(
+    tmp_path: Path, watched: list[dict[str, Any]]
+) -> None:
+    older = {**watched[0], "id": "b" * 32, "start": "2026-04-01T12:00:00.000Z"}
+    older["end"] = "2026-04-01T12:00:03.000Z"
+    elsewhere = {**watched[0], "id": "c" * 32, "camera": "yard"}
+    difference = compare([older, elsewhere, *watched], replay(tmp_path, EventsConfig()))
+    assert difference.lost == ()
+
+
+def test_replaying_twice_names_events_alike(tmp_path: Path, watched: list[Any]) -> None:
+    first, second = (replay(tmp_path, EventsConfig(enter=0.5)) for _ in range(2))
+    assert [one.event.id for one in first.events] == [one.event.id for one in second.events]

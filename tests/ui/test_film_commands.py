@@ -1,0 +1,146 @@
+"""`actionwatch scan` and `annotate`, as a person runs them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.audio.frame import AudioFrame
+from av.video.frame import VideoFrame
+
+from stream.synthetic import Scene
+from tests.waiting import wait_for
+
+_RATE = 16_000
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "ui.cli", *map(str, arguments)]
+
+
+def actionwatch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    return drawn(tmp_path / "film.mp4", 8, sound="aac")
+
+
+def drawn(file: Path, seconds: int, *, sound: str = "") -> Path:
+    """A film of a scene at 25 pictures a second, with a tone."""
+    scene = Scene(7, width=320, height=240)
+    with av.open(str(file), "w") as container:
+        video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        tone = container.add_stream(sound, rate=_RATE) if sound else None
+        for number in range(seconds * 25):
+            frame = VideoFrame.from_ndarray(scene.picture(number / 25), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        if tone is not None:
+            for number in range(seconds):
+                times = np.arange(_RATE) / _RATE
+                wave = (8000 * np.sin(2 * np.pi * 440 * times)).astype(np.int16)[None]
+                part = AudioFrame.from_ndarray(wave, format="s16", layout="mono")
+                part.rate, part.pts = _RATE, number * _RATE
+                part.time_base = Fraction(1, _RATE)
+                container.mux(tone.encode(part))
+            container.mux(tone.encode(None))
+    return file
+
+
+def sounds(file: Path) -> tuple[str, float, float]:
+    """Codec, seconds and loudness of a film's sound."""
+    with av.open(str(file)) as container:
+        stream = container.streams.audio[0]
+        parts = [frame.to_ndarray().ravel() for frame in container.decode(stream)]
+        samples = np.concatenate(parts).astype(np.float64)
+        channels = stream.codec_context.channels
+        return (
+            stream.codec_context.name,
+            len(samples) / _RATE / channels,
+            float(np.abs(samples).mean()),
+        )
+
+
+def pictures(file: Path) -> tuple[list[float], np.ndarray]:
+    """The times of all pictures, and the middle one, RGB uint8 (H, W, 3)."""
+    with av.open(str(file)) as container:
+        frames = list(container.decode(video=0))
+    return [float(frame.time) for frame in frames], frames[len(frames) // 2].to_ndarray(
+        format="rgb24"
+    )
+
+
+def test_scan_names_what_it_found_and_leaves_out_what_it_cannot_read(
+    tmp_path: Path, film: Path
+) -> None:
+    done = actionwatch("scan", film, tmp_path / "nothing.mp4", "--out", tmp_path / "log")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == f"actionwatch: {tmp_path / 'nothing.mp4'}: no such file"
+    assert f"{film}: " in done.stdout
+    assert (tmp_path / "log" / "film.jsonl").is_file()
+    assert (tmp_path / "log" / "film.vtt").read_text().startswith("WEBVTT")
+    again = actionwatch("scan", film, "--out", tmp_path / "log")
+    assert again.returncode == 0
+    assert again.stdout == f"{film}: scanned before; --again scans it anew\n"
+    listed = actionwatch("events", "list", "--data", tmp_path / "log")
+    assert len(listed.stdout.splitlines()) == len(
+        (tmp_path / "log" / "film.jsonl").read_text().splitlines()
+    )
+
+
+def test_a_scan_stops_when_it_is_told_to_and_says_what_is_left(tmp_path: Path) -> None:
+    film = drawn(tmp_path / "long.mp4", 60)
+    running = subprocess.Popen(
+        command("scan", film, "--out", tmp_path / "log"), stderr=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: (tmp_path / "log" / "scores").is_dir())  # it is at work
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert "stopped; 1 files are left: scan again to go on" in told
+    assert not (tmp_path / "log" / "long.jsonl").exists()
+
+
+@pytest.mark.parametrize(("name", "sound"), [("film.mp4", "aac"), ("film.avi", "pcm_s16le")])
+def test_annotate_draws_on_the_pictures_and_keeps_the_sound(
+    tmp_path: Path, name: str, sound: str
+) -> None:
+    film = drawn(tmp_path / name, 8, sound=sound)
+    out = tmp_path / "out.mp4"
+    done = actionwatch("annotate", film, "-o", out)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"wrote {out}")
+    times, middle = pictures(out)
+    before, plain = pictures(film)
+    assert np.allclose(times, np.array(before) - before[0], atol=0.002)
+    changed = np.abs(middle.astype(int) - plain).mean(axis=2)
+    assert changed[:120, :140].mean() > 10  # the words
+    assert changed[130:].mean() < 4  # and the picture below them
+    codec, seconds, loudness = sounds(out)
+    assert codec == "aac"
+    assert seconds == pytest.approx(8, abs=0.2)
+    assert loudness > 0.01
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_annotate_says_what_it_needs(tmp_path: Path, film: Path) -> None:
+    for arguments, reason in (
+        ((film, "-o", film), "is the film itself"),
+        ((film, "-o", tmp_path / "out.avi"), "must end in .mp4"),
+        ((tmp_path / "none.mp4", "-o", tmp_path / "out.mp4"), "no such file"),
+    ):
+        done = actionwatch("annotate", *arguments)
+        assert done.returncode == 2
+        assert reason in done.stderr
+        assert done.stderr.count("\n") == 1
