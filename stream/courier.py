@@ -67,7 +67,7 @@ class Courier:
     def announce(self, pairs: Iterable[tuple[str, str]]) -> None:
         for camera, label in pairs:
             if self._filter.concerns(camera, label):
-                self._sender.show(camera, label, on=False)
+                self._sender.show(camera, label, on=None)
         self._sender.wake()
 
     def put(self, logged: LoggedEvent) -> None:
@@ -133,7 +133,7 @@ class Courier:
             assert alert is not None
             self._outbox.done(alert)
             self._metrics.count("refused_alerts", alert.event["camera"])
-            self._fails = False
+            self._reached()
             self._say(f"is refused: {error}; what is refused is dropped")
             return 0.0
         except Exception as error:
@@ -149,9 +149,12 @@ class Courier:
         if self._trouble and (alert is not None or self._fails):  # resting proves less
             self._trouble = ""
             _log.warning("alert %s works again; %d wait", self.name, self.waiting)
+        self._reached()
+        return 0.0
+
+    def _reached(self) -> None:
         if self._fails:
             self._fails, self._pauses = False, pauses(self._first_pause_s)
-        return 0.0
 
     def _say(self, trouble: str) -> None:
         """Log what is wrong, once."""

@@ -42,8 +42,11 @@ class Sender(Protocol):
     def close(self) -> None:
         """Let go of the receiver. The last that is called."""
 
-    def show(self, camera: str, label: str, *, on: bool) -> None:
-        """What goes on now, for receivers that know states. Any thread may call it."""
+    def show(self, camera: str, label: str, *, on: bool | None) -> None:
+        """What goes on now, for receivers that know states; None: it may some time.
+
+        Any thread may call it.
+        """
 
     def wake(self) -> None:
         """Make `rest` return. Any thread may call it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +18,19 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from stream.event_rows import COLUMNS, as_row, iso
 from stream.journal import News
+from stream.log_database import (
+    DATABASE_FILE,
+    FILE,
+    RECORDED,
+    SCHEMA_VERSION,
+    EventLogError,
+    connect,
+    events_table,
+    explained,
+    migrate,
+    place_of,
+    version_of,
+)
 from stream.messages import LoggedEvent, Recorded
 
 try:
@@ -25,56 +38,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-FILE = "events.sqlite"
 _LOCK_FILE = "events.lock"
 _SITE_FILE = "site"  # holds the id by which a database that many share knows this folder
-_DATABASE_FILE = "database"  # holds the address of the database, where it is not FILE
-_RECORDED = ("clip", "snapshot", "clip_note")  # only Recorded changes these
-_REFUSED = (sa.exc.DataError, sa.exc.IntegrityError, UnicodeError)
-_FIXES = {  # by what a place or reason holds
-    "://": f"mend that, or remove the data folder's file {_DATABASE_FILE!r} to log into a file",
-    "is full": "make room on its disk",
-    "is locked": "end the program that holds it",
-    "": "restore it, or give another folder with --data",
-}
-_events = sa.table("events", *map(sa.column, (*COLUMNS, "run", "site", "latest", "latest_s")))
-_version = sa.table("actionwatch_schema", sa.column("version"))
-
-# Each step leads to the version of its number, in both databases. A new log takes all of them.
-_STEPS: tuple[tuple[str, ...], ...] = (
-    (
-        # UTC is ISO 8601 with milliseconds and Z; names that end in _s are seconds since the source
-        # began. `end` is NULL while the event is open, `latest` how far it was seen to go on.
-        """CREATE TABLE events (
-            id VARCHAR(32) NOT NULL PRIMARY KEY, run VARCHAR(32) NOT NULL, camera VARCHAR NOT NULL,
-            label VARCHAR NOT NULL, start VARCHAR NOT NULL, "end" VARCHAR, start_s FLOAT NOT NULL,
-            end_s FLOAT, latest VARCHAR NOT NULL, latest_s FLOAT NOT NULL, peak FLOAT NOT NULL,
-            mean FLOAT NOT NULL, model VARCHAR NOT NULL, closed_by VARCHAR NOT NULL)""",
-        "CREATE INDEX ix_events_start ON events (start)",
-    ),
-    (
-        "CREATE TABLE actionwatch_schema (version INTEGER NOT NULL)",
-        "INSERT INTO actionwatch_schema VALUES (2)",
-        *(
-            f"ALTER TABLE events ADD COLUMN {name} VARCHAR NOT NULL DEFAULT ''"
-            for name in ("site", "detected_at", *_RECORDED)
-        ),
-        "ALTER TABLE events ADD COLUMN detected_s FLOAT NOT NULL DEFAULT 0",
-        "ALTER TABLE events ADD COLUMN peak_s FLOAT NOT NULL DEFAULT 0",
-        # The best guess for events of which nobody noted it.
-        "UPDATE events SET detected_at = start, detected_s = start_s, peak_s = start_s",
-        "CREATE INDEX ix_events_camera_start ON events (camera, start)",
-    ),
-)
-SCHEMA_VERSION = len(_STEPS)
-
-
-class EventLogError(Exception):
-    """A log that can't be opened, read or written. The message is one line for a person."""
-
-
-class NewsRefusedError(EventLogError):
-    """News that the database will never take, however often it is asked."""
 
 
 class EventLog:
@@ -96,16 +61,16 @@ class EventLog:
         self._site = _text(folder / _SITE_FILE)
         in_file = engine.dialect.name == "sqlite"
         # A file is all ours, even if it was copied here without the rest of its folder.
-        self._ours = sa.true() if in_file else _events.c.site == self._site
-        insert = (sqlite.insert if in_file else postgresql.insert)(_events)
-        kept = {"id", "run", "site", *_RECORDED}
+        self._ours = sa.true() if in_file else events_table.c.site == self._site
+        insert = (sqlite.insert if in_file else postgresql.insert)(events_table)
+        kept = {"id", "run", "site", *RECORDED}
         self._upsert = insert.on_conflict_do_update(
             index_elements=["id"],
             set_={column.name: column for column in insert.excluded if column.name not in kept},
             # What is told again, late, doesn't open what is closed.
             where=sa.or_(
-                _events.c.end.is_(None),
-                _events.c.closed_by == "crash",
+                events_table.c.end.is_(None),
+                events_table.c.closed_by == "crash",
                 insert.excluded.end.is_not(None),
             ),
         )
@@ -119,9 +84,9 @@ class EventLog:
         `database` is an address of Postgres, which the folder remembers; without one it is a file.
         A write waits for others for `patience_s`. Raises EventLogError where that can't be done.
         """
-        database = database or _text(folder / _DATABASE_FILE) or None
-        place, lock_file = _place(folder, database), folder / _LOCK_FILE
-        with ExitStack() as stack, _explained(place):
+        database = database or _text(folder / DATABASE_FILE) or None
+        place, lock_file = place_of(folder, database), folder / _LOCK_FILE
+        with ExitStack() as stack, explained(place):
             folder.mkdir(parents=True, exist_ok=True)
             former = lock_file.stat().st_mtime if lock_file.exists() else None
             lock = stack.enter_context(lock_file.open("a", encoding="utf-8"))
@@ -130,13 +95,13 @@ class EventLog:
             os.utime(lock_file)  # tells the next run when this one began
             if not _text(folder / _SITE_FILE):
                 _put(folder / _SITE_FILE, uuid.uuid4().hex, 0o666)
-            engine = _engine(folder, database, patience_s)
+            engine = connect(folder, database, patience_s)
             stack.callback(engine.dispose)
-            _migrate(engine, place)
+            migrate(engine, place)
             log = cls(folder, engine, place, former_start=former)
             log.close_crashed()
             if database is not None:
-                _put(folder / _DATABASE_FILE, database, 0o600)  # it may hold a password
+                _put(folder / DATABASE_FILE, database, 0o600)  # it may hold a password
             log._resources, log._is_run = stack.pop_all(), True
         return log
 
@@ -147,23 +112,23 @@ class EventLog:
         Without `database` it is the one that the folder remembers. Raises EventLogError, naming
         the file, where there is none or it is damaged.
         """
-        database = database or _text(folder / _DATABASE_FILE) or None
+        database = database or _text(folder / DATABASE_FILE) or None
         if database is None and not (folder / FILE).is_file():
             raise EventLogError(
                 f"no event log in {folder}: {FILE} is missing; give the folder of a run with --data"
             )
-        place = _place(folder, database)
-        with ExitStack() as stack, _explained(place):
-            engine = _engine(folder, database, waits_s=10.0)
+        place = place_of(folder, database)
+        with ExitStack() as stack, explained(place):
+            engine = connect(folder, database, waits_s=10.0)
             stack.callback(engine.dispose)
             with engine.begin() as connection:
-                version = _version_of(connection)
+                version = version_of(connection)
             if not version:
                 raise EventLogError(f"no event log in {place} yet; give the folder of a run")
             if version < SCHEMA_VERSION and _is_held(folder / _LOCK_FILE):
                 raise EventLogError(f"an older Actionwatch is writing to {folder}; stop it first")
             if version != SCHEMA_VERSION:
-                _migrate(engine, place)
+                migrate(engine, place)
             log = cls(folder, engine, place)
             log._resources = stack.pop_all()
         return log
@@ -178,13 +143,13 @@ class EventLog:
         recorded = {one.event_id: one for one in news if isinstance(one, Recorded)}
         ours = {"run": run or self.run, "site": self._site}
         rows = [as_row(one) | ours | _latest(one) for one in events.values()]
-        with _explained(self._place), self._writer.begin() as connection:
+        with explained(self._place), self._writer.begin() as connection:
             if rows:
                 connection.execute(self._upsert, rows)
             for one in recorded.values():
                 values = {"clip": one.clip, "snapshot": one.snapshot, "clip_note": one.note}
-                where = _events.c.id == one.event_id
-                connection.execute(_events.update().where(where).values(values))
+                where = events_table.c.id == one.event_id
+                connection.execute(events_table.update().where(where).values(values))
 
     def rows(
         self,
@@ -203,22 +168,22 @@ class EventLog:
         An event that is open in a log to which nobody writes any more was cut off by a crash, and
         ends where it was last seen. Raises EventLogError where the log is damaged.
         """
-        query = sa.select(_events).where(self._ours)
+        query = sa.select(events_table).where(self._ours)
         if camera is not None:
-            zones = _events.c.camera.startswith(f"{camera}/", autoescape=True)
-            query = query.where((_events.c.camera == camera) | zones)
+            zones = events_table.c.camera.startswith(f"{camera}/", autoescape=True)
+            query = query.where((events_table.c.camera == camera) | zones)
         if label is not None:
-            query = query.where(_events.c.label == label)
+            query = query.where(events_table.c.label == label)
         if since is not None:
-            query = query.where(_events.c.start >= iso(since))
+            query = query.where(events_table.c.start >= iso(since))
         if until is not None:
-            query = query.where(_events.c.start < iso(until))
+            query = query.where(events_table.c.start < iso(until))
         if recorded:
-            query = query.where((_events.c.clip != "") | (_events.c.snapshot != ""))
-        start = _events.c.start if latest is None else _events.c.start.desc()
-        query = query.order_by(start, _events.c.id).limit(latest)
+            query = query.where((events_table.c.clip != "") | (events_table.c.snapshot != ""))
+        start = events_table.c.start if latest is None else events_table.c.start.desc()
+        query = query.order_by(start, events_table.c.id).limit(latest)
         crashed = not self._is_run and not _is_held(self._folder / _LOCK_FILE)
-        with _explained(self._place), self._engine.connect() as connection:
+        with explained(self._place), self._engine.connect() as connection:
             for row in connection.execute(query).mappings():
                 values = {name: row[name] for name in COLUMNS}
                 if crashed and row["end"] is None:
@@ -227,8 +192,8 @@ class EventLog:
 
     def count(self) -> int:
         """How many events there are."""
-        with _explained(self._place), self._engine.connect() as connection:
-            query = sa.select(sa.func.count()).select_from(_events).where(self._ours)
+        with explained(self._place), self._engine.connect() as connection:
+            query = sa.select(sa.func.count()).select_from(events_table).where(self._ours)
             return connection.execute(query).scalar_one()
 
     def delete(self, ids: Iterable[str]) -> None:
@@ -236,17 +201,19 @@ class EventLog:
         left = list(ids)
         while left:
             some, left = left[:500], left[500:]  # a run's own news must not wait for long
-            self._change(_events.delete().where(_events.c.id.in_(some)))
+            self._change(events_table.delete().where(events_table.c.id.in_(some)))
 
     def forget_run(self, run: str) -> None:
         """Remove all events of a run."""
-        self._change(_events.delete().where(_events.c.run == run))
+        self._change(events_table.delete().where(events_table.c.run == run))
 
     def close_crashed(self) -> None:
         """Close what earlier runs left open, which were killed. When it ended nobody saw."""
-        left_open = sa.and_(self._ours, _events.c.end.is_(None), _events.c.run != self.run)
-        end = {"end": _events.c.latest, "end_s": _events.c.latest_s, "closed_by": "crash"}
-        self._change(_events.update().where(left_open).values(end))
+        left_open = sa.and_(
+            self._ours, events_table.c.end.is_(None), events_table.c.run != self.run
+        )
+        end = {"end": events_table.c.latest, "end_s": events_table.c.latest_s, "closed_by": "crash"}
+        self._change(events_table.update().where(left_open).values(end))
 
     def close(self) -> None:
         self._resources.close()
@@ -258,114 +225,12 @@ class EventLog:
         self.close()
 
     def _change(self, statement: sa.Executable) -> None:
-        with _explained(self._place), self._writer.begin() as connection:
+        with explained(self._place), self._writer.begin() as connection:
             connection.execute(statement)
-
-
-def _engine(folder: Path, database: str | None, waits_s: float) -> sa.Engine:
-    """Connections that wait for others' locks for so long."""
-    if database is not None:
-        return _postgres_engine(database, waits_s)
-    # By parts, not as text: a path may hold what means something in an address.
-    url = sa.URL.create("sqlite", database=str(folder / FILE))
-    engine = sa.create_engine(url, connect_args={"timeout": waits_s})
-
-    @sa.event.listens_for(engine, "connect")
-    def _set_up(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # or Python begins transactions by itself, and too late
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "journal_size_limit = 67108864"):
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        # A transaction that only later turns out to write would not wait for another one.
-        how = connection.get_execution_options().get("begin", "DEFERRED")
-        connection.exec_driver_sql(f"BEGIN {how}")
-
-    return engine
-
-
-def _postgres_engine(address: str, waits_s: float) -> sa.Engine:
-    from stream.credentials import resolved  # OpenCV comes with it, which few logs need
-    from stream.decoding import SourceError
-
-    waiting = {"connect_timeout": 3, "tcp_user_timeout": 10_000, "keepalives_idle": 10}
-    try:
-        url = sa.make_url(resolved(address)).set(drivername="postgresql+psycopg")
-        if "@" in (url.host or ""):  # of a password, which would be shown as the host
-            raise ValueError
-        engine = sa.create_engine(url, pool_pre_ping=True, connect_args=waiting)
-    except SourceError as error:
-        raise EventLogError(f"database: {error}") from error
-    except ImportError as error:
-        raise EventLogError("Postgres is an extra: pip install 'actionwatch[postgres]'") from error
-    except (ValueError, sa.exc.ArgumentError) as error:
-        raise EventLogError(
-            "database: must be an address like postgresql://user:${PASSWORD}@host/database; "
-            "in a password / and @ are written %2F and %40"
-        ) from error
-
-    @sa.event.listens_for(engine, "connect")
-    def _set_up(connection: Any, _: Any) -> None:
-        connection.execute(f"SET lock_timeout = {round(waits_s * 1000)}")
-        connection.commit()
-
-    return engine
-
-
-def _migrate(engine: sa.Engine, place: str) -> None:
-    """Make the log, or bring an older one to this version, in one transaction."""
-    with engine.execution_options(begin="IMMEDIATE").begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(6233)")
-        version = _version_of(connection)
-        if version > SCHEMA_VERSION:
-            raise EventLogError(
-                f"{place} has schema version {version}, this program writes {SCHEMA_VERSION}; "
-                "use the version of Actionwatch that made it"
-            )
-        for step in _STEPS[version:]:
-            for statement in step:
-                connection.exec_driver_sql(statement)
-        connection.execute(_version.update().values(version=SCHEMA_VERSION))
-        if engine.dialect.name == "sqlite":  # where programs look that know only version 1
-            connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
-
-
-def _version_of(connection: sa.Connection) -> int:
-    """The schema's version, 0 where there is none yet."""
-    tables = sa.inspect(connection)
-    if tables.has_table(_version.name):
-        return connection.execute(sa.select(_version.c.version)).scalar_one()
-    if connection.dialect.name == "sqlite" and tables.has_table(_events.name):
-        return max(1, connection.exec_driver_sql("PRAGMA user_version").scalar_one())
-    return 0
 
 
 def _latest(one: LoggedEvent) -> dict[str, Any]:
     return {"latest": iso(one.utc(one.event.latest_s)), "latest_s": one.event.latest_s}
-
-
-@contextmanager
-def _explained(place: str) -> Iterator[None]:
-    """Turns what goes wrong into one line."""
-    try:
-        yield
-    except (sa.exc.SQLAlchemyError, OSError, UnicodeError) as error:
-        reason = getattr(error, "orig", None) or getattr(error, "strerror", None) or error
-        told = f"event log {place} can't be used: {' '.join(str(reason).split())}"
-        told += "; " + next(fix for sign, fix in _FIXES.items() if sign in told)
-        kind = NewsRefusedError if isinstance(error, _REFUSED) else EventLogError
-        raise kind(told) from error
-
-
-def _place(folder: Path, database: str | None) -> str:
-    """What a log is called in messages."""
-    if database is None:
-        return str(folder / FILE)
-    from stream.credentials import shown
-
-    return shown(database)
 
 
 def _take(lock: IO[str]) -> bool:
@@ -386,7 +251,7 @@ def _is_held(file: Path) -> bool:
 
 def _text(file: Path) -> str:
     """What a small file holds, "" where there is none."""
-    with _explained(str(file)):
+    with explained(str(file)):
         return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
 
 

@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from stream.event_log import EventLog, EventLogError, NewsRefusedError
+from stream.event_log import EventLog
 from stream.journal import Journal, News, latest_of_each
+from stream.log_database import EventLogError, NewsRefusedError
 from stream.messages import LoggedEvent
 from stream.metrics import Metrics
 

@@ -68,10 +68,14 @@ class Mqtt:
             self._recall(memory)
 
     # Of any thread.
-    def show(self, camera: str, label: str, *, on: bool) -> None:
+    def show(self, camera: str, label: str, *, on: bool | None) -> None:
         pair = camera, label
         with self._lock:
-            if pair in self._states or len(self._states) < _MOST_STATES:
+            if pair not in self._states:
+                if len(self._states) >= _MOST_STATES:
+                    return
+                self._states[pair] = False
+            if on is not None:
                 self._states[pair] = on
                 self._changes.append((pair, on))
 

@@ -52,7 +52,6 @@ class Publisher:
         """Raises TransportError for an address that can't be used."""
         context = zmq.Context()
         socket = context.socket(zmq.PUB)
-        socket.set(zmq.LINGER, _LINGER_MS)
         socket.set(zmq.SNDHWM, _MOST_WAITING)
         try:
             socket.bind(self._address)
@@ -105,7 +104,8 @@ class Publisher:
             _log.exception("the publisher died; nothing more is published")
             self._metrics.count("publisher_deaths")
         finally:
-            context.destroy(linger=_LINGER_MS)
+            socket.close(linger=_LINGER_MS)
+            context.term()
 
     def _send(self, socket: zmq.Socket, what: Prediction | LoggedEvent) -> None:
         if isinstance(what, Prediction):

@@ -14,10 +14,11 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from stream.event_log import EventLog, EventLogError
+from stream.event_log import EventLog
 from stream.event_rows import iso
 from stream.journal import Journal
 from stream.keeping_config import RetentionConfig
+from stream.log_database import EventLogError
 from stream.messages import Recorded
 
 _log = logging.getLogger(__name__)
@@ -299,11 +300,14 @@ def _path(folder: Path, kind: str, row: Mapping[str, Any]) -> Path:
 
 def _waiting(folder: Path) -> Iterator[Path]:
     """The files of events that are in the journal, not in the log yet."""
-    for _, news in Journal(folder).batches():
-        for one in news:
-            if isinstance(one, Recorded):
-                row = {"clip": one.clip, "snapshot": one.snapshot}
-                yield from (_path(folder, kind, row) for kind in _KINDS)
+    try:
+        news = [one for _, batch in Journal(folder).batches() for one in batch]
+    except OSError as error:
+        raise EventLogError(f"the journal in {folder} can't be read: {error.strerror}") from error
+    for one in news:
+        if isinstance(one, Recorded):
+            row = {"clip": one.clip, "snapshot": one.snapshot}
+            yield from (_path(folder, kind, row) for kind in _KINDS)
 
 
 def _remove(path: Path) -> None:

@@ -102,7 +102,7 @@ class Webhook:
     def wake(self) -> None:
         self._woken.set()
 
-    def show(self, camera: str, label: str, *, on: bool) -> None:
+    def show(self, camera: str, label: str, *, on: bool | None) -> None:
         """Nothing: a webhook is told of events, not of states."""
 
     def close(self) -> None:

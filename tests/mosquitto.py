@@ -85,6 +85,10 @@ class Subscriber:
     def of(self, topic: str) -> list[str]:
         return [message for where, message in list(self.got) if where == topic]
 
+    def settle(self) -> None:
+        """Return when the broker knows what was received, and will not send it again."""
+        self._client.publish("settled", qos=1).wait_for_publish(10)
+
     def stop(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()

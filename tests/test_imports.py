@@ -59,6 +59,7 @@ ORDER = (
     "score_log",
     "event_rows",
     "journal",
+    "log_database",
     "event_log",
     "event_writer",
     "disk_guard",

@@ -112,7 +112,7 @@ def _watch(config: Config, duration: float | None) -> None:
     silence_decoders()
 
     from stream.decoding import SourceError
-    from stream.event_log import EventLogError
+    from stream.log_database import EventLogError
     from stream.metrics import summary
     from stream.pipeline import Pipeline
     from stream.transport import TransportError

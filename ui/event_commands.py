@@ -110,7 +110,8 @@ def rows(
     until: str | None = None,
 ) -> list[dict[str, Any]]:
     """Of the log of a folder; gives up with one line where there is none."""
-    from stream.event_log import EventLog, EventLogError
+    from stream.event_log import EventLog
+    from stream.log_database import EventLogError
 
     begin, end = moment("--since", since), moment("--until", until)
     try:

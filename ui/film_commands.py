@@ -147,7 +147,7 @@ def _scan_all(
 ) -> list[Scanned]:
     """Scan with a progress bar; fewer come back where a signal stopped it."""
     from stream.decoding import SourceError
-    from stream.event_log import EventLogError
+    from stream.log_database import EventLogError
     from stream.scan import Progress
     from stream.scan import scan as scan_films
 

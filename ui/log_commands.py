@@ -25,7 +25,8 @@ def prune(
 
     from stream import retention
     from stream.config_file import ConfigError, load_config
-    from stream.event_log import EventLog, EventLogError
+    from stream.event_log import EventLog
+    from stream.log_database import EventLogError
 
     try:
         settings = load_config(config)

@@ -25,7 +25,8 @@ def replay(
     """Segment kept scores anew, and show what another policy would change in the log."""
     show_warnings()
     from stream.config_file import ConfigError, load_config
-    from stream.event_log import EventLog, EventLogError
+    from stream.event_log import EventLog
+    from stream.log_database import EventLogError
     from stream.replay import compare
     from stream.replay import replay as segment
 

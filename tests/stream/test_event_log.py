@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from stream.event_log import FILE, SCHEMA_VERSION, EventLog, EventLogError, NewsRefusedError
+from stream.event_log import EventLog
 from stream.event_rows import COLUMNS
+from stream.log_database import FILE, SCHEMA_VERSION, EventLogError, NewsRefusedError
 from stream.messages import LoggedEvent, Recorded
 from tests.event_samples import BEGAN, logged
 

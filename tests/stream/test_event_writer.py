@@ -9,17 +9,18 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from stream.event_log import FILE, EventLog
+from stream.event_log import EventLog
 from stream.event_writer import EventWriter
 from stream.journal import FILE as JOURNAL_FILE
 from stream.journal import Journal, News
+from stream.log_database import FILE
 from stream.messages import LoggedEvent, Recorded
 from stream.metrics import Metrics
 from tests.conftest import Clock
@@ -365,9 +366,23 @@ def nursery() -> Iterator[subprocess.Popen[str]]:
         yield process
 
 
+def write_until_killed(
+    nursery: subprocess.Popen[str], folder: Path, seed: int, after_s: float
+) -> set[str]:
+    """Which events a process said that it had written before it was killed."""
+    assert nursery.stdin is not None
+    assert nursery.stdout is not None
+    nursery.stdin.write(f"{folder} {seed}\n")
+    nursery.stdin.flush()
+    child = int(nursery.stdout.readline())
+    threading.Event().wait(after_s)  # a moment that nobody chose
+    os.kill(child, signal.SIGKILL)
+    return set(nursery.stdout.readline().split())
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
 def test_killed_fifty_times_no_row_is_torn_and_no_closed_event_lost(
-    tmp_path: Path, nursery: subprocess.Popen[str], write_until_killed: Callable[..., set[str]]
+    tmp_path: Path, nursery: subprocess.Popen[str]
 ) -> None:
     chance = random.Random(6)
     closed: set[str] = set()
@@ -384,20 +399,3 @@ def test_killed_fifty_times_no_row_is_torn_and_no_closed_event_lost(
             assert row["clip"] in ("", f"{row['id']}.mp4")
             assert row["end_s"] == row["start_s"] + 2 or row["closed_by"] == "crash"
     assert len(closed) > KILLS
-
-
-@pytest.fixture
-def write_until_killed() -> Callable[..., set[str]]:
-    """Which events a process said that it had written before it was killed."""
-
-    def write(nursery: subprocess.Popen[str], folder: Path, seed: int, after_s: float) -> set[str]:
-        assert nursery.stdin is not None
-        assert nursery.stdout is not None
-        nursery.stdin.write(f"{folder} {seed}\n")
-        nursery.stdin.flush()
-        child = int(nursery.stdout.readline())
-        threading.Event().wait(after_s)  # a moment that nobody chose
-        os.kill(child, signal.SIGKILL)
-        return set(nursery.stdout.readline().split())
-
-    return write

@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from stream.event_log import EventLog, EventLogError, NewsRefusedError
+from stream.event_log import EventLog
 from stream.event_rows import COLUMNS
 from stream.event_writer import EventWriter
 from stream.journal import FILE as JOURNAL_FILE
 from stream.journal import Journal
+from stream.log_database import EventLogError, NewsRefusedError
 from stream.messages import LoggedEvent, Recorded
 from stream.metrics import Metrics
 from tests.event_samples import NASTY, logged

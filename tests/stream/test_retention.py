@@ -13,6 +13,7 @@ import pytest
 from stream.event_log import EventLog
 from stream.journal import Journal
 from stream.keeping_config import RetentionConfig
+from stream.log_database import EventLogError
 from stream.messages import Event, LoggedEvent, Recorded
 from stream.retention import Keeper, Pruned, prune, sweep
 from tests.waiting import wait_for
@@ -244,6 +245,13 @@ def test_files_of_events_in_the_journal_are_not_swept_away(folder: Folder) -> No
         folder.file(name.format(2), 1)
     sweep(folder.log, folder.path, 0.0, now_utc=lambda: NOW)
     assert folder.files == {"1.mp4", "1.jpg", "2.mp4", "2.jpg"}
+
+
+def test_a_journal_that_can_t_be_read_is_named(folder: Folder) -> None:
+    folder.event(1, 1)
+    (folder.path / "journal.jsonl").mkdir()
+    with pytest.raises(EventLogError, match=r"journal in .* can't be read: Is a directory"):
+        sweep(folder.log, folder.path, 0.0, now_utc=lambda: NOW)
 
 
 def test_rows_don_t_name_files_that_are_gone(folder: Folder) -> None:
