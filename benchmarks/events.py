@@ -76,7 +76,7 @@ def main() -> None:
     truth = [
         Truth(film.stem, one.label, one.start_s, min(one.end_s, float(seconds)))
         for seed, film in enumerate(films)
-        for one in Scene(seed).truth(seconds)
+        for one in Scene(seed, width=_SIZE[0], height=_SIZE[1]).truth(seconds)
     ]
     moving = [one for one in logged if one.file in names]
     report = score(truth, moving, watched_s=float(seconds * scenes))

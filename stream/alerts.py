@@ -58,7 +58,7 @@ class Alerts:
     def announce(self, cameras: Iterable[str], labels: Iterable[str]) -> None:
         """What there will be events of, so that receivers can show it before the first one.
 
-        Without it they learn of a label when it is first seen.
+        Without it, or where there are very many, they learn of a label when it is first seen.
         """
         pairs = [(camera, label) for camera in cameras for label in labels]
         for courier in self._couriers:

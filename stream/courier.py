@@ -19,6 +19,7 @@ from stream.outbox import Outbox
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE_S = 60.0
 _REST_S = 60.0
+_MOST_ANNOUNCED = 100  # cameras times labels; of more, nobody wants a switch for each
 _LAST_TRIES_S = 5.0  # for what waits when the run ends; the rest is for the next run
 
 
@@ -65,8 +66,9 @@ class Courier:
         return len(self._outbox)
 
     def announce(self, pairs: Iterable[tuple[str, str]]) -> None:
-        for camera, label in pairs:
-            if self._filter.concerns(camera, label):
+        wanted = [pair for pair in pairs if self._filter.concerns(*pair)]
+        if len(wanted) <= _MOST_ANNOUNCED:
+            for camera, label in wanted:
                 self._sender.show(camera, label, on=None)
         self._sender.wake()
 

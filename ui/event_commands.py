@@ -7,13 +7,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ui.terminal import complain, give_up
+from ui.terminal import complain, give_up, utc
 
 if TYPE_CHECKING:
     from stream.exports import Options
@@ -113,23 +112,12 @@ def rows(
     from stream.event_log import EventLog
     from stream.log_database import EventLogError
 
-    begin, end = moment("--since", since), moment("--until", until)
+    begin, end = utc("--since", since), utc("--until", until)
     try:
         with EventLog.open(data) as log:
             return list(log.rows(camera=camera, label=label, since=begin, until=end))
     except EventLogError as error:
         give_up(str(error))
-
-
-def moment(flag: str, text: str | None) -> datetime | None:
-    """A time from the command line; gives up with one line for what is none."""
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 knows no Z
-    except ValueError:
-        give_up(f"{flag} {text}: must be a time like 2026-01-31 or 2026-01-31T08:00:00Z")
-    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)
 
 
 @contextmanager
