@@ -13,7 +13,7 @@ from stream.synthetic import BACKWARDS, MOTIONS, draw_clip
 
 # The splits draw from random streams that have nothing in common.
 SPLITS = {"train": 1, "held out": 2}
-FIELD_CHANNELS = 5
+FIELD_CHANNELS = 7
 _LONGEST_S = 2.0
 _BACKWARDS = torch.tensor([MOTIONS.index(BACKWARDS.get(name, name)) for name in MOTIONS])
 # One step of a typical motion: shares of the picture, growth (natural logarithm), degrees.
@@ -24,8 +24,8 @@ class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Clips `first` to `last` of a split, all of one difficulty.
 
     Each item is a clip, uint8 (T, H, W, 3), its label, and the motion field: float32
-    (T, patches, 5), for each patch whether the object covers it, and how the object moves
-    there (x, y, growth, turn; in typical steps).
+    (T, patches, 7), for each patch whether the object covers it, how the object moves (x, y,
+    growth, turn), and how what is seen in the patch moves (x, y); in typical steps.
     """
 
     def __init__(
@@ -65,7 +65,11 @@ class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
 
 def motion_field(poses: np.ndarray, shape: np.ndarray, patches: int) -> np.ndarray:
-    """What moves where: float32 (T, patches * patches, 5), see DrawnClips."""
+    """What moves where: float32 (T, patches * patches, 7), see DrawnClips.
+
+    A turn is seen as another movement on each side of the object. From these a network finds out
+    which way it turns; told the turn alone it knows that there is one, and guesses the direction.
+    """
     centres = (np.arange(patches) + 0.5) / patches
     reach = poses[:, 2:3] * shape / 2 + 0.25 / patches  # (T, 2)
     across = np.abs(centres - poses[:, 0:1]) <= reach[:, 0:1]  # (T, patches)
@@ -75,8 +79,26 @@ def motion_field(poses: np.ndarray, shape: np.ndarray, patches: int) -> np.ndarr
     steps = np.gradient(states, axis=0) / _TYPICAL_STEP  # (T, 4)
     field = np.empty((*covered.shape, FIELD_CHANNELS), np.float32)
     field[..., 0] = covered
-    field[..., 1:] = steps[:, None]
+    field[..., 1:5] = steps[:, None]
+    field[..., 5:] = _local_steps(poses, states, shape, centres) / _TYPICAL_STEP[:2]
     return field
+
+
+def _local_steps(
+    poses: np.ndarray, states: np.ndarray, shape: np.ndarray, centres: np.ndarray
+) -> np.ndarray:
+    """How far a point of the object moves within a frame, where it is in the middle of each patch.
+
+    Shares of the picture, (T, patches * patches, 2), across and down.
+    """
+    moved = np.gradient(states, axis=0)  # (T, 4); its turn in degrees, clockwise on the screen
+    across, down = np.meshgrid(centres, centres)  # (patches, patches), rows first
+    points = np.column_stack([across.ravel(), down.ravel()])
+    arms = points[None] - poses[:, None, :2]  # (T, patches * patches, 2)
+    square = arms / shape  # as in the object, which the picture may squash
+    turned = np.stack([-square[..., 1], square[..., 0]], axis=-1) * shape
+    turn = np.radians(moved[:, None, 3:4])
+    return moved[:, None, :2] + moved[:, None, 2:3] * arms + turn * turned
 
 
 def with_backwards(frames: Tensor, labels: Tensor, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:

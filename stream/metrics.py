@@ -137,6 +137,7 @@ def summary(metrics: Metrics) -> str:
         f"{totals.pop(name, 0)} {name.replace('_', ' ')}"
         for name in ("frames", "windows", "skipped_windows", "events")
     ]
+    parts += [f"{totals.pop(name)} {name}" for name in ("clips", "alerts") if name in totals]
     for name, shown in (("age", "age of predictions"), ("inference", "inference")):
         found = metrics.percentiles(name)
         if found.p50 is not None and found.p95 is not None:

@@ -9,7 +9,7 @@ from stream.messages import ClipSpec, Event
 from stream.metrics import Metrics
 from stream.pipeline import View
 
-_NO_DROPS = {"frames", "windows", "events", "unneeded_frames"}
+_NO_DROPS = {"frames", "windows", "events", "clips", "alerts", "unneeded_frames"}
 EVENT_HEADERS = ("when (UTC)", "camera", "label", "lasted", "peak")
 
 

@@ -20,6 +20,7 @@ from model.hub import find
 from model.predictor import Predictor
 from model.preprocess import normalise
 from model.trained import TrainedModel, load, published_span, save
+from stream.config import InferenceConfig
 from stream.synthetic import MOTIONS
 
 
@@ -187,6 +188,26 @@ def test_pixels_are_rescaled_and_normalised_as_the_folder_says(
 def test_background_labels_must_be_labels(folder: Path) -> None:
     edit(folder / "config.json", background_labels="still")
     with pytest.raises(CheckpointError, match="background_labels must be a list"):
+        load(folder)
+
+
+def test_the_temperature_travels_with_the_weights(
+    tmp_path: Path, trained: TrainedModel, folder: Path
+) -> None:
+    assert load(folder).temperature == 1.0
+    save(replace(trained, temperature=2.5), tmp_path / "warm")
+    assert load(tmp_path / "warm").temperature == 2.5
+    clips = np.random.default_rng(0).integers(0, 256, (2, 4, 32, 32, 3), dtype=np.uint8)
+    choice = InferenceConfig(precision="fp32")
+    plain, warm = (Predictor(load(one), choice) for one in (folder, tmp_path / "warm"))
+    powers = plain.predict(clips) ** (1 / 2.5)
+    assert np.allclose(warm.predict(clips), powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [0, -1, "warm", float("nan"), True, None])
+def test_a_temperature_must_be_a_number_above_0(folder: Path, temperature: object) -> None:
+    edit(folder / "config.json", temperature=temperature)
+    with pytest.raises(CheckpointError, match="temperature must be a number from"):
         load(folder)
 
 

@@ -10,6 +10,11 @@ from stream.pipeline import View
 from ui.views import EVENT_HEADERS, event_rows, live_state, waiting_for
 
 
+def event(camera: str, label: str) -> Event:
+    """One that goes on since 1.0 s, as far as is known at 2.5 s."""
+    return Event("e" * 32, camera, label, 1.0, 2.5, None, 2.0, 0.7, 1.5, 0.6)
+
+
 def test_event_rows_are_for_reading() -> None:
     row = {
         "start": "2026-01-31T08:00:00.123Z",
@@ -41,7 +46,7 @@ def test_the_live_state_is_json_with_ages_in_milliseconds(clock) -> None:
     prediction = Prediction(
         "door", ("a", "b", "c"), np.array([0.1, 0.7, 0.2], np.float32), 1.0, 2.0, 99.5, 0.01
     )
-    view = View(prediction, (Event("door", "b", 1.0, 2.5, None, 0.7, 0.6),))
+    view = View(prediction, (event("door", "b"),))
     state = live_state("door", "live", "", {"": view}, metrics, waiting="", now=100.0, top=2)
     assert json.loads(json.dumps(state)) == state
     assert state["labels"] == [["b", 0.7], ["c", 0.2]]
@@ -74,9 +79,7 @@ def test_zones_show_their_likeliest_label_each(clock, spec) -> None:
         shares = np.eye(3, dtype=np.float32)[best]
         prediction = Prediction(f"door/{zone}", spec.labels, shares, 1.0, 2.0, 99.0 + best / 4, 0.0)
         views[zone] = View(prediction, ())
-    views["gate"] = View(
-        views["gate"].prediction, (Event("door/gate", "jump", 1.0, 2.5, None, 0.7, 0.6),)
-    )
+    views["gate"] = View(views["gate"].prediction, (event("door/gate", "jump"),))
     metrics = Metrics(now=clock)
     state = live_state("door", "live", "", views, metrics, waiting="", now=100.0, top=3)
     assert state["labels"] == [["gate: jump", 1.0], ["path: run", 1.0]]
