@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from stream.messages import ClipSpec
+from tests.mosquitto import Broker, Subscriber
 from tests.rtsp import Server
 
 
@@ -118,3 +119,20 @@ def serve_rtsp() -> Iterator[Callable[..., Server]]:
     yield start
     for server in started:
         server.kill()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A real mosquitto; for tests that are marked with what it needs."""
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    broker = Broker(folder)
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def subscriber(broker: Broker) -> Iterator[Subscriber]:
+    subscriber = Subscriber(broker.port)
+    yield subscriber
+    subscriber.stop()

@@ -295,22 +295,6 @@ def test_what_can_not_work_is_told_at_once(tmp_path: Path, config: dict, words: 
     assert not re.search(r"pw|\n", str(caught.value))
 
 
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    broker = Broker(folder)
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture
-def subscriber(broker: Broker) -> Iterator[Subscriber]:
-    subscriber = Subscriber(broker.port)
-    yield subscriber
-    subscriber.stop()
-
-
 @mosquitto
 def test_a_broker_that_is_restarted_passes_each_alert_on_once_in_order(
     run: Callable[..., Alerts],

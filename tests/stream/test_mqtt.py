@@ -23,22 +23,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    broker = Broker(folder)
-    yield broker
-    broker.kill()
-
-
-@pytest.fixture
-def subscriber(broker: Broker) -> Iterator[Subscriber]:
-    subscriber = Subscriber(broker.port)
-    yield subscriber
-    subscriber.stop()
-
-
-@pytest.fixture
 def sender() -> Iterator[Callable[..., Mqtt]]:
     """Makes senders, that are closed at the end."""
     made: list[Mqtt] = []

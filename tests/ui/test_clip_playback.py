@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import uvicorn
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
@@ -21,17 +20,9 @@ from stream.clip_file import ClipFile
 from stream.messages import Frame
 from stream.picture import LatestPicture
 from tests import burnt_clock
+from tests.browser import new_page
 from tests.waiting import wait_for
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 BEGAN_S = 1000.0  # of the camera's clock, at the clip's first picture
 SECONDS = 8
 SEEK = f"""async at => {{
@@ -105,17 +96,8 @@ def site(clips: Path) -> Iterator[str]:
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: Debian's package chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page()
-        page.set_default_timeout(60_000)
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
+    with new_page() as page:
         yield page
-        browser.close()
-    assert errors == []
 
 
 def open_clip(page: Page, site: str, name: str) -> None:
