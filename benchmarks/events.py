@@ -117,7 +117,7 @@ def _pictures(seed: int, seconds: int, *, still: bool) -> Iterator[np.ndarray]:
     rng = np.random.default_rng((seed, 0xE7E))
     place = rng.uniform(0.1, 0.9, 2) * _SIZE
     colour = tuple(int(value) for value in rng.integers(0, 256, 3))
-    speed, drift = rng.uniform(4, 11), rng.uniform(20, 60)
+    drift, tremble = rng.uniform(20, 60), np.zeros(2)
     for number in range(seconds * _FPS):
         now = number / _FPS
         shown = now
@@ -129,8 +129,9 @@ def _pictures(seed: int, seconds: int, *, still: bool) -> Iterator[np.ndarray]:
         if still:  # the rest before the first motion, again and again
             shown = now % motions[0].start_s
         picture = scene.picture(shown)
-        trembling = place + 2.0 * np.sin(speed * now + np.array([0.0, 1.3]))
-        cv2.circle(picture, tuple(int(v) for v in trembling), 7, colour, -1, cv2.LINE_AA)
+        tremble = 0.6 * tremble + rng.normal(0, 1.0, 2)  # as a leaf does, without a rhythm
+        centre = tuple(round(float(value)) for value in place + tremble)
+        cv2.circle(picture, centre, 7, colour, -1, cv2.LINE_AA)
         yield cv2.convertScaleAbs(picture, alpha=1 + 0.08 * math.sin(2 * math.pi * now / drift))
 
 

@@ -13,19 +13,22 @@ from stream.synthetic import BACKWARDS, MOTIONS, draw_clip
 
 # The splits draw from random streams that have nothing in common.
 SPLITS = {"train": 1, "held out": 2}
-FIELD_CHANNELS = 7
+FIELD_CHANNELS = 9
+_STEADY = 3  # of them say how things are and not how they move: the same played backwards
 _LONGEST_S = 2.0
 _BACKWARDS = torch.tensor([MOTIONS.index(BACKWARDS.get(name, name)) for name in MOTIONS])
 # One step of a typical motion: shares of the picture, growth (natural logarithm), degrees.
 _TYPICAL_STEP = np.array([0.06, 0.06, 0.1, 22.0])
+_TYPICAL_TURN = np.radians(_TYPICAL_STEP[3])
 
 
 class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Clips `first` to `last` of a split, all of one difficulty.
 
     Each item is a clip, uint8 (T, H, W, 3), its label, and the motion field: float32
-    (T, patches, 7), for each patch whether the object covers it, how the object moves (x, y,
-    growth, turn), and how what is seen in the patch moves (x, y); in typical steps.
+    (T, patches, 9), for each patch whether the object covers it, where from the object's middle
+    its other colour lies (x, y), how the object moves (x, y, growth, turn) and how its other colour
+    does beside that (x, y); in typical steps.
     """
 
     def __init__(
@@ -60,15 +63,15 @@ class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
             span_s=self._span_s,
             difficulty=self._difficulty,
         )
-        field = motion_field(clip.poses, clip.shape, self._patches)
+        field = motion_field(clip.poses, clip.shape, self._patches, clip.mark)
         return torch.from_numpy(clip.frames), torch.tensor(clip.label), torch.from_numpy(field)
 
 
-def motion_field(poses: np.ndarray, shape: np.ndarray, patches: int) -> np.ndarray:
-    """What moves where: float32 (T, patches * patches, 7), see DrawnClips.
+def motion_field(poses: np.ndarray, shape: np.ndarray, patches: int, mark: float) -> np.ndarray:
+    """What moves where: float32 (T, patches * patches, 9), see DrawnClips.
 
-    A turn is seen as another movement on each side of the object. From these a network finds out
-    which way it turns; told the turn alone it knows that there is one, and guesses the direction.
+    Which way a thing turns is told by where a mark on it is in one picture and in the next. Asked
+    for the turn alone, a network finds that there is one, and guesses the direction.
     """
     centres = (np.arange(patches) + 0.5) / patches
     reach = poses[:, 2:3] * shape / 2 + 0.25 / patches  # (T, 2)
@@ -77,28 +80,14 @@ def motion_field(poses: np.ndarray, shape: np.ndarray, patches: int) -> np.ndarr
     covered = (down[:, :, None] & across[:, None, :]).reshape(len(poses), -1)
     states = np.column_stack([poses[:, :2], np.log(poses[:, 2]), poses[:, 3]])
     steps = np.gradient(states, axis=0) / _TYPICAL_STEP  # (T, 4)
+    turned = mark + np.radians(poses[:, 3])
+    marks = np.column_stack([np.cos(turned), np.sin(turned)]) * shape  # (T, 2)
     field = np.empty((*covered.shape, FIELD_CHANNELS), np.float32)
     field[..., 0] = covered
-    field[..., 1:5] = steps[:, None]
-    field[..., 5:] = _local_steps(poses, states, shape, centres) / _TYPICAL_STEP[:2]
+    field[..., 1:3] = marks[:, None]
+    field[..., 3:7] = steps[:, None]
+    field[..., 7:] = np.gradient(marks, axis=0)[:, None] / _TYPICAL_TURN
     return field
-
-
-def _local_steps(
-    poses: np.ndarray, states: np.ndarray, shape: np.ndarray, centres: np.ndarray
-) -> np.ndarray:
-    """How far a point of the object moves within a frame, where it is in the middle of each patch.
-
-    Shares of the picture, (T, patches * patches, 2), across and down.
-    """
-    moved = np.gradient(states, axis=0)  # (T, 4); its turn in degrees, clockwise on the screen
-    across, down = np.meshgrid(centres, centres)  # (patches, patches), rows first
-    points = np.column_stack([across.ravel(), down.ravel()])
-    arms = points[None] - poses[:, None, :2]  # (T, patches * patches, 2)
-    square = arms / shape  # as in the object, which the picture may squash
-    turned = np.stack([-square[..., 1], square[..., 0]], axis=-1) * shape
-    turn = np.radians(moved[:, None, 3:4])
-    return moved[:, None, :2] + moved[:, None, 2:3] * arms + turn * turned
 
 
 def with_backwards(frames: Tensor, labels: Tensor, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -108,7 +97,7 @@ def with_backwards(frames: Tensor, labels: Tensor, field: Tensor) -> tuple[Tenso
     to heed: without this it knows the axis of a motion long before its direction.
     """
     opposite = field.flip(1)
-    opposite[..., 1:] *= -1
+    opposite[..., _STEADY:] *= -1
     return (
         torch.cat([frames, frames.flip(1)]),
         torch.cat([labels, _BACKWARDS[labels]]),

@@ -119,6 +119,11 @@ class Keeping:
         return self._written >= self._told
 
     @property
+    def away(self) -> str:
+        """Why the event log's database can't be written now; "" where it can."""
+        return self._writer.away
+
+    @property
     def queues(self) -> dict[str, int]:
         """What waits now, by name."""
         return {"events": self._writer.waiting, **self._alerts.queues}

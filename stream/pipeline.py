@@ -149,6 +149,11 @@ class Pipeline:
         }
 
     @property
+    def log_away(self) -> str:
+        """Why events wait in the journal now; "" where they are in the log."""
+        return self._keeping.away
+
+    @property
     def written(self) -> bool:
         """Whether all events so far are safely logged."""
         return self._keeping.settled

@@ -50,6 +50,7 @@ def health(pipeline: Pipeline, *, now: Callable[[], float] = time.monotonic) -> 
         "over": pipeline.over.is_set(),
         "stuck": pipeline.stuck,
         "failure": pipeline.failure,
+        "event_log": pipeline.log_away,  # why it can't be written now; "" where it can
         "model": pipeline.spec.model if pipeline.spec else None,  # None until a worker is ready
         "workers": pipeline.workers,
         "not_live": [
@@ -71,8 +72,10 @@ class _Collector:
         yield from self._stages()
         pipeline = self._pipeline
         yield _gauge("workers", "Workers that asked for clips of late", pipeline.workers)
+        queues = GaugeMetricFamily("actionwatch_queue", "Waiting now", labels=("of",))
         for name, size in pipeline.queues.items():
-            yield _gauge(f"queue_{name}", f"Waiting now: {name.replace('_', ' ')}", size)
+            queues.add_metric((name,), size)
+        yield queues
 
     def _counters(self) -> Iterator[Metric]:
         families: dict[str, CounterMetricFamily] = {}
