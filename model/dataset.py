@@ -13,22 +13,19 @@ from stream.synthetic import BACKWARDS, MOTIONS, draw_clip
 
 # The splits draw from random streams that have nothing in common.
 SPLITS = {"train": 1, "held out": 2}
-FIELD_CHANNELS = 9
-_STEADY = 3  # of them say how things are and not how they move: the same played backwards
+FIELD_CHANNELS = 5
 _LONGEST_S = 2.0
 _BACKWARDS = torch.tensor([MOTIONS.index(BACKWARDS.get(name, name)) for name in MOTIONS])
 # One step of a typical motion: shares of the picture, growth (natural logarithm), degrees.
 _TYPICAL_STEP = np.array([0.06, 0.06, 0.1, 22.0])
-_TYPICAL_TURN = np.radians(_TYPICAL_STEP[3])
 
 
 class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Clips `first` to `last` of a split, all of one difficulty.
 
     Each item is a clip, uint8 (T, H, W, 3), its label, and the motion field: float32
-    (T, patches, 9), for each patch whether the object covers it, where from the object's middle
-    its other colour lies (x, y), how the object moves (x, y, growth, turn) and how its other colour
-    does beside that (x, y); in typical steps.
+    (T, patches, 5), for each patch whether the object covers it, and how the object moves
+    there (x, y, growth, turn; in typical steps).
     """
 
     def __init__(
@@ -63,16 +60,12 @@ class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
             span_s=self._span_s,
             difficulty=self._difficulty,
         )
-        field = motion_field(clip.poses, clip.shape, self._patches, clip.mark)
+        field = motion_field(clip.poses, clip.shape, self._patches)
         return torch.from_numpy(clip.frames), torch.tensor(clip.label), torch.from_numpy(field)
 
 
-def motion_field(poses: np.ndarray, shape: np.ndarray, patches: int, mark: float) -> np.ndarray:
-    """What moves where: float32 (T, patches * patches, 9), see DrawnClips.
-
-    Which way a thing turns is told by where a mark on it is in one picture and in the next. Asked
-    for the turn alone, a network finds that there is one, and guesses the direction.
-    """
+def motion_field(poses: np.ndarray, shape: np.ndarray, patches: int) -> np.ndarray:
+    """What moves where: float32 (T, patches * patches, 5), see DrawnClips."""
     centres = (np.arange(patches) + 0.5) / patches
     reach = poses[:, 2:3] * shape / 2 + 0.25 / patches  # (T, 2)
     across = np.abs(centres - poses[:, 0:1]) <= reach[:, 0:1]  # (T, patches)
@@ -80,13 +73,9 @@ def motion_field(poses: np.ndarray, shape: np.ndarray, patches: int, mark: float
     covered = (down[:, :, None] & across[:, None, :]).reshape(len(poses), -1)
     states = np.column_stack([poses[:, :2], np.log(poses[:, 2]), poses[:, 3]])
     steps = np.gradient(states, axis=0) / _TYPICAL_STEP  # (T, 4)
-    turned = mark + np.radians(poses[:, 3])
-    marks = np.column_stack([np.cos(turned), np.sin(turned)]) * shape  # (T, 2)
     field = np.empty((*covered.shape, FIELD_CHANNELS), np.float32)
     field[..., 0] = covered
-    field[..., 1:3] = marks[:, None]
-    field[..., 3:7] = steps[:, None]
-    field[..., 7:] = np.gradient(marks, axis=0)[:, None] / _TYPICAL_TURN
+    field[..., 1:] = steps[:, None]
     return field
 
 
@@ -97,7 +86,7 @@ def with_backwards(frames: Tensor, labels: Tensor, field: Tensor) -> tuple[Tenso
     to heed: without this it knows the axis of a motion long before its direction.
     """
     opposite = field.flip(1)
-    opposite[..., _STEADY:] *= -1
+    opposite[..., 1:] *= -1
     return (
         torch.cat([frames, frames.flip(1)]),
         torch.cat([labels, _BACKWARDS[labels]]),

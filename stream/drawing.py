@@ -22,8 +22,6 @@ class Look:
     widens every range: textures, clutter, weaker contrast, noise, shake and flicker.
     `aspect` is the shape of the scene, width over height: where it differs from the picture's
     own the scene is squashed into it, as a model that takes square pictures sees a camera.
-    `mark` is the direction in which the object's other colour lies while its angle is 0: radians,
-    clockwise on the screen.
     """
 
     def __init__(
@@ -49,7 +47,7 @@ class Look:
         contrast = 150 - 95 * difficulty * rng.random()
         colour = _colour_away_from(rng, self._background, contrast)
         pixels = max(8, int(1.25 * largest * max(self._across, self._down)))
-        self._sprites, self.mark = _sprite_pyramid(rng, pixels, colour)
+        self._sprites = _sprite_pyramid(rng, pixels, colour)
         # Sensor noise and hand shake; a bank of noise, because drawing it afresh costs more
         # than the rest of the picture.
         self._noise = _noise_bank(rng, full, 8.0 * difficulty * rng.random())
@@ -184,12 +182,8 @@ def _colour_away_from(rng: np.random.Generator, picture: np.ndarray, contrast: f
     return 255.0 - mean
 
 
-def _sprite_pyramid(
-    rng: np.random.Generator, pixels: int, colour: np.ndarray
-) -> tuple[list[np.ndarray], float]:
+def _sprite_pyramid(rng: np.random.Generator, pixels: int, colour: np.ndarray) -> list[np.ndarray]:
     """The object as RGBA with premultiplied alpha, (S, S, 4), halved until it is tiny.
-
-    Also the direction in which its other colour lies at angle 0: radians, clockwise on the screen.
 
     No shape looks the same after a turn of less than a whole circle: one side has another
     colour, or no eye could tell which way it rotates.
@@ -240,7 +234,7 @@ def _sprite_pyramid(
     while side >= 6:
         sprites.append(cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA))
         side //= 2
-    return sprites, float(direction)
+    return sprites
 
 
 def _hand(canvas: np.ndarray, radius: float, paint: tuple[int, ...], fingers: int) -> None:

@@ -127,7 +127,6 @@ class DrawnClip:
     label: int  # index into MOTIONS
     poses: np.ndarray  # float, (T, 4)
     shape: np.ndarray  # float, (2,): the object's width and height at size 1, shares of the picture
-    mark: float  # in which direction its other colour lies at angle 0, see Look
 
 
 def draw_clip(
@@ -180,7 +179,7 @@ def draw_clip(
     )
     pictures = np.stack([look.draw(pose, rng) for pose in poses])
     shape = np.array([min(1.0, 1 / aspect), min(1.0, aspect)])
-    return DrawnClip(pictures, label, poses, shape, look.mark)
+    return DrawnClip(pictures, label, poses, shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,7 @@ def test_backwards_clips_have_the_opposite_label_and_field() -> None:
     assert ("rotate clockwise", "rotate counter-clockwise") in opposites
     assert ("still", "still") in opposites
     assert torch.equal(field[40, 0, :, 0], field[0, -1, :, 0])
-    assert torch.equal(field[40, 0, :, 1:3], field[0, -1, :, 1:3])  # the mark is where it was
-    assert torch.equal(field[40, 0, :, 3:], -field[0, -1, :, 3:])
+    assert torch.equal(field[40, 0, :, 1:], -field[0, -1, :, 1:])
 
 
 def test_held_out_clips_are_not_those_of_the_training() -> None:
@@ -42,22 +41,10 @@ def test_held_out_clips_are_not_those_of_the_training() -> None:
 def test_the_motion_field_says_where_and_how() -> None:
     # An object of half the picture's width goes right by 0.06 a step from the left edge.
     poses = np.array([[0.25 + 0.06 * t, 0.25, 0.45, 0.0] for t in range(4)])
-    field = motion_field(poses, np.array([1.0, 1.0]), 4, mark=np.pi / 2)
-    assert field.shape == (4, 16, 9)
+    field = motion_field(poses, np.array([1.0, 1.0]), 4)
+    assert field.shape == (4, 16, 5)
     covered = field[0, :, 0].reshape(4, 4)
     assert covered[:2, :2].all()
     assert not covered[:, 3].any()
     assert not covered[3].any()
-    assert np.allclose(field[0, 0, 1:], [0, 1, 1, 0, 0, 0, 0, 0], atol=1e-6)  # the mark is below
-
-
-def test_a_turn_moves_the_mark() -> None:
-    # Clockwise on the screen, in a picture that squashes it to half its width.
-    poses = np.array([[0.5, 0.5, 0.8, 22.0 * t] for t in range(4)])
-    field = motion_field(poses, np.array([0.5, 1.0]), 4, mark=0.0)
-    first, later = field[0, 5], field[3, 5]
-    assert np.allclose(first[1:3], [0.5, 0], atol=1e-6)  # on the right,
-    assert first[8] > 0.5  # and on its way down
-    assert later[1] < first[1]
-    assert later[2] > 0.5
-    assert np.allclose(field[:, 5, 3:7], [0, 0, 0, 1])
+    assert np.allclose(field[0, 0, 1:], [1, 0, 0, 0])
