@@ -99,6 +99,8 @@ class Camera:
 
     def watch(self, spec: ClipSpec) -> None:
         """From now on keep frames as the model wants them. A recording begins now."""
+        if self._spec is not None:
+            return  # it does so already
         self._spec = spec
         for stream in self.streams:
             # All of a zone is meant, whatever its shape.
@@ -110,6 +112,7 @@ class Camera:
         """Let the memory of its frames go: nobody will ask for them any more."""
         for stream in self.streams:
             stream.ring = None
+        self.picture.forget()
 
     def tell_stop(self) -> None:
         self._stop.set()

@@ -16,6 +16,7 @@ from stream.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 5.0
+_RESUME = 1.1  # times a limit must be free again: what is written must not stop and go by turns
 _ALL, _NO_CLIPS, _NO_SCORES = range(3)
 
 
@@ -27,8 +28,8 @@ def free_bytes(folder: Path) -> int:
 class DiskGuard:
     """Says what may still be written into a folder.
 
-    `keep_free_bytes` is what clips leave free; scores leave half of it. Counter: `low_disk`, each
-    time that something has to stop.
+    `keep_free_bytes` is what clips leave free; scores leave half of it. What has stopped goes on
+    with a tenth more than that. Counter: `low_disk`, each time that something has to stop.
     """
 
     def __init__(
@@ -69,9 +70,14 @@ class DiskGuard:
             return self._level
 
     def _level_of(self, free: int) -> int:
-        if free >= self._keep_free_bytes:
+        if free >= self._limit(_NO_CLIPS):
             return _ALL
-        return _NO_CLIPS if free >= self._keep_free_bytes / 2 else _NO_SCORES
+        return _NO_CLIPS if free >= self._limit(_NO_SCORES) else _NO_SCORES
+
+    def _limit(self, level: int) -> float:
+        """Bytes below which a level holds."""
+        limit = self._keep_free_bytes if level == _NO_CLIPS else self._keep_free_bytes / 2
+        return limit * _RESUME if self._level >= level else limit
 
     def _set(self, level: int, free: int) -> None:
         if level == self._level:

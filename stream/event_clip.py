@@ -10,7 +10,6 @@ from stream.clip_file import ClipFile
 from stream.keeping_config import RecordingConfig
 from stream.messages import Event
 
-_SET_BACK_S = 1.0  # so much the end of an open event may still come before where it was last seen
 _LATE_S = 2.0  # pictures that are due for longer than this don't come any more
 _EARLY_S = 0.02  # half a frame: a picture may be so much before the moment it is meant for
 _AT_ONCE = 8  # pictures that are written before others have their turn
@@ -20,7 +19,8 @@ class EventClip:
     """What is recorded of an event, from the first news of it until it is reported.
 
     `create` opens the clip's file when its first picture is there. Memory stays bounded however
-    long the event is, for pictures are written as they come.
+    long the event is, for pictures are written as they come. `set_back_s` is by how much the end
+    of an open event may still come before where it was last seen.
     """
 
     def __init__(
@@ -29,6 +29,8 @@ class EventClip:
         buffer: ClipBuffer,
         config: RecordingConfig,
         create: Callable[[], ClipFile],
+        *,
+        set_back_s: float,
     ) -> None:
         self.event = event  # as of the newest news
         self.buffer = buffer
@@ -37,7 +39,7 @@ class EventClip:
         self.wants_snapshot = True
         self.snapshot: Picture | None = None  # nearest to the peak so far
         self.notes: list[str] = []
-        self._config, self._create = config, create
+        self._config, self._create, self._set_back_s = config, create, set_back_s
         self._file: ClipFile | None = None
         self._from_s = event.start_s - config.pre_roll - _EARLY_S
         self._written_s = self._from_s  # time of the newest picture in the file
@@ -48,6 +50,11 @@ class EventClip:
     def is_open(self) -> bool:
         """A file is being written."""
         return self._file is not None
+
+    @property
+    def shows_event(self) -> bool:
+        """The file has more than what was before the event."""
+        return self._pictures > 0 and self._written_s >= self.event.start_s
 
     @property
     def needed_s(self) -> float | None:
@@ -66,7 +73,8 @@ class EventClip:
     def write(self, *, stopping: bool) -> bool:
         """Write what is there and certain to belong to it. True where there may be more at once.
 
-        Raises LookupError where pictures are missing, besides what ClipFile raises.
+        Where pictures that are to come had to go, the clip ends before them. Raises LookupError
+        where it would then show nothing of the event, besides what ClipFile raises.
         """
         newest_s, quiet_s = self.buffer.newest_s, self.buffer.quiet_s  # before looking for pictures
         until_s = self._until_s()
@@ -82,7 +90,13 @@ class EventClip:
             self._begin()
             until_s = self._until_s()
         assert self._file is not None
-        pictures = self.buffer.between(self._written_s, until_s, _AT_ONCE)
+        try:
+            pictures = self.buffer.between(self._written_s, until_s, _AT_ONCE)
+        except LookupError as error:
+            if not self.shows_event:
+                raise
+            self.cut(str(error))
+            return False
         for picture in pictures:
             self._file.add(picture.jpeg, picture.time_s)
             self._missed += picture.missed if self._pictures else 0  # else before it began
@@ -92,8 +106,15 @@ class EventClip:
             return True
         settled = self.event.end_s is not None or until_s == self._cut_s
         if no_more or (settled and newest_s is not None and newest_s >= until_s):
-            self._finish(was_cut=until_s == self._cut_s)
+            if until_s == self._cut_s:
+                self.notes.append(f"cut after {self._config.longest:g} s")
+            self._finish()
         return False
+
+    def cut(self, why: str) -> None:
+        """End the clip with what is in its file. Raises what `write` does."""
+        self.notes.append(f"cut: {why}")
+        self._finish()
 
     def drop(self, note: str, *, snapshot: bool = True) -> None:
         """There will be no clip, and nothing is left of what there was."""
@@ -107,7 +128,7 @@ class EventClip:
         if self.event.end_s is not None:
             until_s = self.event.end_s + self._config.post_roll
         else:
-            until_s = self.event.latest_s + self._config.post_roll - _SET_BACK_S
+            until_s = self.event.latest_s + self._config.post_roll - self._set_back_s
         return min(until_s, self._cut_s)
 
     def _begin(self) -> None:
@@ -120,11 +141,9 @@ class EventClip:
         self._written_s = nextafter(first.time_s, -inf)
         self._cut_s = first.time_s + self._config.longest
 
-    def _finish(self, *, was_cut: bool) -> None:
+    def _finish(self) -> None:
         if self._file is None or not self._pictures:
             raise LookupError("the camera brought no pictures of it")
-        if was_cut:
-            self.notes.append(f"cut after {self._config.longest:g} s")
         if self._missed:
             self.notes.append(f"{self._missed} pictures are missing: the machine was too busy")
         self._file.finish()

@@ -59,3 +59,9 @@ def iso(moment: datetime) -> str:
     """UTC, ISO 8601, milliseconds: sorts as text, reads as a date everywhere."""
     utc = moment.astimezone(timezone.utc)
     return utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z"
+
+
+def moment(text: str) -> datetime:
+    """What `iso` wrote, or another ISO 8601 time; UTC where it does not say. Raises ValueError."""
+    found = datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 knows no Z
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

@@ -37,13 +37,15 @@ class EventWriter:
         metrics: Metrics,
         *,
         on_written: Callable[[Sequence[LoggedEvent]], None] = lambda events: None,
+        on_death: Callable[[str], None] = lambda reason: None,
         first_pause_s: float = 0.5,
         longest_pause_s: float = 10.0,
         most_waiting: int = 100_000,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log, self._journal, self._metrics = log, journal, metrics
-        self._on_written = on_written
+        self._on_written, self._on_death = on_written, on_death
+        self.dead = False
         self._first_pause_s, self._longest_pause_s = first_pause_s, longest_pause_s
         self._most_waiting = most_waiting
         self._now = now
@@ -71,15 +73,16 @@ class EventWriter:
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, one: News) -> None:
-        """Have it written; from any thread, and without waiting."""
+    def put(self, one: News) -> bool:
+        """Have it written; from any thread, and without waiting. False where it is lost."""
         with self._condition:
-            has_room = len(self._inbox) < self._most_waiting
+            has_room = len(self._inbox) < self._most_waiting and not self.dead
             if has_room:
                 self._inbox.append(one)
                 self._condition.notify()
         if not has_room:
-            self._lose(1, "too many wait to be written")
+            self._lose(1, "the writer died" if self.dead else "too many wait to be written")
+        return has_room
 
     def tell_stop(self) -> None:
         """What was put before is still written."""
@@ -99,7 +102,12 @@ class EventWriter:
         except Exception as error:
             self._away = f"the writer died: {type(error).__name__}: {error}"
             _log.exception("event log died")
-            self._lose(self._in_hand + len(self._inbox), "the writer died")
+            self._metrics.count("log_deaths")
+            with self._condition:  # nothing comes in any more
+                self.dead = True
+                left = self._in_hand + len(self._inbox)
+            self._lose(left, "the writer died")
+            self._on_death(self._away)
 
     def _work(self) -> None:
         self._look_at_journal()

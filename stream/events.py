@@ -17,9 +17,10 @@ _NEVER = math.inf
 
 @dataclass(slots=True)
 class _Run:
-    """A label that came above its threshold at `start_s`."""
+    """A label that came above its threshold at `since_s`, for what began at `start_s`."""
 
     start_s: float
+    since_s: float
     latest_s: float
     peak: float
     peak_s: float
@@ -57,6 +58,9 @@ class Detector:
         self._policies: list[EventsConfig] = []
         self._smoothed: np.ndarray | None = None  # (labels,)
         self._latest_s: float | None = None
+        self._seen_s = 0.0  # the end of the latest window
+        self._is_fresh = True  # nothing was smoothed yet
+        self._begin_s = 0.0  # of the first window, since nothing was smoothed
         self._runs: dict[int, _Run] = {}  # by the label's place
         self._over_s: dict[int, float] = {}  # ends of the latest events
 
@@ -74,23 +78,29 @@ class Detector:
             changed += self.flush("gap")
         if not self._labels:
             self._set_up(prediction.labels)
+        self._is_fresh = self._smoothed is None
+        if self._is_fresh:
+            self._begin_s = prediction.start_s
         self._smoothed = self._smooth(self._shares(prediction.probabilities), at_s)
-        self._latest_s = at_s
+        self._latest_s, self._seen_s = at_s, prediction.end_s
         # Few labels of many are above their thresholds at any time.
         for place in sorted({*self._runs, *np.flatnonzero(self._smoothed >= self._enter).tolist()}):
             value = float(self._smoothed[place])
-            changed += self._follow(place, value, at_s, prediction.end_s)
+            changed += self._follow(place, value, prediction)
         return changed
 
     def flush(self, closed_by: str = "") -> list[Event]:
-        """Close all that is open, because no more predictions will come."""
-        closed = [
-            self._event(place, run, run.latest_s, closed_by)
-            if run.ended_s is None
-            else self._event(place, run, run.ended_s)
-            for place, run in self._runs.items()
-            if run.id
-        ]
+        """Close all that is open, because nobody knows how it goes on.
+
+        What goes on ends with the last window, and says so by `closed_by`.
+        """
+        closed = []
+        for place, run in list(self._runs.items()):
+            if run.ended_s is not None:
+                closed += self._close(place, run, run.ended_s)
+            elif run.id:
+                # It filled the last window to its end, as far as anybody knows.
+                closed += self._close(place, run, max(run.latest_s, self._seen_s), closed_by)
         self._runs.clear()
         self._smoothed = self._latest_s = None
         return closed
@@ -108,6 +118,7 @@ class Detector:
         self._labels = labels if config.unknown is None else (*labels, UNKNOWN)
         silent = self._background | config.ignore
         watched = config.watch if config.watch is not None else frozenset(self._labels)
+        watched |= {UNKNOWN}  # whoever asks for it wants it
         self._policies = [config.policy(label) for label in self._labels]
         self._enter = np.array(
             [
@@ -129,23 +140,26 @@ class Detector:
         keep = math.exp(-(at_s - self._latest_s) / self._config.smoothing)
         return keep * self._smoothed + (1 - keep) * shares
 
-    def _follow(self, place: int, value: float, at_s: float, now_s: float) -> list[Event]:
+    def _follow(self, place: int, value: float, prediction: Prediction) -> list[Event]:
         policy, run = self._policies[place], self._runs.get(place)
-        enters = value >= float(self._enter[place])
-        began_s = max(0.0, at_s - self._lag(1 - policy.enter))  # if it enters
+        enters, at_s = value >= float(self._enter[place]), prediction.middle_s
+        since_s = at_s if self._is_fresh else at_s - self._lag(1 - policy.enter)  # if it enters
+        # What fills the first window of all began with it at the latest; before it nobody looked.
+        began_s = self._begin_s if self._is_fresh else max(self._begin_s, since_s)
         changed: list[Event] = []
         if run is not None and run.ended_s is not None and began_s > run.ended_s + policy.merge_gap:
             changed, run = self._close(place, run, run.ended_s), None
         if run is None:
-            if not enters or began_s < self._over_s.get(place, -_NEVER) + policy.cool_down:
+            free_s = self._over_s.get(place, -policy.cool_down) + policy.cool_down
+            if not enters or (policy.cool_down and began_s < free_s):
                 return changed
-            run = self._runs[place] = _Run(began_s, at_s, value, at_s)
+            run = self._runs[place] = _Run(max(began_s, free_s), since_s, at_s, value, at_s)
         elif run.ended_s is not None:
             if not enters:
                 return changed
             run.ended_s = None
         if value >= policy.leave:
-            return changed + self._go_on(place, run, value, at_s, now_s)
+            return changed + self._go_on(place, run, value, at_s, prediction.end_s)
         return changed + self._leave(place, run, at_s)
 
     def _go_on(self, place: int, run: _Run, value: float, at_s: float, now_s: float) -> list[Event]:
@@ -155,7 +169,7 @@ class Detector:
         if value > run.peak:
             run.peak, run.peak_s = value, at_s
         # Until it has lasted long enough nobody hears of it.
-        if run.id or at_s - run.start_s < self._policies[place].minimum:
+        if run.id or at_s - run.since_s < self._policies[place].minimum:
             return []
         run.id = self._new_id(self._labels[place], run.start_s)
         run.detected_s = now_s
@@ -169,10 +183,10 @@ class Detector:
         run.ended_s = max(run.start_s + policy.minimum, at_s - self._lag(policy.leave))
         return [] if policy.merge_gap else self._close(place, run, run.ended_s)
 
-    def _close(self, place: int, run: _Run, end_s: float) -> list[Event]:
+    def _close(self, place: int, run: _Run, end_s: float, closed_by: str = "") -> list[Event]:
         del self._runs[place]
         self._over_s[place] = end_s
-        return [self._event(place, run, end_s)]
+        return [self._event(place, run, end_s, closed_by)]
 
     def _lag(self, left: float) -> float:
         """Seconds until the smoothing of a step from 0 to 1 has `left` still to go."""

@@ -83,6 +83,7 @@ class Judge:
         self._detectors: dict[str, Detector] = {}
         self._began: dict[str, datetime] = {}  # UTC of the camera's time 0, by open event
         self._finished: set[str] = set()
+        self._over = StopEvent()  # nothing is judged any more
         self.alive_at = now()
 
     def expect(self, spec: ClipSpec, scores: ScoreLog | None) -> None:
@@ -91,13 +92,13 @@ class Judge:
 
     def put(self, prediction: Prediction) -> None:
         """Take a prediction to be judged. From the scheduler's thread."""
-        if self._films:
-            self._predictions.put(prediction)  # every window counts
-            return
-        try:
-            self._predictions.put_nowait(prediction)
-        except queue.Full:
-            self._metrics.count("unjudged_predictions", prediction.camera)
+        while not self._over.is_set():
+            with contextlib.suppress(queue.Full):
+                self._predictions.put(prediction, timeout=0.5 if self._films else 0.0)
+                return
+            if not self._films:  # there, every window counts
+                break
+        self._metrics.count("unjudged_predictions", prediction.camera)
 
     def view(self, stream: str) -> View:
         """The latest prediction and the open events of a camera, or of "camera/zone"."""
@@ -115,6 +116,12 @@ class Judge:
 
     def run(self, stop: StopEvent) -> None:
         """Judge until `stop` is set and nothing waits any more."""
+        try:
+            self._work(stop)
+        finally:
+            self._over.set()
+
+    def _work(self, stop: StopEvent) -> None:
         looked_at, told_at = self._now(), self._now()
         utc_ahead_s = self._utc_ahead_s()
         settled: list[str] = []
@@ -141,9 +148,9 @@ class Judge:
                     self._metrics.count("host_clock_settings")
                     _log.warning("this machine's clock was set by %.0f s", utc_ahead_s - before_s)
         for stream in self._detectors:
-            self._close(stream, "stop")
+            self._end(stream, "stop")
         if self._scores is not None:
-            self._scores.close()
+            self._scores.close_all()
 
     def _utc_ahead_s(self) -> float:
         """Of the monotonic clock: constant, until somebody sets the clock."""
@@ -166,8 +173,7 @@ class Judge:
         self._metrics.measure("age", self._now() - prediction.newest_at)
         self._metrics.measure("inference", prediction.inference_s)
         if self._scores is not None:
-            utc = self._time_zero(stream) + timedelta(seconds=prediction.end_s)
-            self._scores.put(kept, utc)
+            self._scores.put(kept, self._utc(stream, prediction.end_s))
         self._tell(changed)
         self._on_prediction(prediction)
         self._metrics.measure("judge", self._now() - began)
@@ -192,16 +198,23 @@ class Judge:
             if self._films or prediction is None or self._spec is None:
                 continue
             if self._now() - prediction.newest_at > self.gap_s(self._spec):
-                self._close(stream, "gap")  # without predictions nobody knows whether it goes on
+                self._end(stream, "gap")  # without predictions nobody knows whether it goes on
+                if self._scores is not None:
+                    end_s = prediction.end_s
+                    self._scores.put_break(stream, end_s, self._utc(stream, end_s))
 
     def _finish(self, camera: str) -> None:
         for stream in self._cameras[camera].streams:
-            if stream.name in self._detectors:
-                self._close(stream.name, "stop")
+            if self._detectors.get(stream.name) is not None:
+                self._end(stream.name, "stop")
+                del self._detectors[stream.name]
+            if self._scores is not None:
+                self._scores.close(stream.name)
         self._finished.add(camera)
         self._on_finished(camera)
 
-    def _close(self, stream: str, closed_by: str) -> None:
+    def _end(self, stream: str, closed_by: str) -> None:
+        """Close what is open in a stream."""
         self._tell(self._detectors[stream].flush(closed_by))
         self._views[stream] = View(self.view(stream).prediction, ())
 
@@ -218,6 +231,9 @@ class Judge:
                 _log.info("%s: %s at %.1f s", event.camera, event.label, event.start_s)
             if event.end_s is not None:
                 del self._began[event.id]
+
+    def _utc(self, stream: str, time_s: float) -> datetime:
+        return self._time_zero(stream) + timedelta(seconds=time_s)
 
     def _time_zero(self, stream: str) -> datetime:
         """UTC of time 0 of a stream's camera, by the clocks as they are now.

@@ -5,9 +5,11 @@ Owns no thread itself; it starts and stops those of its parts.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from typing import Protocol
 
 from stream.alerts import Alerts
 from stream.capture import Camera
@@ -17,7 +19,7 @@ from stream.event_log import EventLog
 from stream.event_writer import EventWriter
 from stream.journal import Journal
 from stream.keeping_config import EventsConfig
-from stream.messages import ClipSpec, LoggedEvent, Prediction
+from stream.messages import ClipSpec, LoggedEvent, Prediction, Recorded
 from stream.metrics import Metrics
 from stream.publisher import Publisher
 from stream.recorder import Recorder
@@ -27,12 +29,21 @@ from stream.score_log import ScoreLog
 _LARGEST_SPAN_S = 13.0  # of the published models, and a little
 
 
+class _Part(Protocol):
+    def start(self) -> None: ...
+
+    def tell_stop(self) -> None: ...
+
+    def join(self, timeout_s: float) -> bool: ...
+
+
 class Keeping:
     """Takes events from the judge, and brings them to all that want them.
 
     Whoever is told of an event is told when it is safely written. `on_written` is called with each
-    of them, on the event log's thread.
-    Raises EventLogError or TransportError for what can't work from the start.
+    of them, on the event log's thread; `on_death` with a reason, if that thread dies. Without
+    `prunes` nothing is removed because of its age or size.
+    Raises EventLogError, TransportError or RecorderError for what can't work from the start.
     """
 
     def __init__(
@@ -41,13 +52,14 @@ class Keeping:
         metrics: Metrics,
         *,
         on_written: Callable[[LoggedEvent], None],
+        on_death: Callable[[str], None],
+        prunes: bool = True,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._metrics = metrics
         self._on_written = on_written
         self._told = self._written = 0  # events that the judge told of, and that were written
-        self._started = False
         folder, retention = config.data, config.retention
         with ExitStack() as undo:
             self.log = EventLog.create(folder, config.database)
@@ -55,9 +67,14 @@ class Keeping:
             sweep(self.log, folder, self.log.former_start)
             self._guard = DiskGuard(folder, retention.keep_free, metrics, now=now)
             self._writer = EventWriter(
-                self.log, Journal(folder), metrics, on_written=self._pass_on, now=now
+                self.log,
+                Journal(folder),
+                metrics,
+                on_written=self._pass_on,
+                on_death=on_death,
+                now=now,
             )
-            self._keeper = Keeper(self.log, folder, retention)
+            self._keeper = Keeper(self.log, folder, retention) if prunes else None
             self._alerts = Alerts(config.alerts, folder, metrics)
             self._publisher = Publisher(config.publish, metrics) if config.publish else None
             self._recorder = (
@@ -65,27 +82,39 @@ class Keeping:
                     folder,
                     config.recording,
                     metrics,
-                    on_recorded=self._writer.put,
+                    on_recorded=self._take_recorded,
                     allowed=lambda: self._guard.clips,
                     detected_within_s=_detected_within_s(config.events),
+                    set_back_s=_set_back_s(config.events),
                     now=now,
                 )
                 if config.recording.enabled
                 else None
             )
             undo.pop_all()
+        # In the order in which they stop, with the seconds that they get for it at least.
+        parts: tuple[tuple[str, _Part | None, float], ...] = (
+            ("recorder", self._recorder, 2.0),  # clips are made whole
+            ("event log", self._writer, 3.0),
+            ("retention", self._keeper, 0.1),
+            ("alerts", self._alerts, 1.0),
+            ("publisher", self._publisher, 0.1),
+        )
+        self._parts = [(name, part, at_least_s) for name, part, at_least_s in parts if part]
+        self._running: set[str] = set()
 
     def start(self, cameras: Iterable[Camera]) -> None:
-        """Raises TransportError where predictions can't be published as they should be."""
-        if self._publisher:
-            self._publisher.start()
-        self._started = True
-        for part in (self._writer, self._keeper, self._alerts):
-            part.start()
+        """Start from right to left, so that whoever is told of something is there.
+
+        Raises TransportError where predictions can't be published as they should be, and
+        RecorderError where clips can't be written; `join` stops what was started.
+        """
         if self._recorder:
             for camera in cameras:
                 self._recorder.watch(camera.name, camera.picture)
-            self._recorder.start()
+        for name, part, _ in reversed(self._parts):
+            part.start()
+            self._running.add(name)
 
     def expect(self, spec: ClipSpec, streams: Iterable[str], gap_s: float) -> ScoreLog | None:
         """What events may come. Returns where the scores of this run are kept, if they are."""
@@ -103,10 +132,9 @@ class Keeping:
 
     def take(self, logged: LoggedEvent) -> None:
         """News of an event. From the judge's thread; never blocks."""
-        self._told += 1
         if self._recorder:
             self._recorder.follow(logged.event)
-        self._writer.put(logged)
+        self._told += self._writer.put(logged)
 
     def show(self, prediction: Prediction) -> None:
         """A prediction, for other programs."""
@@ -115,8 +143,13 @@ class Keeping:
 
     @property
     def settled(self) -> bool:
-        """Whether all that was told is written, and was passed on."""
-        return self._written >= self._told
+        """Whether all that was told is safely written, and was passed on."""
+        return self._written >= self._told or self._writer.dead
+
+    @property
+    def in_log(self) -> bool:
+        """Whether all of that is in the database itself, and not in a journal or in memory."""
+        return self.settled and self._writer.waiting == 0
 
     @property
     def away(self) -> str:
@@ -128,32 +161,42 @@ class Keeping:
         """What waits now, by name."""
         return {"events": self._writer.waiting, **self._alerts.queues}
 
-    def join(self, await_: Callable[[str, Callable[[float], bool]], None]) -> None:
-        """Stop from left to right, so that nothing is lost on the way."""
-        parts = {
-            "recorder": self._recorder,
-            "event log": self._writer,
-            "retention": self._keeper,
-            "alerts": self._alerts,
-            "publisher": self._publisher,
-        }
-        for name, part in parts.items():
-            if part is not None and self._started:
+    def join(self, await_: Callable[[str, Callable[[float], bool], float], bool]) -> None:
+        """Stop from left to right, so that nothing is lost on the way.
+
+        `await_` is given what to wait for, how, and for how long at least, in seconds.
+        """
+        ended = True
+        for name, part, at_least_s in self._parts:
+            if name in self._running:
                 part.tell_stop()
-                await_(name, part.join)
-        self.log.close()
+                ended &= await_(name, part.join, at_least_s)
+        if ended:  # else the folder's lock is held until the process ends
+            self.log.close()
+
+    # On the recorder's thread.
+    def _take_recorded(self, recorded: Recorded) -> None:
+        self._writer.put(recorded)
 
     # On the event log's thread.
     def _pass_on(self, written: Sequence[LoggedEvent]) -> None:
-        for logged in written:
-            self._alerts.put(logged)
-            if self._publisher:
-                self._publisher.put_event(logged)
-            self._on_written(logged)
-        self._written += len(written)
+        try:
+            for logged in written:
+                self._alerts.put(logged)
+                if self._publisher:
+                    self._publisher.put_event(logged)
+                self._on_written(logged)
+        finally:
+            self._written += len(written)
 
 
 def _detected_within_s(policy: EventsConfig) -> float:
     """How long after its start an event is noticed: so long its pre-roll must be kept."""
     minimum = max(policy.policy(label).minimum for label in ("", *policy.labels))
     return _LARGEST_SPAN_S + minimum + 5 * policy.smoothing
+
+
+def _set_back_s(policy: EventsConfig) -> float:
+    """By how much the end of an event that goes on may be set back, when it is over."""
+    lowest = min(policy.policy(label).leave for label in ("", *policy.labels))
+    return max(1.0, policy.smoothing * math.log(1 / max(lowest, 0.05)))

@@ -112,7 +112,7 @@ class RetentionConfig(Section):
         7 * 86400.0, description="every window's scores, for `events replay`; 0s keeps none"
     )
     size: Bytes = Field(
-        20_000_000_000, description="of clips and snapshots together; the oldest go first"
+        20_000_000_000, description="of clips, snapshots and scores together; oldest go first"
     )
     keep_free: Bytes = Field(
         1_000_000_000,

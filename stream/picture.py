@@ -66,6 +66,14 @@ class LatestPicture:
         with self._encoding:
             return self._encoded(frame)
 
+    def forget(self) -> None:
+        """Let the memory of what is kept go."""
+        with self._lock:
+            self._frame = None
+        with self._encoding:
+            self._newest = None
+            self._made.clear()
+
     def subscribe(self, tell: Callable[[], None]) -> Callable[[], None]:
         """Call `tell`, which must not block, for each new frame. Returns how to end that."""
         with self._lock:

@@ -97,9 +97,16 @@ class Pipeline:
         )
 
     def events(self) -> Iterator[LoggedEvent]:
-        """The starts and ends of events, each when it is safely logged, until the run is over."""
+        """The starts and ends of events, from now on, each when it is safely logged.
+
+        Ends when the run is over. What is open when a run is stopped is closed as its `with` ends,
+        and stands in the log.
+        """
         heard: queue.Queue[LoggedEvent] = queue.Queue(_MOST_UNHEARD)
         self._listeners.append(heard)
+        return self._hear(heard)
+
+    def _hear(self, heard: queue.Queue[LoggedEvent]) -> Iterator[LoggedEvent]:
         try:
             while True:
                 settled = self.over.is_set() and self._keeping.settled
@@ -134,7 +141,7 @@ class Pipeline:
 
     @property
     def stuck(self) -> list[str]:
-        """Which threads have not shown for long that they are alive; "judge" writes the log."""
+        """Which threads have not shown for long that they are alive."""
         alive_at = {"scheduler": self._scheduler.alive_at, "judge": self._judge.alive_at}
         since = self._now() - _STUCK_S
         return [name for name, moment in alive_at.items() if moment < since]
@@ -154,6 +161,11 @@ class Pipeline:
         return self._keeping.away
 
     @property
+    def in_log(self) -> bool:
+        """Whether all events so far are in the log itself, and none waits in the journal."""
+        return self._keeping.in_log
+
+    @property
     def written(self) -> bool:
         """Whether all events so far are safely logged."""
         return self._keeping.settled
@@ -163,7 +175,12 @@ class Pipeline:
         for_capture()
         with ExitStack() as undo:
             self._keeping = Keeping(
-                config, self.metrics, on_written=self._on_written, now=self._now
+                config,
+                self.metrics,
+                on_written=self._on_written,
+                on_death=self._fail,
+                prunes=not self._films,
+                now=self._now,
             )
             undo.callback(self._keeping.join, self._await)
             undo.callback(self._remove_socket)
@@ -236,18 +253,19 @@ class Pipeline:
         self._link.wake()
 
     def __exit__(self, *_: object) -> None:
-        """Stop from left to right, so that what was scored is still judged and logged."""
+        """Stop from left to right, so that what was scored is still judged, logged and told."""
         self.tell_stop()
         scheduler, judge = self._threads
         self._await(scheduler.name, _joiner(scheduler))
         self._judge_stop.set()
-        self._await(judge.name, _joiner(judge))
+        self._await(judge.name, _joiner(judge), 1.0)
+        self._keeping.join(self._await)
+        # Last, since they may hang; what they hold nobody needs.
         for name, camera in self.cameras.items():
-            self._await(f"camera {name}", camera.join, at_least_s=0.0)
+            self._await(f"camera {name}", camera.join, 0.0)
         if self._local_workers:
             self._await("worker", self._local_workers.join)
         self._link.__exit__()
-        self._keeping.join(self._await)
         self._remove_socket()
         failed = [
             camera
@@ -257,10 +275,12 @@ class Pipeline:
         if failed:
             self._fail("; ".join(f"camera {camera.name}: {camera.reason}" for camera in failed))
 
-    def _await(self, name: str, join: Callable[[float], bool], *, at_least_s: float = 0.1) -> None:
+    def _await(self, name: str, join: Callable[[float], bool], at_least_s: float = 0.1) -> bool:
         left_s = 0.0 if self._stop_by is None else self._stop_by - time.monotonic()
-        if not join(max(at_least_s, left_s)):
+        ended = join(max(at_least_s, left_s))
+        if not ended:
             _log.warning("%s did not stop in time", name)
+        return ended
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         def run() -> None:

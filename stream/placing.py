@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
+
+from stream.event_rows import moment
 
 CLOCKS = ("media", "wall")
 _SHORTEST_S = 0.001  # what formats can tell from nothing
@@ -34,10 +35,10 @@ def place(
     """
     closed = [row for row in rows if row["end"] is not None]
     if clock == "wall" and closed:
-        first = _utc(min(row["start"] for row in closed))
+        first = moment(min(row["start"] for row in closed))
         midnight = first.replace(hour=0, minute=0, second=0, microsecond=0)
         spans = [
-            tuple((_utc(row[name]) - midnight).total_seconds() for name in ("start", "end"))
+            tuple((moment(row[name]) - midnight).total_seconds() for name in ("start", "end"))
             for row in closed
         ]
     else:
@@ -63,7 +64,3 @@ def of_many_runs(rows: Iterable[Mapping[str, Any]]) -> list[str]:
             found.add(camera)
         latest[camera] = max(start_s, latest.get(camera, start_s))
     return sorted(found)
-
-
-def _utc(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 knows no Z

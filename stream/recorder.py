@@ -7,11 +7,14 @@ is reported of the event says so.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sys
+import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,16 +31,24 @@ _log = logging.getLogger(__name__)
 _LOOK_EVERY_S = 0.25  # whether pictures have stopped coming
 _MOST_OPEN = 16  # clips that are written at a time: each has an encoder, some 20 MB
 _MOST_NEWS = 1000  # events that wait for the thread
+_MOST_REPORTED = 1000  # events that are remembered so that they are not begun anew
 _NICENESS = 5  # encoding must not take the cores from capture and judging
 _TO_GIVE_UP_S = 1.0  # of the time to stop
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+class RecorderError(Exception):
+    """Clips can't be written at all; the message says why and what to do, in one line."""
 
 
 class Recorder:
     """Writes `clips/ID.mp4` and `snapshots/ID.jpg` in a folder between `start` and `tell_stop`.
 
     `on_recorded` is told once of each event that has ended, on the recorder's thread. While
-    `allowed` says no, for the disk is nearly full, nothing is begun. `detected_within_s` is how
-    long after its start an event may be noticed and still have its pre-roll.
+    `allowed` says no, for the disk is nearly full, nothing is begun, and clips that are being
+    written end with what they have. `detected_within_s` is how long after its start an event may
+    be noticed and still have its pre-roll; `set_back_s`, by how much the end of an event that goes
+    on may come before where it was last seen: so much of the post-roll waits for its end.
     """
 
     def __init__(
@@ -49,17 +60,20 @@ class Recorder:
         on_recorded: Callable[[Recorded], None],
         allowed: Callable[[], bool] = lambda: True,
         detected_within_s: float = 15.0,
+        set_back_s: float = 1.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clips, self._snapshots = folder / "clips", folder / "snapshots"
         self._config, self._metrics = config, metrics
         self._on_recorded, self._allowed = on_recorded, allowed
         self._keep_s = config.pre_roll + detected_within_s
+        self._set_back_s = set_back_s
         self._now = now
         self._buffers: dict[str, ClipBuffer] = {}
         self._lock = threading.Lock()  # of the news
         self._news: dict[str, Event] = {}  # by id: only the newest of each event matters
         self._open: dict[str, EventClip] = {}  # the thread's own
+        self._reported: deque[str] = deque(maxlen=_MOST_REPORTED)  # ids; the thread's own
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._give_up = threading.Event()
@@ -79,11 +93,15 @@ class Recorder:
         return buffer
 
     def start(self) -> None:
-        """Raises OSError where the folders can't be made."""
+        """Raises RecorderError where the folders can't be made or written to."""
         for folder in (self._clips, self._snapshots):
-            folder.mkdir(parents=True, exist_ok=True)
-            for left in folder.glob(f"*{PART}"):  # of a run that was killed
-                left.unlink()
+            try:
+                _prepare(folder)
+            except OSError as error:
+                raise RecorderError(
+                    f"recording: {folder} can't be used: {_reason(error)}; make it a folder that"
+                    " may be written to, or give another one with --data"
+                ) from error
         for buffer in self._buffers.values():
             buffer.start()
         self._thread.start()
@@ -163,12 +181,17 @@ class Recorder:
         if clip is not None:
             clip.event = event
             return
+        if event.id in self._reported:  # begun anew, it would take the place of what there is
+            return
         buffer = self._buffers[camera_of(event.camera)]
         file = self._clips / f"{event.id}.mp4"
-        clip = EventClip(event, buffer, self._config, lambda: self._create(file))
-        self._open[event.id] = clip
-        if not self._allowed():
-            self._drop(clip, "no clip: disk nearly full", snapshot=False)
+        self._open[event.id] = EventClip(
+            event,
+            buffer,
+            self._config,
+            lambda: self._create(file),
+            set_back_s=self._set_back_s,
+        )
 
     def _create(self, file: Path) -> ClipFile:
         if sum(clip.is_open for clip in self._open.values()) >= _MOST_OPEN:
@@ -183,7 +206,14 @@ class Recorder:
         if self._give_up.is_set():
             self._drop(clip, "clip dropped: the watch ended before it was written")
             return False
+        allowed = self._allowed()
+        if not allowed and not clip.shows_event:
+            self._drop(clip, "no clip: disk nearly full", snapshot=False)
+            return False
         try:
+            if not allowed:
+                clip.cut("disk nearly full")
+                return False
             return clip.write(stopping=self._stop.is_set())
         except Exception as error:  # of an encoder, a disk: nothing else may stop for that
             self._drop(clip, f"clip dropped: {_reason(error)}")
@@ -205,6 +235,7 @@ class Recorder:
 
     def _report(self, clip: EventClip) -> None:
         name, snapshot = clip.event.id, ""
+        self._reported.append(name)
         if clip.snapshot is not None and clip.wants_snapshot:
             try:
                 write_whole(clip.snapshot.jpeg, self._snapshots / f"{name}.jpg")
@@ -216,6 +247,22 @@ class Recorder:
         self._on_recorded(
             Recorded(name, f"{name}.mp4" if clip.whole else "", snapshot, "; ".join(clip.notes))
         )
+
+
+def _prepare(folder: Path) -> None:
+    """Make a folder to write into, without what a killed run left. Raises OSError."""
+    if folder.exists() and not folder.is_dir():
+        raise OSError("it is not a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"*{PART}"):
+        if not left.is_dir():  # nothing of ours
+            left.unlink()
+    try:  # permissions alone don't tell, of network disks for example
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno not in _NO_ROOM:  # that may pass, and costs clips only
+            raise
 
 
 def _reason(error: Exception) -> str:

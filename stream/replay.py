@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from stream.event_rows import as_row
+from stream.event_rows import moment
 from stream.events import Detector
 from stream.keeping_config import EventsConfig
-from stream.messages import Event, LoggedEvent
+from stream.messages import Event, LoggedEvent, Prediction
 from stream.score_log import KeptRun, read_scores
 
 _SPACE = uuid.UUID("6f6c5a0e-5a34-4c4c-8a55-0d5b5c3f0c11")  # of ids that are made of what they name
-_SAME_S = 0.05  # starts and ends that differ by less have not moved
+_SAME = _SLACK = timedelta(seconds=0.05)  # what differs by less has not moved
+_CLOCK_SET = timedelta(seconds=1)  # a machine's clock drifts by less between two windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +49,22 @@ class Difference:
 
 
 def replay(folder: Path, policy: EventsConfig, *, since: datetime | None = None) -> Replayed:
-    """Segment what runs into a data folder have kept, with another policy."""
+    """Segment what runs into a data folder have kept, with another policy.
+
+    Raises ValueError where the policy names a label that the kept model does not have.
+    """
     events: list[LoggedEvent] = []
     stretches: list[Stretch] = []
     for kept in read_scores(folder, since=since):
-        of_run, stretch = _segment(kept, policy)
-        events += of_run
-        stretches += [stretch] if stretch is not None else []
+        unknown = sorted(policy.named - set(kept.labels))
+        if unknown:
+            raise ValueError(
+                f"model {kept.model} has no label {unknown[0]!r}; "
+                f"it has {', '.join(kept.labels[:20])}"
+            )
+        for logged, stretch in _segment(kept, policy):
+            events += logged
+            stretches.append(stretch)
     if since is not None:
         events = [logged for logged in events if logged.utc(logged.event.start_s) >= since]
         stretches = [
@@ -65,76 +76,106 @@ def replay(folder: Path, policy: EventsConfig, *, since: datetime | None = None)
 def compare(rows: Iterable[Mapping[str, Any]], replayed: Replayed) -> Difference:
     """What a policy would change in the log whose rows these are.
 
-    Only events that began while scores were kept are compared, and none that is open still. An
-    event that is matched with a row gets its id: it is the same one, perhaps at another time.
+    A row is only touched if all of it lies where scores were kept without a break, and it is not
+    open still. An event that is matched with a row gets its id: it is the same one, perhaps at
+    another time.
     """
-    waiting: dict[tuple[str, str], list[LoggedEvent]] = {}
+    timelines: dict[tuple[str, str], list[_Placed]] = {}
     for logged in replayed.events:
-        waiting.setdefault((logged.event.camera, logged.event.label), []).append(logged)
+        key = (logged.event.camera, logged.event.label)
+        timelines.setdefault(key, []).append(_placed(logged))
+    for timeline in timelines.values():
+        timeline.sort(key=lambda placed: placed.begin)
+    stretches: dict[str, list[Stretch]] = {}
+    for stretch in replayed.stretches:
+        stretches.setdefault(stretch.camera, []).append(stretch)
     lost, moved, same = [], [], 0
     for row in rows:
-        if not any(_is_within(row, stretch) for stretch in replayed.stretches):
+        begin = moment(row["start"])
+        end = moment(row["end"]) if row["end"] is not None else None
+        timeline = timelines.get((row["camera"], row["label"]), [])
+        match = _match(timeline, begin, end)
+        within = end is not None and any(
+            one.begin - _SLACK <= begin and end <= one.end + _SLACK
+            for one in stretches.get(row["camera"], ())
+        )
+        if match is not None:
+            timeline.remove(match)
+        if not within:  # nobody knows all of it
             continue
-        candidates = waiting.get((row["camera"], row["label"]), [])
-        match = max(candidates, key=lambda logged: _overlap_s(row, logged), default=None)
-        if match is None or _overlap_s(row, match) < 0:
-            if row["end"] is not None:
-                lost.append(row)
-            continue
-        candidates.remove(match)
-        if row["end"] is None or not _has_moved(row, match):
+        if match is None:
+            lost.append(row)
+        elif max(abs(match.begin - begin), abs(match.end - (end or begin))) <= _SAME:
             same += 1
         else:
-            moved.append((row, replace(match, event=replace(match.event, id=row["id"]))))
-    added = sorted(
-        (logged for left in waiting.values() for logged in left),
-        key=lambda logged: logged.utc(logged.event.start_s),
-    )
-    return Difference(tuple(added), tuple(lost), tuple(moved), same)
+            event = replace(match.logged.event, id=row["id"])
+            moved.append((row, replace(match.logged, event=event)))
+    added = sorted((one for left in timelines.values() for one in left), key=lambda one: one.begin)
+    return Difference(tuple(one.logged for one in added), tuple(lost), tuple(moved), same)
 
 
-def _segment(kept: KeptRun, policy: EventsConfig) -> tuple[list[LoggedEvent], Stretch | None]:
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """An event of a replay, in UTC."""
+
+    logged: LoggedEvent
+    begin: datetime
+    end: datetime
+
+
+def _placed(logged: LoggedEvent) -> _Placed:
+    assert logged.event.end_s is not None  # a replay closes all of them
+    return _Placed(logged, logged.utc(logged.event.start_s), logged.utc(logged.event.end_s))
+
+
+def _match(timeline: list[_Placed], begin: datetime, end: datetime | None) -> _Placed | None:
+    """The event of a timeline that has most in common with a stretch of time, if any has."""
+    first = bisect_left(timeline, begin, key=lambda placed: placed.end)
+    best: _Placed | None = None
+    longest = timedelta(0)
+    for placed in timeline[first:]:
+        if end is not None and placed.begin > end:
+            break
+        shared = (placed.end if end is None else min(end, placed.end)) - max(begin, placed.begin)
+        if best is None or shared > longest:
+            best, longest = placed, shared
+    return best
+
+
+def _segment(kept: KeptRun, policy: EventsConfig) -> Iterator[tuple[list[LoggedEvent], Stretch]]:
+    """The events of each stretch of a run."""
+
     def new_id(label: str, start_s: float) -> str:
         return uuid.uuid5(_SPACE, f"{kept.run} {kept.camera} {label} {start_s:.3f}").hex
 
     detector = Detector(kept.camera, policy, kept.background, gap_s=kept.gap_s, new_id=new_id)
     began: dict[str, datetime] = {}
     closed: list[LoggedEvent] = []
-    first: datetime | None = None
-    latest = began_utc = datetime.min.replace(tzinfo=timezone.utc)
+    begin: datetime | None = None  # of the stretch
+    last: Prediction | None = None
+    zero = datetime.min.replace(tzinfo=timezone.utc)  # UTC of the camera's time 0, at the last one
 
-    def take(events: Sequence[Event]) -> None:
+    def take(events: Sequence[Event], began_utc: datetime) -> None:
         for event in events:
             of_event = began.setdefault(event.id, began_utc)
             if event.end_s is not None:
+                del began[event.id]
                 closed.append(LoggedEvent(event, "end", of_event, kept.model))
 
-    for prediction, began_utc in kept.predictions():
-        take(detector.update(prediction))
-        first = first or began_utc + timedelta(seconds=prediction.start_s)
-        latest = began_utc + timedelta(seconds=prediction.end_s)
-    take(detector.flush("stop"))
-    return closed, None if first is None else Stretch(kept.camera, first, latest)
-
-
-def _is_within(row: Mapping[str, Any], stretch: Stretch) -> bool:
-    return row["camera"] == stretch.camera and stretch.begin <= _utc(row["start"]) <= stretch.end
-
-
-def _overlap_s(row: Mapping[str, Any], logged: LoggedEvent) -> float:
-    """Seconds that both have in common; below 0 for those between them."""
-    assert logged.event.end_s is not None
-    begin, end = logged.utc(logged.event.start_s), logged.utc(logged.event.end_s)
-    row_end = end if row["end"] is None else _utc(row["end"])
-    return (min(row_end, end) - max(_utc(row["start"]), begin)).total_seconds()
-
-
-def _has_moved(row: Mapping[str, Any], logged: LoggedEvent) -> bool:
-    new = as_row(logged)
-    return any(
-        abs((_utc(row[key]) - _utc(new[key])).total_seconds()) > _SAME_S for key in ("start", "end")
-    )
-
-
-def _utc(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 knows no Z
+    for prediction, now_zero in kept.predictions():
+        if prediction is None:
+            take(detector.flush("gap"), now_zero)
+            continue
+        if last is not None and begin is not None:
+            is_gap = prediction.end_s - last.end_s > kept.gap_s
+            if is_gap:
+                take(detector.flush("gap"), zero)
+            if is_gap or abs(now_zero - zero) > _CLOCK_SET:
+                yield closed, Stretch(kept.camera, begin, zero + timedelta(seconds=last.end_s))
+                closed, begin = [], None
+        take(detector.update(prediction), now_zero)
+        begin = begin or now_zero + timedelta(seconds=prediction.start_s)
+        last, zero = prediction, now_zero
+    if begin is not None and last is not None:
+        take(detector.flush("stop"), zero)
+        yield closed, Stretch(kept.camera, begin, zero + timedelta(seconds=last.end_s))

@@ -24,6 +24,7 @@ from stream.messages import Recorded
 _log = logging.getLogger(__name__)
 _EVERY_S = 3600.0
 _AT_ONCE = 200  # rows that are changed in one transaction
+_IN_USE_S = 3600.0  # a run may write again into scores that were changed within that
 _MISSED_WITHIN = timedelta(days=7)  # so far back a run looks for clips that are gone
 # The columns of the files, and how those are called that we wrote. Others are not touched.
 _KINDS = {
@@ -34,7 +35,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    kind: str  # a key of _KINDS
+    kind: str  # a key of _KINDS, or "scores"
     path: Path
     bytes: int
     changed_at: float  # seconds since 1970
@@ -102,17 +103,20 @@ def prune(
     files = {file.path: file for file in _files(folder)}
     rows = [row for row in log.rows(recorded=True) if row["end"] is not None]
     plan = _Plan(events=list(_old_events(log, config, now_utc)))
+    scores = list(_scores(folder))
     _by_age(plan, folder, files, rows, config, now_utc)
-    _by_size(plan, folder, files, rows, config)
-    scores = list(_old_scores(folder, config, now_utc))
+    _old_scores(plan, scores, config, now_utc)
+    _by_size(plan, folder, [*files.values(), *scores], rows, config, now_utc)
     if not dry_run:
         # Rows first: a file without a row is removed later, a row without a file misleads.
         log.delete(plan.events)
         _note(log, plan)
-        for file in (*plan.files.values(), *scores):
-            _remove(file.path)
-    clips = [file for file in plan.files.values() if file.kind == "clip"]
-    snapshots = [file for file in plan.files.values() if file.kind == "snapshot"]
+        for path in plan.files:
+            _remove(path)
+    clips, snapshots, scores = (
+        [file for file in plan.files.values() if file.kind == kind]
+        for kind in ("clip", "snapshot", "scores")
+    )
     return Pruned(
         events=tuple(plan.events),
         clips=_paths(clips),
@@ -253,28 +257,32 @@ def _by_age(
 def _by_size(
     plan: _Plan,
     folder: Path,
-    files: dict[Path, _File],
+    files: list[_File],
     rows: list[dict[str, Any]],
     config: RetentionConfig,
+    now_utc: datetime,
 ) -> None:
     """The oldest of what stays, until the rest fits."""
     owner = {_path(folder, kind, row): row for row in rows for kind in _KINDS if row[kind]}
-    left = [file for file in files.values() if file.path not in plan.files]
+    left = [file for file in files if file.path not in plan.files]
     size = _sum(left)
+    in_use = now_utc.timestamp() - _IN_USE_S
+    why = f"clips, snapshots and scores were more than {config.size / 1e9:g} GB"
     for file in sorted(left, key=lambda file: (file.changed_at, file.path)):
         if size <= config.size:
             return
-        size -= file.bytes
-        why = f"clips and snapshots were more than {config.size / 1e9:g} GB"
-        plan.drop(owner.get(file.path), file, file.kind, why)
+        if file.kind != "scores" or file.changed_at < in_use:
+            size -= file.bytes
+            plan.drop(owner.get(file.path), file, file.kind, why)
 
 
-def _old_scores(folder: Path, config: RetentionConfig, now_utc: datetime) -> Iterator[_File]:
+def _old_scores(
+    plan: _Plan, scores: list[_File], config: RetentionConfig, now_utc: datetime
+) -> None:
     before = _ago(now_utc, config.scores).timestamp()
-    for path in sorted((folder / "scores").rglob("*.scores")):
-        file = _file("scores", path)
-        if file is not None and file.changed_at < before:
-            yield file
+    for file in scores:
+        if file.changed_at < before:
+            plan.drop(None, file, file.kind, "")
 
 
 def _files(folder: Path) -> Iterator[_File]:
@@ -284,6 +292,13 @@ def _files(folder: Path) -> Iterator[_File]:
             file = _file(kind, path) if named.fullmatch(path.name) else None
             if file is not None:
                 yield file
+
+
+def _scores(folder: Path) -> Iterator[_File]:
+    for path in sorted((folder / "scores").rglob("*.scores")):
+        file = _file("scores", path)
+        if file is not None:
+            yield file
 
 
 def _file(kind: str, path: Path) -> _File | None:

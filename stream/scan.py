@@ -3,49 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from threading import Event as StopEvent
-
-import av
 
 from stream.config import CameraConfig, Config
 from stream.decoding import SourceError
 from stream.event_log import EventLog
-from stream.exports import export_file
-from stream.judge import Film
-from stream.keeping_config import RecordingConfig
+from stream.event_writer import EventWriter
+from stream.exports import ExportError, export_file
+from stream.films import Noted, ScanError, Wanted, note, notes
+from stream.journal import Journal
+from stream.keeping_config import RecordingConfig, RetentionConfig
+from stream.log_database import EventLogError
+from stream.metrics import Metrics
 from stream.pipeline import Pipeline
 from stream.score_log import FOLDER as SCORES
 
 EXPORTS = {"jsonl": ".jsonl", "webvtt": ".vtt"}  # formats of each file's events, and their suffixes
-_DONE = "scanned.json"
 _LOOK_EVERY_S = 0.1
-_UNKNOWN = datetime(1970, 1, 1, tzinfo=timezone.utc)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A file that is to be scanned."""
-
-    file: Path
-    name: str  # in the log, where a camera's name stands
-    film: Film
-    duration_s: float | None  # as far as the file says
+_CATCH_UP_S = 60.0  # a full journal takes a few
 
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """What became of a file: events, or why it could not be read."""
+    """What became of a file: events, or why it was not scanned. `note` is worth to be told."""
 
     wanted: Wanted
-    events: int
+    events: int = 0
+    film_s: float = 0.0  # seconds of it that were scanned
+    note: str = ""
     failure: str = ""
 
 
@@ -57,32 +46,17 @@ class Progress:
     reading: tuple[str, ...]
 
 
-def plan(files: Sequence[Path], config: Config, *, began: datetime | None = None) -> list[Wanted]:
-    """What there is to scan. `began` is UTC of the first picture of each file, if it is known.
-
-    Else it is what the file itself says; a file that does not gets 1970-01-01, so that its times
-    read as times since its beginning.
-    Raises OSError for a file that is not there, or may not be read.
-    """
-    wanted: list[Wanted] = []
-    names: set[str] = set()
-    for file in files:
-        duration_s, created = _facts(file)
-        name = _name(file, names)
-        names.add(name)
-        film = Film(began or created or _UNKNOWN, _key(file, name, config))
-        wanted.append(Wanted(file, name, film, duration_s))
-    return wanted
-
-
 def left_to_do(wanted: Iterable[Wanted], out: Path) -> list[Wanted]:
-    """Those of the files that were not yet scanned whole, by the same model and settings."""
-    done = _done(out)
+    """Those of the files that were not yet scanned whole, by the same model and settings.
+
+    Raises ScanError where the folder's notes can't be read.
+    """
+    noted = notes(out)
     return [
         one
         for one in wanted
-        if done.get(one.name) != one.film.key
-        or not all((out / f"{one.name}{suffix}").is_file() for suffix in EXPORTS.values())
+        if noted.get(one.name) != Noted(one.content, one.film.key)
+        or not all(file.is_file() for file in _exports(one.name, out))
     ]
 
 
@@ -92,47 +66,72 @@ def scan(
     *,
     stop: StopEvent,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    patience_s: float = 60.0,
 ) -> Iterator[Scanned]:
     """Scan files into the data folder of `config`, and say of each what became of it.
 
-    What an earlier, interrupted scan has left of them is replaced.
-    Raises SourceError where the model can't work, EventLogError where the folder can't be used.
+    What the folder holds of them from an earlier scan is replaced; nothing stays of one that is not
+    scanned to its end. If the log is away when all is read, it is waited for, for `patience_s`.
+    Raises ScanError where the folder is not one of scans or can't be written, SourceError where the
+    model can't work, EventLogError or TransportError for what can't be used.
     """
     out = config.data
     _make_room(wanted, out)
-    films = {one.name: one.film for one in wanted}
     pending = {one.name: one for one in wanted}
-    done_s = 0.0
-    with Pipeline(_for_files(config, wanted), films=films) as pipeline:
-        while pending and not stop.is_set():
-            over = pipeline.over.wait(_LOOK_EVERY_S)
-            reading = {
-                name: view.prediction.end_s
-                for name in pending
-                if (view := pipeline.view(name)).prediction is not None
-            }
-            on_progress(Progress(done_s + sum(reading.values()), tuple(reading)))
-            ready = [name for name in pending if name in pipeline.finished]
-            if ready and pipeline.written:
-                for name in ready:
-                    one = pending.pop(name)
-                    done_s += one.duration_s or reading.get(name, 0.0)
-                    yield _finish(one, pipeline.cameras[name].reason, out)
-            elif over and not ready:
-                break
-    if pipeline.failure and pending and not stop.is_set():
-        raise SourceError(pipeline.failure)
+    undone = set(pending)
+    done_s, waited_s = 0.0, 0.0
+
+    def finish(name: str) -> Scanned:
+        scanned = _finish(pending.pop(name), pipeline, out)
+        if not scanned.failure:
+            undone.remove(name)
+        return scanned
+
+    try:
+        films = {one.name: one.film for one in wanted}
+        with Pipeline(_for_files(config, wanted), films=films) as pipeline:
+            while pending and not stop.is_set():
+                over = pipeline.over.is_set()  # before looking: what was finished then is seen
+                finished = [name for name in pending if name in pipeline.finished]
+                reading = _reading(pipeline, pending)
+                on_progress(Progress(done_s + sum(reading.values()), tuple(reading)))
+                if finished and pipeline.in_log:
+                    for name in finished:
+                        scanned = finish(name)
+                        done_s += scanned.film_s
+                        yield scanned
+                elif over and (not finished or waited_s >= patience_s):
+                    break
+                elif over:
+                    stop.wait(_LOOK_EVERY_S)
+                    waited_s += _LOOK_EVERY_S
+                else:
+                    pipeline.over.wait(_LOOK_EVERY_S)
+            failure = pipeline.failure
+        # The log was tried once more.
+        for name in [name for name in pending if name in pipeline.finished]:
+            yield finish(name)
+        if failure and pending and not stop.is_set():
+            raise SourceError(failure)
+    finally:
+        if undone:
+            # What can't be removed now is removed before these files are scanned again.
+            with contextlib.suppress(EventLogError), _whole_log(out) as log:
+                _clear(undone, log, out)
 
 
 def _for_files(config: Config, wanted: Iterable[Wanted]) -> Config:
     cameras = {one.name: CameraConfig(source=str(one.file.resolve())) for one in wanted}
     # One clip at a time: what it is scored with must not change its score by a bit.
     worker = config.worker.model_copy(update={"batch": 1})
+    # Scores belong to what a scan makes, whatever a watch with this configuration keeps of them.
+    retention = RetentionConfig.model_validate({"scores": "36500d", "keep_free": "0MB"})
     return config.model_copy(
         update={
             "cameras": cameras,
             "worker": worker,
             "recording": RecordingConfig(),
+            "retention": retention,
             "alerts": {},
             "publish": None,
         }
@@ -140,79 +139,87 @@ def _for_files(config: Config, wanted: Iterable[Wanted]) -> Config:
 
 
 def _make_room(wanted: Sequence[Wanted], out: Path) -> None:
-    with EventLog.create(out) as log:
+    """Note that these files are begun, and remove what there is of them."""
+    with _whole_log(out) as log:
+        noted = notes(out)
         for one in wanted:
-            log.delete([row["id"] for row in log.rows(camera=one.name)])
-            shutil.rmtree(out / SCORES / one.name, ignore_errors=True)
-    _note(out, {name: key for name, key in _done(out).items() if name not in _names(wanted)})
+            if one.name in noted:
+                continue
+            if (out / SCORES / one.name).exists() or list(log.rows(camera=one.name, latest=1)):
+                raise ScanError(
+                    f"{out} holds the log of a watch with a camera {one.name}; give another --out"
+                )
+        note(out, {one.name: Noted(one.content) for one in wanted})
+        _clear([one.name for one in wanted], log, out)
 
 
-def _names(wanted: Iterable[Wanted]) -> set[str]:
-    return {one.name for one in wanted}
+@contextlib.contextmanager
+def _whole_log(out: Path) -> Iterator[EventLog]:
+    """The log of a folder, held alone, with all that waited in its journal.
+
+    Raises EventLogError where that can't be had.
+    """
+    with EventLog.create(out) as log:
+        writer = EventWriter(log, Journal(out), Metrics())
+        writer.start()
+        writer.tell_stop()
+        writer.join(_CATCH_UP_S)
+        if writer.waiting:
+            raise EventLogError(writer.away or f"the journal in {out} can't be read; remove it")
+        yield log
 
 
-def _finish(one: Wanted, reason: str, out: Path) -> Scanned:
+def _clear(names: Iterable[str], log: EventLog, out: Path) -> None:
+    """Remove what a folder holds of films: events, scores, exports."""
+    for name in names:
+        log.delete([row["id"] for row in log.rows(camera=name)])
+        shutil.rmtree(out / SCORES / name, ignore_errors=True)
+        for file in _exports(name, out):
+            with contextlib.suppress(OSError):  # who writes there next says what is wrong
+                file.unlink()
+
+
+def _exports(name: str, out: Path) -> list[Path]:
+    return [out / f"{name}{suffix}" for suffix in EXPORTS.values()]
+
+
+def _reading(pipeline: Pipeline, names: Iterable[str]) -> dict[str, float]:
+    """How far the films that are read have come, in seconds."""
+    predictions = {name: pipeline.view(name).prediction for name in names}
+    return {name: found.end_s for name, found in predictions.items() if found is not None}
+
+
+def _finish(one: Wanted, pipeline: Pipeline, out: Path) -> Scanned:
     """Export the events of a file, and note that it is done."""
-    if reason:
-        return Scanned(one, 0, reason)
-    with EventLog.open(out) as log:
-        rows = list(log.rows(camera=one.name))
-    for kind, suffix in EXPORTS.items():
-        export_file(rows, out / f"{one.name}{suffix}", kind)
-    _note(out, {**_done(out), one.name: one.film.key})
-    return Scanned(one, len(rows))
-
-
-def _done(out: Path) -> Mapping[str, str]:
-    with contextlib.suppress(OSError, ValueError):
-        found = json.loads((out / _DONE).read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
-    return {}
-
-
-def _note(out: Path, done: Mapping[str, str]) -> None:
-    part = out / f"{_DONE}.part"
-    part.write_text(json.dumps(done, indent=1) + "\n", encoding="utf-8")
-    part.replace(out / _DONE)
-
-
-def _name(file: Path, taken: set[str]) -> str:
-    stem = re.sub(r"[^A-Za-z0-9_.-]+", "_", file.stem).strip("._-") or "film"
-    name, number = stem[:56], 1
-    while name in taken:
-        number += 1
-        name = f"{stem[:56]}-{number}"
-    return name
-
-
-def _key(file: Path, name: str, config: Config) -> str:
-    """Of what the events depend on: the film, the model, and the settings."""
-    digest = hashlib.blake2b(name.encode())
-    with file.open("rb") as content:
-        while block := content.read(2**20):
-            digest.update(block)
-    for settings in (config.window, config.events):
-        digest.update(json.dumps(settings.model_dump(), default=sorted, sort_keys=True).encode())
-    digest.update(config.model.encode())
-    return digest.hexdigest()[:32]
-
-
-def _facts(file: Path) -> tuple[float | None, datetime | None]:
-    """How long a film is, and when it was taken, as far as it says so."""
+    failure = _why_incomplete(one, pipeline)
+    if failure:
+        return Scanned(one, failure=failure)
     try:
-        with av.open(str(file.resolve())) as container:
-            if not container.streams.video:
-                return None, None
-            duration_s = container.duration / av.time_base if container.duration else None
-            return duration_s, _created(container.metadata.get("creation_time", ""))
-    except (av.error.FFmpegError, OSError):
-        return None, None  # the scan itself says what is wrong with it
+        with EventLog.open(out) as log:
+            rows = list(log.rows(camera=one.name))
+        for (kind, _), file in zip(EXPORTS.items(), _exports(one.name, out), strict=True):
+            export_file(rows, file, kind)
+        note(out, {one.name: Noted(one.content, one.film.key)})
+    except (EventLogError, ExportError, ScanError) as error:
+        return Scanned(one, failure=f"{one.file}: {error}")
+    film_s = one.duration_s or _reading(pipeline, [one.name]).get(one.name, 0.0)
+    remark = ""
+    if not pipeline.metrics.totals(one.name).get("windows") and pipeline.spec is not None:
+        lasts = f"lasts {film_s:.1f} s" if film_s else "is too short"
+        span_s = pipeline.spec.span_s
+        remark = f"{one.file}: {lasts}, but the model looks at {span_s:.1f} s at a time: no window"
+    return Scanned(one, len(rows), film_s, remark)
 
 
-def _created(text: str) -> datetime | None:
-    with contextlib.suppress(ValueError):
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-        # Cameras without a clock write the beginning of their time.
-        return moment.astimezone(timezone.utc) if moment.year > 1990 else None
-    return None
+def _why_incomplete(one: Wanted, pipeline: Pipeline) -> str:
+    """Why not all of a film that was read is in the log; "" where it is."""
+    reason = pipeline.cameras[one.name].reason
+    if reason:
+        return reason
+    if not pipeline.in_log:
+        return f"{one.file}: not all of its events could be logged: {pipeline.log_away}; scan again"
+    if pipeline.metrics.total("lost_events"):  # of which film nobody knows
+        return f"{one.file}: events may be lost, see above; scan again"
+    if pipeline.metrics.totals(one.name).get("unkept_scores"):
+        return f"{one.file}: not all of its scores could be written; make room, then scan again"
+    return ""

@@ -9,62 +9,21 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from threading import Condition, Lock
 from threading import Event as StopEvent
-from typing import Protocol
 
-import numpy as np
-
+from stream.dispatch import Asking, Due, InFlight, Lost, Watched
 from stream.messages import Clip, ClipSpec, Prediction, Scores
 from stream.metrics import Metrics
-from stream.ring import FrameRing, NotCoveredError
+from stream.ring import NotCoveredError
 from stream.transport import SchedulerEnd
 from stream.window_grid import WindowGrid
 from stream.wire import Answer, Ask, Failure, Hello, Message, Refusal, Who, Work
 
 _log = logging.getLogger(__name__)
 _MOST_HEARD = 64  # messages between two rounds of work: a flood must not starve the workers
+_MOST_LOST = 3  # times that a window is lost where every one counts
 _ASK_HOLDS_S = 3.0  # a worker asks again every second; one that doesn't has gone
-
-
-class Watched(Protocol):
-    """What the scheduler sees of a stream of clips."""
-
-    @property
-    def ring(self) -> FrameRing | None: ...
-
-    def is_still(self, start_s: float, end_s: float) -> bool: ...
-
-    def looked(self, end_s: float) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Due:
-    waiting_s: float
-    end_s: float
-    camera: str
-    ring: FrameRing
-    times: np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class _InFlight:
-    """A clip that a worker has. Its pixels are the worker's; what is needed of it stays here."""
-
-    camera: str
-    start_s: float
-    end_s: float
-    newest_at: float  # monotonic seconds of the clip's newest frame
-    worker: bytes
-    sent_at: float
-    clip: Clip | None  # to be sent again if it is lost, where every window counts
-
-
-@dataclass(slots=True)
-class _Worker:
-    asked_at: float
-    room: int = 0
 
 
 class Scheduler:
@@ -105,9 +64,10 @@ class Scheduler:
         self._round = Condition(self._lock)  # told after each round of work
         self._spec: ClipSpec | None = None
         self._grids = {name: WindowGrid(stride_s) for name in streams}
-        self._workers: dict[bytes, _Worker] = {}
-        self._in_flight: dict[int, _InFlight] = {}
-        self._again: list[tuple[Clip, float]] = []  # lost clips, with when their newest were seen
+        self._workers: dict[bytes, Asking] = {}
+        self._in_flight: dict[int, InFlight] = {}
+        self._again: list[Lost] = []
+        self._ready: list[Prediction] = []  # not passed on yet
         self._number = 0
         self.alive_at = now()  # monotonic seconds; while it runs, renewed several times a second
 
@@ -124,6 +84,11 @@ class Scheduler:
                 self._give_work()
                 self._give_up_lost()
                 self._round.notify_all()
+                ready = list(self._ready)
+            for prediction in ready:  # without the lock: whoever takes them may need it
+                self._on_prediction(prediction)
+            with self._lock:
+                del self._ready[: len(ready)]
             # Frames and messages wake it; the time-out is for deadlines.
             self._link.wait(timeout_s=min(0.2, self._waits_s()))
         self._count_what_is_left()
@@ -137,9 +102,8 @@ class Scheduler:
         """Whether everything that was due in these streams is answered. Any thread may ask."""
         with self._lock:
             names = set(streams)
-            sent = {sent.camera for sent in self._in_flight.values()}
-            lost = {clip.camera for clip, _ in self._again}
-            return not names & (sent | lost | {due.camera for due in self._due()})
+            ready = {prediction.camera for prediction in self._ready}
+            return not names & (self._under_way() | ready | {due.camera for due in self._due()})
 
     def hold(self, streams: Iterable[str], stop: StopEvent) -> None:
         """Wait until no window of these streams waits for a worker. For the thread of frames."""
@@ -177,7 +141,9 @@ class Scheduler:
         elif worker is None:
             self._link.send(identity, Who())
         elif isinstance(message, Ask):
-            worker.room, worker.asked_at = message.room, self._now()
+            # One by one where every window counts: what a clip is scored with may change its score.
+            worker.room = 1 if self._every_window else message.room
+            worker.asked_at = self._now()
         elif isinstance(message, Answer):
             for scores in message.scores:
                 self._take_scores(identity, scores)
@@ -197,7 +163,7 @@ class Scheduler:
             return
         # A worker that says hello again was started again: it knows nothing of its former clips.
         self._lose_clips_of(lambda sent: sent.worker == identity)
-        self._workers[identity] = _Worker(asked_at=self._now())
+        self._workers[identity] = Asking(asked_at=self._now())
         self._on_hello(identity, hello.devices)
 
     def _take_scores(self, identity: bytes, scores: Scores) -> None:
@@ -214,7 +180,7 @@ class Scheduler:
         del self._in_flight[scores.number]
         self._metrics.measure("line", self._now() - sent.sent_at - scores.inference_s)
         self._metrics.count("windows", sent.camera)
-        self._on_prediction(
+        self._ready.append(
             Prediction(
                 camera=sent.camera,
                 labels=labels,
@@ -234,8 +200,8 @@ class Scheduler:
         }
         if asking and self._again:
             self._send_again(asking)
-        sent = {sent.camera for sent in self._in_flight.values()} if self._every_window else set()
-        due = [one for one in self._due() if one.camera not in sent] if asking else []
+        passed = self._under_way() if self._every_window else set()  # so that they stay in order
+        due = [one for one in self._due() if one.camera not in passed] if asking else []
         if not due:
             self._waiting_since = None
             return
@@ -249,22 +215,34 @@ class Scheduler:
             if cut:
                 self._send_work(identity, worker, cut)
 
-    def _send_again(self, asking: dict[bytes, _Worker]) -> None:
-        identity, worker = asking.popitem()
-        lost, self._again = self._again[: worker.room], self._again[worker.room :]
-        self._send_work(identity, worker, lost)
+    def _under_way(self) -> set[str]:
+        """The streams of which a clip is with a worker, or was lost and is to be sent again."""
+        sent = {sent.camera for sent in self._in_flight.values()}
+        return sent | {lost.clip.camera for lost in self._again}
+
+    def _send_again(self, asking: dict[bytes, Asking]) -> None:
+        for identity, worker in list(asking.items()):
+            if self._again:
+                lost = self._again.pop(0)
+                self._metrics.count("resent_windows", lost.clip.camera)
+                self._send_work(identity, worker, [(lost.clip, lost.newest_at)], lost.times)
+                del asking[identity]
 
     def _send_work(
-        self, identity: bytes, worker: _Worker, cut: Sequence[tuple[Clip, float]]
+        self,
+        identity: bytes,
+        worker: Asking,
+        cut: Sequence[tuple[Clip, float]],
+        lost_times: int = 0,
     ) -> None:
         worker.room, sent_at = 0, self._now()
         if not self._link.send(identity, Work(tuple(clip for clip, _ in cut))):
             for clip, newest_at in cut:
-                self._lose(clip.camera, clip if self._every_window else None, newest_at)
+                self._lose(clip.camera, clip if self._every_window else None, newest_at, lost_times)
             return
         for clip, newest_at in cut:
             first_s, last_s = float(clip.times[0]), float(clip.times[-1])
-            self._in_flight[clip.number] = _InFlight(
+            self._in_flight[clip.number] = InFlight(
                 clip.camera,
                 first_s,
                 last_s,
@@ -272,6 +250,7 @@ class Scheduler:
                 identity,
                 sent_at,
                 clip if self._every_window else None,
+                lost_times,
             )
 
     def _is_worth_sending(self, count: int, room: int) -> bool:
@@ -290,7 +269,7 @@ class Scheduler:
             return math.inf
         return max(0.0, self._waiting_since + self._batch_wait_s - self._now())
 
-    def _cut(self, wanted: Iterable[_Due]) -> list[tuple[Clip, float]]:
+    def _cut(self, wanted: Iterable[Due]) -> list[tuple[Clip, float]]:
         """The clips of these windows, with when their newest frames were seen."""
         cut = []
         for due in wanted:
@@ -304,12 +283,12 @@ class Scheduler:
             cut.append((Clip(due.camera, self._number, frames, times), newest_at))
         return cut
 
-    def _due(self) -> list[_Due]:
+    def _due(self) -> list[Due]:
         """The freshest complete window of each stream that has one, longest waiting first."""
         found = [due for name in self._streams if (due := self._due_of(name)) is not None]
         return sorted(found, key=lambda due: -due.waiting_s)
 
-    def _due_of(self, name: str) -> _Due | None:
+    def _due_of(self, name: str) -> Due | None:
         stream = self._streams[name]
         ring = stream.ring
         newest_s = ring.newest_s if ring is not None else None
@@ -325,7 +304,7 @@ class Scheduler:
         if stream.is_still(float(times[0]), end_s):
             self._pass_over(name, end_s, "still_windows")
             return None
-        return _Due(self._grids[name].waiting_s(newest_s), end_s, name, ring, times)
+        return Due(self._grids[name].waiting_s(newest_s), end_s, name, ring, times)
 
     def _give_up_lost(self) -> None:
         """Forget clips whose worker died or is stuck, so that their loss is counted."""
@@ -358,14 +337,20 @@ class Scheduler:
         if counted:
             self._metrics.count(counted, name)
 
-    def _lose_clips_of(self, lost: Callable[[_InFlight], bool]) -> None:
+    def _lose_clips_of(self, lost: Callable[[InFlight], bool]) -> None:
         for number, sent in list(self._in_flight.items()):
             if lost(sent):
                 del self._in_flight[number]
-                self._lose(sent.camera, sent.clip, sent.newest_at)
+                self._lose(sent.camera, sent.clip, sent.newest_at, sent.lost_times)
 
-    def _lose(self, camera: str, clip: Clip | None, newest_at: float) -> None:
+    def _lose(self, camera: str, clip: Clip | None, newest_at: float, lost_times: int) -> None:
         if clip is None:
             self._metrics.count("lost_windows", camera)
-        else:
-            self._again.append((clip, newest_at))
+            return
+        self._again.append(Lost(clip, newest_at, lost_times + 1))
+        if lost_times + 1 == _MOST_LOST:
+            self._on_failure(
+                b"",
+                f"a window of {camera} was not scored in {_MOST_LOST} tries; is the "
+                f"{self._answer_within_s:g} s of worker.answer_within long enough for the model?",
+            )

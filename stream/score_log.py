@@ -6,8 +6,10 @@ A file holds one line of JSON that describes it, then records of a fixed size.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -25,6 +27,7 @@ _KEPT_WHOLE = 32  # labels: of a model with more only the likeliest are kept
 _KEPT_TOP = 10
 _FILE_LASTS_S = 3600.0  # so that old ones can be deleted one by one
 _WRITE_EVERY_S = 1.0
+_HEAD = {"run", "camera", "model", "labels", "background", "gap_s"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,30 +42,41 @@ class KeptRun:
     gap_s: float  # without predictions for so long, events are closed
     files: tuple[Path, ...]
 
-    def predictions(self) -> Iterator[tuple[Prediction, datetime]]:
-        """Each prediction, with the UTC of the camera's time 0 when it was made."""
+    def predictions(self) -> Iterator[tuple[Prediction | None, datetime]]:
+        """Each prediction, with the UTC of the camera's time 0 when it was made.
+
+        None stands where the run closed all events because nothing came for too long. What is
+        damaged is left out.
+        """
+        kind = _record(len(self.labels))
         for file in self.files:
             head = _head(file)
             if head is None:
                 continue
-            kind = _record(len(self.labels))
             with file.open("rb") as content:
                 content.seek(head[1])
                 data = content.read()
             whole = len(data) // kind.itemsize  # the last one may be torn
             for record in np.frombuffer(data, kind, count=whole):
-                end_s = float(record["end_s"])
-                began = float(record["utc"]) - end_s
+                end_s, utc = float(record["end_s"]), float(record["utc"])
+                try:
+                    began = datetime.fromtimestamp(utc - end_s, timezone.utc)
+                    shares = _unpacked(record, len(self.labels))
+                except (ValueError, OverflowError, OSError, IndexError):
+                    continue
+                if math.isnan(record["length_s"]):
+                    yield None, began
+                    continue
                 prediction = Prediction(
                     camera=self.camera,
                     labels=self.labels,
-                    probabilities=_unpacked(record, len(self.labels)),
+                    probabilities=shares,
                     start_s=end_s - float(record["length_s"]),
                     end_s=end_s,
                     newest_at=0.0,
                     inference_s=0.0,
                 )
-                yield prediction, datetime.fromtimestamp(began, timezone.utc)
+                yield prediction, began
 
 
 class ScoreLog:
@@ -94,45 +108,70 @@ class ScoreLog:
         if not self._allowed():
             self._metrics.count("unkept_scores", prediction.camera)
             return
-        record = _packed(prediction, utc, self._kind)
-        self._waiting.setdefault(prediction.camera, []).append(record)
+        length_s = prediction.end_s - prediction.start_s
+        record = _packed(prediction.end_s, utc, length_s, prediction.probabilities, self._kind)
+        self._append(prediction.camera, record, utc)
+
+    def put_break(self, stream: str, end_s: float, utc: datetime) -> None:
+        """Keep that all events of a stream were closed after the window that ended at `end_s`."""
+        if self._allowed():
+            nothing = np.zeros(len(self._spec.labels), np.float32)
+            self._append(stream, _packed(end_s, utc, math.nan, nothing, self._kind), utc)
+
+    def close(self, stream: str) -> None:
+        """Write what waits of a stream; what comes after it goes into another file."""
+        self._write(stream, self._waiting.pop(stream, []), self._written_at)
+        _, file = self._files.pop(stream, (None, None))
+        if file is not None:
+            file.close()
+
+    def close_all(self) -> None:
+        for stream in {*self._waiting, *self._files}:
+            self.close(stream)
+
+    def _append(self, stream: str, record: bytes, utc: datetime) -> None:
+        self._waiting.setdefault(stream, []).append(record)
         if self._written_at is None:
             self._written_at = utc
         if abs((utc - self._written_at).total_seconds()) >= _WRITE_EVERY_S:
             self._written_at = utc
-            self.flush(utc)
+            for one, records in self._waiting.items():
+                self._write(one, records, utc)
+            self._waiting.clear()
 
-    def flush(self, utc: datetime) -> None:
-        """Write what waits."""
-        for camera, records in self._waiting.items():
-            try:
-                self._file(camera, utc).write(b"".join(records))
-            except OSError as error:
-                self._metrics.count("unkept_scores", camera, len(records))
-                _log.warning("scores of %s can't be kept: %s", camera, error)
-        self._waiting.clear()
+    def _write(self, stream: str, records: list[bytes], utc: datetime | None) -> None:
+        if not records or utc is None:
+            return
+        file: IO[bytes] | None = None
+        try:
+            file = self._file(stream, utc)
+            before = file.tell()
+            data = b"".join(records)
+            while data:  # a raw file may take a part
+                data = data[file.write(data) or 0 :]
+        except OSError as error:
+            self._metrics.count("unkept_scores", stream, len(records))
+            _log.warning("scores of %s can't be kept: %s", stream, error)
+            if file is not None:
+                with contextlib.suppress(OSError):
+                    file.truncate(before)  # nothing torn, or all that comes would be shifted
+                del self._files[stream]
+                file.close()
 
-    def close(self) -> None:
-        if self._written_at is not None:
-            self.flush(self._written_at)
-        for _, file in self._files.values():
-            file.close()
-        self._files.clear()
-
-    def _file(self, camera: str, utc: datetime) -> IO[bytes]:
-        began, file = self._files.get(camera, (None, None))
+    def _file(self, stream: str, utc: datetime) -> IO[bytes]:
+        began, file = self._files.get(stream, (None, None))
         if began is not None and file is not None:
             if utc - began < timedelta(seconds=_FILE_LASTS_S):
                 return file
             file.close()
-        folder = self._folder / camera
+        folder = self._folder / stream
         folder.mkdir(parents=True, exist_ok=True)
-        # Unbuffered: what was written is whole, or at most its last record is torn.
+        # Unbuffered: what was written outlives this process, however that ends.
         name = f"{utc:%Y%m%dT%H%M%S}-{self._run[:12]}.scores"
         file = (folder / name).open("ab", buffering=0)
+        self._files[stream] = (utc, file)
         if file.tell() == 0:
-            file.write(self._describe(camera))
-        self._files[camera] = (utc, file)
+            file.write(self._describe(stream))
         return file
 
     def _describe(self, camera: str) -> bytes:
@@ -193,7 +232,8 @@ def _head(file: Path) -> tuple[dict[str, Any], int] | None:
         head = json.loads(line)
     except ValueError:
         return None
-    return (head, len(line)) if isinstance(head, dict) and head.get("version") == 1 else None
+    readable = isinstance(head, dict) and head.get("version") == 1 and head.keys() >= _HEAD
+    return (head, len(line)) if readable else None
 
 
 def _record(labels: int) -> np.dtype:
@@ -207,12 +247,11 @@ def _order(probabilities: np.ndarray) -> np.ndarray:
     return np.argsort(-probabilities, kind="stable")
 
 
-def _packed(prediction: Prediction, utc: datetime, kind: np.dtype) -> bytes:
+def _packed(
+    end_s: float, utc: datetime, length_s: float, shares: np.ndarray, kind: np.dtype
+) -> bytes:
     record = np.zeros((), kind)
-    record["end_s"] = prediction.end_s
-    record["utc"] = utc.timestamp()
-    record["length_s"] = prediction.end_s - prediction.start_s
-    shares = prediction.probabilities
+    record["end_s"], record["utc"], record["length_s"] = end_s, utc.timestamp(), length_s
     if "places" in (kind.names or ()):
         places = _order(shares)[:_KEPT_TOP]
         record["places"], record["shares"] = places, shares[places]

@@ -53,6 +53,7 @@ ORDER = (
     "wire",
     "transport",
     "window_grid",
+    "dispatch",
     "scheduler",
     "supervisor",
     "events",
@@ -88,6 +89,7 @@ ORDER = (
     "judge",
     "keeping",
     "pipeline",
+    "films",
     "scan",
 )
 

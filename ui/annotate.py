@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -17,6 +18,7 @@ from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from stream.decoding import SourceError
 from stream.messages import Prediction
 from stream.recording import open_recording
 from ui.overlay import caption_at, draw
@@ -24,6 +26,17 @@ from ui.overlay import caption_at, draw
 _TICKS = 90_000  # a second
 _PLAYED = {"aac", "mp3", "opus"}  # by browsers, in MP4
 _OPTIONS = {"preset": "veryfast", "crf": "21"}
+
+
+def check_writable(out: Path) -> None:
+    """Raises OSError where `annotate` could not write this file."""
+    if out.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {out.parent}")
+    with _part_of(out).open("wb"):
+        pass
+    _part_of(out).unlink()
 
 
 def annotate(
@@ -42,12 +55,12 @@ def annotate(
     next. False where `stop` ended it; then nothing is left. Raises SourceError for the film,
     OSError for the file.
     """
-    part = out.with_name(f"{out.name}.part")
+    part = _part_of(out)
     middles = [prediction.middle_s for prediction in predictions]
     try:
         with (
             contextlib.closing(open_recording(str(film))) as recording,
-            av.open(f"file:{film.resolve()}") as source,
+            _opened(film) as source,
             av.open(
                 f"file:{part}", "w", format="mp4", options={"movflags": "+faststart"}
             ) as target,
@@ -70,13 +83,25 @@ def annotate(
                 target.mux(video.encode(None))
                 sound.write_until(float("inf"))
         if stop.is_set():
-            part.unlink(missing_ok=True)
             return False
         part.replace(out)
-    except BaseException:
+    except av.error.FFmpegError as error:  # some are no OSError; of the film none comes here
+        raise OSError(error.errno, error.strerror) from error
+    finally:
         part.unlink(missing_ok=True)
-        raise
     return True
+
+
+def _part_of(out: Path) -> Path:
+    """Where a file is written until it is whole."""
+    return out.with_name(f"{out.name}.part")
+
+
+def _opened(film: Path) -> av.container.InputContainer:
+    try:
+        return av.open(f"file:{film.resolve()}")
+    except av.error.FFmpegError as error:
+        raise SourceError(f"{film}: its sound can't be read: {error.strerror}") from error
 
 
 class _Sound:
@@ -111,19 +136,28 @@ class _Sound:
             self._next = next(self._packets, None)
 
     def _coming(self, source: av.container.InputContainer) -> Iterator[tuple[float, av.Packet]]:
-        for packet in source.demux(self._source):
-            for ready in [packet] if self._resampler is None else self._encoded(packet):
-                if ready.pts is None or ready.time_base is None:
-                    continue
-                shift = round(self._begin_s / ready.time_base)
-                ready.pts -= shift
-                ready.dts = ready.pts
-                ready.stream = self._stream
-                yield float(ready.pts * ready.time_base), ready
+        """Packets with their times in seconds. Raises SourceError where the film breaks off."""
+        try:
+            for packet in source.demux(self._source):
+                for ready in [packet] if self._resampler is None else self._encoded(packet):
+                    if ready.pts is None or ready.time_base is None:
+                        continue
+                    shift = round(self._begin_s / ready.time_base)
+                    ready.pts -= shift
+                    ready.dts = ready.pts
+                    ready.stream = self._stream
+                    yield float(ready.pts * ready.time_base), ready
+        except av.error.FFmpegError as error:
+            raise SourceError(
+                f"{source.name}: its sound can't be read: {error.strerror}"
+            ) from error
 
     def _encoded(self, packet: av.Packet) -> Iterator[av.Packet]:
         assert self._resampler is not None
-        for frame in packet.decode():
+        frames: Sequence[object] = ()
+        with contextlib.suppress(av.error.InvalidDataError):  # damaged: silence there will do
+            frames = packet.decode()
+        for frame in frames:
             assert isinstance(frame, AudioFrame)
             for part in self._resampler.resample(frame):
                 yield from self._stream.encode(part)

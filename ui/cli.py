@@ -115,6 +115,7 @@ def _watch(config: Config, duration: float | None) -> None:
     from stream.log_database import EventLogError
     from stream.metrics import summary
     from stream.pipeline import Pipeline
+    from stream.recorder import RecorderError
     from stream.transport import TransportError
 
     show_notes()
@@ -133,7 +134,7 @@ def _watch(config: Config, duration: float | None) -> None:
                 stack.enter_context(Server(pipeline, listener))
             _wait(pipeline.over, stopped, duration)
             pipeline.tell_stop()  # the dashboard and the watch stop side by side
-    except (SourceError, TransportError, EventLogError) as error:
+    except (SourceError, TransportError, EventLogError, RecorderError) as error:
         give_up(str(error))
     seen = pipeline.metrics.total("windows")
     if seen or not pipeline.failure:

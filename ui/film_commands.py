@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,9 +24,20 @@ from ui.terminal import (
 
 if TYPE_CHECKING:
     from stream.config import Config
-    from stream.scan import Scanned, Wanted
+    from stream.films import Wanted
+    from stream.scan import Scanned
 
 _CONFIG_HELP = "YAML file, for its model, window and events"
+
+
+@dataclass(slots=True)
+class _Result:
+    """What came of a scan."""
+
+    done: int = 0
+    failed: int = 0
+    film_s: float = 0.0  # seconds of those that are done
+    failure: str = ""  # why it ended before its time
 
 
 def scan(
@@ -49,20 +62,22 @@ def scan(
     A scan that was stopped goes on where it was, by file.
     """
     silence_decoders()
-    from stream.scan import left_to_do, plan
+    from stream.films import ScanError
+    from stream.scan import left_to_do
 
     there = [file for file in files if file.is_file()]
     for file in files:
         if file not in there:
-            what = "is a folder; give video files" if file.is_dir() else "no such file"
-            complain(f"{file}: {what}")
+            complain(f"{file}: {_not_a_film(file)}")
     settings = _settings(config, model, out)
+    wanted = _planned(there, settings, utc("--began", began))
     try:
-        wanted = plan(there, settings, began=utc("--began", began))
-    except OSError as error:
-        give_up(f"{error.filename} can't be read: {error.strerror}")
-    to_do = wanted if again else left_to_do(wanted, out)
+        to_do = wanted if again else left_to_do(wanted, out)
+    except ScanError as error:
+        give_up(str(error))
     for one in wanted:
+        for copy in one.copies:
+            say(f"{copy}: the same film as {one.file}")
         if one not in to_do:
             say(f"{one.file}: scanned before; --again scans it anew")
 
@@ -70,12 +85,15 @@ def scan(
         events = "1 event" if one.events == 1 else f"{one.events} events"
         say(f"{one.wanted.file}: {events}, {out / one.wanted.name}.jsonl")
 
-    done = _scan_all(to_do, settings, tell) if to_do else []
-    failed = [one for one in done if one.failure]
-    if len(done) < len(to_do):
-        complain(f"stopped; {len(to_do) - len(done)} files are left: scan again to go on")
-    if failed or len(done) < len(to_do) or len(there) < len(files):
+    result = _scan_all(to_do, settings, tell) if to_do else _Result()
+    went_well = len(wanted) - len(to_do) + result.done
+    if result.done + result.failed < len(to_do) and not result.failure:
+        left = len(to_do) - result.done - result.failed
+        files_are = "1 file is" if left == 1 else f"{left} files are"
+        complain(f"stopped; {files_are} left: scan again to go on")
         raise typer.Exit(1)
+    if went_well < len(wanted) or len(there) < len(files):
+        raise typer.Exit(1 if went_well else 2)
 
 
 def annotate(
@@ -91,25 +109,33 @@ def annotate(
     silence_decoders()
     import tempfile
 
+    from stream.decoding import SourceError
     from stream.event_log import EventLog
-    from stream.scan import plan
     from stream.score_log import read_scores
     from ui.annotate import annotate as write
+    from ui.annotate import check_writable
 
     if not file.is_file():
-        give_up(f"{file}: {'is a folder; give a video file' if file.is_dir() else 'no such file'}")
+        give_up(f"{file}: {_not_a_film(file)}")
     if out.suffix.lower() != ".mp4":
         give_up(f"--out {out}: must end in .mp4")
     if out.resolve() == file.resolve():
         give_up(f"--out {out}: is the film itself; give another name")
-    with tempfile.TemporaryDirectory(prefix="actionwatch-") as folder:
-        settings = _settings(config, model, Path(folder))
-        (wanted,) = plan([file], settings)
-        done = _scan_all([wanted], settings, lambda one: None)
-        if not done or done[0].failure:
-            raise typer.Exit(1)
-        predictions = [one for kept in read_scores(Path(folder)) for one, _ in kept.predictions()]
-        with EventLog.open(Path(folder)) as log:
+    try:
+        check_writable(out)
+    except OSError as error:
+        give_up(f"--out {out}: can't be written: {error.strerror or error}")
+    with tempfile.TemporaryDirectory(prefix="actionwatch-") as name:
+        folder = Path(name)
+        settings = _settings(config, model, folder)
+        (wanted,) = _planned([file], settings)
+        result = _scan_all([wanted], settings, lambda one: None)
+        if not result.done:
+            raise typer.Exit(2 if result.failed or result.failure else 1)
+        predictions = [
+            one for kept in read_scores(folder) for one, _ in kept.predictions() if one is not None
+        ]
+        with EventLog.open(folder) as log:
             events = [(row["label"], row["start_s"], row["end_s"]) for row in log.rows()]
     stop = stop_at_signals()
     with progress_bar("seconds of film drawn", max(1, round(wanted.duration_s or 0))) as (
@@ -122,11 +148,38 @@ def annotate(
 
         try:
             whole = write(file, out, predictions, events, top=top, stop=stop, on_progress=show)
+        except SourceError as error:
+            give_up(str(error))
         except OSError as error:
             give_up(f"{out} can't be written: {error.strerror or error}")
     if not whole:
         raise typer.Exit(1)
     say(f"wrote {out}")
+
+
+def _not_a_film(file: Path) -> str:
+    return "is a folder; give video files" if file.is_dir() else "no such file"
+
+
+def _planned(
+    files: Sequence[Path], settings: Config, began: datetime | None = None
+) -> list[Wanted]:
+    """Read the files once, with a progress bar: large ones take a while."""
+    from stream.films import ScanError, plan
+
+    try:
+        size = sum(file.stat().st_size for file in files)
+        with progress_bar("MB read", max(1, round(size / 1e6))) as (bar, task):
+            return plan(
+                files,
+                settings,
+                began=began,
+                on_read=lambda count: bar.advance(task, count / 1e6),
+            )
+    except OSError as error:
+        give_up(f"{error.filename} can't be read: {error.strerror}")
+    except ScanError as error:
+        give_up(str(error))
 
 
 def _settings(config: Path | None, model: str | None, out: Path) -> Config:
@@ -144,17 +197,19 @@ def _settings(config: Path | None, model: str | None, out: Path) -> Config:
 
 def _scan_all(
     to_do: Sequence[Wanted], settings: Config, tell: Callable[[Scanned], None]
-) -> list[Scanned]:
-    """Scan with a progress bar; fewer come back where a signal stopped it."""
+) -> _Result:
+    """Scan with a progress bar, saying of each film what became of it, until a signal comes."""
     from stream.decoding import SourceError
+    from stream.films import ScanError
     from stream.log_database import EventLogError
     from stream.scan import Progress
     from stream.scan import scan as scan_films
+    from stream.transport import TransportError
 
     show_warnings()
     stop = stop_at_signals()
     whole_s = sum(one.duration_s or 0.0 for one in to_do)
-    done: list[Scanned] = []
+    result = _Result()
     began = time.monotonic()
     with progress_bar("seconds of film", max(1, round(whole_s))) as (bar, task):
 
@@ -165,13 +220,19 @@ def _scan_all(
 
         try:
             for one in scan_films(to_do, settings, stop=stop, on_progress=show):
-                done.append(one)
                 if one.failure:
+                    result.failed += 1
                     complain(one.failure)
-                else:
-                    tell(one)
-        except (SourceError, EventLogError) as error:
-            give_up(str(error))
+                    continue
+                result.done += 1
+                result.film_s += one.film_s
+                if one.note:
+                    complain(one.note)
+                tell(one)
+        except (ScanError, SourceError, EventLogError, TransportError) as error:
+            result.failure = str(error)
+            complain(result.failure)
     took_s = time.monotonic() - began
-    say(f"{whole_s:.0f} s of film in {took_s:.1f} s")
-    return done
+    if result.done:
+        say(f"{result.film_s:.0f} s of film in {took_s:.1f} s")
+    return result

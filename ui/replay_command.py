@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,6 +43,8 @@ def replay(
                 _apply(difference, log)
     except (ConfigError, EventLogError) as error:
         give_up(str(error))
+    except ValueError as error:  # a label that the model does not have
+        give_up(f"{policy}: events: {error}")
 
 
 def _show(difference: Difference, *, apply: bool) -> None:
@@ -83,7 +84,6 @@ def _told(row: Mapping[str, Any]) -> str:
 
 
 def _seconds(later: str, earlier: str) -> float:
-    def moment(text: str) -> datetime:
-        return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    from stream.event_rows import moment
 
     return (moment(later) - moment(earlier)).total_seconds()

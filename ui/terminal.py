@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import typer
@@ -56,11 +56,12 @@ def utc(option: str, text: str | None) -> datetime | None:
     """The moment that a person gave with an option, in UTC unless it says otherwise."""
     if text is None:
         return None
+    from stream.event_rows import moment
+
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 knows no Z
+        return moment(text)
     except ValueError:
         give_up(f"{option} {text}: must be a time like 2026-01-31 or 2026-01-31T08:00:00Z")
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 def stop_at_signals() -> threading.Event:

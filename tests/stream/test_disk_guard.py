@@ -93,3 +93,29 @@ def test_it_looks_at_the_real_disk(tmp_path: Path) -> None:
     assert free_bytes(tmp_path) > 0
     assert DiskGuard(tmp_path, 1, Metrics()).clips
     assert not DiskGuard(tmp_path, 10**18, Metrics()).scores
+
+
+def test_what_has_stopped_goes_on_with_a_tenth_more_than_its_limit(
+    tmp_path: Path, disk: Disk, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = Metrics()
+    guard = DiskGuard(tmp_path, 2 * GB, metrics, free=disk, now=clock)
+    steps = [
+        (1.99, False, True),
+        (2.01, False, True),
+        (1.99, False, True),
+        (2.19, False, True),
+        (0.99, False, False),
+        (1.01, False, False),
+        (1.09, False, False),
+        (1.11, False, True),
+        (1.01, False, True),
+        (2.21, True, True),
+        (2.01, True, True),
+    ]
+    for free, clips, scores in steps:
+        disk.free = free
+        clock.seconds += 5
+        assert (guard.clips, guard.scores) == (clips, scores), free
+    assert len(caplog.records) == 4
+    assert metrics.total("low_disk") == 2

@@ -50,8 +50,16 @@ def buffer(clock: Clock) -> Iterator[ClipBuffer]:
         assert buffer.join(10)
 
 
-def clip_of(buffer: ClipBuffer, folder: Path) -> EventClip:
-    return EventClip(EVENT, buffer, CONFIG, lambda: ClipFile(folder / "e1.mp4", 960))
+def clip_of(
+    buffer: ClipBuffer, folder: Path, event: Event = EVENT, set_back_s: float = 1.0
+) -> EventClip:
+    return EventClip(
+        event,
+        buffer,
+        CONFIG,
+        lambda: ClipFile(folder / "e1.mp4", 960),
+        set_back_s=set_back_s,
+    )
 
 
 def write_all(clip: EventClip) -> None:
@@ -93,3 +101,23 @@ def test_the_snapshot_follows_the_peak(buffer: ClipBuffer, tmp_path: Path) -> No
     clip.event = replace(EVENT, peak_s=4.4)
     clip.look_at_peak()
     assert clip.snapshot.time_s == 4.4
+
+
+@pytest.mark.parametrize(("set_back_s", "written_s"), [(2.5, 4.4), (4.0, 3.0)])
+def test_is_written_as_far_as_its_end_can_t_be_set_back(
+    buffer: ClipBuffer, tmp_path: Path, set_back_s: float, written_s: float
+) -> None:
+    clip = clip_of(buffer, tmp_path, replace(EVENT, end_s=None), set_back_s)
+    write_all(clip)
+    assert clip.needed_s == written_s
+    clip.drop("enough")
+
+
+def test_is_cut_with_what_is_there(buffer: ClipBuffer, tmp_path: Path) -> None:
+    clip = clip_of(buffer, tmp_path)
+    assert not clip.shows_event
+    assert clip.write(stopping=False)  # there is more
+    assert clip.shows_event
+    clip.cut("no more room")
+    assert (clip.whole, clip.over, clip.notes) == (True, True, ["cut: no more room"])
+    assert [file.name for file in tmp_path.iterdir()] == ["e1.mp4"]

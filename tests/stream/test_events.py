@@ -92,7 +92,7 @@ def test_a_label_can_have_its_own_thresholds() -> None:
 def test_what_is_open_at_the_stop_is_closed_and_says_so() -> None:
     events = detect([(2, STILL), (5, JUMP)])
     assert [(event.label, event.closed_by) for event in events] == [("jump", "stop")]
-    assert events[0].end_s == pytest.approx(4.9)
+    assert events[0].end_s == pytest.approx(4.9 + SPAN_S / 2)  # it filled the last window
 
 
 def test_a_gap_in_the_predictions_closes_what_was_open() -> None:
@@ -100,7 +100,7 @@ def test_a_gap_in_the_predictions_closes_what_was_open() -> None:
     for at_s in (1.0, 2.0, 3.0):
         detector.update(prediction(at_s, JUMP))
     (closed,) = detector.update(prediction(60.0, JUMP))
-    assert (closed.end_s, closed.closed_by) == (3.0, "gap")
+    assert (closed.end_s, closed.closed_by) == (3.0 + SPAN_S / 2, "gap")
     assert detector.open() == []
 
 
@@ -212,3 +212,32 @@ def test_the_peak_has_a_time() -> None:
         detector.update(prediction(at_s, share))
     (event,) = detector.flush()
     assert event.peak_s == 2.0
+
+
+def test_what_goes_on_from_the_first_window_to_the_last_is_as_long_as_both() -> None:
+    (event,) = detect([(5, JUMP)])
+    assert event.start_s == pytest.approx(1.0 - SPAN_S / 2)
+    assert event.end_s == pytest.approx(4.9 + SPAN_S / 2)
+
+
+def test_after_a_gap_an_event_begins_after_the_one_before() -> None:
+    detector = Detector("door", EventsConfig(smoothing=0), frozenset({"still"}))
+    events = [*detector.update(prediction(1.0, JUMP)), *detector.update(prediction(2.0, JUMP))]
+    (closed,) = detector.flush("gap")
+    for at_s in (2.5, 3.5):
+        events += detector.update(prediction(at_s, JUMP))
+    assert events[-1].start_s == closed.end_s
+
+
+def test_the_cool_down_holds_over_gaps_as_well() -> None:
+    detector = Detector("door", EventsConfig(smoothing=0, cool_down=60), frozenset({"still"}))
+    detector.update(prediction(1.0, JUMP))
+    detector.update(prediction(2.0, JUMP))
+    (closed,) = detector.flush("gap")
+    assert closed.closed_by == "gap"
+    assert detector.update(prediction(20.0, JUMP)) + detector.update(prediction(21.0, JUMP)) == []
+
+
+def test_whoever_asks_for_unknown_need_not_watch_it() -> None:
+    script = [(2, STILL), (5, (0.4, 0.3, 0.3)), (8, STILL)]
+    assert [event.label for event in detect(script, unknown=0.5, watch=["run"])] == ["unknown"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from stream.pipeline import Pipeline
 from stream.synthetic import Scene
 from stream.transport import TransportError
 from tests import burnt_clock
+from tests.waiting import wait_for
 
 FPS = 25
 
@@ -114,3 +116,27 @@ def test_a_clip_that_was_being_written_at_a_crash_is_gone_after_the_next_start(
     watched(config)
     assert not orphan.exists()
     assert not torn.exists()
+
+
+def test_a_camera_that_hangs_costs_no_clip_at_the_stop(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+        port = silent.getsockname()[1]
+        config = Config.model_validate(
+            {
+                "cameras": {
+                    "hall": {"source": "demo:7"},
+                    "dead": {"source": f"rtsp://127.0.0.1:{port}/live"},
+                },
+                "events": {"enter": 0.05, "leave": 0.0, "minimum": 0},
+                "recording": {"enabled": True, "post_roll": "10s"},
+                "data": tmp_path / "data",
+            }
+        )
+        with Pipeline(config) as pipeline:
+            wait_for(lambda: pipeline.metrics.total("events") >= 1)
+    with EventLog.open(config.data) as log:
+        rows = list(log.rows())
+    assert rows
+    for row in rows:
+        assert (config.data / "clips" / row["clip"]).is_file()
+    assert not list((config.data / "clips").glob("*.part"))

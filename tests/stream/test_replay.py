@@ -35,7 +35,7 @@ def watched(tmp_path: Path, spec: ClipSpec) -> list[dict[str, Any]]:
         one = Prediction("door", spec.labels, as_kept(shares), at_s - 0.15, at_s + 0.15, 0.0, 0.0)
         scores.put(one, NOON + timedelta(seconds=one.end_s))
         events += detector.update(one)
-    scores.close()
+    scores.close_all()
     events += detector.flush("stop")
     return [
         as_row(LoggedEvent(event, "end", NOON, spec.model))
@@ -93,3 +93,91 @@ def test_events_from_before_scores_were_kept_are_left_alone(
 def test_replaying_twice_names_events_alike(tmp_path: Path, watched: list[Any]) -> None:
     first, second = (replay(tmp_path, EventsConfig(enter=0.5)) for _ in range(2))
     assert [one.event.id for one in first.events] == [one.event.id for one in second.events]
+
+
+def kept(folder: Path, spec: ClipSpec, script: list[tuple[float, float, float]], *, gap_s=5.0):
+    """Keep scores of jump at these (seconds, share, seconds by which the clock is ahead); the rows
+    of a run that saw the same."""
+    scores = ScoreLog(folder, "a" * 32, spec, Metrics(), gap_s=gap_s)
+    detector = Detector("door", EventsConfig(), spec.background, gap_s=gap_s)
+    began: dict[str, datetime] = {}
+    rows = []
+
+    def take(events: list[Event], zero: datetime) -> None:
+        for event in events:
+            of_event = began.setdefault(event.id, zero)
+            if event.end_s is not None:
+                rows.append(as_row(LoggedEvent(event, "end", of_event, spec.model)))
+
+    zero = NOON
+    for at_s, jump, ahead_s in script:
+        zero = NOON + timedelta(seconds=ahead_s)
+        shares = as_kept(np.array([1 - jump, jump, 0.0], np.float32))
+        one = Prediction("door", spec.labels, shares, at_s - 0.15, at_s + 0.15, 0.0, 0.0)
+        scores.put(one, zero + timedelta(seconds=one.end_s))
+        take(detector.update(one), zero)
+    scores.close_all()
+    take(detector.flush("stop"), zero)
+    return rows
+
+
+def jumps(until_s: float, *, every_s: float = 10.0) -> list[tuple[float, float]]:
+    """A jump of three seconds in each ten."""
+    return [
+        (step * 0.25, SURE if step * 0.25 % every_s < 3 else 0.02)
+        for step in range(1, int(until_s * 4))
+    ]
+
+
+def test_events_of_a_time_whose_scores_are_gone_are_left_alone(
+    tmp_path: Path, spec: ClipSpec
+) -> None:
+    script = [(at_s, share, 0.0) for at_s, share in jumps(100)]
+    rows = kept(tmp_path / "whole", spec, script)
+    kept(tmp_path / "holed", spec, [one for one in script if not 31 < one[0] < 62])
+    difference = compare(rows, replay(tmp_path / "holed", EventsConfig()))
+    assert (difference.lost, difference.added) == ((), ())
+    assert difference.same >= 6
+
+
+@pytest.mark.parametrize("ahead_s", [-1000.0, 1000.0])
+def test_a_clock_that_was_set_changes_nothing(
+    tmp_path: Path, spec: ClipSpec, ahead_s: float
+) -> None:
+    script = [(at_s, share, ahead_s if at_s > 41.5 else 0.0) for at_s, share in jumps(100)]
+    rows = kept(tmp_path, spec, script)
+    difference = compare(rows, replay(tmp_path, EventsConfig()))
+    assert (difference.added, difference.lost, difference.moved) == ((), (), ())
+    assert difference.same >= 9
+
+
+def test_where_all_events_were_closed_because_nothing_came_they_are_closed_again(
+    tmp_path: Path, spec: ClipSpec
+) -> None:
+    """The answers came late: by the camera's clock there is no gap, by the machine's there was."""
+    scores = ScoreLog(tmp_path, "a" * 32, spec, Metrics(), gap_s=5.0)
+    for step in range(4, 80):
+        at_s = step * 0.25
+        shares = as_kept(np.array([0.05, 0.95, 0.0], np.float32))
+        one = Prediction("door", spec.labels, shares, at_s - 0.15, at_s + 0.15, 0.0, 0.0)
+        scores.put(one, NOON + timedelta(seconds=one.end_s))
+        if step == 40:
+            scores.put_break("door", one.end_s, NOON + timedelta(seconds=one.end_s + 6))
+    scores.close_all()
+    first, second = replay(tmp_path, EventsConfig()).events
+    assert (first.event.closed_by, second.event.closed_by) == ("gap", "stop")
+    assert first.event.end_s == second.event.start_s == pytest.approx(10.15)
+
+
+def test_a_label_that_the_model_does_not_have_is_a_mistake(
+    tmp_path: Path, watched: list[dict[str, Any]]
+) -> None:
+    with pytest.raises(ValueError, match="model small has no label 'juggle'; it has still, jump"):
+        replay(tmp_path, EventsConfig(watch=frozenset({"juggle"})))
+
+
+def test_a_day_of_events_is_compared_in_no_time(tmp_path: Path, spec: ClipSpec) -> None:
+    rows = kept(tmp_path, spec, [(at_s, share, 0.0) for at_s, share in jumps(4000, every_s=6.0)])
+    assert len(rows) > 600
+    difference = compare(rows, replay(tmp_path, EventsConfig()))
+    assert difference.same == len(rows)

@@ -136,8 +136,33 @@ def test_the_oldest_go_until_the_rest_fits(folder: Folder) -> None:
     assert folder.files == {f"{n}.{kind}" for n in range(3, 7) for kind in ("mp4", "jpg")}
     row = folder.row(ids[0])
     assert (row["clip"], row["snapshot"]) == ("", "")
-    assert row["clip_note"] == "removed: clips and snapshots were more than 8e-06 GB"
+    assert row["clip_note"] == "removed: clips, snapshots and scores were more than 8e-06 GB"
     assert not folder.prune(size="0.008 MB")
+
+
+def test_clips_snapshots_and_scores_fit_together(folder: Folder) -> None:
+    folder.event(1, 2)
+    folder.event(2, 4)
+    for days_ago in (5, 3, 1):
+        folder.file(f"scores/door/{days_ago}.scores", days_ago)
+    assert not folder.prune(size="0.007 MB")
+    planned = folder.prune(dry_run=True, size="0.003 MB")
+    assert len(folder.files) == 7
+    gone = folder.prune(size="0.003 MB")
+    assert gone == planned
+    assert [path.name for path in gone.scores] == ["5.scores", "3.scores"]
+    assert (gone.score_bytes, gone.clip_bytes, gone.snapshot_bytes) == (2000, 1000, 1000)
+    assert folder.files == {"1.mp4", "1.jpg", "1.scores"}
+
+
+def test_scores_that_a_run_may_be_writing_are_not_taken_from_it(folder: Folder) -> None:
+    folder.file("scores/door/now.scores", 0.9 / 24)
+    folder.file("scores/door/before.scores", 1.1 / 24)
+    folder.event(1, 0.5 / 24)
+    folder.prune(size="0.003 MB")
+    assert folder.files == {"now.scores", "1.mp4", "1.jpg"}
+    folder.prune(size="0.001 MB")
+    assert folder.files == {"now.scores"}
 
 
 def test_files_of_no_event_go_by_their_own_age(folder: Folder) -> None:

@@ -13,10 +13,11 @@ import pytest
 
 from stream.config import Config
 from stream.event_log import EventLog
+from stream.films import plan
 from stream.keeping_config import EventsConfig
 from stream.pipeline import Pipeline
 from stream.replay import compare, replay
-from stream.scan import Progress, Scanned, left_to_do, plan, scan
+from stream.scan import Progress, Scanned, left_to_do, scan
 from stream.synthetic import Scene
 
 WriteVideo = Callable[..., Path]
@@ -151,11 +152,3 @@ def test_times_begin_when_one_says_that_the_film_began(
         row = json.loads(line)
         assert row["start"].startswith("2026-05-01T06:00:")
         assert float(row["start"][17:-1]) == pytest.approx(row["start_s"], abs=0.002)
-
-
-def test_films_of_one_name_are_told_apart(film: Path, tmp_path: Path, settings: Config) -> None:
-    other = tmp_path / "more" / film.name
-    other.parent.mkdir()
-    other.write_bytes(film.read_bytes())
-    names = [wanted.name for wanted in plan([film, other], settings)]
-    assert names == ["hall_way", "hall_way-2"]

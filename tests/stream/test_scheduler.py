@@ -1,136 +1,17 @@
 from __future__ import annotations
 
 import math
-import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stream.messages import ClipSpec, Prediction, Scores
-from stream.metrics import Metrics
+from stream.messages import ClipSpec
 from stream.ring import FrameRing
-from stream.scheduler import Scheduler
-from stream.transport import SchedulerEnd, TransportError, WorkerEnd
-from stream.window_grid import WindowGrid
-
-
-def test_windows_end_at_multiples_of_the_stride() -> None:
-    grid = WindowGrid(0.25)
-    assert grid.due(0.2) is None
-    assert grid.due(0.26) == 0.25
-    assert grid.take(0.25) == 0
-    assert grid.due(0.49) is None
-    assert grid.due(0.5) == 0.5
-
-
-def test_only_the_freshest_window_is_due_and_the_others_are_counted() -> None:
-    grid = WindowGrid(0.25)
-    grid.take(0.25)
-    assert grid.due(1.6) == 1.5
-    assert grid.take(1.5) == 4  # 0.5, 0.75, 1.0, 1.25
-    assert grid.due(1.6) is None
-
-
-def test_a_camera_that_was_passed_over_has_waited_longer() -> None:
-    served, passed_over = WindowGrid(0.25), WindowGrid(0.25)
-    assert served.waiting_s(1.6) == math.inf  # never had a turn
-    served.take(1.25)
-    passed_over.take(0.5)
-    assert passed_over.waiting_s(1.6) == pytest.approx(0.85)
-    assert served.waiting_s(1.6) == pytest.approx(0.1)
-
-
-def test_after_a_gap_nothing_counts_as_passed_over() -> None:
-    grid = WindowGrid(0.25)
-    grid.take(0.25)
-    grid.heed(gaps=1)
-    assert grid.take(10.0) == 0
-    grid.heed(gaps=1)
-    assert grid.take(11.0) == 3
-
-
-@dataclass
-class Watched:
-    ring: FrameRing | None
-    still: bool = False
-    looks: list[float] = field(default_factory=list)
-
-    def is_still(self, start_s: float, end_s: float) -> bool:
-        return self.still
-
-    def looked(self, end_s: float) -> None:
-        self.looks.append(end_s)
-
-
-class Desk:
-    """A scheduler at work in a thread, with everything that it told."""
-
-    def __init__(
-        self,
-        folder: Path,
-        cameras: dict[str, Watched],
-        *,
-        batch_wait_s: float = 0.0,
-        every_window: bool = False,
-    ) -> None:
-        self.metrics = Metrics()
-        self.predictions: list[Prediction] = []
-        self.failures: list[str] = []
-        self.specs: list[ClipSpec] = []
-        self.silent: list[bytes] = []
-        self.hellos: list[tuple[bytes, int]] = []
-        self.ahead_s = 0.0  # how far its clock was put forward
-        self.told = threading.Condition()
-        self.link = SchedulerEnd(
-            f"ipc://{folder / 'desk'}", malformed=lambda: self.metrics.count("malformed_messages")
-        )
-        self.scheduler = Scheduler(
-            self.link,
-            cameras,
-            self.metrics,
-            stride_s=0.25,
-            answer_within_s=30.0,
-            batch_wait_s=batch_wait_s,
-            every_window=every_window,
-            on_spec=self.specs.append,
-            on_prediction=lambda prediction: self._tell(self.predictions, prediction),
-            on_failure=lambda _, reason: self._tell(self.failures, reason),
-            on_hello=lambda *hello: self._tell(self.hellos, hello),
-            on_silence=lambda worker: self._tell(self.silent, worker),
-            now=lambda: time.monotonic() + self.ahead_s,
-        )
-        self.stop = threading.Event()
-        self.thread = threading.Thread(
-            target=self.scheduler.run, args=(self.stop,), name="scheduler"
-        )
-
-    def _tell(self, heard: list, what: object) -> None:
-        with self.told:
-            heard.append(what)
-            self.told.notify_all()
-
-    def wait_for(self, what: str, count: int = 1) -> None:
-        """Until the list of that name has `count` entries."""
-        with self.told:
-            assert self.told.wait_for(lambda: len(getattr(self, what)) >= count, timeout=10)
-
-    def close(self) -> None:
-        self.stop.set()
-        self.link.wake()
-        self.thread.join(5)
-        assert not self.thread.is_alive()
-        self.link.__exit__()
-
-
-def filled(spec: ClipSpec, until_s: float) -> FrameRing:
-    ring = FrameRing(spec)
-    for time_s in np.arange(0, until_s, 0.04):
-        ring.append(np.full((8, 8, 3), int(time_s * 100) % 256, np.uint8), float(time_s), 7.0)
-    return ring
+from stream.transport import TransportError, WorkerEnd
+from tests.desk import Desk, Watched, filled, scores_for
 
 
 @pytest.fixture
@@ -144,11 +25,6 @@ def desk(tmp_path: Path, cameras: dict[str, Watched]) -> Iterator[Desk]:
     desk.thread.start()
     yield desk
     desk.close()
-
-
-def scores_for(clips: tuple, count: int = 3) -> tuple[Scores, ...]:
-    share = np.full(count, 1 / count, np.float32)
-    return tuple(Scores(clip.number, share, 0.01) for clip in clips)
 
 
 def test_a_worker_that_asks_gets_the_freshest_window_of_each_camera(
@@ -345,68 +221,3 @@ def test_it_is_idle_when_all_that_was_due_is_answered(desk: Desk, spec: ClipSpec
         worker.answer(scores_for(clips))
         desk.wait_for("predictions", 2)
     assert desk.scheduler.idle
-
-
-def feed(desk: Desk, ring: FrameRing, until_s: float) -> threading.Thread:
-    """A file that is read as fast as its windows are taken, in a thread."""
-
-    def read() -> None:
-        for time_s in np.arange(0, until_s, 0.04):
-            ring.append(np.zeros((8, 8, 3), np.uint8), float(time_s), 7.0)
-            desk.link.wake()
-            desk.scheduler.hold(["film"], desk.stop)
-
-    thread = threading.Thread(target=read, name="capture film")
-    thread.start()
-    return thread
-
-
-@pytest.fixture
-def film(spec: ClipSpec) -> dict[str, Watched]:
-    return {"film": Watched(FrameRing(spec))}
-
-
-@pytest.fixture
-def patient(tmp_path: Path, film: dict[str, Watched]) -> Iterator[Desk]:
-    desk = Desk(tmp_path, film, every_window=True)
-    desk.thread.start()
-    yield desk
-    desk.close()
-
-
-def test_where_every_window_counts_none_is_passed_over(
-    patient: Desk, film: dict[str, Watched], spec: ClipSpec
-) -> None:
-    with WorkerEnd(patient.link.endpoint, spec) as worker:
-        assert worker.ask(room=8, timeout_s=0.5) == ()
-        reader = feed(patient, film["film"].ring, 60.0)
-        for number in range(1, 239):  # all that end from 0.5 s to 59.75 s
-            clips = worker.ask(room=8, timeout_s=5)
-            assert len(clips) == 1  # one of each stream at a time, so that they stay in order
-            worker.answer(scores_for(clips))
-            patient.wait_for("predictions", number)
-        reader.join(5)
-    ends = [prediction.end_s for prediction in patient.predictions]
-    assert np.allclose(np.diff(ends), 0.25, atol=0.05)
-    assert patient.metrics.total("skipped_windows") == 0
-
-
-def test_where_every_window_counts_a_lost_one_is_sent_again(
-    patient: Desk, film: dict[str, Watched], spec: ClipSpec
-) -> None:
-    with WorkerEnd(patient.link.endpoint, spec, name="one") as worker:
-        assert worker.ask(room=1, timeout_s=0.5) == ()  # from now on it is known what is wanted
-        reader = feed(patient, film["film"].ring, 2.0)
-        (taken,) = worker.ask(room=1, timeout_s=10)
-    with WorkerEnd(patient.link.endpoint, spec, name="one") as worker:  # it died, and is back
-        (again,) = worker.ask(room=1, timeout_s=10)
-        assert np.array_equal(again.times, taken.times)
-        worker.answer(scores_for((again,)))
-        for number in range(1, 6):  # the others, that end from 0.75 s to 1.75 s
-            patient.wait_for("predictions", number)
-            worker.answer(scores_for(worker.ask(room=1, timeout_s=5)))
-        patient.wait_for("predictions", 6)
-        reader.join(5)
-    ends = [prediction.end_s for prediction in patient.predictions]
-    assert np.allclose(np.diff(ends), 0.25, atol=0.05)
-    assert patient.metrics.total("lost_windows") == 0

@@ -31,7 +31,7 @@ def keep(folder: Path, spec: ClipSpec, predictions: list[Prediction], run: str =
     log = ScoreLog(folder, run, spec, Metrics(), gap_s=5.0)
     for one in predictions:
         log.put(one, NOON + timedelta(seconds=one.end_s))
-    log.close()
+    log.close_all()
 
 
 @pytest.fixture
@@ -102,6 +102,6 @@ def test_nothing_is_kept_where_that_is_not_allowed(tmp_path: Path, spec: ClipSpe
     metrics = Metrics()
     log = ScoreLog(tmp_path, "a" * 32, spec, metrics, gap_s=5.0, allowed=lambda: False)
     log.put(prediction(spec, 1.0), NOON)
-    log.close()
+    log.close_all()
     assert read_scores(tmp_path) == []
     assert metrics.total("unkept_scores") == 1

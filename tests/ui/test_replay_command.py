@@ -37,7 +37,7 @@ def data(tmp_path: Path, spec: ClipSpec) -> Path:
             one = Prediction("door", spec.labels, shares, at_s - 0.15, at_s + 0.15, 0.0, 0.0)
             scores.put(one, NOON + timedelta(seconds=one.end_s))
             events += detector.update(one)
-        scores.close()
+        scores.close_all()
         log.save([LoggedEvent(one, "end", NOON, spec.model) for one in events if one.end_s])
     return folder
 

@@ -1,0 +1,124 @@
+"""A real recorder of one camera that tests feed with pictures, and what it has made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from stream.clip_buffer import ClipBuffer
+from stream.keeping_config import RecordingConfig
+from stream.messages import Event, Frame, Recorded
+from stream.metrics import Metrics
+from stream.picture import LatestPicture
+from stream.recorder import Recorder
+from tests import burnt_clock
+from tests.conftest import Clock
+from tests.waiting import wait_for
+
+START_S, END_S = 8.02, 10.47
+
+
+def rate(fps: float, seconds: float) -> list[float]:
+    """Times of pictures, in whole milliseconds so that the burnt-in clock tells them exactly."""
+    return [round(1000 * number / fps) / 1000 for number in range(int(seconds * fps) + 1)]
+
+
+def event(event_id: str = "e1", **changes: object) -> Event:
+    """One from 8.02 s on that is still seen at 10 s."""
+    opened = Event(
+        id=event_id,
+        camera="door",
+        label="wave",
+        start_s=START_S,
+        latest_s=10.0,
+        end_s=None,
+        detected_s=9.0,
+        peak=0.9,
+        peak_s=9.1,
+        mean=0.8,
+    )
+    return replace(opened, **changes)  # type: ignore[arg-type]
+
+
+class Studio:
+    """A recorder of one camera that is fed with pictures as they are wanted."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.folder, self.clock = folder, clock
+        self.metrics = Metrics()
+        self.picture = LatestPicture()
+        self.rows: list[Recorded] = []
+        self.allowed: Callable[[], bool] = lambda: True
+        self.recorder: Recorder | None = None
+        self.buffer: ClipBuffer | None = None
+        self._index = 0
+
+    def __enter__(self) -> Studio:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.recorder is not None:
+            self.stop()
+
+    def start(self, *, set_back_s: float = 1.0, **settings: float) -> Recorder:
+        values = {"pre_roll": 3.0, "post_roll": 2.0, **settings}
+        recorder = self.recorder = Recorder(
+            self.folder,
+            RecordingConfig().model_copy(update=values),
+            self.metrics,
+            on_recorded=self.rows.append,
+            allowed=lambda: self.allowed(),
+            set_back_s=set_back_s,
+            now=self.clock,
+        )
+        self.buffer = recorder.watch("door", self.picture)
+        recorder.start()
+        return recorder
+
+    def feed(
+        self, times: list[float], draw: Callable[[float], np.ndarray] = burnt_clock.draw
+    ) -> None:
+        """Show the camera's pictures, not faster than they become JPEGs."""
+        for place, time_s in enumerate(times):
+            self.picture.put(Frame(draw(time_s), time_s, self.clock(), self._index))
+            self._index += 1
+            if place % 6 == 0 or time_s == times[-1]:
+                wait_for(partial(self._has_come, time_s))
+
+    def row(self, number: int = 0) -> Recorded:
+        wait_for(lambda: len(self.rows) > number)
+        return self.rows[number]
+
+    def stop(self) -> None:
+        assert self.recorder is not None
+        self.recorder.tell_stop()
+        assert self.recorder.join(20)
+
+    def files(self) -> list[str]:
+        found = (file for file in self.folder.rglob("*") if not file.is_dir())
+        return sorted(str(file.relative_to(self.folder)) for file in found)
+
+    def clip(self, name: str = "e1") -> tuple[list[float], list[float]]:
+        """Of a clip: when its pictures are shown, and the clocks in them."""
+        with av.open(str(self.folder / "clips" / f"{name}.mp4")) as container:
+            shown = [
+                (float(frame.time), burnt_clock.read(frame.to_ndarray(format="rgb24")))
+                for frame in container.decode(video=0)
+            ]
+        return [at for at, _ in shown], [clock for _, clock in shown]
+
+    def snapshot(self, name: str = "e1") -> float:
+        """The clock in a snapshot."""
+        jpeg = cv2.imread(str(self.folder / "snapshots" / f"{name}.jpg"))
+        assert jpeg is not None
+        return burnt_clock.read(jpeg)
+
+    def _has_come(self, time_s: float) -> bool:
+        assert self.buffer is not None
+        return self.buffer.newest_s == time_s
