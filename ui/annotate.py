@@ -25,6 +25,7 @@ from ui.overlay import caption_at, draw
 
 _TICKS = 90_000  # a second
 _PLAYED = {"aac", "mp3", "opus"}  # by browsers, in MP4
+_AAC_RATES = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # a second, that all players take
 _OPTIONS = {"preset": "veryfast", "crf": "21"}
 
 
@@ -109,7 +110,9 @@ class _Sound:
 
     def __init__(self, source: av.container.InputContainer, target: av.container.OutputContainer):
         self._target = target
-        self._source = source.streams.audio[0] if source.streams.audio else None
+        # What nobody here can decode has no context.
+        known = (one for one in source.streams.audio if one.codec_context is not None)
+        self._source = next(known, None)
         if self._source is None:
             return
         picture = source.streams.video[0]
@@ -119,7 +122,8 @@ class _Sound:
         if self._source.codec_context.name in _PLAYED:
             self._stream = target.add_stream_from_template(self._source)
         else:
-            rate = self._source.codec_context.sample_rate
+            own_rate = self._source.codec_context.sample_rate
+            rate = min(_AAC_RATES, key=lambda rate: abs(rate - own_rate))
             self._stream = target.add_stream("aac", rate=rate, layout="stereo")
             self._resampler = AudioResampler(format="fltp", layout="stereo", rate=rate)
         self._packets = self._coming(source)
@@ -148,9 +152,8 @@ class _Sound:
                     ready.stream = self._stream
                     yield float(ready.pts * ready.time_base), ready
         except av.error.FFmpegError as error:
-            raise SourceError(
-                f"{source.name}: its sound can't be read: {error.strerror}"
-            ) from error
+            film = source.name.removeprefix("file:")
+            raise SourceError(f"{film}: its sound can't be read: {error.strerror}") from error
 
     def _encoded(self, packet: av.Packet) -> Iterator[av.Packet]:
         assert self._resampler is not None

@@ -28,11 +28,11 @@ def caption_at(
     events: Sequence[tuple[str, float, float]],
 ) -> Caption:
     """What to say at a moment of a film. `events` are (label, start, end), in its seconds."""
-    minutes, seconds = divmod(time_s, 60)
+    minutes, tenths = divmod(round(10 * time_s), 600)
     going_on = tuple(
         (label, time_s - start_s) for label, start_s, end_s in events if start_s <= time_s <= end_s
     )
-    return Caption(f"{int(minutes):02d}:{seconds:04.1f}", going_on, tuple(labels))
+    return Caption(f"{minutes:02d}:{tenths / 10:04.1f}", going_on, tuple(labels))
 
 
 def draw(picture: np.ndarray, caption: Caption) -> np.ndarray:
@@ -45,7 +45,7 @@ def draw(picture: np.ndarray, caption: Caption) -> np.ndarray:
     _write(drawn, caption.clock, left + size // 2, y, size, _DIM)
     for label, seconds in caption.events:
         y += line
-        text = _fitting(f"{label}  {seconds:.1f} s", size, width - 2 * size)
+        text = _fitting(f"{label} {seconds:.1f} s", size, width - 2 * size)
         _box(drawn, left, y, _width(text, size) + size, line, _EVENT, 0.9)
         _write(drawn, text, left + size // 2, y, size, _TEXT)
     longest = round(0.45 * width)
@@ -53,7 +53,7 @@ def draw(picture: np.ndarray, caption: Caption) -> np.ndarray:
         y += line
         _box(drawn, left, y, longest, line, _SHADE)
         _box(drawn, left, y, round(longest * share), line, _BAR, 0.85)
-        text = _fitting(f"{share:.0%}  {label}", size, longest - size)
+        text = _fitting(f"{share:.0%} {label}", size, longest - size)
         _write(drawn, text, left + size // 2, y, size, _TEXT)
     return drawn
 
@@ -84,6 +84,8 @@ def _width(text: str, size: int) -> int:
 
 
 def _fitting(text: str, size: int, width: int) -> str:
+    """A text on one line, cut where it is wider than so many pixels."""
+    text = " ".join(text.split())
     if _width(text, size) <= width:
         return text
     while text and _width(f"{text}...", size) > width:

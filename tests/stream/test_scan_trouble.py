@@ -16,10 +16,10 @@ from stream.config import Config
 from stream.event_log import EventLog
 from stream.films import ScanError, plan
 from stream.keeping_config import RetentionConfig
-from stream.pipeline import Pipeline
 from stream.scan import Progress, Scanned, left_to_do, scan
 from stream.score_log import read_scores
 from stream.synthetic import Scene
+from tests.event_samples import logged
 
 WriteVideo = Callable[..., Path]
 
@@ -107,15 +107,18 @@ def test_a_film_whose_events_never_reached_the_log_is_not_done(
 
 
 def test_the_log_of_a_watch_is_left_alone(film: Path, settings: Config) -> None:
-    door = settings.cameras["demo"].model_copy(update={"source": str(film)})
-    with Pipeline(settings.model_copy(update={"cameras": {"door": door}})) as watch:
-        assert list(watch.events())
-    before, scores = rows(settings.data), read_scores(settings.data)
+    with EventLog.create(settings.data) as log:
+        log.save([logged("wave", 1.0, 2.0), logged("wave", 1.0, 2.0, camera="desk")])
+    kept = settings.data / "scores" / "door" / "of-a-run.scores"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"scores")
+    before = rows(settings.data)
     with pytest.raises(ScanError, match="holds the log of a watch with a camera door; give"):
         run([film], settings)
     assert rows(settings.data) == before
-    assert read_scores(settings.data) == scores
-    assert len(scores) == 1
+    assert len(before) == 2
+    assert kept.read_bytes() == b"scores"
+    assert not (settings.data / "scanned.json").exists()
 
 
 def test_of_a_scan_that_is_stopped_nothing_stays(film: Path, settings: Config) -> None:

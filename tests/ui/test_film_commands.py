@@ -30,6 +30,12 @@ def actionwatch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def told(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines for a person; the worker's are in between."""
+    lines = done.stderr.splitlines()
+    return [line.removeprefix("actionwatch: ") for line in lines if line.startswith("actionwatch")]
+
+
 @pytest.fixture
 def film(tmp_path: Path) -> Path:
     return drawn(tmp_path / "film.mp4", 8, sound="aac")
@@ -103,13 +109,17 @@ def test_scan_names_what_it_found_and_leaves_out_what_it_cannot_read(
 def test_a_scan_stops_when_it_is_told_to_and_says_what_is_left(tmp_path: Path) -> None:
     film = drawn(tmp_path / "long.mp4", 60)
     running = subprocess.Popen(
-        command("scan", film, "--out", tmp_path / "log"), stderr=subprocess.PIPE, text=True
+        command("scan", film, "--out", tmp_path / "log"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    wait_for(lambda: (tmp_path / "log" / "scores").is_dir())  # it is at work
+    wait_for(lambda: any((tmp_path / "log").glob("scores/*")))  # it is at work
     running.send_signal(signal.SIGINT)
-    _, told = running.communicate(timeout=60)
+    said, complained = running.communicate(timeout=60)
     assert running.returncode == 1
-    assert "stopped; 1 files are left: scan again to go on" in told
+    assert "stopped; 1 file is left: scan again to go on" in complained
+    assert said == ""  # nothing was scanned
     assert not (tmp_path / "log" / "long.jsonl").exists()
 
 
@@ -134,13 +144,67 @@ def test_annotate_draws_on_the_pictures_and_keeps_the_sound(
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_annotate_says_what_it_needs(tmp_path: Path, film: Path) -> None:
+def test_annotate_says_what_it_needs_before_it_scans(tmp_path: Path, film: Path) -> None:
+    folder = tmp_path / "folder.mp4"
+    folder.mkdir()
     for arguments, reason in (
         ((film, "-o", film), "is the film itself"),
         ((film, "-o", tmp_path / "out.avi"), "must end in .mp4"),
         ((tmp_path / "none.mp4", "-o", tmp_path / "out.mp4"), "no such file"),
+        ((film, "-o", tmp_path / "none" / "out.mp4"), f"there is no folder {tmp_path / 'none'}"),
+        ((film, "-o", folder), "it is a folder"),
     ):
         done = actionwatch("annotate", *arguments)
         assert done.returncode == 2
         assert reason in done.stderr
         assert done.stderr.count("\n") == 1
+        assert done.stdout == ""
+
+
+def test_annotate_names_a_film_that_is_none(tmp_path: Path) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("no film")
+    done = actionwatch("annotate", text, "-o", tmp_path / "out.mp4")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "text.mp4: not a video" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_film_without_a_window_is_told(tmp_path: Path) -> None:
+    film = drawn(tmp_path / "short.mp4", 1)
+    done = actionwatch("scan", film, "--out", tmp_path / "log")
+    assert done.returncode == 0
+    assert told(done) == [f"{film}: lasts 1.0 s, but the model looks at 1.6 s at a time: no window"]
+    assert done.stdout.splitlines()[0] == f"{film}: 0 events, {tmp_path / 'log' / 'short'}.jsonl"
+
+
+def test_scan_says_in_one_line_why_it_cannot_work(tmp_path: Path, film: Path) -> None:
+    notes = tmp_path / "other" / "scanned.json"
+    notes.parent.mkdir()
+    notes.write_text("{")
+    config = tmp_path / "config.yaml"
+    config.write_text("worker: {endpoint: 'tcp://192.0.2.1:5555'}")
+    taken = tmp_path / "taken" / "film.jsonl"
+    taken.mkdir(parents=True)
+    for arguments, reason in (
+        (("--out", notes.parent), "scanned.json holds no notes that this version can read"),
+        (("--out", tmp_path / "log", "--config", config), "tcp://192.0.2.1:5555 can't be used"),
+        (("--out", film), f"{film}"),
+        (("--out", taken.parent), "film.jsonl is no file"),
+    ):
+        done = actionwatch("scan", film, *arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        (line,) = told(done)
+        assert reason in line
+        assert "Traceback" not in done.stderr
+
+
+def test_copies_of_a_film_are_scanned_once(tmp_path: Path) -> None:
+    film, copy = drawn(tmp_path / "x.mp4", 1), tmp_path / "more" / "x.mp4"
+    copy.parent.mkdir()
+    copy.write_bytes(film.read_bytes())
+    done = actionwatch("scan", film, copy, "--out", tmp_path / "log")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[0] == f"{copy}: the same film as {film}"
+    assert len(list((tmp_path / "log").glob("*.jsonl"))) == 1
