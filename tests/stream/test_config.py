@@ -122,7 +122,7 @@ def test_a_misspelt_key_of_an_optional_section_is_told_the_right_ones(tmp_path: 
         ),
         ("worker: {workers: 0}", "worker.workers: 'auto', or a number from 1 to 64, got 0"),
         ("worker: {device: gpu}", "worker.device: must be auto, cpu, cuda or cuda:1, got 'gpu'"),
-        ("window: {stride: -1s}", "positive number with ms, s, m or h, like 0.25s, got '-1s'"),
+        ("window: {stride: -1s}", "positive number with ms, s, m, h or d, like 0.25s, got '-1s'"),
         ("cameras: {door: demo:0}", "cameras.door: must hold keys, like {source: ...}"),
         ("cameras: {door: {fit: crop}}", "cameras.door.source: is missing"),
         (
