@@ -59,7 +59,8 @@ class _Answer(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if send:
-            self.server.fetched.append(file)
+            if model == NAME:  # other programs ask any port for anything
+                self.server.fetched.append(file)
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
