@@ -70,6 +70,7 @@ def _run(config: Path, data: Path, address: str, lives_s: float, row: Row) -> se
     command = [sys.executable, "-m", "ui.cli", "run", str(config), "--no-ui", "--data", str(data)]
     command += ["--source", f"demo:{row.kills}"]
     told: set[str] = set()
+    began = time.time()
     context = zmq.Context()
     socket = context.socket(zmq.SUB)
     socket.subscribe("")
@@ -86,7 +87,7 @@ def _run(config: Path, data: Path, address: str, lives_s: float, row: Row) -> se
         topic, body = socket.recv_multipart()
         if until is None:
             until = time.monotonic() + lives_s
-            _no_orphans(data, row)  # it has started: what the last one left is gone
+            _count_orphans(data, began, row)  # it has started: what the last one left is gone
         message = json.loads(body)
         if topic.startswith(b"event/") and message["change"] == "end":
             told.add(message["event"]["id"])
@@ -105,17 +106,14 @@ def _look(data: Path, told: set[str], row: Row) -> None:
     row.told, row.lost = len(told), len(told - closed)
 
 
-def _no_orphans(data: Path, row: Row) -> None:
-    """Files that were there before this run began, and belong to no event."""
+def _count_orphans(data: Path, began: float, row: Row) -> None:
+    """Files from before this run, which began at that time, that belong to no event."""
     with EventLog.open(data) as log:
         known = {row[kind] for row in log.rows() for kind in ("clip", "snapshot")}
-        opened = {row["id"] for row in log.rows() if row["end"] is None}
     files = [*data.glob("clips/*"), *data.glob("snapshots/*")]
-    strangers = [
-        file for file in files if file.name not in known and file.name.split(".")[0] not in opened
-    ]
-    row.orphans += len(strangers)
-    row.clips = len(files) - len(strangers)
+    old = [file for file in files if file.stat().st_mtime < began]
+    row.orphans += sum(file.name not in known for file in old)
+    row.clips = len(old)
 
 
 if __name__ == "__main__":
