@@ -8,7 +8,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from stream.config_types import Name, Seconds, Section, Share
-from stream.keeping_config import AlertConfig, EventsConfig, RecordingConfig, RetentionConfig
+from stream.keeping_config import (
+    UNKNOWN,
+    AlertConfig,
+    EventsConfig,
+    RecordingConfig,
+    RetentionConfig,
+)
 
 
 def _workers(value: Any) -> Any:
@@ -201,3 +207,24 @@ class Config(Section):
         pattern=r"^postgresql://.+",
     )
     dashboard: DashboardConfig = DashboardConfig()
+
+    @model_validator(mode="after")
+    def _alerts_of_cameras_that_are_there(self) -> Config:
+        known = {*self.cameras} | {
+            f"{name}/{zone}" for name, camera in self.cameras.items() for zone in camera.zones
+        }
+        for name, alert in self.alerts.items():
+            unknown = sorted((alert.cameras or frozenset()) - known)
+            if unknown:
+                raise ValueError(
+                    f"alerts.{name}.cameras: there is no camera {unknown[0]!r}; "
+                    f"there is {', '.join(sorted(known))}"
+                )
+        return self
+
+    def labels_named(self) -> dict[str, set[str]]:
+        """The labels that are named, by the key under which they are; the model must have them."""
+        named = {"events": self.events.named, "retention.labels": set(self.retention.labels)}
+        for name, alert in self.alerts.items():
+            named[f"alerts.{name}.labels"] = set(alert.labels or ())
+        return {key: labels - {UNKNOWN} for key, labels in named.items()}

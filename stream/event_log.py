@@ -91,7 +91,7 @@ class EventLog:
             former = lock_file.stat().st_mtime if lock_file.exists() else None
             lock = stack.enter_context(lock_file.open("a", encoding="utf-8"))
             if not _take(lock):
-                raise EventLogError(f"another run is writing to {folder}; give another with --data")
+                raise EventLogError(f"another run is writing to {folder}; give another folder")
             os.utime(lock_file)  # tells the next run when this one began
             if not _text(folder / _SITE_FILE):
                 _put(folder / _SITE_FILE, uuid.uuid4().hex, 0o666)
@@ -115,7 +115,7 @@ class EventLog:
         database = database or _text(folder / DATABASE_FILE) or None
         if database is None and not (folder / FILE).is_file():
             raise EventLogError(
-                f"no event log in {folder}: {FILE} is missing; give the folder of a run with --data"
+                f"no event log in {folder}: {FILE} is missing; give the folder of a run"
             )
         place = place_of(folder, database)
         with ExitStack() as stack, explained(place):

@@ -5,10 +5,12 @@ SQLite in the data folder, or Postgres.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
@@ -22,7 +24,7 @@ _FIXES = {  # by what a place or reason holds
     "://": f"mend that, or remove the data folder's file {DATABASE_FILE!r} to log into a file",
     "is full": "make room on its disk",
     "is locked": "end the program that holds it",
-    "": "restore it, or give another folder with --data",
+    "": "restore it, or give another folder",
 }
 events_table = sa.table("events", *map(sa.column, (*COLUMNS, "run", "site", "latest", "latest_s")))
 _version = sa.table("actionwatch_schema", sa.column("version"))
@@ -70,11 +72,17 @@ def connect(folder: Path, database: str | None, waits_s: float) -> sa.Engine:
         return _postgres_engine(database, waits_s)
     # By parts, not as text: a path may hold what means something in an address.
     url = sa.URL.create("sqlite", database=str(folder / FILE))
+    read_only = not os.access(folder, os.W_OK)
+    if read_only:  # such as a backup, to which nobody writes
+        place = f"file:{quote(str(folder / FILE))}"
+        url = sa.URL.create("sqlite", database=place, query={"immutable": "1", "uri": "true"})
     engine = sa.create_engine(url, connect_args={"timeout": waits_s})
 
     @sa.event.listens_for(engine, "connect")
     def _set_up(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # or Python begins transactions by itself, and too late
+        if read_only:
+            return
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "journal_size_limit = 67108864"):
             connection.execute(f"PRAGMA {pragma}").close()
 

@@ -319,13 +319,13 @@ class Pipeline:
             _log.warning(
                 "the worker that came runs model %s, not %s", spec.model, self.config.model
             )
-        unknown = sorted(self.config.events.named - set(spec.labels))
-        if unknown:
-            self._fail(
-                f"events: model {spec.model} has no label {unknown[0]!r}; "
-                f"it has {', '.join(spec.labels[:20])}"
-            )
-            return
+        for key, labels in self.config.labels_named().items():
+            if unknown := sorted(labels - set(spec.labels)):
+                self._fail(
+                    f"{key}: model {spec.model} has no label {unknown[0]!r}; "
+                    f"it has {', '.join(spec.labels[:20])}"
+                )
+                return
         streams = [stream.name for camera in self.cameras.values() for stream in camera.streams]
         scores = self._keeping.expect(spec, streams, self._judge.gap_s(spec))
         self._judge.expect(spec, scores)

@@ -10,7 +10,8 @@ from stream.event_rows import moment
 
 CLOCKS = ("media", "wall")
 _SHORTEST_S = 0.001  # what formats can tell from nothing
-_SAME_RUN_S = 1.0  # a camera's clock and UTC may drift apart by so much within a run
+_SAME_RUN_S = 1.0  # by how much clocks differ that tell the same
+_MOST_DRIFT = 0.001  # of a camera's clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,14 @@ def place(
 
 def of_many_runs(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """The cameras whose own clock began anew between their events, so that it tells no order."""
-    latest: dict[str, float] = {}
+    before: dict[str, tuple[float, float]] = {}  # UTC of an event, and of its camera's time 0
     found: set[str] = set()
     for row in sorted(rows, key=lambda row: row["start"]):
-        camera, start_s = row["camera"], row["start_s"]
-        if start_s < latest.get(camera, start_s) - _SAME_RUN_S:
-            found.add(camera)
-        latest[camera] = max(start_s, latest.get(camera, start_s))
+        camera, utc = row["camera"], moment(row["start"]).timestamp()
+        zero = utc - row["start_s"]
+        if camera in before:
+            earlier_utc, earlier_zero = before[camera]
+            if abs(zero - earlier_zero) > _SAME_RUN_S + _MOST_DRIFT * abs(utc - earlier_utc):
+                found.add(camera)
+        before[camera] = (utc, zero)
     return sorted(found)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as StopEvent
+from typing import Any
 
 from stream.config import CameraConfig, Config
 from stream.decoding import SourceError
@@ -189,6 +190,21 @@ def _reading(pipeline: Pipeline, names: Iterable[str]) -> dict[str, float]:
     return {name: found.end_s for name, found in predictions.items() if found is not None}
 
 
+def export_again(log: EventLog, out: Path) -> None:
+    """Write the exports of all films that were scanned into a folder, after its log was changed.
+
+    Raises ExportError, ScanError or EventLogError.
+    """
+    for name, noted in notes(out).items():
+        if noted.key:
+            _export(name, list(log.rows(camera=name)), out)
+
+
+def _export(name: str, rows: Sequence[Mapping[str, Any]], out: Path) -> None:
+    for kind, file in zip(EXPORTS, _exports(name, out), strict=True):
+        export_file(rows, file, kind)
+
+
 def _finish(one: Wanted, pipeline: Pipeline, out: Path) -> Scanned:
     """Export the events of a file, and note that it is done."""
     failure = _why_incomplete(one, pipeline)
@@ -197,8 +213,7 @@ def _finish(one: Wanted, pipeline: Pipeline, out: Path) -> Scanned:
     try:
         with EventLog.open(out) as log:
             rows = list(log.rows(camera=one.name))
-        for (kind, _), file in zip(EXPORTS.items(), _exports(one.name, out), strict=True):
-            export_file(rows, file, kind)
+        _export(one.name, rows, out)
         note(out, {one.name: Noted(one.content, one.film.key)})
     except (EventLogError, ExportError, ScanError) as error:
         return Scanned(one, failure=f"{one.file}: {error}")

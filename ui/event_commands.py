@@ -38,13 +38,14 @@ def events_list(
 ) -> None:
     """Print events, oldest first, for reading."""
     found = rows(data, camera=camera, label=label, since=since, until=until)
+    width = max((len(row["camera"]) for row in found), default=0)
     with pipe_may_close():
         for row in found:
             end = "(open)" if row["end"] is None else f"{row['end_s'] - row['start_s']:6.1f} s"
             closed = f"  closed by {row['closed_by']}" if row["closed_by"] else ""
             name = " ".join(row["label"].split())  # a line for each event
             typer.echo(
-                f"{row['start']}  {row['camera']:<12}  {name:<26}  {end:>8}  "
+                f"{row['start']}  {row['camera']:<{max(12, width)}}  {name:<26}  {end:>8}  "
                 f"peak {row['peak']:.2f}{closed}"
             )
 

@@ -153,6 +153,7 @@ def annotate(
         except OSError as error:
             give_up(f"{out} can't be written: {error.strerror or error}")
     if not whole:
+        complain("stopped; nothing was written")
         raise typer.Exit(1)
     say(f"wrote {out}")
 

@@ -26,10 +26,13 @@ def prune(
     from stream import retention
     from stream.config_file import ConfigError, load_config
     from stream.event_log import EventLog
+    from stream.films import ScanError, notes
     from stream.log_database import EventLogError
 
     try:
         settings = load_config(config)
+        if notes(data):
+            give_up(f"{data} holds scanned films, which are kept until you remove them yourself")
         with EventLog.open(data, settings.database) as log:
             gone = retention.prune(
                 log,
@@ -38,7 +41,7 @@ def prune(
                 now_utc=datetime.now(timezone.utc),
                 dry_run=dry_run,
             )
-    except (ConfigError, EventLogError) as error:
+    except (ConfigError, EventLogError, ScanError) as error:
         give_up(str(error))
     if dry_run:
         for path in (*gone.clips, *gone.snapshots, *gone.scores):

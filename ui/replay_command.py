@@ -25,9 +25,12 @@ def replay(
     show_warnings()
     from stream.config_file import ConfigError, load_config
     from stream.event_log import EventLog
+    from stream.exports import ExportError
+    from stream.films import ScanError
     from stream.log_database import EventLogError
     from stream.replay import compare
     from stream.replay import replay as segment
+    from stream.scan import export_again
 
     after = utc("--since", since)
     try:
@@ -41,7 +44,8 @@ def replay(
             _show(difference, apply=apply)
             if apply:
                 _apply(difference, log)
-    except (ConfigError, EventLogError) as error:
+                export_again(log, data)
+    except (ConfigError, EventLogError, ExportError, ScanError) as error:
         give_up(str(error))
     except ValueError as error:  # a label that the model does not have
         give_up(f"{policy}: events: {error}")

@@ -54,7 +54,15 @@ def score(
     try:
         known = _renamed(_truth(truth, label_from), map or [])
         logged = _log(log)
-        cameras = list(dict.fromkeys(camera or [row["camera"] for row in logged]))
+        labels = {one.label for one in known.segments}
+        there = list(dict.fromkeys(row["camera"] for row in logged))
+        for flag, asked, has in (
+            ("--camera", camera or [], {*there, *known.files}),
+            ("--label", label or [], {row["label"] for row in logged} | labels),
+        ):
+            if strangers := [one for one in asked if one not in has]:
+                give_up(f"{flag} {strangers[0]}: neither the log nor the truth knows it")
+        cameras = list(dict.fromkeys(camera or there))
         camera_of = cameras_of(known.files, cameras)
     except (TruthError, MatchError) as error:
         give_up(str(error))

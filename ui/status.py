@@ -81,7 +81,7 @@ class _Collector:
         families: dict[str, CounterMetricFamily] = {}
         for (name, stream), count in self._pipeline.metrics.counts().items():
             if name not in families:
-                about = f"{name.replace('_', ' ').capitalize()}, see docs/cameras.md"
+                about = f"{name.replace('_', ' ').capitalize()}, see docs/"
                 families[name] = CounterMetricFamily(
                     f"actionwatch_{name}", about, labels=("camera", "zone")
                 )

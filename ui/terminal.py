@@ -50,6 +50,7 @@ def show_notes() -> None:
 def show_warnings() -> None:
     """Print only what our modules and other packages warn of; the command tells the rest."""
     logging.basicConfig(level=logging.WARNING, format="actionwatch: %(message)s")
+    logging.getLogger("stream.capture").setLevel(logging.ERROR)  # of files the command tells itself
 
 
 def utc(option: str, text: str | None) -> datetime | None:
