@@ -146,3 +146,32 @@ def test_the_motion_gate_is_on_by_a_word(tmp_path: Path, written: str, on: bool)
     file = tmp_path / "watch.yaml"
     file.write_text(f"cameras: {{door: {{source: 0, motion_gate: {written}}}}}")
     assert (load_config(file).cameras["door"].motion_gate is not None) == on
+
+
+def test_an_alert_of_a_camera_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    text = """
+cameras: {door: {source: "demo:", zones: {gate: {points: [[0, 0], [1, 1]]}}}}
+alerts: {phone: {webhook: "https://example.org/", cameras: [CAMERA]}}
+"""
+    for camera in ("door", "door/gate"):
+        assert load_config(write(tmp_path, text.replace("CAMERA", camera))).alerts
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, text.replace("CAMERA", "dor")))
+    assert "alerts.phone.cameras: there is no camera 'dor'; there is door, door/gate" in str(
+        caught.value
+    )
+
+
+def test_labels_are_known_by_the_key_that_names_them() -> None:
+    config = Config.model_validate(
+        {
+            "events": {"watch": ["fall"], "labels": {"wave": {"enter": 0.9}}, "unknown": 0.3},
+            "alerts": {"phone": {"webhook": "https://example.org/", "labels": ["run", "unknown"]}},
+            "retention": {"labels": {"sit": {"clips": "1d"}}},
+        }
+    )
+    assert config.labels_named() == {
+        "events": {"fall", "wave"},
+        "alerts.phone.labels": {"run"},
+        "retention.labels": {"sit"},
+    }

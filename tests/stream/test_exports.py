@@ -217,6 +217,7 @@ def test_a_clock_that_began_anew_is_noticed() -> None:
     rows = [row("wave", 50, 60), row("wave", 49.5, 52), row("wave", 1, 2, camera="desk")]
     assert of_many_runs(rows) == []
     assert of_many_runs([*rows, row("wave", 3, 5, began=later)]) == ["door"]
+    assert of_many_runs([rows[0], {**row("wave", rows[0]["start_s"], 5, began=later)}]) == ["door"]
     assert iso(later) > rows[0]["start"]
 
 

@@ -284,7 +284,7 @@ def test_an_export_is_its_own_perfect_truth(tmp_path: Path, data: Path) -> None:
         (["--label-from", "name"], "--label-from name: must be one of value, tier"),
         (["--map", "hop"], "--map hop: must be a label of the truth, =, and the log's name"),
         (["--map", "x=y"], "--map x=y: the truth has no label 'x', only hop, run, wave"),
-        (["--camera", "x", "--camera", "y"], "no camera of the log (x, y) has the name of a file"),
+        (["--camera", "x", "--camera", "y"], "--camera x: neither the log nor the truth knows it"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
