@@ -165,11 +165,6 @@ class Pipeline:
         """Whether all events so far are in the log itself, and none waits in the journal."""
         return self._keeping.in_log
 
-    @property
-    def written(self) -> bool:
-        """Whether all events so far are safely logged."""
-        return self._keeping.settled
-
     def __enter__(self) -> Pipeline:
         config = self.config
         for_capture()
