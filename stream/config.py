@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from stream.config_types import Name, Seconds, Section, Share
+from stream.dashboard_config import DashboardConfig
 from stream.keeping_config import (
     UNKNOWN,
     AlertConfig,
@@ -146,6 +147,10 @@ class WorkerConfig(InferenceConfig):
         "a private ipc socket if left out",
         pattern=r"^(tcp|ipc)://.+",
     )
+    keys: Path | None = Field(
+        None,
+        description="file with the watch's keys, for workers over tcp; `actionwatch keys` makes it",
+    )
     batch_wait: Annotated[Seconds, Field(ge=0, le=10)] = Field(
         0.0,
         description="how long a window may wait for those of other cameras, to be scored together",
@@ -162,15 +167,6 @@ class WorkerConfig(InferenceConfig):
         if not self.local and self.endpoint is None:
             raise ValueError("local: false needs an endpoint where the worker can connect")
         return self
-
-
-class DashboardConfig(Section):
-    """The web page."""
-
-    enabled: bool = True
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: Annotated[int, Field(ge=1, le=65535)] = 7860
-    top: Annotated[int, Field(ge=1, le=20)] = Field(3, description="labels shown as bars")
 
 
 class Config(Section):

@@ -13,6 +13,18 @@ from stream.keeping_config import UNKNOWN, EventsConfig
 from stream.messages import Event, Prediction
 
 _NEVER = math.inf
+_SPACE = uuid.UUID("0b1b5d3e-6d5c-4f0e-9d4b-7e6f0a4f9c55")  # of ids that are made of what they name
+
+
+def ids_named_after(key: str) -> Callable[[str, float], str]:
+    """For a Detector whose events are to have the same ids each time: made of `key`, which tells
+    apart where they come from, of their label, and of their start."""
+    return lambda label, start_s: uuid.uuid5(_SPACE, f"{key} {label} {start_s:.3f}").hex
+
+
+def random_id(label: str, start_s: float) -> str:
+    """An id that no other event has, on any machine."""
+    return uuid.uuid4().hex
 
 
 @dataclass(slots=True)
@@ -46,7 +58,7 @@ class Detector:
         background: frozenset[str],
         *,
         gap_s: float = 5.0,
-        new_id: Callable[[str, float], str] = lambda label, start_s: uuid.uuid4().hex,
+        new_id: Callable[[str, float], str] = random_id,
     ) -> None:
         self._camera = camera
         self._gap_s = gap_s  # after so long without predictions nobody knows whether it goes on

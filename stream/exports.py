@@ -172,9 +172,9 @@ def _activitynet(events: Sequence[Placed]) -> str:
 
 def _parquet(rows: Iterable[Mapping[str, Any]]) -> bytes:
     try:
-        import pandas as pd  # type: ignore[import-untyped]
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+        import pandas as pd
+        import pyarrow
+        import pyarrow.parquet as pq
     except ImportError as error:
         raise ExportError(
             f"format parquet needs the package {error.name}: pip install 'actionwatch[parquet]'"

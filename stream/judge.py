@@ -9,7 +9,6 @@ import contextlib
 import logging
 import queue
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
@@ -17,7 +16,7 @@ from threading import Event as StopEvent
 
 from stream.capture import Camera
 from stream.clip_stream import camera_of
-from stream.events import Detector
+from stream.events import Detector, ids_named_after, random_id
 from stream.keeping_config import EventsConfig
 from stream.messages import ClipSpec, Event, LoggedEvent, Prediction
 from stream.metrics import Metrics
@@ -29,7 +28,6 @@ _SHORTEST_GAP_S = 5.0
 _CLOCK_SET_S = 1.0
 _PROGRESS_EVERY_S = 1.0  # how often it is told how far open events have come
 _LOOK_EVERY_S = 0.1
-_SPACE = uuid.UUID("0b1b5d3e-6d5c-4f0e-9d4b-7e6f0a4f9c55")  # of ids that are made of what they name
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +179,7 @@ class Judge:
     def _detector(self, stream: str, spec: ClipSpec) -> Detector:
         film = self._films.get(camera_of(stream))
 
-        def new_id(label: str, start_s: float) -> str:
-            if film is None:
-                return uuid.uuid4().hex
-            return uuid.uuid5(_SPACE, f"{film.key} {stream} {label} {start_s:.3f}").hex
-
+        new_id = random_id if film is None else ids_named_after(f"{film.key} {stream}")
         return Detector(
             stream, self._config, spec.background, gap_s=self.gap_s(spec), new_id=new_id
         )

@@ -162,3 +162,11 @@ class AlertConfig(Section):
         if (self.webhook is None) == (self.mqtt is None):
             raise ValueError("an alert needs either webhook or mqtt")
         return self
+
+
+def missing_label(named: set[str], model: str, labels: tuple[str, ...]) -> str:
+    """What to tell of a label that is named and that the model lacks; "" if all are there."""
+    missing = sorted(named - set(labels))
+    if not missing:
+        return ""
+    return f"model {model} has no label {missing[0]!r}; it has {', '.join(labels[:20])}"

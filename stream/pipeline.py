@@ -22,6 +22,7 @@ from stream.capture import FAILED, Camera
 from stream.config import Config
 from stream.judge import Film, Judge, View
 from stream.keeping import Keeping
+from stream.keeping_config import missing_label
 from stream.messages import ClipSpec, LoggedEvent, Prediction
 from stream.metrics import Metrics
 from stream.picture import WIDEST
@@ -315,11 +316,8 @@ class Pipeline:
                 "the worker that came runs model %s, not %s", spec.model, self.config.model
             )
         for key, labels in self.config.labels_named().items():
-            if unknown := sorted(labels - set(spec.labels)):
-                self._fail(
-                    f"{key}: model {spec.model} has no label {unknown[0]!r}; "
-                    f"it has {', '.join(spec.labels[:20])}"
-                )
+            if problem := missing_label(labels, spec.model, spec.labels):
+                self._fail(f"{key}: {problem}")
                 return
         streams = [stream.name for camera in self.cameras.values() for stream in camera.streams]
         scores = self._keeping.expect(spec, streams, self._judge.gap_s(spec))

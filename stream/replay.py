@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from stream.event_rows import moment
-from stream.events import Detector
-from stream.keeping_config import EventsConfig
+from stream.events import Detector, ids_named_after
+from stream.keeping_config import EventsConfig, missing_label
 from stream.messages import Event, LoggedEvent, Prediction
 from stream.score_log import KeptRun, read_scores
 
-_SPACE = uuid.UUID("6f6c5a0e-5a34-4c4c-8a55-0d5b5c3f0c11")  # of ids that are made of what they name
 _SAME = _SLACK = timedelta(seconds=0.05)  # what differs by less has not moved
 _CLOCK_SET = timedelta(seconds=1)  # a machine's clock drifts by less between two windows
 
@@ -56,12 +54,8 @@ def replay(folder: Path, policy: EventsConfig, *, since: datetime | None = None)
     events: list[LoggedEvent] = []
     stretches: list[Stretch] = []
     for kept in read_scores(folder, since=since):
-        unknown = sorted(policy.named - set(kept.labels))
-        if unknown:
-            raise ValueError(
-                f"model {kept.model} has no label {unknown[0]!r}; "
-                f"it has {', '.join(kept.labels[:20])}"
-            )
+        if problem := missing_label(policy.named, kept.model, kept.labels):
+            raise ValueError(problem)
         for logged, stretch in _segment(kept, policy):
             events += logged
             stretches.append(stretch)
@@ -145,9 +139,7 @@ def _match(timeline: list[_Placed], begin: datetime, end: datetime | None) -> _P
 def _segment(kept: KeptRun, policy: EventsConfig) -> Iterator[tuple[list[LoggedEvent], Stretch]]:
     """The events of each stretch of a run."""
 
-    def new_id(label: str, start_s: float) -> str:
-        return uuid.uuid5(_SPACE, f"{kept.run} {kept.camera} {label} {start_s:.3f}").hex
-
+    new_id = ids_named_after(f"{kept.run} {kept.camera}")
     detector = Detector(kept.camera, policy, kept.background, gap_s=kept.gap_s, new_id=new_id)
     began: dict[str, datetime] = {}
     closed: list[LoggedEvent] = []

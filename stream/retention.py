@@ -20,11 +20,12 @@ from stream.journal import Journal
 from stream.keeping_config import RetentionConfig
 from stream.log_database import EventLogError
 from stream.messages import Recorded
+from stream.score_log import FILE_LASTS_S
+from stream.score_log import FOLDER as SCORES
 
 _log = logging.getLogger(__name__)
 _EVERY_S = 3600.0
 _AT_ONCE = 200  # rows that are changed in one transaction
-_IN_USE_S = 3600.0  # a run may write again into scores that were changed within that
 _MISSED_WITHIN = timedelta(days=7)  # so far back a run looks for clips that are gone
 # The columns of the files, and how those are called that we wrote. Others are not touched.
 _KINDS = {
@@ -266,7 +267,7 @@ def _by_size(
     owner = {_path(folder, kind, row): row for row in rows for kind in _KINDS if row[kind]}
     left = [file for file in files if file.path not in plan.files]
     size = _sum(left)
-    in_use = now_utc.timestamp() - _IN_USE_S
+    in_use = now_utc.timestamp() - FILE_LASTS_S
     why = f"clips, snapshots and scores were more than {config.size / 1e9:g} GB"
     for file in sorted(left, key=lambda file: (file.changed_at, file.path)):
         if size <= config.size:
@@ -295,7 +296,7 @@ def _files(folder: Path) -> Iterator[_File]:
 
 
 def _scores(folder: Path) -> Iterator[_File]:
-    for path in sorted((folder / "scores").rglob("*.scores")):
+    for path in sorted((folder / SCORES).rglob("*.scores")):
         file = _file("scores", path)
         if file is not None:
             yield file

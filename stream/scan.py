@@ -123,7 +123,7 @@ def scan(
 
 def _for_files(config: Config, wanted: Iterable[Wanted]) -> Config:
     cameras = {one.name: CameraConfig(source=str(one.file.resolve())) for one in wanted}
-    # One clip at a time: what it is scored with must not change its score by a bit.
+    # Clips come one by one where every window counts: nothing else need be made ready.
     worker = config.worker.model_copy(update={"batch": 1})
     # Scores belong to what a scan makes, whatever a watch with this configuration keeps of them.
     retention = RetentionConfig.model_validate({"scores": "36500d", "keep_free": "0MB"})

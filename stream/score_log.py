@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 FOLDER = "scores"
 _KEPT_WHOLE = 32  # labels: of a model with more only the likeliest are kept
 _KEPT_TOP = 10
-_FILE_LASTS_S = 3600.0  # so that old ones can be deleted one by one
+FILE_LASTS_S = 3600.0  # so that old ones can be deleted one by one
 _WRITE_EVERY_S = 1.0
 _HEAD = {"run", "camera", "model", "labels", "background", "gap_s"}
 
@@ -161,7 +161,7 @@ class ScoreLog:
     def _file(self, stream: str, utc: datetime) -> IO[bytes]:
         began, file = self._files.get(stream, (None, None))
         if began is not None and file is not None:
-            if utc - began < timedelta(seconds=_FILE_LASTS_S):
+            if utc - began < timedelta(seconds=FILE_LASTS_S):
                 return file
             file.close()
         folder = self._folder / stream

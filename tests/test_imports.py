@@ -25,6 +25,7 @@ ORDER = (
     "messages",
     "config_types",
     "keeping_config",
+    "dashboard_config",
     "config",
     "config_file",
     "threads",

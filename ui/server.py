@@ -16,7 +16,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
-from stream.config import DashboardConfig
+from stream.dashboard_config import DashboardConfig
 from stream.event_log import EventLog
 from stream.pipeline import Pipeline
 from ui.live import serve_live
