@@ -9,12 +9,15 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from threading import Event as StopEvent
 
 import numpy as np
 
 from stream.config import InferenceConfig
 from stream.config_file import ConfigError, inference
+from stream.endpoint import check_for_worker
+from stream.keys import WorkerKeys, worker_keys
 from stream.messages import Clip, Scores
 from stream.transport import TransportError, WorkerEnd
 
@@ -45,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--connect", required=True, help="the scheduler's ZeroMQ address")
     parser.add_argument(
+        "--keys", type=Path, help="the worker's file of `actionwatch keys`, for an address of tcp"
+    )
+    parser.add_argument(
         "--model", default="motion", help="embedded name, folder, or Hugging Face name"
     )
     for key, field in InferenceConfig.model_fields.items():
@@ -73,7 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
         return given.parent is not None and os.getppid() != given.parent
 
     try:
-        return _run(given, choice, stop, orphaned)
+        # Before the model, which may take minutes to load.
+        check_for_worker(given.connect, keyed=given.keys is not None)
+        return _run(given, choice, worker_keys(given.keys), stop, orphaned)
     except TransportError as error:
         print(f"actionwatch worker: {error}", file=sys.stderr)
         return 2
@@ -82,6 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(
     given: argparse.Namespace,
     choice: InferenceConfig,
+    keys: WorkerKeys | None,
     stop: StopEvent,
     orphaned: Callable[[], bool],
 ) -> int:
@@ -98,7 +107,7 @@ def _run(
         model = load(given.model)
         predictor = Predictor(model, choice)
     except (CheckpointError, EngineError) as error:
-        with WorkerEnd(given.connect, None, name=given.name) as link:
+        with WorkerEnd(given.connect, None, keys=keys, name=given.name) as link:
             told = link.fail(str(error))
         # Who started this one is told by the scheduler; anyone else reads it here.
         if not told or given.parent is None:
@@ -115,7 +124,7 @@ def _run(
 
     where = f"; asking {given.connect} for clips" if given.parent is None else ""
     _log.info("model %s is ready: %s%s", model.spec.model, predictor.name, where)
-    line = WorkerEnd(given.connect, model.spec, name=given.name, devices=len(there_are))
+    line = WorkerEnd(given.connect, model.spec, keys=keys, name=given.name, devices=len(there_are))
     with line as link:
         serve(predict, link, stop, room=lambda: predictor.most, orphaned=orphaned)
     return 0

@@ -32,7 +32,7 @@ _FRAMES_TO_JUDGE_RATE = 50
 _STEADY_S = 10.0  # a camera that was live this long begins again with the shortest pause
 _MOST_ABANDONED = 3  # reads that hang, of one camera; from then on in processes
 _OPENING_S = 5.0  # besides the network's part: finding out why not, or starting a process
-_GAP_S = 1.0  # without pictures; no window may span more
+_GAP_S = 1.0  # without pictures
 
 CONNECTING, LIVE, STALLED, OFFLINE = "connecting", "live", "stalled", "offline"
 ENDED, FAILED = "ended", "failed"
@@ -67,7 +67,8 @@ class Camera:
         self.picture = LatestPicture(widest)
         self.state = CONNECTING
         self.reason = ""  # why it failed, stalled or is offline
-        self.changed_at = now()  # monotonic seconds when it came into this state
+        self.made_at = now()  # monotonic seconds
+        self.changed_at = self.made_at  # monotonic seconds when it came into this state
         self.streams = _streams(name, config)
         self.began_at: float | None = None  # monotonic seconds of time 0 of this camera's clock
         self._config = config
@@ -99,9 +100,10 @@ class Camera:
 
     def watch(self, spec: ClipSpec) -> None:
         """From now on keep frames as the model wants them. A recording begins now."""
-        if self._spec is not None:
-            return  # it does so already
-        self._spec = spec
+        with self._lock:
+            if self._spec is not None:
+                return  # it does so already
+            self._spec = spec
         for stream in self.streams:
             # All of a zone is meant, whatever its shape.
             fit = self._config.fit or ("letterbox" if stream.zone else spec.fit)
@@ -110,8 +112,9 @@ class Camera:
 
     def forget(self) -> None:
         """Let the memory of its frames go: nobody will ask for them any more."""
-        for stream in self.streams:
-            stream.ring = None
+        with self._lock:
+            for stream in self.streams:
+                stream.ring = None
         self.picture.forget()
 
     def tell_stop(self) -> None:
@@ -135,6 +138,13 @@ class Camera:
     def fault(self) -> str:
         """What is wrong with the pictures of a camera that is live."""
         return self._check.fault if self.state == LIVE else ""
+
+    @property
+    def since_at(self) -> float:
+        """Monotonic seconds since when it is in its state, or has its fault."""
+        if self.fault and self.began_at is not None:
+            return max(self.changed_at, self.began_at + self._check.since_s)
+        return self.changed_at
 
     @property
     def over(self) -> bool:
@@ -280,7 +290,7 @@ class Camera:
         self._last_s = moment.time_s
 
     def _heed_gap(self, gap_s: float) -> None:
-        if self._spec is not None and gap_s > max(_GAP_S, 1.5 * self._spec.step_s):
+        if self._spec is not None and gap_s > longest_gap_s(self._spec):
             self._metrics.count("gaps", self.name)
             self._clear()
 
@@ -313,6 +323,11 @@ class Camera:
             self.changed_at = self._now()
         self.reason = reason
         self.state = state
+
+
+def longest_gap_s(spec: ClipSpec) -> float:
+    """Between two pictures of one window, in seconds; no window may span more."""
+    return max(_GAP_S, 1.5 * spec.step_s)
 
 
 def _streams(name: str, config: CameraConfig) -> tuple[ClipStream, ...]:

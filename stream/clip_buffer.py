@@ -114,6 +114,11 @@ class ClipBuffer:
         with self._lock:
             self._needed_s = time_s
 
+    def keep_for(self, keep_s: float) -> None:
+        """From now on keep the pictures of so many seconds."""
+        with self._lock:
+            self._keep_s = keep_s
+
     def nearest(self, time_s: float) -> Picture | None:
         """The picture that was taken nearest to a moment."""
         with self._lock:

@@ -28,7 +28,8 @@ class ClipStream:
 
     def wants(self, time_s: float) -> bool:
         """Whether a picture of that time is of use."""
-        return self.ring is not None and self.ring.wants(time_s)
+        ring = self.ring  # which may be let go meanwhile
+        return ring is not None and ring.wants(time_s)
 
     def take(self, pixels: np.ndarray, moment: Moment) -> None:
         """A picture of the camera, uint8 RGB (H, W, 3), that it wants."""

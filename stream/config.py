@@ -143,8 +143,8 @@ class WorkerConfig(InferenceConfig):
     )
     endpoint: str | None = Field(
         None,
-        description="ZeroMQ address where workers connect, like tcp://127.0.0.1:5555; "
-        "a private ipc socket if left out",
+        description="ZeroMQ address where workers of other machines connect, like "
+        "tcp://0.0.0.0:5555; local ones have a private ipc socket",
         pattern=r"^(tcp|ipc)://.+",
     )
     keys: Path | None = Field(
@@ -166,6 +166,11 @@ class WorkerConfig(InferenceConfig):
     def _reachable(self) -> WorkerConfig:
         if not self.local and self.endpoint is None:
             raise ValueError("local: false needs an endpoint where the worker can connect")
+        if (self.endpoint or "").startswith("tcp:") and self.keys is None:
+            raise ValueError(
+                "an endpoint over tcp needs keys, or anybody could connect; make them with "
+                "`actionwatch keys DIR`, and give DIR/watch.keys as worker.keys"
+            )
         return self
 
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from stream.config import Config, InferenceConfig
+from stream.dashboard_config import HOST_NAME, PASSWORD_HASH, TOKEN_HASH
 
 
 class ConfigError(ValueError):
@@ -30,8 +31,14 @@ _PATTERNS = {
     r"^(tcp|ipc)://.+": "must be an address like tcp://127.0.0.1:5555",
     r"^postgresql://.+": "must be an address like postgresql://user:${PASSWORD}@host/database",
     r"^[^#+/\s][^#+\s]*$": "must be a topic without #, + and spaces, like home/actionwatch",
+    PASSWORD_HASH: "must be what `actionwatch password` prints, not the password itself",
+    TOKEN_HASH: "must be the hash that `actionwatch token` prints",
+    HOST_NAME: "must be a host name alone, like watch.example.org",
     r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": "a name has letters, digits, dots, dashes, underscores",
 }
+
+
+_SECRET = {"password", "hash"}
 
 
 class _Once(yaml.SafeLoader):
@@ -53,25 +60,42 @@ def load_config(file: Path | None, overrides: dict[str, Any] | None = None) -> C
 
     Raises ConfigError, naming the file and the key, for what is unreadable, unknown or wrong.
     """
-    values: Any = {}
-    if file is not None:
-        try:
-            values = yaml.load(file.read_text(encoding="utf-8"), _Once) or {}
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not a text file"
-            raise ConfigError(f"{file} can't be read: {reason}") from error
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f" line {mark.line + 1}" if mark else ""
-            raise ConfigError(f"{file}{where} is not YAML: {_one_line(error)}") from error
-        if not isinstance(values, dict):
-            raise ConfigError(
-                f"{file} must hold keys like `cameras:`, got {_harmless(values)!r:.40}"
-            )
+    return parse_config(read_text(file) if file is not None else "", file, overrides)
+
+
+def read_text(file: Path) -> str:
+    """What a YAML file holds. Raises ConfigError where it can't be read."""
+    try:
+        return file.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not a text file"
+        raise ConfigError(f"{file} can't be read: {reason}") from error
+
+
+def parse_config(text: str, file: Path | None, overrides: dict[str, Any] | None = None) -> Config:
+    """As `load_config`, of what is or would be in `file`."""
+    try:
+        values: Any = yaml.load(text, _Once) or {}
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{file}{where} is not YAML: {_one_line(error)}") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        # The reader's own, for dates, numbers and keys that can't be.
+        reason = _one_line(error)
+        raise ConfigError(
+            f"{file} holds a key or a value that can't be one: {reason:.100}"
+        ) from error
+    except RecursionError as error:
+        raise ConfigError(f"{file} is not YAML: brackets within brackets, too many") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{file} must hold keys like `cameras:`, got {_harmless(values)!r:.40}")
     try:
         return Config.model_validate(_overlay(values, overrides or {}))
     except ValidationError as error:
         raise ConfigError(f"{file or 'command line'}: {_explain(error)}") from error
+    except (UnicodeError, RecursionError) as error:
+        raise ConfigError(f"{file} holds what is no text; write it anew") from error
 
 
 def inference(values: Mapping[str, Any]) -> InferenceConfig:
@@ -119,7 +143,9 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "string_pattern_mismatch":
         reason = _PATTERNS.get(first["ctx"]["pattern"], reason)
     came = first["input"]
+    is_secret = key in _SECRET  # somebody may have written the password itself
     shown = f", got {_harmless(came)!r:.60}" if isinstance(came, (str, int, float)) else ""
+    shown = "" if is_secret else shown
     return f"{where}: {reason}{shown}{more}" if where else f"{reason}{more}"
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stream.config_types import Name, Seconds, Section
+
+PASSWORD_HASH = r"^scrypt:[0-9]{5,6}:[0-9]{1,2}:[0-9]{1,2}:[A-Za-z0-9_-]{22}:[A-Za-z0-9_-]{43}$"
+TOKEN_HASH = r"^sha256:[0-9a-f]{64}$"
+HOST_NAME = r"^[A-Za-z0-9_]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$"
 
 Role = Literal["viewer", "operator"]
 
@@ -17,9 +21,23 @@ class UserConfig(Section):
 
     password: str = Field(
         description="what `actionwatch password` prints; never the password itself",
-        pattern=r"^scrypt:\d+:\d+:\d+:[A-Za-z0-9_-]+:[A-Za-z0-9_-]+$",
+        pattern=PASSWORD_HASH,
+        repr=False,
     )
     role: Role = Field("viewer", description="viewers look on; operators also change things")
+
+    @field_validator("password")
+    @classmethod
+    def _has_a_sane_cost(cls, password: str) -> str:
+        """Neither guessed in no time, nor so dear that a login takes the machine's memory."""
+        n, r, p = (int(part) for part in password.split(":")[1:4])
+        is_power = n & (n - 1) == 0
+        if not (is_power and 2**14 <= n <= 2**17 and 8 <= r <= 16 and 1 <= p <= 8):
+            raise ValueError(
+                "its cost must be N from 16384 to 131072, a power of two, r from 8 to 16 and p "
+                "from 1 to 8: take what `actionwatch password` prints"
+            )
+        return password
 
 
 class TokenConfig(Section):
@@ -27,7 +45,8 @@ class TokenConfig(Section):
 
     hash: str = Field(
         description="what `actionwatch token` prints besides the token",
-        pattern=r"^sha256:[0-9a-f]{64}$",
+        pattern=TOKEN_HASH,
+        repr=False,
     )
     role: Role = Field("viewer", description="viewers look on; operators also change things")
 
@@ -56,7 +75,7 @@ class DashboardConfig(Section):
     insecure: bool = Field(
         False, description="lets everybody in who reaches the address, without a password"
     )
-    names: list[str] = Field(
+    names: list[Annotated[str, Field(pattern=HOST_NAME)]] = Field(
         [], description="host names of this machine under which browsers may ask for the page"
     )
     session: Annotated[Seconds, Field(ge=60, le=365 * 86400)] = Field(

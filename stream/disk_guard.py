@@ -57,6 +57,11 @@ class DiskGuard:
         """Whether scores may be written."""
         return self._look() < _NO_SCORES
 
+    def keep(self, free_bytes: int) -> None:
+        """From the next look on leave so much free."""
+        with self._lock:
+            self._keep_free_bytes = free_bytes
+
     def _look(self) -> int:
         with self._lock:
             now = self._now()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +10,9 @@ import numpy as np
 
 from stream.messages import Clip
 from stream.ring import FrameRing
+from stream.window_grid import WindowGrid
+
+GUEST = "guest"  # what is counted of guests is counted of all of them
 
 
 class Watched(Protocol):
@@ -22,13 +26,29 @@ class Watched(Protocol):
     def looked(self, end_s: float) -> None: ...
 
 
+@dataclass(slots=True, eq=False)  # eq=False: what comes again under a name is another one
+class Seat:
+    """A stream for as long as it is served."""
+
+    name: str
+    stream: Watched
+    grid: WindowGrid
+    is_guest: bool = False
+    turn_at: float = -math.inf  # monotonic seconds from when a guest may have a window again
+    taken_at: float = -math.inf  # monotonic seconds of its latest window
+
+    @property
+    def counted_as(self) -> str:
+        return GUEST if self.is_guest else self.name
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Due:
     """A window that a worker may have."""
 
     waiting_s: float
     end_s: float
-    camera: str
+    seat: Seat
     ring: FrameRing
     times: np.ndarray
 
@@ -37,7 +57,7 @@ class Due:
 class InFlight:
     """A clip that a worker has. Its pixels are the worker's; what is needed of it stays here."""
 
-    camera: str
+    seat: Seat
     start_s: float
     end_s: float
     newest_at: float  # monotonic seconds of the clip's newest frame
@@ -51,6 +71,7 @@ class InFlight:
 class Lost:
     """A clip that is to be sent again."""
 
+    seat: Seat
     clip: Clip
     newest_at: float  # monotonic seconds when its newest frame was seen
     times: int  # that it was lost

@@ -34,6 +34,7 @@ class EventClip:
     ) -> None:
         self.event = event  # as of the newest news
         self.buffer = buffer
+        self.start_s: float | None = None  # when the clip's first picture was taken
         self.over = False  # the clip is whole, or there will be none
         self.whole = False
         self.wants_snapshot = True
@@ -138,6 +139,7 @@ class EventClip:
         if lost_s is not None and lost_s >= self._from_s and late_s > _EARLY_S:
             self.notes.append(f"begins {late_s:.2f} s late: earlier pictures were kept no more")
         self._file = self._create()
+        self.start_s = first.time_s
         self._written_s = nextafter(first.time_s, -inf)
         self._cut_s = first.time_s + self._config.longest
 

@@ -16,14 +16,17 @@ from typing import IO, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from stream.event_query import EVERY, EventQuery, conditions
 from stream.event_rows import COLUMNS, as_row, iso
 from stream.journal import News
 from stream.log_database import (
     DATABASE_FILE,
     FILE,
     RECORDED,
+    REVIEWED,
     SCHEMA_VERSION,
     EventLogError,
+    UnknownEventError,
     connect,
     events_table,
     explained,
@@ -31,7 +34,7 @@ from stream.log_database import (
     place_of,
     version_of,
 )
-from stream.messages import LoggedEvent, Recorded
+from stream.messages import LoggedEvent, Recorded, Review
 
 try:
     import fcntl
@@ -63,7 +66,7 @@ class EventLog:
         # A file is all ours, even if it was copied here without the rest of its folder.
         self._ours = sa.true() if in_file else events_table.c.site == self._site
         insert = (sqlite.insert if in_file else postgresql.insert)(events_table)
-        kept = {"id", "run", "site", *RECORDED}
+        kept = {"id", "run", "site", *RECORDED, *REVIEWED}
         self._upsert = insert.on_conflict_do_update(
             index_elements=["id"],
             set_={column.name: column for column in insert.excluded if column.name not in kept},
@@ -107,7 +110,7 @@ class EventLog:
 
     @classmethod
     def open(cls, folder: Path, database: str | None = None) -> EventLog:
-        """Open the log of a folder to read it, and to delete from it.
+        """Open the log of a folder to read it, to review its events, and to delete them.
 
         Without `database` it is the one that the folder remembers. Raises EventLogError, naming
         the file, where there is none or it is damaged.
@@ -147,54 +150,68 @@ class EventLog:
             if rows:
                 connection.execute(self._upsert, rows)
             for one in recorded.values():
-                values = {"clip": one.clip, "snapshot": one.snapshot, "clip_note": one.note}
+                values = {
+                    "clip": one.clip,
+                    "snapshot": one.snapshot,
+                    "clip_note": one.note,
+                    "clip_start_s": one.clip_start_s,
+                }
                 where = events_table.c.id == one.event_id
                 connection.execute(events_table.update().where(where).values(values))
 
-    def rows(
-        self,
-        *,
-        camera: str | None = None,
-        label: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        latest: int | None = None,
-        recorded: bool = False,
-    ) -> Iterator[dict[str, Any]]:
+    def rows(self, query: EventQuery = EVERY) -> Iterator[dict[str, Any]]:
         """Events as dictionaries with the keys COLUMNS, in the order of their starts.
 
-        `camera` is also that of its zones; starts are from `since` on and before `until`. With
-        `latest` only that many, the newest first; with `recorded` those with a clip or snapshot.
         An event that is open in a log to which nobody writes any more was cut off by a crash, and
         ends where it was last seen. Raises EventLogError where the log is damaged.
         """
-        query = sa.select(events_table).where(self._ours)
-        if camera is not None:
-            zones = events_table.c.camera.startswith(f"{camera}/", autoescape=True)
-            query = query.where((events_table.c.camera == camera) | zones)
-        if label is not None:
-            query = query.where(events_table.c.label == label)
-        if since is not None:
-            query = query.where(events_table.c.start >= iso(since))
-        if until is not None:
-            query = query.where(events_table.c.start < iso(until))
-        if recorded:
-            query = query.where((events_table.c.clip != "") | (events_table.c.snapshot != ""))
-        start = events_table.c.start if latest is None else events_table.c.start.desc()
-        query = query.order_by(start, events_table.c.id).limit(latest)
-        crashed = not self._is_run and not _is_held(self._folder / _LOCK_FILE)
-        with explained(self._place), self._engine.connect() as connection:
-            for row in connection.execute(query).mappings():
-                values = {name: row[name] for name in COLUMNS}
-                if crashed and row["end"] is None:
-                    values |= {"end": row["latest"], "end_s": row["latest_s"], "closed_by": "crash"}
-                yield values
+        return self._rows(self._select(query).order_by(events_table.c.start, events_table.c.id))
 
-    def count(self) -> int:
+    def page(
+        self, query: EventQuery = EVERY, limit: int = 50, offset: int = 0
+    ) -> list[dict[str, Any]]:
+        """So many events as `rows` gives them, the newest first, after the first `offset`."""
+        newest_first = (events_table.c.start.desc(), events_table.c.id.desc())
+        chosen = self._select(query).order_by(*newest_first).limit(limit).offset(offset)
+        return list(self._rows(chosen))
+
+    def count(self, query: EventQuery = EVERY) -> int:
         """How many events there are."""
+        found = sa.select(sa.func.count()).select_from(events_table)
         with explained(self._place), self._engine.connect() as connection:
-            query = sa.select(sa.func.count()).select_from(events_table).where(self._ours)
-            return connection.execute(query).scalar_one()
+            return connection.execute(found.where(self._ours, *conditions(query))).scalar_one()
+
+    def event(self, event_id: str) -> dict[str, Any] | None:
+        """One event as `rows` gives it, None where there is none with that id."""
+        one = sa.select(events_table).where(self._ours, events_table.c.id == event_id)
+        found = list(self._rows(one))
+        return found[0] if found else None
+
+    def labels(self) -> list[str]:
+        """The labels that occur, as the model said and as people corrected them, sorted."""
+        return self._values(events_table.c.label, events_table.c.corrected)
+
+    def cameras(self) -> list[str]:
+        """The cameras of which there are events, and their zones, sorted."""
+        return self._values(events_table.c.camera)
+
+    def review(self, event_id: str, review: Review, now_utc: datetime) -> None:
+        """Keep what a person says of an event, beside what the model said.
+
+        It takes the place of what was said before. Raises UnknownEventError where there is no such
+        event.
+        """
+        said = review != Review(by=review.by)  # else all is taken back
+        values = {
+            "verdict": review.verdict,
+            "corrected": review.corrected,
+            "note": review.note,
+            "reviewed_by": review.by if said else "",
+            "reviewed_at": iso(now_utc) if said else "",
+        }
+        where = sa.and_(self._ours, events_table.c.id == event_id)
+        if not self._change(events_table.update().where(where).values(values)):
+            raise UnknownEventError(f"event {event_id} is not in {self._place}; list it anew")
 
     def delete(self, ids: Iterable[str]) -> None:
         """Remove events; what was recorded of them stays."""
@@ -224,9 +241,31 @@ class EventLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _change(self, statement: sa.Executable) -> None:
+    def _select(self, query: EventQuery) -> sa.Select[Any]:
+        return sa.select(events_table).where(self._ours, *conditions(query))
+
+    def _rows(self, chosen: sa.Select[Any]) -> Iterator[dict[str, Any]]:
+        crashed = not self._is_run and not _is_held(self._folder / _LOCK_FILE)
+        with explained(self._place), self._engine.connect() as connection:
+            for row in connection.execute(chosen).mappings():
+                values = {name: row[name] for name in COLUMNS}
+                if crashed and row["end"] is None:
+                    values |= {"end": row["latest"], "end_s": row["latest_s"], "closed_by": "crash"}
+                yield values
+
+    def _values(self, *columns: sa.ColumnClause[Any]) -> list[str]:
+        """What occurs in columns, but for what is empty."""
+        found: set[str] = set()
+        with explained(self._place), self._engine.connect() as connection:
+            for column in columns:
+                some = sa.select(column).where(self._ours, column != "").distinct()
+                found |= set(connection.execute(some).scalars())
+        return sorted(found)
+
+    def _change(self, statement: sa.Delete | sa.Update) -> int:
+        """How many rows it changed."""
         with explained(self._place), self._writer.begin() as connection:
-            connection.execute(statement)
+            return connection.execute(statement).rowcount
 
 
 def _latest(one: LoggedEvent) -> dict[str, Any]:

@@ -27,11 +27,17 @@ COLUMNS = (
     "clip",  # file name under clips/ of the data folder, or ""
     "snapshot",  # file name under snapshots/, or ""
     "clip_note",  # why there is no clip, or not all of it; else ""
+    "clip_start_s",  # when the clip's first picture was taken; None without one, or if unknown
+    "verdict",  # of a person: one of VERDICTS, or ""
+    "corrected",  # the label that a person gave, or ""; `label` stays what the model said
+    "note",  # of a person
+    "reviewed_by",
+    "reviewed_at",  # "" while nobody did
 )
 
 
 def as_row(logged: LoggedEvent) -> dict[str, Any]:
-    """The row of an event, with the keys COLUMNS. What is recorded of it comes later."""
+    """The row of an event, with the keys COLUMNS. What is recorded and said of it comes later."""
     event = logged.event
     end = None if event.end_s is None else iso(logged.utc(event.end_s))
     return {
@@ -52,6 +58,12 @@ def as_row(logged: LoggedEvent) -> dict[str, Any]:
         "clip": "",
         "snapshot": "",
         "clip_note": "",
+        "clip_start_s": None,
+        "verdict": "",
+        "corrected": "",
+        "note": "",
+        "reviewed_by": "",
+        "reviewed_at": "",
     }
 
 

@@ -89,10 +89,13 @@ class Detector:
         if self._latest_s is not None and at_s - self._latest_s > self._gap_s:
             changed += self.flush("gap")
         if not self._labels:
-            self._set_up(prediction.labels)
+            self._set_up((*prediction.labels, UNKNOWN))
         self._is_fresh = self._smoothed is None
         if self._is_fresh:
             self._begin_s = prediction.start_s
+            # Ends that are to come yet are of another clock: a camera that came again.
+            now_s = prediction.end_s
+            self._over_s = {place: at for place, at in self._over_s.items() if at <= now_s}
         self._smoothed = self._smooth(self._shares(prediction.probabilities), at_s)
         self._latest_s, self._seen_s = at_s, prediction.end_s
         # Few labels of many are above their thresholds at any time.
@@ -108,13 +111,26 @@ class Detector:
         """
         closed = []
         for place, run in list(self._runs.items()):
-            if run.ended_s is not None:
-                closed += self._close(place, run, run.ended_s)
-            elif run.id:
-                # It filled the last window to its end, as far as anybody knows.
-                closed += self._close(place, run, max(run.latest_s, self._seen_s), closed_by)
+            if run.id:
+                closed += self._end(place, run, closed_by)
         self._runs.clear()
         self._smoothed = self._latest_s = None
+        return closed
+
+    def heed(self, config: EventsConfig) -> list[Event]:
+        """Go on with other thresholds; what is open goes on under them.
+
+        Returns the events that are closed, because their labels make no events any more.
+        """
+        self._config = config
+        if not self._labels:
+            return []
+        self._set_up(self._labels)
+        closed = []
+        for place, run in list(self._runs.items()):
+            if self._enter[place] == _NEVER:
+                closed += self._end(place, run, "stop") if run.id else []
+                self._runs.pop(place, None)
         return closed
 
     def open(self) -> list[Event]:
@@ -126,25 +142,27 @@ class Detector:
         ]
 
     def _set_up(self, labels: tuple[str, ...]) -> None:
+        """`labels` with that of nothing being sure, whether it is asked for or not."""
         config = self._config
-        self._labels = labels if config.unknown is None else (*labels, UNKNOWN)
         silent = self._background | config.ignore
-        watched = config.watch if config.watch is not None else frozenset(self._labels)
+        watched = config.watch if config.watch is not None else frozenset(labels)
         watched |= {UNKNOWN}  # whoever asks for it wants it
-        self._policies = [config.policy(label) for label in self._labels]
+        self._labels = labels
+        self._policies = [config.policy(label) for label in labels]
         self._enter = np.array(
             [
                 policy.enter if label in watched and label not in silent else _NEVER
-                for label, policy in zip(self._labels, self._policies, strict=True)
+                for label, policy in zip(labels, self._policies, strict=True)
             ]
         )
+        if config.unknown is None:
+            self._enter[-1] = _NEVER
 
     def _shares(self, probabilities: np.ndarray) -> np.ndarray:
-        """With that of nothing being sure, if it is asked for: (labels,)."""
+        """With that of nothing being sure: (labels,)."""
         shares = probabilities.astype(np.float64)
-        if self._config.unknown is None:
-            return shares
-        return np.append(shares, float(shares.max() < self._config.unknown))
+        unsure = self._config.unknown is not None and shares.max() < self._config.unknown
+        return np.append(shares, float(unsure))
 
     def _smooth(self, shares: np.ndarray, at_s: float) -> np.ndarray:
         if self._smoothed is None or self._latest_s is None or self._config.smoothing == 0:
@@ -194,6 +212,13 @@ class Detector:
             return []
         run.ended_s = max(run.start_s + policy.minimum, at_s - self._lag(policy.leave))
         return [] if policy.merge_gap else self._close(place, run, run.ended_s)
+
+    def _end(self, place: int, run: _Run, closed_by: str) -> list[Event]:
+        """Close an event that nobody looks at any more."""
+        if run.ended_s is not None:
+            return self._close(place, run, run.ended_s)
+        # It filled the last window to its end, as far as anybody knows.
+        return self._close(place, run, max(run.latest_s, self._seen_s), closed_by)
 
     def _close(self, place: int, run: _Run, end_s: float, closed_by: str = "") -> list[Event]:
         del self._runs[place]

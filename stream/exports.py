@@ -18,8 +18,8 @@ from stream.placing import CLOCKS, Placed, place
 FORMATS = ("jsonl", "csv", "webvtt", "activitynet", "elan", "parquet")
 BINARY = frozenset({"parquet"})  # the others are text
 PLACED = frozenset({"webvtt", "activitynet", "elan"})  # have seconds only: Options are for them
-_TIMES = ("start", "end", "detected_at")
-_NUMBERS = ("start_s", "end_s", "detected_s", "peak", "peak_s", "mean")
+_TIMES = ("start", "end", "detected_at", "reviewed_at")
+_NUMBERS = ("start_s", "end_s", "detected_s", "peak", "peak_s", "mean", "clip_start_s")
 
 
 class ExportError(ValueError):
@@ -181,6 +181,7 @@ def _parquet(rows: Iterable[Mapping[str, Any]]) -> bytes:
         ) from error
     table = [[_rounded(row[name]) for name in COLUMNS] for row in rows]
     frame = pd.DataFrame(table, columns=list(COLUMNS))
+    frame["reviewed_at"] = frame["reviewed_at"].replace("", None)  # no time at all
     kinds: list[tuple[str, Any]] = []
     for name in COLUMNS:
         if name in _TIMES:

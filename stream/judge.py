@@ -36,6 +36,7 @@ class View:
 
     prediction: Prediction | None
     open_events: tuple[Event, ...]
+    judged_at: float | None = None  # monotonic seconds, when the prediction was ready to be shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ class Judge:
     """Turns the predictions of all cameras into views and events.
 
     `settled` says of a camera that nothing more will come from it, and that all that came is
-    scored; then its events are closed, and `on_finished` is told.
+    scored; then its events are closed, and `on_finished` is told. `on_exchange` is told which
+    cameras have gone, with all their events closed, and which have come.
     """
 
     def __init__(
@@ -61,8 +63,9 @@ class Judge:
         *,
         on_event: Callable[[LoggedEvent], None],
         on_prediction: Callable[[Prediction], None],
-        on_finished: Callable[[str], None],
-        settled: Callable[[str], bool],
+        on_finished: Callable[[Camera], None],
+        on_exchange: Callable[[list[Camera], list[Camera]], None],
+        settled: Callable[[Camera], bool],
         films: Mapping[str, Film] | None = None,
         now: Callable[[], float] = time.monotonic,
         now_utc: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
@@ -71,16 +74,19 @@ class Judge:
         self._config = config
         self._metrics = metrics
         self._on_event, self._on_prediction = on_event, on_prediction
-        self._on_finished, self._settled = on_finished, settled
+        self._on_finished, self._on_exchange = on_finished, on_exchange
+        self._settled = settled
         self._films = films or {}
         self._now, self._now_utc = now, now_utc
         self._spec: ClipSpec | None = None
         self._scores: ScoreLog | None = None
         self._predictions: queue.Queue[Prediction] = queue.Queue(_MOST_WAITING)
+        self._orders: queue.SimpleQueue[tuple[Mapping[str, Camera], EventsConfig]]
+        self._orders = queue.SimpleQueue()
         self._views: dict[str, View] = {}
         self._detectors: dict[str, Detector] = {}
         self._began: dict[str, datetime] = {}  # UTC of the camera's time 0, by open event
-        self._finished: set[str] = set()
+        self._finished: set[Camera] = set()
         self._over = StopEvent()  # nothing is judged any more
         self.alive_at = now()
 
@@ -97,6 +103,14 @@ class Judge:
             if not self._films:  # there, every window counts
                 break
         self._metrics.count("unjudged_predictions", prediction.camera)
+
+    def change(self, cameras: Mapping[str, Camera], config: EventsConfig) -> None:
+        """Watch these cameras by this policy, from the next prediction on. From any thread.
+
+        What is open goes on under the new thresholds. The events of cameras that are gone are
+        closed; another one of the same name is another camera.
+        """
+        self._orders.put((cameras, config))
 
     def view(self, stream: str) -> View:
         """The latest prediction and the open events of a camera, or of "camera/zone"."""
@@ -122,21 +136,26 @@ class Judge:
     def _work(self, stop: StopEvent) -> None:
         looked_at, told_at = self._now(), self._now()
         utc_ahead_s = self._utc_ahead_s()
-        settled: list[str] = []
+        settled: list[Camera] = []
         while not (stop.is_set() and self._predictions.empty()):
             self.alive_at = self._now()
+            prediction: Prediction | None = None
             with contextlib.suppress(queue.Empty):
-                self._weigh(self._predictions.get(timeout=_LOOK_EVERY_S))
+                prediction = self._predictions.get(timeout=_LOOK_EVERY_S)
+            self._heed_orders()
+            if prediction is not None:
+                self._weigh(prediction)
                 if self._now() - looked_at < _LOOK_EVERY_S:
                     continue
             if self._predictions.empty():  # what they brought was put before they were settled
                 for camera in settled:
-                    self._finish(camera)
+                    if self._watches(camera):
+                        self._finish(camera)
             looked_at = self._now()
             settled = [
-                name
-                for name, camera in self._cameras.items()
-                if camera.over and name not in self._finished and self._settled(name)
+                camera
+                for camera in self._cameras.values()
+                if camera.over and camera not in self._finished and self._settled(camera)
             ]
             if self._now() - told_at >= _PROGRESS_EVERY_S:
                 told_at, before_s = self._now(), utc_ahead_s
@@ -150,12 +169,55 @@ class Judge:
         if self._scores is not None:
             self._scores.close_all()
 
+    def _watches(self, camera: Camera) -> bool:
+        return self._cameras.get(camera.name) is camera
+
+    def _heed_orders(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._heed(*self._orders.get_nowait())
+
+    def _heed(self, cameras: Mapping[str, Camera], config: EventsConfig) -> None:
+        before = self._cameras
+        gone = [one for name, one in before.items() if cameras.get(name) is not one]
+        for camera in gone:
+            self._part_with(camera)
+        self._cameras = cameras
+        if config != self._config:
+            self._config = config
+            for stream, detector in self._detectors.items():
+                self._tell(detector.heed(config))
+                self._views[stream] = replace(self.view(stream), open_events=tuple(detector.open()))
+        new = [one for name, one in cameras.items() if before.get(name) is not one]
+        if gone or new:
+            self._on_exchange(gone, new)
+
+    def _part_with(self, camera: Camera) -> None:
+        """Close all that is open in a camera that is watched no more."""
+        for stream in camera.streams:
+            prediction = self.view(stream.name).prediction
+            if stream.name in self._detectors:
+                self._end(stream.name, "stop")
+                del self._detectors[stream.name]
+                if self._scores is not None and prediction is not None:
+                    # What comes under this name again is on another clock.
+                    utc = self._utc(stream.name, prediction.end_s)
+                    self._scores.put_break(stream.name, prediction.end_s, utc)
+            if self._scores is not None:
+                self._scores.close(stream.name)
+            self._views.pop(stream.name, None)
+        self._finished.discard(camera)
+
     def _utc_ahead_s(self) -> float:
         """Of the monotonic clock: constant, until somebody sets the clock."""
         return self._now_utc().timestamp() - self._now()
 
     def _weigh(self, prediction: Prediction) -> None:
         stream, before = prediction.camera, self.view(prediction.camera).prediction
+        camera = self._cameras.get(camera_of(stream))
+        if camera is None or prediction.newest_at < camera.made_at:  # of one that is gone
+            self._metrics.count("unneeded_predictions", stream)
+            return
         if before is not None and prediction.end_s < before.end_s:
             self._metrics.count("overtaken_predictions", stream)  # by one of another worker
             return
@@ -167,7 +229,7 @@ class Judge:
         if detector is None:
             detector = self._detectors[stream] = self._detector(stream, self._spec)
         changed = detector.update(kept)
-        self._views[stream] = View(prediction, tuple(detector.open()))
+        self._views[stream] = View(prediction, tuple(detector.open()), self._now())
         self._metrics.measure("age", self._now() - prediction.newest_at)
         self._metrics.measure("inference", prediction.inference_s)
         if self._scores is not None:
@@ -197,8 +259,8 @@ class Judge:
                     end_s = prediction.end_s
                     self._scores.put_break(stream, end_s, self._utc(stream, end_s))
 
-    def _finish(self, camera: str) -> None:
-        for stream in self._cameras[camera].streams:
+    def _finish(self, camera: Camera) -> None:
+        for stream in camera.streams:
             if self._detectors.get(stream.name) is not None:
                 self._end(stream.name, "stop")
                 del self._detectors[stream.name]
@@ -210,7 +272,7 @@ class Judge:
     def _end(self, stream: str, closed_by: str) -> None:
         """Close what is open in a stream."""
         self._tell(self._detectors[stream].flush(closed_by))
-        self._views[stream] = View(self.view(stream).prediction, ())
+        self._views[stream] = replace(self.view(stream), open_events=())
 
     def _tell(self, events: list[Event]) -> None:
         for event in events:

@@ -18,7 +18,7 @@ from stream.disk_guard import DiskGuard
 from stream.event_log import EventLog
 from stream.event_writer import EventWriter
 from stream.journal import Journal
-from stream.keeping_config import EventsConfig
+from stream.keeping_config import EventsConfig, RetentionConfig
 from stream.messages import ClipSpec, LoggedEvent, Prediction, Recorded
 from stream.metrics import Metrics
 from stream.publisher import Publisher
@@ -59,6 +59,7 @@ class Keeping:
         self._config = config
         self._metrics = metrics
         self._on_written = on_written
+        self._spec: ClipSpec | None = None
         self._told = self._written = 0  # events that the judge told of, and that were written
         folder, retention = config.data, config.retention
         with ExitStack() as undo:
@@ -118,7 +119,8 @@ class Keeping:
 
     def expect(self, spec: ClipSpec, streams: Iterable[str], gap_s: float) -> ScoreLog | None:
         """What events may come. Returns where the scores of this run are kept, if they are."""
-        self._alerts.announce(streams, [one for one in spec.labels if one not in spec.background])
+        self._spec = spec
+        self._announce(streams, spec)
         if not self._config.retention.scores:
             return None
         return ScoreLog(
@@ -129,6 +131,26 @@ class Keeping:
             gap_s=gap_s,
             allowed=lambda: self._guard.scores,
         )
+
+    def exchange(self, gone: Iterable[Camera], new: Iterable[Camera]) -> None:
+        """Cameras have gone, with all that there was to say of them, and others have come."""
+        if self._recorder:
+            for camera in gone:
+                self._recorder.unwatch(camera.name)
+            for camera in new:
+                self._recorder.watch(camera.name, camera.picture)
+        if self._spec is not None:
+            self._announce([one.name for camera in new for one in camera.streams], self._spec)
+
+    def heed(self, events: EventsConfig, retention: RetentionConfig) -> None:
+        """Keep to other thresholds, and keep things for other times. Any thread may call it."""
+        self._guard.keep(retention.keep_free)
+        if self._keeper:
+            self._keeper.heed(retention)
+        if self._recorder:
+            self._recorder.heed(
+                detected_within_s=_detected_within_s(events), set_back_s=_set_back_s(events)
+            )
 
     def take(self, logged: LoggedEvent) -> None:
         """News of an event. From the judge's thread; never blocks."""
@@ -173,6 +195,9 @@ class Keeping:
                 ended &= await_(name, part.join, at_least_s)
         if ended:  # else the folder's lock is held until the process ends
             self.log.close()
+
+    def _announce(self, streams: Iterable[str], spec: ClipSpec) -> None:
+        self._alerts.announce(streams, [one for one in spec.labels if one not in spec.background])
 
     # On the recorder's thread.
     def _take_recorded(self, recorded: Recorded) -> None:

@@ -18,7 +18,8 @@ from stream.event_rows import COLUMNS
 
 FILE = "events.sqlite"
 DATABASE_FILE = "database"  # holds the address of the database, where it is not FILE
-RECORDED = ("clip", "snapshot", "clip_note")  # only Recorded changes these
+RECORDED = ("clip", "snapshot", "clip_note", "clip_start_s")  # only Recorded changes these
+REVIEWED = ("verdict", "corrected", "note", "reviewed_by", "reviewed_at")  # only a Review does
 _REFUSED = (sa.exc.DataError, sa.exc.IntegrityError, UnicodeError)
 _FIXES = {  # by what a place or reason holds
     "://": f"mend that, or remove the data folder's file {DATABASE_FILE!r} to log into a file",
@@ -46,7 +47,7 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         "INSERT INTO actionwatch_schema VALUES (2)",
         *(
             f"ALTER TABLE events ADD COLUMN {name} VARCHAR NOT NULL DEFAULT ''"
-            for name in ("site", "detected_at", *RECORDED)
+            for name in ("site", "detected_at", "clip", "snapshot", "clip_note")
         ),
         "ALTER TABLE events ADD COLUMN detected_s FLOAT NOT NULL DEFAULT 0",
         "ALTER TABLE events ADD COLUMN peak_s FLOAT NOT NULL DEFAULT 0",
@@ -54,12 +55,33 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         "UPDATE events SET detected_at = start, detected_s = start_s, peak_s = start_s",
         "CREATE INDEX ix_events_camera_start ON events (camera, start)",
     ),
+    (
+        "ALTER TABLE events ADD COLUMN clip_start_s FLOAT",
+        *(f"ALTER TABLE events ADD COLUMN {name} VARCHAR NOT NULL DEFAULT ''" for name in REVIEWED),
+    ),
 )
 SCHEMA_VERSION = len(_STEPS)
+# And in a file only, by version. One index answers what lists are chosen by, without the rows; a
+# server is quick without it, and would refuse labels that are longer than its indices hold.
+_STEPS_OF_A_FILE: dict[int, tuple[str, ...]] = {
+    3: (
+        "DROP INDEX ix_events_start",
+        """CREATE INDEX ix_events_shown
+            ON events (start, id, camera, label, corrected, verdict, peak, "end")""",
+    ),
+}
 
 
 class EventLogError(Exception):
     """A log that can't be opened, read or written. The message is one line for a person."""
+
+
+class UnknownEventError(EventLogError):
+    """An event that is not in the log, or no longer."""
+
+
+class OpenEventError(EventLogError):
+    """An event that goes on, with which that can't be done yet."""
 
 
 class NewsRefusedError(EventLogError):
@@ -134,11 +156,12 @@ def migrate(engine: sa.Engine, place: str) -> None:
                 f"{place} has schema version {version}, this program writes {SCHEMA_VERSION}; "
                 "use the version of Actionwatch that made it"
             )
-        for step in _STEPS[version:]:
-            for statement in step:
+        in_file = engine.dialect.name == "sqlite"
+        for number, step in enumerate(_STEPS[version:], start=version + 1):
+            for statement in (*step, *(_STEPS_OF_A_FILE.get(number, ()) if in_file else ())):
                 connection.exec_driver_sql(statement)
         connection.execute(_version.update().values(version=SCHEMA_VERSION))
-        if engine.dialect.name == "sqlite":  # where programs look that know only version 1
+        if in_file:  # where programs look that know only version 1
             connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

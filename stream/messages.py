@@ -8,6 +8,9 @@ from datetime import datetime, timedelta
 import numpy as np
 
 FITS = ("crop", "squash", "letterbox")
+VERDICTS = ("confirmed", "corrected", "rejected")  # rejected: nothing of the kind happened
+LONGEST_NOTE = 2000  # characters of what a person writes about an event
+LONGEST_LABEL = 200  # and of the label that a person gives
 _LARGEST = 60 * 512 * 512  # seconds x pixels of a window: 2 GB of ring for one camera
 
 
@@ -111,6 +114,8 @@ class Prediction:
     end_s: float
     newest_at: float  # monotonic seconds of the window's newest frame
     inference_s: float
+    sent_at: float | None = None  # monotonic seconds, to the worker; None for one that was kept
+    answered_at: float | None = None  # and when its scores came back
 
     @property
     def middle_s(self) -> float:
@@ -165,6 +170,42 @@ class Recorded:
     clip: str
     snapshot: str
     note: str = ""  # why there is no clip, or not all of it
+    clip_start_s: float | None = None  # when its first picture was taken, on the camera's clock
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What a person says of an event. It is kept beside what the model said.
+
+    The verdict is one of VERDICTS, or "" to take it back. Raises ValueError, naming what is wrong.
+    """
+
+    verdict: str = ""
+    corrected: str = ""  # with the verdict "corrected": the label that it should have had
+    note: str = ""
+    by: str = ""  # who says so, as far as that is known
+
+    def __post_init__(self) -> None:
+        if self.verdict not in ("", *VERDICTS):
+            raise ValueError(
+                f"verdict {self.verdict!r} must be one of {', '.join(VERDICTS)}, or empty to take "
+                "it back"
+            )
+        if (self.verdict == "corrected") != bool(self.corrected.strip()):
+            raise ValueError(
+                "the verdict corrected needs the right label, and other verdicts have none; got "
+                f"verdict {self.verdict!r} with label {self.corrected!r}"
+            )
+        for name, text, most in (
+            ("the right label", self.corrected, LONGEST_LABEL),
+            ("the note", self.note, LONGEST_NOTE),
+            ("who reviewed it", self.by, LONGEST_LABEL),
+        ):
+            if len(text) > most:
+                raise ValueError(f"{name} may have {most} characters, got {len(text)}; shorten it")
+            # What not every database can hold: zeros, and halves of characters.
+            if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+                raise ValueError(f"{name} holds what is no text; write it anew")
 
 
 def top_labels(

@@ -9,6 +9,7 @@ _EVERY_S = 0.5
 _SIZE = (48, 36)
 _DARK = 24  # grey levels; even a covered lens shows more than a lost signal
 _FROZEN_AFTER_S = 10.0
+_FROZEN = "frozen picture"
 _UNDECODED = 0.3  # share of the picture
 _GREY, _GREEN = range(124, 134), (0, 135, 0)  # what decoders leave where data is missing
 
@@ -18,11 +19,12 @@ class PictureCheck:
 
     `fault` is "black picture", "frozen picture" (not a single value has changed for ten seconds:
     cameras have noise), "undecoded picture" (much of it is exactly what decoders fill gaps with),
-    or "".
+    or "". `since_s` is the time of the first picture that had it.
     """
 
     def __init__(self) -> None:
         self.fault = ""
+        self.since_s = 0.0
         self._looked_s = -np.inf
         self._before: np.ndarray | None = None
         self._same_since_s = 0.0
@@ -35,15 +37,20 @@ class PictureCheck:
         small = cv2.resize(pixels, _SIZE, interpolation=cv2.INTER_NEAREST)
         if self._before is None or not np.array_equal(small, self._before):
             self._before, self._same_since_s = small, time_s
+        fault = self._fault(small, time_s)
+        if fault != self.fault:
+            self.fault = fault
+            self.since_s = self._same_since_s if fault == _FROZEN else time_s
+        return bool(fault)
+
+    def _fault(self, small: np.ndarray, time_s: float) -> str:
         if small.max() < _DARK:
-            self.fault = "black picture"
-        elif _undecoded(small) > _UNDECODED:
-            self.fault = "undecoded picture"
-        elif time_s - self._same_since_s >= _FROZEN_AFTER_S:
-            self.fault = "frozen picture"
-        else:
-            self.fault = ""
-        return bool(self.fault)
+            return "black picture"
+        if _undecoded(small) > _UNDECODED:
+            return "undecoded picture"
+        if time_s - self._same_since_s >= _FROZEN_AFTER_S:
+            return _FROZEN
+        return ""
 
 
 def _undecoded(small: np.ndarray) -> float:

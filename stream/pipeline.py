@@ -8,34 +8,37 @@ recorder, the alerts and the publisher where they are wanted.
 from __future__ import annotations
 
 import logging
-import queue
-import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 
-from stream.capture import FAILED, Camera
-from stream.config import Config
+from stream.cameras import Cameras, Exchange
+from stream.capture import Camera
+from stream.changes import Changes, check_labels, compare
+from stream.config import CameraConfig, Config
+from stream.config_file import ConfigError
+from stream.crew import Crew
+from stream.decoding import SourceError
+from stream.guests import Guests
 from stream.judge import Film, Judge, View
 from stream.keeping import Keeping
-from stream.keeping_config import missing_label
+from stream.keys import watch_keys
+from stream.listeners import Listeners
 from stream.messages import ClipSpec, LoggedEvent, Prediction
 from stream.metrics import Metrics
 from stream.picture import WIDEST
 from stream.scheduler import Scheduler
-from stream.supervisor import LocalWorkers, worker_command
+from stream.supervisor import worker_command
 from stream.threads import for_capture
 from stream.transport import SchedulerEnd
+from stream.trouble import LatestTroubles, Trouble
 
 _log = logging.getLogger(__name__)
 _STOP_WITHIN_S = 2.5
-_MOST_DEATHS, _DEATHS_WITHIN_S = 5, 300.0  # of a worker, until its trouble is taken for lasting
 _STUCK_S = 10.0  # without a sign of life
-_MOST_UNHEARD = 1000  # events that wait for whoever iterates over them
 _FILMS_AT_ONCE = 2  # one is read while the other's window is scored
 
 
@@ -67,23 +70,20 @@ class Pipeline:
         self._judge_stop = threading.Event()
         self._stop_by: float | None = None
         self._films = films or {}
-        self._deaths: list[float] = []  # of local workers, monotonic seconds
-        self._socket_folder: Path | None = None
-        self._listeners: list[queue.Queue[LoggedEvent]] = []
-        self.finished: set[str] = set()  # cameras from which nothing more will come
-        self.cameras = {
-            name: Camera(
-                name,
-                camera,
-                self.metrics,
-                on_frame=self._on_frame,
-                hold=self._hold if films else None,
-                widest=max(WIDEST, config.recording.width if config.recording.enabled else 0),
-                now=now,
-            )
-            for name, camera in config.cameras.items()
-        }
-        self._waiting_films = list(self.cameras.values()) if films else []
+        self._changing = threading.Lock()  # one change at a time, and none once it stops
+        self._troubles = LatestTroubles()
+        self._listeners = Listeners(self.metrics)
+        at_once = _FILMS_AT_ONCE if films else None
+        self._cameras = Cameras(config.cameras, self._camera, at_once=at_once)
+        self.guests = Guests(
+            config.dashboard.visitors.most,
+            config.events,
+            self.metrics,
+            serve=lambda name, guest: self._scheduler.add(name, guest, guest=True),
+            dismiss=lambda name: self._scheduler.remove(name),
+            on_frame=self._on_frame,
+            now=now,
+        )
         self._judge = Judge(
             self.cameras,
             config.events,
@@ -91,11 +91,65 @@ class Pipeline:
             on_event=self._on_event,
             on_prediction=self._on_judged,
             on_finished=self._on_finished,
+            on_exchange=self._on_exchange,
             settled=self._is_settled,
             films=films,
             now=now,
             now_utc=now_utc,
         )
+
+    @property
+    def cameras(self) -> Mapping[str, Camera]:
+        """Those there are now, by name. Never changed: a change makes another mapping."""
+        return self._cameras.now
+
+    @property
+    def finished(self) -> set[str]:
+        """The cameras from which nothing more will come."""
+        return self._cameras.finished
+
+    @property
+    def last_errors(self) -> tuple[Trouble, ...]:
+        """The latest warnings and errors of the log, oldest first."""
+        return self._troubles.kept
+
+    def reconfigure(self, config: Config, *, also: Collection[str] = ()) -> Changes:
+        """Take over what is different in `config` and can be changed while the watch runs.
+
+        `also` are keys that the caller takes care of. `self.config` is what is in force then.
+        Raises ConfigError, in one line, for what can't work; then nothing is changed at all.
+        Any thread but the watch's own may call it.
+        """
+        with self._changing:
+            if self._films or self.over.is_set() or self._stop_by is not None:
+                raise ConfigError("the watch is ending; nothing was changed")
+            merged, changes = compare(self.config, config, also=also)
+            try:
+                check_labels(merged, self.config, self.spec)
+                planned = self._cameras.plan(merged.cameras)
+            except (ConfigError, SourceError) as error:
+                raise ConfigError(f"{error}; nothing was changed") from error
+            before, self.config = self.config, merged
+            self._take_over(before, planned)
+        _log.info("configuration: %s", changes)
+        return changes
+
+    def _take_over(self, before: Config, planned: Exchange) -> None:
+        config = self.config
+        for camera in planned.gone:
+            for stream in camera.streams:
+                self._scheduler.remove(stream.name)
+        # Before the first prediction of those that come.
+        self._judge.change(planned.now, config.events)
+        for camera in planned.new:
+            for stream in camera.streams:
+                self._scheduler.add(stream.name, stream)
+        if planned:
+            self._cameras.carry_out(planned)
+        if config.window != before.window:
+            self._scheduler.keep_to(config.window.stride)
+        self.guests.heed(config.dashboard.visitors.most, config.events)
+        self._keeping.heed(config.events, config.retention)
 
     def events(self) -> Iterator[LoggedEvent]:
         """The starts and ends of events, from now on, each when it is safely logged.
@@ -103,21 +157,7 @@ class Pipeline:
         Ends when the run is over. What is open when a run is stopped is closed as its `with` ends,
         and stands in the log.
         """
-        heard: queue.Queue[LoggedEvent] = queue.Queue(_MOST_UNHEARD)
-        self._listeners.append(heard)
-        return self._hear(heard)
-
-    def _hear(self, heard: queue.Queue[LoggedEvent]) -> Iterator[LoggedEvent]:
-        try:
-            while True:
-                settled = self.over.is_set() and self._keeping.settled
-                try:
-                    yield heard.get(timeout=0.1)
-                except queue.Empty:
-                    if settled:
-                        return
-        finally:
-            self._listeners.remove(heard)
+        return self._listeners.hear(lambda: self.over.is_set() and self._keeping.settled)
 
     def view(self, stream: str) -> View:
         """The latest prediction and the open events of a camera, or of "camera/zone"."""
@@ -127,13 +167,13 @@ class Pipeline:
         """Those of a camera's zones by name; of the whole picture under "" where it has none."""
         return {
             stream.name.removeprefix(camera).removeprefix("/"): self.view(stream.name)
-            for stream in self.cameras[camera].streams
+            for stream in (self.cameras[camera].streams if camera in self.cameras else ())
         }
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
         """Process ids of the local workers that run now."""
-        return self._local_workers.pids if self._local_workers else ()
+        return self._crew.pids
 
     @property
     def workers(self) -> int:
@@ -170,81 +210,76 @@ class Pipeline:
         config = self.config
         for_capture()
         with ExitStack() as undo:
+            undo.enter_context(self._troubles)
             self._keeping = Keeping(
                 config,
                 self.metrics,
-                on_written=self._on_written,
+                on_written=self._listeners.tell,
                 on_death=self._fail,
                 prunes=not self._films,
                 now=self._now,
             )
             undo.callback(self._keeping.join, self._await)
-            undo.callback(self._remove_socket)
             self._link = SchedulerEnd(
-                config.worker.endpoint or self._private_endpoint(),
+                config.worker.endpoint,
+                keys=watch_keys(config.worker.keys),
                 malformed=lambda: self.metrics.count("malformed_messages"),
+                refused=lambda: self.metrics.count("refused_workers"),
             )
             undo.callback(self._link.__exit__)
             self._keeping.start(self.cameras.values())
             undo.pop_all()
+        self._crew = Crew(
+            lambda number: worker_command(
+                self._link.local_endpoint, config.model, config.worker, number=number
+            ),
+            config.worker,
+            self.metrics,
+            on_failure=self._fail,
+            now=self._now,
+        )
         self._scheduler = Scheduler(
             self._link,
-            {stream.name: stream for camera in self.cameras.values() for stream in camera.streams},
+            self._cameras.streams,
             self.metrics,
             stride_s=config.window.stride,
             answer_within_s=config.worker.answer_within,
             batch_wait_s=config.worker.batch_wait,
             every_window=bool(self._films),
             on_spec=self._on_spec,
-            on_prediction=self._judge.put,
-            on_failure=self._on_worker_failure,
-            on_hello=self._on_hello,
-            on_silence=self._on_silence,
+            on_prediction=self._on_prediction,
+            on_failure=self._crew.take_failure,
+            on_hello=self._crew.take_hello,
+            on_silence=self._crew.take_silence,
             now=self._now,
         )
         self._threads = [
             self._thread("scheduler", lambda: self._scheduler.run(self._stop)),
             self._thread("judge", lambda: self._judge.run(self._judge_stop)),
         ]
-        self._local_workers = (
-            LocalWorkers(
-                lambda number: worker_command(
-                    self._link.endpoint, config.model, config.worker, number=number
-                ),
-                None if config.worker.workers == "auto" else config.worker.workers,
-                on_death=self._on_worker_death,
-                on_failure=self._fail,
-                ready_within_s=config.worker.ready_within,
-            )
-            if config.worker.local
-            else None
-        )
         for thread in self._threads:
             thread.start()
-        for camera in self.cameras.values() if not self._films else ():
-            camera.start()
-        for _ in range(_FILMS_AT_ONCE):
-            self._start_next_film()
-        if self._local_workers:
-            self._local_workers.start()
-        else:
+        self._cameras.start()
+        self._crew.start()
+        if not self._crew:
             _log.info(
-                "waiting for `actionwatch worker --connect %s --model %s`",
+                "waiting for `actionwatch worker --connect %s%s --model %s`",
                 self._link.endpoint,
+                " --keys worker.keys" if config.worker.keys else "",
                 config.model,
             )
         return self
 
     def tell_stop(self) -> None:
         """Let everything begin to stop; `__exit__` waits for it, from this moment on."""
-        if self._stop_by is not None:
-            return
-        self._stop_by = time.monotonic() + _STOP_WITHIN_S
+        with self._changing:
+            if self._stop_by is not None:
+                return
+            self._stop_by = time.monotonic() + _STOP_WITHIN_S
         self.over.set()
-        for camera in self.cameras.values():
-            camera.tell_stop()
-        if self._local_workers:
-            self._local_workers.tell_stop()
+        self.guests.tell_stop()
+        self._cameras.tell_stop()
+        self._crew.tell_stop()
         self._stop.set()
         self._link.wake()
 
@@ -257,19 +292,12 @@ class Pipeline:
         self._await(judge.name, _joiner(judge), 1.0)
         self._keeping.join(self._await)
         # Last, since they may hang; what they hold nobody needs.
-        for name, camera in self.cameras.items():
-            self._await(f"camera {name}", camera.join, 0.0)
-        if self._local_workers:
-            self._await("worker", self._local_workers.join)
+        self._cameras.join(self._await)
+        self._await("worker", self._crew.join)
         self._link.__exit__()
-        self._remove_socket()
-        failed = [
-            camera
-            for camera in self.cameras.values()
-            if camera.state == FAILED or (camera.reason and camera.began_at is None)  # never there
-        ]
-        if failed:
-            self._fail("; ".join(f"camera {camera.name}: {camera.reason}" for camera in failed))
+        self._troubles.__exit__()
+        if failures := self._cameras.failures:
+            self._fail("; ".join(failures))
 
     def _await(self, name: str, join: Callable[[float], bool], at_least_s: float = 0.1) -> bool:
         left_s = 0.0 if self._stop_by is None else self._stop_by - time.monotonic()
@@ -288,69 +316,50 @@ class Pipeline:
 
         return threading.Thread(target=run, name=name, daemon=True)
 
-    def _private_endpoint(self) -> str:
-        """An ipc socket in a folder that only this user can enter."""
-        self._socket_folder = Path(tempfile.mkdtemp(prefix="actionwatch-"))
-        return f"ipc://{self._socket_folder / 'workers'}"
-
-    def _remove_socket(self) -> None:
-        if self._socket_folder is not None:
-            shutil.rmtree(self._socket_folder, ignore_errors=True)
-
     def _fail(self, reason: str) -> None:
         self.failure = self.failure or reason
         self.over.set()
 
-    # On the capture threads.
+    def _camera(self, name: str, config: CameraConfig) -> Camera:
+        recording = self.config.recording
+        return Camera(
+            name,
+            config,
+            self.metrics,
+            on_frame=self._on_frame,
+            hold=self._hold if self._films else None,
+            widest=max(WIDEST, recording.width if recording.enabled else 0),
+            now=self._now,
+        )
+
+    # On the capture threads, and on those that bring guests' pictures.
     def _on_frame(self) -> None:
         self._link.wake()
 
     def _hold(self, streams: Iterable[str], stop: threading.Event) -> None:
         self._scheduler.hold(streams, stop)
 
-    # On the scheduler's thread, as the four below.
+    # On the scheduler's thread.
     def _on_spec(self, spec: ClipSpec) -> None:
         self.spec = spec
-        if self._local_workers is None and spec.model != Path(self.config.model).name:
+        if not self._crew and spec.model != Path(self.config.model).name:
             _log.warning(
                 "the worker that came runs model %s, not %s", spec.model, self.config.model
             )
-        for key, labels in self.config.labels_named().items():
-            if problem := missing_label(labels, spec.model, spec.labels):
-                self._fail(f"{key}: {problem}")
-                return
-        streams = [stream.name for camera in self.cameras.values() for stream in camera.streams]
-        scores = self._keeping.expect(spec, streams, self._judge.gap_s(spec))
+        try:
+            check_labels(self.config, self.config, spec)
+        except ConfigError as error:
+            self._fail(str(error))
+            return
+        gap_s = self._judge.gap_s(spec)
+        scores = self._keeping.expect(spec, self._cameras.streams, gap_s)
         self._judge.expect(spec, scores)
-        for camera in self.cameras.values():
-            if camera not in self._waiting_films:
-                camera.watch(spec)
+        self._cameras.expect(spec)
+        self.guests.expect(spec, gap_s)
 
-    def _on_worker_failure(self, worker: bytes, reason: str) -> None:
-        if not (self._local_workers and self._local_workers.blame(worker, reason)):
-            self._fail(reason)
-
-    def _on_hello(self, worker: bytes, devices: int) -> None:
-        if self._local_workers:
-            self._local_workers.greeted(worker, devices)
-
-    def _on_silence(self, worker: bytes) -> None:
-        if self._local_workers:
-            self._local_workers.replace(worker)
-
-    # On a supervisor's thread.
-    def _on_worker_death(self, code: int) -> None:
-        self.metrics.count("worker_restarts")
-        self._deaths.append(self._now())
-        assert self._local_workers is not None  # one of them it was
-        most = _MOST_DEATHS * self._local_workers.started
-        recent = [moment for moment in self._deaths if moment > self._now() - _DEATHS_WITHIN_S]
-        self._deaths = recent
-        if len(recent) >= most:
-            self._fail(
-                f"the worker ended {most} times within {_DEATHS_WITHIN_S / 60:.0f} minutes, the "
-                f"last time with code {code}; see its messages above"
-            )
+    def _on_prediction(self, prediction: Prediction) -> None:
+        if not self.guests.take(prediction):
+            self._judge.put(prediction)
 
     # On the judge's thread.
     def _on_event(self, logged: LoggedEvent) -> None:
@@ -359,33 +368,21 @@ class Pipeline:
     def _on_judged(self, prediction: Prediction) -> None:
         self._keeping.show(prediction)
 
-    def _is_settled(self, camera: str) -> bool:
-        return self._scheduler.idle_in(stream.name for stream in self.cameras[camera].streams)
+    def _is_settled(self, camera: Camera) -> bool:
+        return self._scheduler.idle_in(stream.name for stream in camera.streams)
 
-    def _on_finished(self, camera: str) -> None:
-        self.finished.add(camera)
+    def _on_finished(self, camera: Camera) -> None:
+        over = self._cameras.finish(camera)
         if self._films:
-            self.cameras[camera].forget()
-            self._start_next_film()
-        if len(self.finished) == len(self.cameras):
+            camera.forget()
+            self._cameras.start_next()
+        if over:
             self.over.set()
 
-    def _start_next_film(self) -> None:
-        if self._waiting_films:
-            camera = self._waiting_films.pop(0)
-            if self.spec is not None:
-                camera.watch(self.spec)
-            camera.start()
-
-    # On the event log's thread.
-    def _on_written(self, logged: LoggedEvent) -> None:
-        if logged.change == "progress":
-            return
-        for heard in list(self._listeners):
-            try:
-                heard.put_nowait(logged)
-            except queue.Full:
-                self.metrics.count("unheard_events", logged.event.camera)
+    def _on_exchange(self, gone: list[Camera], new: list[Camera]) -> None:
+        self._keeping.exchange(gone, new)
+        if self._cameras.all_finished:
+            self.over.set()
 
 
 def _joiner(thread: threading.Thread) -> Callable[[float], bool]:

@@ -20,7 +20,7 @@ class Placed:
 
     id: str
     camera: str
-    label: str
+    label: str  # as a person corrected it, else as the model said
     start_s: float
     end_s: float
     score: float  # the event's peak
@@ -29,12 +29,13 @@ class Placed:
 def place(
     rows: Sequence[Mapping[str, Any]], *, clock: str = "media", zero_s: float = 0.0
 ) -> list[Placed]:
-    """Closed events by start; open ones, and those that end before the zero, are left out.
+    """Closed events by start. Left out are open ones, those that a person rejected, for they did
+    not happen, and those that end before the zero.
 
     The clock "media" counts from `zero_s` on the camera's own clock, "wall" from midnight (UTC) of
     the day of the first event, so that a time reads as the time of day.
     """
-    closed = [row for row in rows if row["end"] is not None]
+    closed = [row for row in rows if row["end"] is not None and row["verdict"] != "rejected"]
     if clock == "wall" and closed:
         first = moment(min(row["start"] for row in closed))
         midnight = first.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -51,7 +52,8 @@ def place(
         start_s = round(max(0.0, start_s), 3)
         end_s = round(max(start_s + _SHORTEST_S, end_s), 3)
         score = round(row["peak"], 3)
-        placed.append(Placed(row["id"], row["camera"], row["label"], start_s, end_s, score))
+        label = row["corrected"] or row["label"]
+        placed.append(Placed(row["id"], row["camera"], label, start_s, end_s, score))
     return sorted(placed, key=lambda one: (one.start_s, one.end_s, one.camera, one.label, one.id))
 
 

@@ -69,9 +69,12 @@ class Recorder:
         self._keep_s = config.pre_roll + detected_within_s
         self._set_back_s = set_back_s
         self._now = now
-        self._buffers: dict[str, ClipBuffer] = {}
-        self._lock = threading.Lock()  # of the news
-        self._news: dict[str, Event] = {}  # by id: only the newest of each event matters
+        self._lock = threading.Lock()  # of the news and the buffers
+        self._buffers: dict[str, ClipBuffer] = {}  # by camera; replaced, never changed
+        self._leaving: list[ClipBuffer] = []  # of cameras that were removed
+        self._started = False
+        # By id: only the newest of each event matters.
+        self._news: dict[str, tuple[Event, ClipBuffer]] = {}
         self._open: dict[str, EventClip] = {}  # the thread's own
         self._reported: deque[str] = deque(maxlen=_MOST_REPORTED)  # ids; the thread's own
         self._wake = threading.Event()
@@ -80,8 +83,8 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     def watch(self, camera: str, picture: LatestPicture) -> ClipBuffer:
-        """Record events of a camera; before `start`. Returns where its pictures wait."""
-        buffer = self._buffers[camera] = ClipBuffer(
+        """Record events of a camera. Returns where its pictures wait."""
+        buffer = ClipBuffer(
             camera,
             picture,
             self._metrics,
@@ -90,7 +93,27 @@ class Recorder:
             on_picture=self._on_picture,
             now=self._now,
         )
+        with self._lock:
+            self._buffers = {**self._buffers, camera: buffer}
+            if self._started and not self._stop.is_set():
+                buffer.start()
         return buffer
+
+    def unwatch(self, camera: str) -> None:
+        """A camera is gone, and all was said of its events. Their clips end with what is there."""
+        with self._lock:
+            buffer = self._buffers[camera]
+            self._buffers = {name: one for name, one in self._buffers.items() if name != camera}
+            self._leaving = [*(one for one in self._leaving if not one.join(0)), buffer]
+        buffer.tell_stop()
+
+    def heed(self, *, detected_within_s: float, set_back_s: float) -> None:
+        """From now on events may be noticed so long after their start, or be set back so far."""
+        with self._lock:
+            self._keep_s = self._config.pre_roll + detected_within_s
+            self._set_back_s = set_back_s
+            for buffer in self._buffers.values():
+                buffer.keep_for(self._keep_s)
 
     def start(self) -> None:
         """Raises RecorderError where the folders can't be made or written to."""
@@ -102,26 +125,30 @@ class Recorder:
                     f"recording: {folder} can't be used: {_reason(error)}; make it a folder that"
                     " may be written to, or give another one with --data"
                 ) from error
-        for buffer in self._buffers.values():
-            buffer.start()
+        with self._lock:
+            for buffer in self._buffers.values():
+                buffer.start()
+            self._started = True
         self._thread.start()
 
     def follow(self, event: Event) -> None:
         """There is news of an event: it starts, goes on or ends. For any thread; never blocks."""
-        if camera_of(event.camera) not in self._buffers:
-            return
         with self._lock:
+            buffer = self._buffers.get(camera_of(event.camera))
+            if buffer is None:
+                return
             if event.id not in self._news and len(self._news) == _MOST_NEWS:
                 self._metrics.count("unrecorded_events", camera_of(event.camera))
                 return
-            self._news[event.id] = event
+            self._news[event.id] = (event, buffer)
         self._wake.set()
 
     def tell_stop(self) -> None:
         """Finish what is open with what is there."""
+        with self._lock:
+            self._stop.set()
         for buffer in self._buffers.values():
             buffer.tell_stop()
-        self._stop.set()
         self._wake.set()
 
     def join(self, timeout_s: float) -> bool:
@@ -135,9 +162,13 @@ class Recorder:
             self._give_up.set()
             self._thread.join(max(0.0, deadline - time.monotonic()))
         ended = [
-            buffer.join(max(0.0, deadline - time.monotonic())) for buffer in self._buffers.values()
+            buffer.join(max(0.0, deadline - time.monotonic())) for buffer in self._all_buffers()
         ]
         return all(ended) and not self._thread.is_alive()
+
+    def _all_buffers(self) -> list[ClipBuffer]:
+        with self._lock:
+            return [*self._buffers.values(), *self._leaving]
 
     def _on_picture(self) -> None:
         if self._open:
@@ -151,7 +182,7 @@ class Recorder:
                 self._wake.clear()
                 if self._turn():
                     self._wake.set()
-            for buffer in self._buffers.values():
+            for buffer in self._all_buffers():
                 while not buffer.join(_LOOK_EVERY_S) and not self._give_up.is_set():
                     pass
             self._turn()  # for news that came at the end
@@ -165,8 +196,8 @@ class Recorder:
         """Do a little for each event. True where there is more to do at once."""
         with self._lock:
             news, self._news = self._news, {}
-        for event in news.values():
-            self._take(event)
+        for event, buffer in news.values():
+            self._take(event, buffer)
         self._keep_what_is_needed()
         more = [self._advance(clip) for clip in self._open.values()]
         for event_id, clip in list(self._open.items()):
@@ -176,14 +207,13 @@ class Recorder:
         self._keep_what_is_needed()
         return any(more)
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event, buffer: ClipBuffer) -> None:
         clip = self._open.get(event.id)
         if clip is not None:
             clip.event = event
             return
         if event.id in self._reported:  # begun anew, it would take the place of what there is
             return
-        buffer = self._buffers[camera_of(event.camera)]
         file = self._clips / f"{event.id}.mp4"
         self._open[event.id] = EventClip(
             event,
@@ -244,9 +274,12 @@ class Recorder:
                 clip.notes.append(f"no snapshot: {_reason(error)}")
         if clip.whole:
             self._metrics.count("clips", clip.buffer.camera)
-        self._on_recorded(
-            Recorded(name, f"{name}.mp4" if clip.whole else "", snapshot, "; ".join(clip.notes))
-        )
+        notes = "; ".join(clip.notes)
+        if clip.whole:
+            recorded = Recorded(name, f"{name}.mp4", snapshot, notes, clip.start_s)
+        else:
+            recorded = Recorded(name, "", snapshot, notes)
+        self._on_recorded(recorded)
 
 
 def _prepare(folder: Path) -> None:

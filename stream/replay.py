@@ -108,6 +108,21 @@ def compare(rows: Iterable[Mapping[str, Any]], replayed: Replayed) -> Difference
     return Difference(tuple(one.logged for one in added), tuple(lost), tuple(moved), same)
 
 
+def without_reviewed(difference: Difference) -> tuple[Difference, list[Mapping[str, Any]]]:
+    """A difference without the rows that a person reviewed, and these.
+
+    What a person said of an event holds for it as it is: no policy may take it away or move it.
+    """
+    kept = [row for row in difference.lost if row["verdict"]]
+    kept += [row for row, _ in difference.moved if row["verdict"]]
+    changes = replace(
+        difference,
+        lost=tuple(row for row in difference.lost if not row["verdict"]),
+        moved=tuple(pair for pair in difference.moved if not pair[0]["verdict"]),
+    )
+    return changes, kept
+
+
 @dataclass(frozen=True, slots=True)
 class _Placed:
     """An event of a replay, in UTC."""

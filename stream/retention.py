@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from stream.event_log import EventLog
+from stream.event_query import EventQuery
 from stream.event_rows import iso
 from stream.journal import Journal
 from stream.keeping_config import RetentionConfig
-from stream.log_database import EventLogError
+from stream.log_database import EventLogError, OpenEventError, UnknownEventError
 from stream.messages import Recorded
 from stream.score_log import FILE_LASTS_S
 from stream.score_log import FOLDER as SCORES
@@ -80,10 +81,11 @@ class _Plan:
         if file is not None:
             self.files[file.path] = file
         if row is not None:
-            kept = Recorded(row["id"], row["clip"], row["snapshot"], row["clip_note"])
-            kept = self.rows.get(row["id"], kept)
+            names = ("id", "clip", "snapshot", "clip_note", "clip_start_s")
+            kept = self.rows.get(row["id"]) or Recorded(*(row[name] for name in names))
             if kind == "clip":
-                self.rows[row["id"]] = replace(kept, clip="", note=f"removed: {why}")
+                gone = replace(kept, clip="", note=f"removed: {why}", clip_start_s=None)
+                self.rows[row["id"]] = gone
             else:
                 self.rows[row["id"]] = replace(kept, snapshot="")
 
@@ -102,7 +104,7 @@ def prune(
     With `dry_run` nothing is changed. Raises EventLogError where the log can't be used.
     """
     files = {file.path: file for file in _files(folder)}
-    rows = [row for row in log.rows(recorded=True) if row["end"] is not None]
+    rows = [row for row in log.rows(EventQuery(recorded=True)) if row["end"] is not None]
     plan = _Plan(events=list(_old_events(log, config, now_utc)))
     scores = list(_scores(folder))
     _by_age(plan, folder, files, rows, config, now_utc)
@@ -129,6 +131,23 @@ def prune(
     )
 
 
+def delete_event(log: EventLog, folder: Path, event_id: str) -> None:
+    """Remove an event of a data folder for a person, with its clip and its snapshot.
+
+    Raises UnknownEventError where there is none, OpenEventError while it goes on: there would be
+    news of it, and it would be there again.
+    """
+    row = log.event(event_id)
+    if row is None:
+        raise UnknownEventError(f"event {event_id} is not in the log of {folder}; list it anew")
+    if row["end"] is None:
+        raise OpenEventError(f"event {event_id} still goes on; delete it when it is over")
+    log.delete([event_id])  # first the row, as in `prune`: what a crash leaves is swept away
+    for kind, (_, named) in _KINDS.items():
+        if named.fullmatch(row[kind]):
+            _remove(_path(folder, kind, row))
+
+
 def sweep(
     log: EventLog,
     folder: Path,
@@ -148,7 +167,7 @@ def sweep(
     for directory, _ in _KINDS.values():
         for part in (folder / directory).glob("*.part"):
             _remove(part)
-    rows = list(log.rows(recorded=True))
+    rows = list(log.rows(EventQuery(recorded=True)))
     known = {_path(folder, kind, row) for row in rows for kind in _KINDS}
     known |= set(_waiting(folder))
     for file in _files(folder):
@@ -185,6 +204,10 @@ class Keeper:
     def start(self) -> None:
         self._thread.start()
 
+    def heed(self, config: RetentionConfig) -> None:
+        """Keep to other times and sizes from the next look on. Any thread may call it."""
+        self._config = config
+
     def tell_stop(self) -> None:
         self._stop.set()
 
@@ -219,7 +242,7 @@ def _old_events(log: EventLog, config: RetentionConfig, now_utc: datetime) -> It
     limits = [age for age in ages if age is not None]
     if not limits:
         return
-    for row in log.rows(until=_ago(now_utc, min(limits))):
+    for row in log.rows(EventQuery(until=_ago(now_utc, min(limits)))):
         own = config.labels.get(row["label"])
         age = (own.events if own else None) or config.events
         if age is not None and row["end"] is not None and row["start"] < iso(_ago(now_utc, age)):

@@ -13,6 +13,7 @@ from typing import Any
 from stream.config import CameraConfig, Config
 from stream.decoding import SourceError
 from stream.event_log import EventLog
+from stream.event_query import EventQuery
 from stream.event_writer import EventWriter
 from stream.exports import ExportError, export_file
 from stream.films import Noted, ScanError, Wanted, note, notes
@@ -146,7 +147,7 @@ def _make_room(wanted: Sequence[Wanted], out: Path) -> None:
         for one in wanted:
             if one.name in noted:
                 continue
-            if (out / SCORES / one.name).exists() or list(log.rows(camera=one.name, latest=1)):
+            if (out / SCORES / one.name).exists() or log.count(EventQuery(camera=one.name)):
                 raise ScanError(
                     f"{out} holds the log of a watch with a camera {one.name}; give another --out"
                 )
@@ -173,7 +174,7 @@ def _whole_log(out: Path) -> Iterator[EventLog]:
 def _clear(names: Iterable[str], log: EventLog, out: Path) -> None:
     """Remove what a folder holds of films: events, scores, exports."""
     for name in names:
-        log.delete([row["id"] for row in log.rows(camera=name)])
+        log.delete([row["id"] for row in log.rows(EventQuery(camera=name))])
         shutil.rmtree(out / SCORES / name, ignore_errors=True)
         for file in _exports(name, out):
             with contextlib.suppress(OSError):  # who writes there next says what is wrong
@@ -197,7 +198,7 @@ def export_again(log: EventLog, out: Path) -> None:
     """
     for name, noted in notes(out).items():
         if noted.key:
-            _export(name, list(log.rows(camera=name)), out)
+            _export(name, list(log.rows(EventQuery(camera=name))), out)
 
 
 def _export(name: str, rows: Sequence[Mapping[str, Any]], out: Path) -> None:
@@ -212,7 +213,7 @@ def _finish(one: Wanted, pipeline: Pipeline, out: Path) -> Scanned:
         return Scanned(one, failure=failure)
     try:
         with EventLog.open(out) as log:
-            rows = list(log.rows(camera=one.name))
+            rows = list(log.rows(EventQuery(camera=one.name)))
         _export(one.name, rows, out)
         note(out, {one.name: Noted(one.content, one.film.key)})
     except (EventLogError, ExportError, ScanError) as error:

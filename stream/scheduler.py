@@ -12,23 +12,27 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Condition, Lock
 from threading import Event as StopEvent
 
-from stream.dispatch import Asking, Due, InFlight, Lost, Watched
+from stream.dispatch import Asking, Due, InFlight, Lost, Seat, Watched
 from stream.messages import Clip, ClipSpec, Prediction, Scores
 from stream.metrics import Metrics
 from stream.ring import NotCoveredError
 from stream.transport import SchedulerEnd
-from stream.window_grid import WindowGrid
+from stream.turns import Turns
 from stream.wire import Answer, Ask, Failure, Hello, Message, Refusal, Who, Work
 
 _log = logging.getLogger(__name__)
 _MOST_HEARD = 64  # messages between two rounds of work: a flood must not starve the workers
 _MOST_LOST = 3  # times that a window is lost where every one counts
+_BEFORE_GUEST = 4  # windows of cameras, where there are more than can be done
 _ASK_HOLDS_S = 3.0  # a worker asks again every second; one that doesn't has gone
 
 
 class Scheduler:
     """Answers each worker that asks with the freshest windows that are due at that moment.
 
+    Streams may come and go while it runs. Guests get what cameras leave: one window of one guest at
+    a time goes along with those of cameras, if the worker has room for it. Where cameras leave
+    nothing, every fifth window is a guest's.
     With `every_window` it is the worker that sets the pace: whoever brings frames waits in `hold`,
     of each stream one window at a time is under way, and one that is lost is sent again.
     """
@@ -51,7 +55,6 @@ class Scheduler:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link = link
-        self._streams = streams
         self._metrics = metrics
         self._answer_within_s = answer_within_s
         self._batch_wait_s = batch_wait_s
@@ -60,15 +63,17 @@ class Scheduler:
         self._on_failure, self._on_hello, self._on_silence = on_failure, on_hello, on_silence
         self._now = now
         self._every_window = every_window
+        self._passing = Lock()  # while predictions are passed on; taken before the other one
         self._lock = Lock()  # so that no clip is between due and under way when `idle` looks
         self._round = Condition(self._lock)  # told after each round of work
         self._spec: ClipSpec | None = None
-        self._grids = {name: WindowGrid(stride_s) for name in streams}
+        self._turns = Turns(streams, metrics, stride_s=stride_s, now=now)
         self._workers: dict[bytes, Asking] = {}
         self._in_flight: dict[int, InFlight] = {}
         self._again: list[Lost] = []
         self._ready: list[Prediction] = []  # not passed on yet
         self._number = 0
+        self._since_guest = 0  # windows of cameras since the latest one of a guest
         self.alive_at = now()  # monotonic seconds; while it runs, renewed several times a second
 
     def run(self, stop: StopEvent) -> None:
@@ -84,32 +89,55 @@ class Scheduler:
                 self._give_work()
                 self._give_up_lost()
                 self._round.notify_all()
-                ready = list(self._ready)
-            for prediction in ready:  # without the lock: whoever takes them may need it
-                self._on_prediction(prediction)
-            with self._lock:
-                del self._ready[: len(ready)]
+            with self._passing:
+                with self._lock:
+                    ready = list(self._ready)
+                for prediction in ready:  # without the lock: whoever takes them may need it
+                    self._on_prediction(prediction)
+                with self._lock:
+                    del self._ready[: len(ready)]
             # Frames and messages wake it; the time-out is for deadlines.
             self._link.wait(timeout_s=min(0.2, self._waits_s()))
         self._count_what_is_left()
 
+    def add(self, name: str, stream: Watched, *, guest: bool = False) -> None:
+        """Serve one more stream from now on. Any thread may call it, as the two below."""
+        with self._lock:
+            self._turns.add(name, stream, guest=guest)
+
+    def remove(self, name: str) -> None:
+        """Serve a stream no longer: after this no prediction of it is passed on."""
+        with self._passing, self._lock:
+            self._turns.remove(name)
+            self._ready = [one for one in self._ready if one.camera != name]
+            self._again = [lost for lost in self._again if lost.seat.name != name]
+            self._round.notify_all()
+
+    def keep_to(self, stride_s: float) -> None:
+        """From now on windows end at multiples of another stride."""
+        with self._lock:
+            self._turns.keep_to(stride_s)
+
     @property
     def idle(self) -> bool:
-        """Whether everything that was due is answered. Any thread may ask."""
-        return self.idle_in(self._streams)
+        """Whether everything of cameras that was due is answered. Any thread may ask."""
+        with self._lock:
+            cameras = self._turns.cameras
+        return self.idle_in(cameras)
 
     def idle_in(self, streams: Iterable[str]) -> bool:
         """Whether everything that was due in these streams is answered. Any thread may ask."""
         with self._lock:
             names = set(streams)
-            ready = {prediction.camera for prediction in self._ready}
-            return not names & (self._under_way() | ready | {due.camera for due in self._due()})
+            if names & (self._under_way() | {prediction.camera for prediction in self._ready}):
+                return False
+            return not any(self._turns.due_of(name, self._spec) for name in names)
 
     def hold(self, streams: Iterable[str], stop: StopEvent) -> None:
         """Wait until no window of these streams waits for a worker. For the thread of frames."""
         names = tuple(streams)
         with self._round:
-            while not stop.is_set() and any(self._due_of(name) for name in names):
+            while not stop.is_set() and any(self._turns.due_of(name, self._spec) for name in names):
                 self._round.wait(0.5)
 
     @property
@@ -171,6 +199,10 @@ class Scheduler:
         if sent is None or sent.worker != identity:
             self._metrics.count("late_answers")
             return
+        if not self._turns.serves(sent.seat):
+            del self._in_flight[scores.number]
+            self._metrics.count("unneeded_answers", sent.seat.counted_as)
+            return
         assert self._spec is not None  # clips are cut to it
         labels = self._spec.labels
         if len(scores.probabilities) != len(labels):
@@ -178,17 +210,20 @@ class Scheduler:
             self._link.send(identity, Refusal(f"{len(labels)} probabilities expected"))
             return
         del self._in_flight[scores.number]
-        self._metrics.measure("line", self._now() - sent.sent_at - scores.inference_s)
-        self._metrics.count("windows", sent.camera)
+        answered_at = self._now()
+        self._metrics.measure("line", answered_at - sent.sent_at - scores.inference_s)
+        self._metrics.count("windows", sent.seat.counted_as)
         self._ready.append(
             Prediction(
-                camera=sent.camera,
+                camera=sent.seat.name,
                 labels=labels,
                 probabilities=scores.probabilities,
                 start_s=sent.start_s,
                 end_s=sent.end_s,
                 newest_at=sent.newest_at,
                 inference_s=scores.inference_s,
+                sent_at=sent.sent_at,
+                answered_at=answered_at,
             )
         )
 
@@ -200,9 +235,11 @@ class Scheduler:
         }
         if asking and self._again:
             self._send_again(asking)
-        passed = self._under_way() if self._every_window else set()  # so that they stay in order
-        due = [one for one in self._due() if one.camera not in passed] if asking else []
-        if not due:
+        due, guests = self._turns.due(self._spec) if asking else ([], [])
+        if self._every_window:
+            passed = self._under_way()  # so that they stay in order
+            due = [one for one in due if one.seat.name not in passed]
+        if not due and not guests:
             self._waiting_since = None
             return
         if not self._is_worth_sending(len(due), sum(w.room for w in asking.values())):
@@ -210,40 +247,45 @@ class Scheduler:
         for number, (identity, worker) in enumerate(asking.items()):
             # Shared out, so that they are all done as early as can be.
             share = min(worker.room, math.ceil(len(due) / (len(asking) - number)))
-            cut = self._cut(due[:share])
-            due = due[share:]
-            if cut:
+            wanted: list[Due] = []
+            # One at a time: more would keep the cameras waiting.
+            if guests and (share < worker.room or self._since_guest >= _BEFORE_GUEST):
+                wanted, share = [guests.pop(0)], min(share, worker.room - 1)
+            self._since_guest = share if wanted else self._since_guest + share
+            wanted, due = [*due[:share], *wanted], due[share:]
+            if cut := self._cut(wanted):
                 self._send_work(identity, worker, cut)
 
     def _under_way(self) -> set[str]:
         """The streams of which a clip is with a worker, or was lost and is to be sent again."""
-        sent = {sent.camera for sent in self._in_flight.values()}
-        return sent | {lost.clip.camera for lost in self._again}
+        sent = {sent.seat.name for sent in self._in_flight.values()}
+        return sent | {lost.seat.name for lost in self._again}
 
     def _send_again(self, asking: dict[bytes, Asking]) -> None:
         for identity, worker in list(asking.items()):
             if self._again:
                 lost = self._again.pop(0)
-                self._metrics.count("resent_windows", lost.clip.camera)
-                self._send_work(identity, worker, [(lost.clip, lost.newest_at)], lost.times)
+                self._metrics.count("resent_windows", lost.seat.counted_as)
+                cut = [(lost.seat, lost.clip, lost.newest_at)]
+                self._send_work(identity, worker, cut, lost.times)
                 del asking[identity]
 
     def _send_work(
         self,
         identity: bytes,
         worker: Asking,
-        cut: Sequence[tuple[Clip, float]],
+        cut: Sequence[tuple[Seat, Clip, float]],
         lost_times: int = 0,
     ) -> None:
         worker.room, sent_at = 0, self._now()
-        if not self._link.send(identity, Work(tuple(clip for clip, _ in cut))):
-            for clip, newest_at in cut:
-                self._lose(clip.camera, clip if self._every_window else None, newest_at, lost_times)
+        if not self._link.send(identity, Work(tuple(clip for _, clip, _ in cut))):
+            for seat, clip, newest_at in cut:
+                self._lose(seat, clip if self._every_window else None, newest_at, lost_times)
             return
-        for clip, newest_at in cut:
+        for seat, clip, newest_at in cut:
             first_s, last_s = float(clip.times[0]), float(clip.times[-1])
             self._in_flight[clip.number] = InFlight(
-                clip.camera,
+                seat,
                 first_s,
                 last_s,
                 newest_at,
@@ -257,8 +299,7 @@ class Scheduler:
         """Whether `count` windows go to workers with that much room, or wait for others."""
         if self._waiting_since is None:
             self._waiting_since = self._now()
-        watching = sum(stream.ring is not None for stream in self._streams.values())
-        if count < min(room, watching) and self._waits_s() > 0:
+        if count < min(room, self._turns.watching) and self._waits_s() > 0:
             return False
         self._waiting_since = None
         return True
@@ -269,7 +310,7 @@ class Scheduler:
             return math.inf
         return max(0.0, self._waiting_since + self._batch_wait_s - self._now())
 
-    def _cut(self, wanted: Iterable[Due]) -> list[tuple[Clip, float]]:
+    def _cut(self, wanted: Iterable[Due]) -> list[tuple[Seat, Clip, float]]:
         """The clips of these windows, with when their newest frames were seen."""
         cut = []
         for due in wanted:
@@ -277,34 +318,10 @@ class Scheduler:
                 frames, times, newest_at = due.ring.window(due.times)
             except NotCoveredError:  # the ring moved on, or was cleared, since it was asked
                 continue
-            self._pass_over(due.camera, due.end_s)
-            self._streams[due.camera].looked(due.end_s)
+            self._turns.take(due)
             self._number += 1
-            cut.append((Clip(due.camera, self._number, frames, times), newest_at))
+            cut.append((due.seat, Clip(due.seat.name, self._number, frames, times), newest_at))
         return cut
-
-    def _due(self) -> list[Due]:
-        """The freshest complete window of each stream that has one, longest waiting first."""
-        found = [due for name in self._streams if (due := self._due_of(name)) is not None]
-        return sorted(found, key=lambda due: -due.waiting_s)
-
-    def _due_of(self, name: str) -> Due | None:
-        stream = self._streams[name]
-        ring = stream.ring
-        newest_s = ring.newest_s if ring is not None else None
-        if ring is None or newest_s is None or self._spec is None:
-            return None
-        self._grids[name].heed(ring.cleared)
-        end_s = self._grids[name].due(newest_s)
-        if end_s is None:
-            return None
-        times = self._spec.times(end_s)
-        if not ring.covers(times):
-            return None
-        if stream.is_still(float(times[0]), end_s):
-            self._pass_over(name, end_s, "still_windows")
-            return None
-        return Due(self._grids[name].waiting_s(newest_s), end_s, name, ring, times)
 
     def _give_up_lost(self) -> None:
         """Forget clips whose worker died or is stuck, so that their loss is counted."""
@@ -325,32 +342,26 @@ class Scheduler:
     def _count_what_is_left(self) -> None:
         """At the end: clips that are still with a worker, and windows that nobody took."""
         for sent in self._in_flight.values():
-            self._metrics.count("unanswered_windows", sent.camera)
-        for due in self._due():
-            self._pass_over(due.camera, due.end_s, "skipped_windows")
-
-    def _pass_over(self, name: str, end_s: float, counted: str = "") -> None:
-        """Mark a window as done with, under that name if any, and those before it as skipped."""
-        skipped = self._grids[name].take(end_s)
-        if skipped:
-            self._metrics.count("skipped_windows", name, skipped)
-        if counted:
-            self._metrics.count(counted, name)
+            if self._turns.serves(sent.seat) and not sent.seat.is_guest:
+                self._metrics.count("unanswered_windows", sent.seat.name)
+        self._turns.pass_over_what_is_left(self._spec)
 
     def _lose_clips_of(self, lost: Callable[[InFlight], bool]) -> None:
         for number, sent in list(self._in_flight.items()):
             if lost(sent):
                 del self._in_flight[number]
-                self._lose(sent.camera, sent.clip, sent.newest_at, sent.lost_times)
+                self._lose(sent.seat, sent.clip, sent.newest_at, sent.lost_times)
 
-    def _lose(self, camera: str, clip: Clip | None, newest_at: float, lost_times: int) -> None:
-        if clip is None:
-            self._metrics.count("lost_windows", camera)
+    def _lose(self, seat: Seat, clip: Clip | None, newest_at: float, lost_times: int) -> None:
+        if not self._turns.serves(seat):
             return
-        self._again.append(Lost(clip, newest_at, lost_times + 1))
+        if clip is None:
+            self._metrics.count("lost_windows", seat.counted_as)
+            return
+        self._again.append(Lost(seat, clip, newest_at, lost_times + 1))
         if lost_times + 1 == _MOST_LOST:
             self._on_failure(
                 b"",
-                f"a window of {camera} was not scored in {_MOST_LOST} tries; is the "
+                f"a window of {seat.name} was not scored in {_MOST_LOST} tries; is the "
                 f"{self._answer_within_s:g} s of worker.answer_within long enough for the model?",
             )

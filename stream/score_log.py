@@ -48,9 +48,9 @@ class KeptRun:
         None stands where the run closed all events because nothing came for too long. What is
         damaged is left out.
         """
-        kind = _record(len(self.labels))
+        kind = record_of(len(self.labels))
         for file in self.files:
-            head = _head(file)
+            head = head_of(file)
             if head is None:
                 continue
             with file.open("rb") as content:
@@ -98,7 +98,7 @@ class ScoreLog:
         self._metrics = metrics
         self._gap_s = gap_s
         self._allowed = allowed  # false where the disk is nearly full
-        self._kind = _record(len(spec.labels))
+        self._kind = record_of(len(spec.labels))
         self._files: dict[str, tuple[datetime, IO[bytes]]] = {}  # by stream, with their beginnings
         self._waiting: dict[str, list[bytes]] = {}
         self._written_at: datetime | None = None
@@ -205,7 +205,7 @@ def read_scores(folder: Path, *, since: datetime | None = None) -> list[KeptRun]
     for file in sorted((folder / FOLDER).rglob("*.scores"), key=lambda file: file.name):
         if since is not None and file.stat().st_mtime < since.timestamp():
             continue
-        head = _head(file)
+        head = head_of(file)
         if head is None:
             _log.warning("%s holds no scores that this version can read", file)
             continue
@@ -224,8 +224,8 @@ def read_scores(folder: Path, *, since: datetime | None = None) -> list[KeptRun]
     ]
 
 
-def _head(file: Path) -> tuple[dict[str, Any], int] | None:
-    """What the first line says, and where the records begin."""
+def head_of(file: Path) -> tuple[dict[str, Any], int] | None:
+    """What a file's first line says, and where its records begin; None if nobody can read it."""
     with file.open("rb") as content:
         line = content.readline()
     try:
@@ -236,7 +236,8 @@ def _head(file: Path) -> tuple[dict[str, Any], int] | None:
     return (head, len(line)) if readable else None
 
 
-def _record(labels: int) -> np.dtype:
+def record_of(labels: int) -> np.dtype:
+    """How a record of a model with so many labels is laid out: all shares, or the largest only."""
     fields: list[Any] = [("end_s", "<f8"), ("utc", "<f8"), ("length_s", "<f8")]
     if labels <= _KEPT_WHOLE:
         return np.dtype([*fields, ("shares", "<f2", (labels,))])

@@ -1,4 +1,4 @@
-"""The only `import zmq`: the scheduler's end of the line and the worker's.
+"""The line between scheduler and workers: its two ends.
 
 The worker asks and is answered; nothing waits in a queue between them. Each end belongs to one
 thread, except `SchedulerEnd.wake`, which any thread may call.
@@ -11,9 +11,20 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from tempfile import TemporaryDirectory
 
 import zmq
 
+from stream.admission import Admission, Knock
+from stream.endpoint import (
+    TransportError,
+    check_for_watch,
+    check_for_worker,
+    is_tcp,
+    keep_to_oneself,
+)
+from stream.keys import WatchKeys, WorkerKeys
 from stream.messages import Clip, ClipSpec, Scores
 from stream.wire import (
     Answer,
@@ -34,36 +45,67 @@ _LARGEST_FROM_WORKER = 16 * 2**20  # bytes; answers are small, and strangers may
 _ASK_AGAIN_S = 1.0
 
 
-class TransportError(Exception):
-    """An endpoint that can't be used. The message is one line for a person."""
-
-
 class SchedulerEnd:
-    """Where workers connect: hears them one message at a time and answers by their identity."""
+    """Where workers connect: hears them one message at a time and answers by their identity.
 
-    def __init__(self, endpoint: str, *, malformed: Callable[[], None] = lambda: None) -> None:
+    Workers of this machine connect to `local_endpoint`, a socket that only this user can reach. At
+    a tcp address it listens besides, for workers of which it has the `keys`; `refused` is
+    called for each other that tries to come in.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        *,
+        keys: WatchKeys | None = None,
+        malformed: Callable[[], None] = lambda: None,
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
         self._malformed = malformed
-        self._context = zmq.Context()
-        self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.set(zmq.LINGER, 0)
-        self._socket.set(zmq.ROUTER_MANDATORY, 1)  # a worker that has gone is an error, not a void
-        self._socket.set(zmq.ROUTER_HANDOVER, 1)  # a worker may come back under its name
-        self._socket.set(zmq.MAXMSGSIZE, _LARGEST_FROM_WORKER)
-        try:
-            self._socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            self._context.destroy(linger=0)
-            raise TransportError(
-                f"worker endpoint {endpoint} can't be used: {error}; "
-                "give another one as worker.endpoint"
-            ) from error
-        self.endpoint: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
-        self._wake_in, self._wake_out = socket.socketpair()
+        if endpoint is not None:
+            check_for_watch(endpoint, keyed=keys is not None)
+        with ExitStack() as undo:
+            if endpoint is None or is_tcp(endpoint):
+                folder = TemporaryDirectory(prefix="actionwatch-", ignore_cleanup_errors=True)
+                local = f"ipc://{undo.enter_context(folder)}/workers"
+            else:
+                local = endpoint
+            self._context = zmq.Context()
+            undo.callback(self._context.destroy, linger=0)
+            self._socket = self._context.socket(zmq.ROUTER)
+            self._socket.set(zmq.LINGER, 0)
+            self._socket.set(zmq.ROUTER_MANDATORY, 1)  # a worker that has gone is an error
+            self._socket.set(zmq.ROUTER_HANDOVER, 1)  # a worker may come back under its name
+            self._socket.set(zmq.MAXMSGSIZE, _LARGEST_FROM_WORKER)
+            self.endpoint = self.local_endpoint = self._bind(local)
+            keep_to_oneself(local)
+            self._admission: Admission | None = None
+            if endpoint is not None and keys is not None and is_tcp(endpoint):
+                self._admission = Admission(self._context, keys, refused=refused)
+                self._admission.guard(self._socket)  # only what is bound after it
+                self.endpoint = self._bind(endpoint)
+            self._wake_in, self._wake_out = socket.socketpair()
+            undo.callback(self._wake_in.close)
+            undo.callback(self._wake_out.close)
+            self._resources = undo.pop_all()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._wake_out, zmq.POLLIN)
+        if self._admission:
+            self._poller.register(self._admission.asked, zmq.POLLIN)
+
+    def _bind(self, endpoint: str) -> str:
+        """The address that it has now, with the port that the system chose, if it did."""
+        try:
+            self._socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise TransportError(
+                f"worker endpoint {endpoint} can't be used: {error}; "
+                "give another one as worker.endpoint"
+            ) from error
+        return self._socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
 
     def wait(self, timeout_s: float) -> None:
         """Return when there is something to receive, after `wake`, or after the time-out."""
@@ -78,6 +120,8 @@ class SchedulerEnd:
 
     def receive(self) -> tuple[bytes, Message] | None:
         """A worker's identity and its message, or None. What can't be read is refused."""
+        if self._admission:
+            self._admission.heed()
         while self._socket.poll(0):
             identity, *parts = self._socket.recv_multipart()
             try:
@@ -100,17 +144,15 @@ class SchedulerEnd:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._context.destroy(linger=0)
-        self._wake_in.close()
-        self._wake_out.close()
+        self._resources.close()
 
 
 class WorkerEnd:
     """A worker's line to the scheduler.
 
-    It says hello by itself: at first, and whenever a scheduler that was started anew asks who
-    it is. `name` makes a worker that is started again known as the same one; `devices` is how
-    many there are on this machine for workers like this one.
+    Over tcp it comes with its `keys`. It says hello by itself: at first, and whenever a scheduler
+    that was started anew asks who it is. `name` makes a worker that is started again known as the
+    same one; `devices` is how many there are on this machine for workers like this one.
     """
 
     def __init__(
@@ -118,10 +160,12 @@ class WorkerEnd:
         endpoint: str,
         spec: ClipSpec | None,  # None: only to `fail`
         *,
+        keys: WorkerKeys | None = None,
         name: str = "",
         devices: int = 1,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
+        check_for_worker(endpoint, keyed=keys is not None)
         self._spec, self._devices = spec, devices
         self._now = now
         self._greeted = spec is None
@@ -136,6 +180,9 @@ class WorkerEnd:
         self._socket.set(zmq.HEARTBEAT_TIMEOUT, 10_000)
         if name:
             self._socket.set(zmq.IDENTITY, name.encode())
+        self._knock: Knock | None = None
+        if keys is not None and is_tcp(endpoint):
+            self._knock = Knock(self._context, self._socket, endpoint, keys, now=now)
         try:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:
@@ -151,6 +198,8 @@ class WorkerEnd:
         """
         deadline = self._now() + timeout_s
         while True:
+            if self._knock:
+                self._knock.heed(served=self._served)
             left_s = min(deadline - self._now(), _ASK_AGAIN_S)
             if left_s < 0:
                 return ()

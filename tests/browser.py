@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 _PROGRAM = shutil.which("chromium")
 _FLAGS = [
@@ -21,16 +21,32 @@ _FLAGS = [
 
 
 @contextmanager
-def new_page() -> Iterator[Page]:
+def new_page(
+    *flags: str, width: int = 1280, height: int = 800, dark: bool = False
+) -> Iterator[Page]:
     """A page of a browser that is closed afterwards; its scripts must make no errors."""
     if _PROGRAM is None:
         pytest.skip("needs Chromium: Debian's package chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_PROGRAM, args=_FLAGS)
-        page = browser.new_page()
+        browser = playwright.chromium.launch(executable_path=_PROGRAM, args=[*_FLAGS, *flags])
+        page = browser.new_page(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+        )
         page.set_default_timeout(60_000)
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         yield page
         browser.close()
     assert errors == []
+
+
+def open_tab(page: Page, label: str) -> None:
+    """Open a tab of the dashboard; on a phone those that don't fit are in a menu."""
+    expect(page.get_by_role("tab").first).to_be_visible()
+    tab = page.get_by_role("tab", name=label, exact=True)
+    if tab.count() == 0:
+        page.get_by_role("button", name="More tabs").click()
+        tab = page.locator(".overflow-dropdown").get_by_role("button", name=label, exact=True)
+    tab.click()
+    expect(page.get_by_role("tabpanel").filter(visible=True)).to_have_count(1)

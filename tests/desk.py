@@ -50,6 +50,7 @@ class Desk:
         self.ahead_s = 0.0  # how far its clock was put forward
         self.told = threading.Condition()
         self.on_prediction: Callable[[], object] = lambda: None
+        self.hear: Callable[[Prediction], bool] = lambda prediction: False  # True: not for us
         self.link = SchedulerEnd(
             f"ipc://{folder / 'desk'}", malformed=lambda: self.metrics.count("malformed_messages")
         )
@@ -75,6 +76,8 @@ class Desk:
 
     def _take(self, prediction: Prediction) -> None:
         self.on_prediction()
+        if self.hear(prediction):
+            return
         self._tell(self.predictions, prediction)
 
     def _tell(self, heard: list, what: object) -> None:

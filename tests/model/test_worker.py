@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from model.trained import TrainedModel, save
+from stream.keys import make, watch_keys
 from stream.messages import Clip, ClipSpec
 from stream.transport import SchedulerEnd
 from stream.wire import Answer, Ask, Failure, Hello, Message, Work
@@ -15,8 +17,13 @@ from stream.wire import Answer, Ask, Failure, Hello, Message, Work
 class Line:
     """The scheduler's end of a line to a real worker process."""
 
-    def __init__(self, folder: Path, model: str, *options: str) -> None:
-        self.link = SchedulerEnd(f"ipc://{folder / 'line'}")
+    def __init__(self, folder: Path, model: str, *options: str, far: bool = False) -> None:
+        """With `far` it is over tcp, with the keys that are in the folder."""
+        if far:
+            keys = watch_keys(folder / "watch.keys")
+            self.link = SchedulerEnd("tcp://127.0.0.1:*", keys=keys)
+        else:
+            self.link = SchedulerEnd(f"ipc://{folder / 'line'}")
         self.process = subprocess.Popen(
             [
                 sys.executable,
@@ -131,3 +138,67 @@ def test_a_worker_names_a_choice_that_there_is_not(tmp_path: Path, option: str, 
     assert code == 2
     assert words in errors
     assert "Traceback" not in errors
+
+
+def test_a_worker_on_another_machine_comes_with_its_keys(
+    tmp_path: Path, trained: TrainedModel
+) -> None:
+    make(tmp_path)
+    save(trained, tmp_path / "tiny")
+    line = Line(tmp_path, str(tmp_path / "tiny"), f"--keys={tmp_path / 'worker.keys'}", far=True)
+    try:
+        line.hear(Hello)
+        line.hear(Ask)
+        assert line.link.send(b"w", Work((random_clip(1, trained.spec),)))
+        line.hear(Answer)
+    finally:
+        code, errors = line.close()
+    assert code == 0
+    assert "Traceback" not in errors
+
+
+def test_a_worker_whose_key_is_unknown_ends_with_what_to_do(
+    tmp_path: Path, trained: TrainedModel
+) -> None:
+    make(tmp_path)
+    (tmp_path / "strangers").mkdir()
+    make(tmp_path / "strangers")
+    theirs = tmp_path / "strangers" / "worker.keys"
+    ours = tmp_path / "watch.keys"
+    public = ours.read_text().partition("\npublic ")[2].split()[0]
+    theirs.write_text(re.sub("(?m)^watch .*", lambda _: f"watch {public}", theirs.read_text()))
+    save(trained, tmp_path / "tiny")
+    line = Line(tmp_path, str(tmp_path / "tiny"), f"--keys={theirs}", far=True)
+    try:
+        for _ in range(600):
+            assert line.link.receive() is None
+            if line.process.poll() is not None:
+                break
+            line.link.wait(0.1)
+    finally:
+        code, errors = line.close()
+    assert code == 2
+    (told,) = [text for text in errors.splitlines() if text.startswith("actionwatch worker: ")]
+    assert "does not know the key of" in told
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (None, "without keys; make them on the watch's machine with `actionwatch keys DIR`"),
+        ("watch.keys", "give the file that `actionwatch keys` made for the worker"),
+        ("none.keys", "none.keys can't be read: No such file or directory"),
+    ],
+)
+def test_a_mistake_about_keys_is_told_before_the_model_is_loaded(
+    tmp_path: Path, keys: str | None, words: str
+) -> None:
+    make(tmp_path)
+    options = [] if keys is None else [f"--keys={tmp_path / keys}"]
+    line = Line(tmp_path, str(tmp_path / "no model"), *options, far=True)
+    line.process.wait(60)
+    code, errors = line.close()
+    assert code == 2
+    (told,) = errors.splitlines()
+    assert words in told

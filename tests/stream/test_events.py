@@ -241,3 +241,64 @@ def test_the_cool_down_holds_over_gaps_as_well() -> None:
 def test_whoever_asks_for_unknown_need_not_watch_it() -> None:
     script = [(2, STILL), (5, (0.4, 0.3, 0.3)), (8, STILL)]
     assert [event.label for event in detect(script, unknown=0.5, watch=["run"])] == ["unknown"]
+
+
+def going_on(**config: object) -> Detector:
+    """With an event of a jump that began at 1 s and was last seen at 2 s."""
+    policy = {"smoothing": 0, "minimum": 0, "merge_gap": 0, **config}
+    detector = Detector("door", EventsConfig.model_validate(policy), frozenset({"still"}))
+    for at_s in (1.0, 2.0):
+        detector.update(prediction(at_s, JUMP))
+    return detector
+
+
+def heed(detector: Detector, **config: object) -> list[Event]:
+    policy = {"smoothing": 0, "minimum": 0, "merge_gap": 0, **config}
+    return detector.heed(EventsConfig.model_validate(policy))
+
+
+def test_an_open_event_goes_on_under_new_thresholds() -> None:
+    detector = going_on()
+    (before,) = detector.open()
+    assert heed(detector, enter=0.9, leave=0.7) == []
+    assert detector.open() == [before]
+    assert detector.update(prediction(3.0, (0.2, 0.8, 0.0))) == []  # would not begin one
+    (closed,) = detector.update(prediction(4.0, (0.35, 0.65, 0.0)))  # would have gone on before
+    assert (closed.id, closed.closed_by, closed.end_s) == (before.id, "", 4.0)
+
+
+@pytest.mark.parametrize("change", [{"ignore": ["jump"]}, {"watch": ["run"]}])
+def test_an_open_event_whose_label_is_watched_no_more_is_closed(change: dict) -> None:
+    detector = going_on()
+    (before,) = detector.open()
+    (closed,) = heed(detector, **change)
+    assert (closed.id, closed.closed_by) == (before.id, "stop")
+    assert closed.end_s == 2.0 + SPAN_S / 2
+    assert detector.open() == []
+    assert detector.update(prediction(3.0, JUMP)) == []
+    heed(detector)  # and back
+    assert [event.label for event in detector.update(prediction(4.0, JUMP))] == ["jump"]
+
+
+def test_unknown_may_come_and_go_while_it_runs() -> None:
+    detector = going_on()
+    assert heed(detector, unknown=0.5) == []
+    unsure = (0.4, 0.3, 0.3)
+    changed = detector.update(prediction(3.0, unsure))
+    assert [(event.label, event.end_s is None) for event in changed] == [
+        ("jump", False),
+        ("unknown", True),
+    ]
+    (closed,) = heed(detector)
+    assert (closed.label, closed.closed_by) == ("unknown", "stop")
+    assert detector.update(prediction(4.0, unsure)) == []
+
+
+def test_a_cool_down_of_another_clock_holds_no_more() -> None:
+    detector = going_on(cool_down=60)
+    detector.update(prediction(3.0, STILL))
+    for at_s in (5000.0, 5001.0):
+        detector.update(prediction(at_s, JUMP))
+    detector.flush("stop")
+    (begun,) = detector.update(prediction(2.0, JUMP))  # the camera was removed, and came again
+    assert begun.label == "jump"

@@ -88,6 +88,40 @@ def test_webvtt_cues_are_in_order_and_hold_any_label() -> None:
     assert alone[0].raw_text == "wave"
 
 
+def test_what_a_person_said_goes_with_the_events() -> None:
+    said = {"verdict": "corrected", "corrected": "hop", "note": NASTY, "reviewed_by": "anna"}
+    reviewed = [
+        row("wave", 1.0, 2.0) | said | {"reviewed_at": "2026-02-01T08:00:00.000Z"},
+        row("jump", 3.0, 4.0) | {"verdict": "rejected"},
+        row("run", 5.0, 6.0) | {"verdict": "confirmed", "clip_start_s": 2.5},
+    ]
+    lines = [json.loads(line) for line in text(reviewed, "jsonl").split("\n")[:-1]]
+    assert lines == reviewed
+    assert [one["verdict"] for one in csv.DictReader(io.StringIO(text(reviewed, "csv")))] == [
+        "corrected",
+        "rejected",
+        "confirmed",
+    ]
+    binary = io.BytesIO()
+    export(reviewed, binary, "parquet")
+    frame = pd.read_parquet(binary)
+    assert frame["note"][0] == NASTY
+    assert str(frame["reviewed_at"].dtype) == "datetime64[ms, UTC]"
+    assert list(frame["reviewed_at"].isna()) == [False, True, True]
+    assert list(frame["clip_start_s"].isna()) == [True, True, False]
+
+
+@pytest.mark.parametrize("format_name", ["webvtt", "activitynet", "elan"])
+def test_formats_of_what_happened_follow_the_person(format_name: str) -> None:
+    reviewed = [
+        row("wave", 1.0, 2.0) | {"verdict": "corrected", "corrected": "hop"},
+        row("jump", 3.0, 4.0) | {"verdict": "rejected"},
+        row("run", 5.0, 6.0) | {"verdict": "confirmed"},
+    ]
+    made = text(reviewed, format_name)
+    assert [label in made for label in ("hop", "jump", "run")] == [True, False, True]
+
+
 def test_subtitles_of_a_clip_begin_where_the_clip_does() -> None:
     rows = [row("wave", 1, 4), row("jump", 99, 103), row("run", 105, 3700.0021)]
     cues = webvtt.from_string(text(rows, "webvtt", zero_s=100.0)).captions

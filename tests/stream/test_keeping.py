@@ -71,6 +71,7 @@ def test_each_event_has_a_clip_that_begins_before_it_and_a_snapshot_of_its_peak(
         assert row["clip_note"] == ""
         shown = clocks(config.data / "clips" / row["clip"])
         assert shown[0] == pytest.approx(max(0.0, row["start_s"] - 1), abs=1 / FPS)
+        assert row["clip_start_s"] == pytest.approx(shown[0], abs=0.002)
         last_s = min(row["end_s"] + 0.5, 8 - 1 / FPS)
         assert shown[-1] == pytest.approx(last_s, abs=1.5 / FPS)
         assert np.allclose(np.diff(shown), 1 / FPS, atol=0.002)  # at the source's rate

@@ -59,6 +59,39 @@ def test_jpegs_are_no_wider_than_asked_for() -> None:
     assert width_of(LatestPicture(1280).jpeg_of(frame(1, width=640, height=480))) == 640
 
 
+def test_viewers_share_the_jpeg_of_the_next_width() -> None:
+    picture = LatestPicture()
+    picture.put(frame(1, width=1920, height=1080))
+    made = {asked: picture.jpeg(asked) for asked in (1, 320, 321, 640, 900, 1279, 9999)}
+    widths = {asked: width_of(one[1]) for asked, one in made.items() if one is not None}
+    assert widths == {1: 320, 320: 320, 321: 640, 640: 640, 900: 960, 1279: 1280, 9999: 1280}
+    assert made[1] is made[320]
+    assert made[321] is made[640]
+    assert made[1279] is made[9999]
+    assert picture.jpeg() is made[900]  # the recorder's width
+
+
+def test_widths_beyond_the_cameras_own_are_one() -> None:
+    picture = LatestPicture(1280)
+    picture.put(frame(1, width=500, height=400))
+    newest = picture.jpeg(640)
+    assert newest is not None
+    assert width_of(newest[1]) == 500
+    assert newest is picture.jpeg(1280)
+    assert newest is picture.jpeg()
+
+
+def test_a_viewers_pictures_never_go_back() -> None:
+    """At several widths, in any order."""
+    picture = LatestPicture()
+    for index in range(5):
+        picture.put(frame(index, width=1280, height=720))
+        for width in (320, 1280) if index % 2 else (640, 320):
+            newest = picture.jpeg(width)
+            assert newest is not None
+            assert newest[0].index == index
+
+
 def test_there_is_no_jpeg_before_the_first_frame() -> None:
     assert LatestPicture().jpeg() is None
 

@@ -40,7 +40,14 @@ def test_a_wall_is_no_fault() -> None:
 def test_a_picture_that_never_changes_is_frozen_until_it_does() -> None:
     check = PictureCheck()
     seen = [check.see(noise(0), number / 25) for number in range(12 * 25)]
-    assert check.fault == "frozen picture"
+    assert (check.fault, check.since_s) == ("frozen picture", 0.0)
     assert 3 <= sum(seen) <= 5  # two a second are looked at, from the tenth second on
     assert not check.see(noise(1), 13.0)
     assert check.fault == ""
+
+
+def test_a_fault_is_dated_by_its_first_picture() -> None:
+    check, dark = PictureCheck(), np.full((96, 128, 3), 9, np.uint8)
+    for number in range(8):
+        check.see(noise(number) if number < 4 else dark, float(number))
+    assert (check.fault, check.since_s) == ("black picture", 4.0)

@@ -13,6 +13,7 @@ import pytest
 
 from stream.config import Config
 from stream.event_log import EventLog
+from stream.event_query import EventQuery
 from stream.pipeline import Pipeline
 from stream.synthetic import Scene
 from tests.waiting import wait_for
@@ -180,8 +181,11 @@ def test_each_zone_is_watched_by_itself(tmp_path: Path) -> None:
     assert totals["frames", "door"] >= 30  # decoded once
     assert pipeline.metrics.totals("door")["windows"] == pipeline.metrics.total("windows")
     with EventLog.open(config.data) as log:
-        assert {row["camera"] for row in log.rows(camera="door")} == {"door/left", "door/right"}
-        assert {row["camera"] for row in log.rows(camera="door/left")} == {"door/left"}
+        assert {row["camera"] for row in log.rows(EventQuery(camera="door"))} == {
+            "door/left",
+            "door/right",
+        }
+        assert {row["camera"] for row in log.rows(EventQuery(camera="door/left"))} == {"door/left"}
 
 
 def test_a_worker_that_dies_again_and_again_ends_the_run(tmp_path: Path) -> None:

@@ -11,20 +11,22 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stream.event_log import EventLog
+from stream.event_query import EventQuery
 from stream.event_rows import COLUMNS
 from stream.event_writer import EventWriter
 from stream.journal import FILE as JOURNAL_FILE
 from stream.journal import Journal
-from stream.log_database import EventLogError, NewsRefusedError
-from stream.messages import LoggedEvent, Recorded
+from stream.log_database import REVIEWED, EventLogError, NewsRefusedError, UnknownEventError
+from stream.messages import LoggedEvent, Recorded, Review
 from stream.metrics import Metrics
-from tests.event_samples import NASTY, logged
+from tests.event_samples import BEGAN, NASTY, logged
 from tests.waiting import wait_for
 
 _PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -109,7 +111,7 @@ def address(cluster: Cluster, request: pytest.FixtureRequest) -> str:
 
 def rows(folder: Path, **which: object) -> list[dict]:
     with EventLog.open(folder) as log:
-        return list(log.rows(**which))  # type: ignore[arg-type]
+        return list(log.rows(EventQuery(**which)))  # type: ignore[arg-type]
 
 
 def test_it_keeps_the_same_rows_as_a_file(tmp_path: Path, address: str) -> None:
@@ -131,14 +133,39 @@ def test_it_keeps_the_same_rows_as_a_file(tmp_path: Path, address: str) -> None:
                     rows(folder),
                     rows(folder, camera="door"),
                     rows(folder, label=NASTY),
-                    rows(folder, latest=2),
+                    log.page(limit=2),
+                    log.page(EventQuery(label="run"), 2, 1),
                     rows(folder, recorded=True),
                 ]
             )
         found[-1].append(rows(folder))  # nobody writes any more: the open one is shown closed
     assert found[0] == found[1]
     assert tuple(found[1][0][0]) == COLUMNS
-    assert found[1][5][2]["closed_by"] == "crash"
+    assert found[1][-1][2]["closed_by"] == "crash"
+
+
+def test_people_review_events_there_too(tmp_path: Path, address: str) -> None:
+    import psycopg
+
+    one, other = logged("wave", 2.0, 4.0), logged("run", 5.0, 6.0, camera="desk")
+    with EventLog.create(tmp_path / "a", address) as log:
+        log.save([one, other])
+    with psycopg.connect(address, autocommit=True) as connection:  # back to what it was before
+        for name in (*REVIEWED, "clip_start_s"):
+            connection.execute(f"ALTER TABLE events DROP COLUMN {name}")  # type: ignore[arg-type]
+        connection.execute("UPDATE actionwatch_schema SET version = 2")
+    with EventLog.open(tmp_path / "a", address) as log:
+        log.review(one.event.id, Review("corrected", NASTY, NASTY, "anna"), BEGAN)
+        log.save([one])
+        (row,) = log.rows(EventQuery(label=NASTY, reviewed=True, score=0.9, camera="door"))
+        assert (row["corrected"], row["note"], row["reviewed_by"]) == (NASTY, NASTY, "anna")
+        assert log.count(EventQuery(since=BEGAN + timedelta(seconds=3), reaching=True)) == 2
+        assert log.labels() == sorted(["wave", "run", NASTY])
+        assert log.cameras() == ["desk", "door"]
+    with EventLog.create(tmp_path / "b", address) as foreign:
+        assert (foreign.labels(), foreign.event(one.event.id)) == ([], None)
+        with pytest.raises(UnknownEventError):
+            foreign.review(one.event.id, Review("rejected"), BEGAN)
 
 
 def test_the_folder_remembers_its_database_and_keeps_the_secret(

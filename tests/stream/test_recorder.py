@@ -39,7 +39,8 @@ def test_a_clip_is_of_the_event_with_what_was_before_and_after(
     recorder.follow(event(latest_s=10.5, peak=0.95, peak_s=9.77))
     recorder.follow(event(end_s=END_S, latest_s=END_S, peak=0.95, peak_s=9.77))
     studio.feed([time_s for time_s in times if time_s > 11.2])
-    assert studio.row() == Recorded("e1", "e1.mp4", "e1.jpg")
+    begins_s = next(one for one in times if one >= START_S - 3 - 0.02)
+    assert studio.row() == Recorded("e1", "e1.mp4", "e1.jpg", clip_start_s=begins_s)
     assert studio.files() == ["clips/e1.mp4", "snapshots/e1.jpg"]
 
     shown, clocks = studio.clip()
@@ -76,7 +77,7 @@ def test_an_event_of_a_zone_is_recorded_from_its_camera(studio: Studio) -> None:
     studio.feed(rate(15, 13))
     recorder.follow(event(camera="door/gate", end_s=END_S))
     recorder.follow(event("e2", camera="garden", end_s=END_S))  # isn't recorded
-    assert studio.row() == Recorded("e1", "e1.mp4", "e1.jpg")
+    assert studio.row() == Recorded("e1", "e1.mp4", "e1.jpg", clip_start_s=5.0)
     studio.stop()
     assert len(studio.rows) == 1
 
@@ -100,7 +101,7 @@ def test_nothing_is_amiss_where_the_camera_had_just_begun(studio: Studio) -> Non
     recorder = studio.start()
     studio.feed([one for one in rate(15, 13) if one >= 7])
     recorder.follow(event(end_s=END_S))
-    assert studio.row().note == ""
+    assert (studio.row().note, studio.row().clip_start_s) == ("", 7.0)
     _, clocks = studio.clip()
     assert clocks[0] == 7.0
 
@@ -115,7 +116,7 @@ def test_a_long_event_is_written_as_it_goes_on(studio: Studio) -> None:
         recorder.follow(event(latest_s=float(second)))
         studio.feed([one for one in rate(15, second + 1) if one > second])
     recorder.follow(event(latest_s=67.0, end_s=67.0))
-    assert studio.row() == Recorded("e1", "e1.mp4", "e1.jpg")
+    assert studio.row() == Recorded("e1", "e1.mp4", "e1.jpg", clip_start_s=5.0)
     shown, clocks = studio.clip()
     assert len(clocks) == pytest.approx(15 * 64, abs=2)
     assert clocks[-1] == pytest.approx(69.0, abs=1 / 15)
@@ -130,7 +131,7 @@ def test_a_camera_that_stops_ends_the_clip(studio: Studio, clock: Clock) -> None
     wait_for(lambda: (studio.folder / "clips" / "e1.mp4.part").exists())
     assert studio.rows == []
     clock.seconds += 11.5  # the last picture would have been due after 9.5 s
-    assert studio.row() == Recorded("e1", "e1.mp4", "e1.jpg")
+    assert studio.row() == Recorded("e1", "e1.mp4", "e1.jpg", clip_start_s=5.0)
     _, clocks = studio.clip()
     assert clocks[-1] == 11.0
 

@@ -40,7 +40,7 @@ def test_a_full_disk_costs_that_clip_and_nothing_else(studio: Studio) -> None:
     rows = {row.event_id: row for row in (studio.row(0), studio.row(1))}
     full = "No space left on device"
     assert rows["e1"] == Recorded("e1", "", "e1.jpg", f"clip dropped: {full}")
-    assert rows["e2"] == Recorded("e2", "e2.mp4", "", f"no snapshot: {full}")
+    assert rows["e2"] == Recorded("e2", "e2.mp4", "", f"no snapshot: {full}", 5.0)
     assert studio.files() == ["clips/e2.mp4", "snapshots/e1.jpg"]
     assert studio.metrics.totals("door") == {"clips": 1, "dropped_clips": 1}
 
@@ -66,7 +66,7 @@ def test_a_clip_is_cut_when_the_disk_is_nearly_full(studio: Studio) -> None:
     wait_for(lambda: clip.exists())
     assert studio.rows == []  # its event goes on
     recorder.follow(event(latest_s=12.0, end_s=12.0))
-    assert studio.row() == Recorded("e1", "e1.mp4", "e1.jpg", "cut: disk nearly full")
+    assert studio.row() == Recorded("e1", "e1.mp4", "e1.jpg", "cut: disk nearly full", 5.0)
     _, clocks = studio.clip()
     assert clocks[0] == pytest.approx(START_S - 3, abs=1 / 15)
     assert len(clocks) == 7 * AT_ONCE

@@ -76,3 +76,25 @@ def test_late_news_of_an_event_leaves_its_clip_alone(studio: Studio) -> None:
     assert [row.event_id for row in studio.rows] == ["e1", "e2"]
     after = (studio.folder / "clips" / "e1.mp4").stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_the_clip_of_a_camera_that_was_removed_ends_with_what_is_there(studio: Studio) -> None:
+    recorder = studio.start()
+    former = studio.buffer
+    studio.feed(rate(15, 10))
+    recorder.follow(event())
+    recorder.follow(event(end_s=10.0))
+    recorder.unwatch("door")
+    studio.clock.seconds += 60  # nothing comes any more
+    assert studio.row().note == ""
+    assert studio.clip()[1][-1] == 10.0
+    assert former is not None
+    assert former.join(10)
+    recorder.follow(event("e2", end_s=END_S))  # nobody watches it
+
+    studio.picture = LatestPicture()  # another camera of that name, with a clock of its own
+    studio.buffer = recorder.watch("door", studio.picture)
+    studio.feed(rate(15, 4))
+    recorder.follow(event("e3", start_s=1.0, latest_s=2.0, peak_s=1.5, end_s=2.0))
+    assert studio.row(1).event_id == "e3"
+    assert studio.clip("e3")[1][0] == 0.0

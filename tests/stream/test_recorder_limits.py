@@ -46,7 +46,7 @@ def test_a_clip_whose_pictures_take_too_much_memory_ends_before_them(studio: Stu
     assert studio.rows == []
     recorder.follow(event(end_s=8.4, peak_s=9.1))
     assert studio.row() == Recorded(
-        "e1", "e1.mp4", "e1.jpg", "cut: more pictures waited than recording.memory allows"
+        "e1", "e1.mp4", "e1.jpg", "cut: more pictures waited than recording.memory allows", 5.0
     )
     _, clocks = studio.clip()
     assert clocks[0] == pytest.approx(START_S - 3, abs=1 / 15)
@@ -84,7 +84,7 @@ def test_the_longest_clip_is_cut(studio: Studio) -> None:
     wait_for(lambda: (studio.folder / "clips" / "e1.mp4").exists())
     assert studio.rows == []
     recorder.follow(event(latest_s=19.0, end_s=19.0, peak_s=18.0))
-    assert studio.row() == Recorded("e1", "e1.mp4", "e1.jpg", "cut after 6 s")
+    assert studio.row() == Recorded("e1", "e1.mp4", "e1.jpg", "cut after 6 s", 5.0)
     _, clocks = studio.clip()
     assert clocks[-1] - clocks[0] == pytest.approx(6.0, abs=1 / 15)
     assert studio.snapshot() == 18.0
@@ -104,7 +104,7 @@ def test_under_load_pictures_are_missing_and_the_row_says_so(studio: Studio) -> 
     recorder.follow(event(end_s=END_S))
     missing = studio.metrics.total("unrecorded_frames")
     assert studio.row() == Recorded(
-        "e1", "e1.mp4", "e1.jpg", f"{missing} pictures are missing: the machine was too busy"
+        "e1", "e1.mp4", "e1.jpg", f"{missing} pictures are missing: the machine was too busy", 5.0
     )
 
 

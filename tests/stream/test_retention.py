@@ -13,9 +13,9 @@ import pytest
 from stream.event_log import EventLog
 from stream.journal import Journal
 from stream.keeping_config import RetentionConfig
-from stream.log_database import EventLogError
+from stream.log_database import EventLogError, OpenEventError, UnknownEventError
 from stream.messages import Event, LoggedEvent, Recorded
-from stream.retention import Keeper, Pruned, prune, sweep
+from stream.retention import Keeper, Pruned, delete_event, prune, sweep
 from tests.waiting import wait_for
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=timezone.utc)
@@ -39,7 +39,7 @@ class Folder:
         end_s = 2.0 if closed else None
         event = Event(name, "door", label, 0.0, 2.0, end_s, 1.0, 0.9, 1.0, 0.8)
         began = NOW - timedelta(days=days_ago)
-        recorded = Recorded(name, f"{name}.mp4", f"{name}.jpg")
+        recorded = Recorded(name, f"{name}.mp4", f"{name}.jpg", "", 0.5)
         self.log.save([LoggedEvent(event, "end", began, "motion"), recorded])
         self.file(f"clips/{name}.mp4", days_ago)
         self.file(f"snapshots/{name}.jpg", days_ago)
@@ -92,6 +92,7 @@ def test_old_clips_go_and_their_rows_say_so(folder: Folder) -> None:
     assert (gone.events, gone.snapshots, gone.clip_bytes) == ((), (), 1000)
     row = folder.row(old)
     assert (row["clip"], row["clip_note"]) == ("", "removed: older than 30 days")
+    assert row["clip_start_s"] is None
     assert row["snapshot"] == f"{old}.jpg"
     assert folder.row(new)["clip"] == f"{new}.mp4"
     assert folder.files == {"1.jpg", "2.mp4", "2.jpg"}
@@ -192,6 +193,43 @@ def test_what_is_not_ours_is_not_touched(folder: Folder) -> None:
     folder.prune(clips="1h", snapshots="1h", scores="1h", events="1h", size="0.001 MB")
     assert all(file.exists() for file in kept)
     assert before["clip"] == f"{1:032x}.mp4"
+
+
+def test_a_person_deletes_an_event_with_its_files_and_nothing_else(folder: Folder) -> None:
+    gone, stays = folder.event(1, 2), folder.event(2, 1)
+    delete_event(folder.log, folder.path, gone)
+    assert [row["id"] for row in folder.log.rows()] == [stays]
+    assert folder.files == {"2.mp4", "2.jpg"}
+    with pytest.raises(UnknownEventError, match=f"event {gone} is not in the log"):
+        delete_event(folder.log, folder.path, gone)
+
+
+def test_deleting_an_event_touches_only_files_that_we_wrote(folder: Folder) -> None:
+    name, other = folder.event(1, 1), folder.file("holiday.mp4", 1)
+    folder.log.save([Recorded(name, "../holiday.mp4", "")])
+    delete_event(folder.log, folder.path, name)
+    assert folder.log.count() == 0
+    assert other.exists()
+
+
+def test_an_event_that_goes_on_cannot_be_deleted(folder: Folder) -> None:
+    name = folder.event(1, 1, closed=False)
+    with pytest.raises(OpenEventError, match="still goes on"):
+        delete_event(folder.log, folder.path, name)
+    assert folder.log.count() == 1
+    assert folder.files == {"1.mp4", "1.jpg"}
+    folder.log.close()  # nobody writes any more: it was cut off
+    with EventLog.open(folder.path) as log:
+        delete_event(log, folder.path, name)
+        assert log.count() == 0
+    assert folder.files == set()
+
+
+def test_what_a_crash_leaves_of_a_deleted_event_is_swept_away(folder: Folder) -> None:
+    name, stays = folder.event(1, 0), folder.event(2, 0)
+    folder.log.delete([name])  # and then came the crash
+    sweep(folder.log, folder.path, NOW.timestamp() - DAY_S)
+    assert folder.files == {f"{stays.lstrip('0')}.mp4", f"{stays.lstrip('0')}.jpg"}
 
 
 def test_scores_go_by_age(folder: Folder) -> None:

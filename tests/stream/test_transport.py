@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import zmq
 
+from stream.keys import make, watch_keys
 from stream.messages import ClipSpec
 from stream.transport import SchedulerEnd, TransportError, WorkerEnd
 from stream.wire import Ask, Hello, Refusal, unpack
@@ -61,14 +62,11 @@ def test_wake_makes_wait_return_at_once(tmp_path: Path) -> None:
         assert time.monotonic() - began < 30
 
 
-def test_an_endpoint_that_is_taken_is_named() -> None:
+def test_an_endpoint_that_is_taken_is_named(tmp_path: Path) -> None:
+    make(tmp_path)
+    keys = watch_keys(tmp_path / "watch.keys")
     with (
-        SchedulerEnd("tcp://127.0.0.1:*") as link,
+        SchedulerEnd("tcp://127.0.0.1:*", keys=keys) as link,
         pytest.raises(TransportError, match=link.endpoint.replace(".", r"\.")),
     ):
-        SchedulerEnd(link.endpoint)
-
-
-def test_an_address_that_is_none_is_named(spec: ClipSpec) -> None:
-    with pytest.raises(TransportError, match="nonsense"):
-        WorkerEnd("nonsense", spec)
+        SchedulerEnd(link.endpoint, keys=keys)

@@ -1,0 +1,109 @@
+"""A network camera: pictures with the time burnt in, as JPEGs over HTTP, in real time."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import cv2
+import numpy as np
+
+from tests import burnt_clock
+
+PERIOD_S = 2**burnt_clock.BITS / 1000  # after which the clock begins anew
+_PAGE = b"<!doctype html><title>camera</title><img src='/' alt='camera'>"
+
+
+class HttpCamera:
+    """Sends so many pictures a second to whoever asks, while it is on.
+
+    `draw` is given the time since 1970 modulo PERIOD_S, in seconds; each picture is drawn once for
+    all. "/page" is a page that shows it as browsers can by themselves.
+    """
+
+    def __init__(self, fps: float, draw: Callable[[float], np.ndarray], *, port: int = 0) -> None:
+        self._fps, self._draw = fps, draw
+        self._on = threading.Event()
+        self._on.set()
+        self._drawing = threading.Lock()
+        self._drawn: tuple[int, bytes] = (-1, b"")  # the newest, by its number
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/"
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def switch(self, *, on: bool) -> None:
+        """Off, it hangs up and answers nobody."""
+        if on:
+            self._on.set()
+        else:
+            self._on.clear()
+
+    def close(self) -> None:
+        self.switch(on=False)
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def parts(self) -> Iterator[bytes]:
+        """Pictures as they come, each with the boundary after it: browsers wait for that."""
+        yield b"--frame\r\n"
+        while self._on.is_set():
+            number = int(time.time() * self._fps) + 1
+            time.sleep(max(0.0, number / self._fps - time.time()))
+            jpeg = self._jpeg(number)
+            head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            yield head.encode() + jpeg + b"\r\n--frame\r\n"
+
+    def _jpeg(self, number: int) -> bytes:
+        with self._drawing:
+            if number > self._drawn[0]:
+                bgr = cv2.cvtColor(self._draw(time.time() % PERIOD_S), cv2.COLOR_RGB2BGR)
+                jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
+                self._drawn = (number, jpeg)
+            return self._drawn[1]
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        camera = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                if not camera._on.is_set():
+                    self.send_error(503)
+                    return
+                kind = "multipart/x-mixed-replace; boundary=frame"
+                parts: Iterator[bytes] = camera.parts()
+                if self.path == "/page":
+                    kind, parts = "text/html", iter([_PAGE])
+                self.send_response(200)
+                self.send_header("Content-Type", kind)
+                self.end_headers()
+                with contextlib.suppress(OSError):  # who looked on has gone
+                    for part in parts:
+                        self.wfile.write(part)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler
+
+
+@contextmanager
+def http_camera(*, width: int = 640, height: int = 480, fps: float = 15.0) -> Iterator[HttpCamera]:
+    """One that is on until the end."""
+    camera = HttpCamera(fps, lambda now: burnt_clock.draw(now, width=width, height=height))
+    camera.start()
+    try:
+        yield camera
+    finally:
+        camera.close()

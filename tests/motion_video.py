@@ -1,0 +1,51 @@
+"""Videos of one drawn motion over and over, as a webcam's (y4m) and as a file (MP4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+from stream.drawing import Look
+from stream.synthetic import Motion
+
+FPS = 15
+_WIDTH, _HEIGHT = 320, 240
+# Motions that the embedded model knows well, with where they begin, and for how long they fit.
+_LOOPS = {
+    "wave": (Motion("wave", 1.25, 0.12), (0.5, 0.5, 0.35, 0.0), 4.0),
+    "approach": (Motion("approach", 0.35), (0.5, 0.5, 0.18, 0.0), 3.4),
+}
+
+
+def pictures(motion: str) -> list[np.ndarray]:
+    """One round of it: RGB uint8, (H, W, 3)."""
+    moves, start, seconds = _LOOPS[motion]
+    rng = np.random.default_rng(1)
+    look = Look(rng, _WIDTH, _HEIGHT, textures=("gradient",), difficulty=0.3, largest=0.6)
+    times = np.arange(round(seconds * FPS)) / FPS
+    return [look.draw(pose, rng) for pose in moves.poses(np.array(start), times)]
+
+
+def write_webcam(motion: str, folder: Path) -> Path:
+    """For Chromium's --use-file-for-fake-video-capture, which plays it again and again."""
+    file = folder / f"{motion}.y4m"
+    with file.open("wb") as to:
+        to.write(f"YUV4MPEG2 W{_WIDTH} H{_HEIGHT} F{FPS}:1 Ip A1:1 C420jpeg\n".encode())
+        for picture in pictures(motion):
+            to.write(b"FRAME\n" + cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420).tobytes())
+    return file
+
+
+def write_mp4(motion: str, folder: Path, *, rounds: int = 1) -> Path:
+    """A file that browsers play."""
+    file = folder / f"{motion}.mp4"
+    with av.open(str(file), "w") as to:
+        stream = to.add_stream("libx264", rate=FPS, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = _WIDTH, _HEIGHT, "yuv420p"
+        for picture in pictures(motion) * rounds:
+            to.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        to.mux(stream.encode())
+    return file

@@ -1,0 +1,189 @@
+"""A watch that is changed while it runs: drawn cameras, a real worker, a real log."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream.config import Config
+from stream.config_file import ConfigError
+from stream.event_log import EventLog
+from stream.pipeline import Pipeline
+from stream.synthetic import Scene
+from tests.waiting import wait_for
+
+ALWAYS = {"enter": 0.05, "leave": 0.0, "minimum": 0}  # so that there is an open event at once
+
+
+def settings(folder: Path, *cameras: str, **more: Any) -> Config:
+    values = {
+        "cameras": {name: {"source": f"demo:{7 + place}"} for place, name in enumerate(cameras)},
+        "events": ALWAYS,
+        "data": folder / "data",
+        **more,
+    }
+    return Config.model_validate(values)
+
+
+def rows(config: Config, camera: str) -> list[dict[str, Any]]:
+    with EventLog.open(config.data) as log:
+        return [row for row in log.rows() if row["camera"] == camera]
+
+
+def has_events(pipeline: Pipeline, camera: str) -> bool:
+    return bool(pipeline.view(camera).open_events)
+
+
+def test_cameras_come_and_go_while_it_runs(tmp_path: Path) -> None:
+    config = settings(tmp_path, "hall", recording={"enabled": True})
+    with Pipeline(config) as pipeline:
+        wait_for(lambda: has_events(pipeline, "hall"))
+        former = pipeline.cameras
+        both = settings(tmp_path, "hall", "door", recording={"enabled": True})
+        assert pipeline.reconfigure(both).applied == ("cameras.door added",)
+        assert set(former) == {"hall"}  # whoever iterates over it is not disturbed
+        wait_for(lambda: has_events(pipeline, "door"))
+        before = threading.active_count()
+
+        (open_event,) = pipeline.view("hall").open_events[:1]
+        gone = pipeline.cameras["hall"]
+        only = both.model_copy(update={"cameras": {"door": both.cameras["door"]}})
+        assert pipeline.reconfigure(only).applied == ("cameras.hall removed",)
+        assert pipeline.views("hall") == {}
+        wait_for(lambda: not has_events(pipeline, "hall"))
+        wait_for(lambda: pipeline.metrics.totals("hall").get("clips", 0) >= 1)
+        wait_for(lambda: threading.active_count() < before)  # its threads have ended
+        assert all(stream.ring is None for stream in gone.streams)
+        seen = pipeline.metrics.totals("door")["windows"]
+        wait_for(lambda: pipeline.metrics.totals("door")["windows"] > seen + 2)
+        assert pipeline.config == only
+        assert pipeline.failure == ""
+    (closed,) = [row for row in rows(config, "hall") if row["id"] == open_event.id]
+    assert closed["closed_by"] == "stop"
+    assert (config.data / "clips" / closed["clip"]).is_file()
+    assert rows(config, "door")
+    assert not pipeline.metrics.total("late_answers")
+
+
+def test_a_camera_that_is_changed_begins_anew_under_its_name(tmp_path: Path) -> None:
+    config = settings(tmp_path, "door")
+    with Pipeline(config) as pipeline:
+        wait_for(lambda: has_events(pipeline, "door"))
+        former = pipeline.cameras["door"]
+        zones = {"left": {"points": [[0, 0], [0.5, 1]]}}
+        changed = settings(tmp_path, cameras={"door": {"source": "demo:9", "zones": zones}})
+        assert pipeline.reconfigure(changed).applied == ("cameras.door changed",)
+        wait_for(lambda: has_events(pipeline, "door/left"))
+        assert pipeline.cameras["door"] is not former
+        assert set(pipeline.views("door")) == {"left"}
+        assert not has_events(pipeline, "door")
+    assert {row["closed_by"] for row in rows(config, "door")} == {"stop"}
+    assert rows(config, "door/left")
+
+
+def test_thresholds_change_while_an_event_is_open(tmp_path: Path) -> None:
+    config = settings(tmp_path, "door")
+    with Pipeline(config) as pipeline:
+        wait_for(lambda: has_events(pipeline, "door"))
+        (before, *_) = pipeline.view("door").open_events
+        longer = settings(tmp_path, "door", events={**ALWAYS, "merge_gap": 3})
+        assert pipeline.reconfigure(longer).applied == ("events.merge_gap",)
+        seen = pipeline.metrics.total("windows")
+        wait_for(lambda: pipeline.metrics.total("windows") > seen + 2)
+        assert before.id in {event.id for event in pipeline.view("door").open_events}
+        ignoring = settings(tmp_path, "door", events={**ALWAYS, "ignore": [before.label]})
+        pipeline.reconfigure(ignoring)
+        wait_for(lambda: before.id not in {event.id for event in pipeline.view("door").open_events})
+        wait_for(lambda: pipeline.in_log)
+        closed = {row["id"]: row for row in rows(config, "door")}[before.id]
+        assert closed["closed_by"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"events": {"ignore": ["juggle"]}}, "events: model motion has no label 'juggle'"),
+        (
+            {"cameras": {"door": {"source": "demo:1"}, "gate": {"source": "ftp://host/x"}}},
+            "cameras.gate: source ftp://host/x: ftp:// is not known",
+        ),
+    ],
+)
+def test_what_can_not_work_changes_nothing(
+    tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
+    config = settings(tmp_path, "door")
+    with Pipeline(config) as pipeline:
+        wait_for(lambda: pipeline.spec is not None)
+        cameras = pipeline.cameras
+        with pytest.raises(ConfigError, match=f"{reason}.*; nothing was changed"):
+            pipeline.reconfigure(settings(tmp_path, "door", **{"window": {"stride": 1}, **change}))
+        assert pipeline.config is config
+        assert pipeline.cameras is cameras
+        wait_for(lambda: has_events(pipeline, "door"))
+        assert pipeline.failure == ""
+    with pytest.raises(ConfigError, match="the watch is ending"):
+        pipeline.reconfigure(settings(tmp_path, "gate"))
+
+
+def test_a_camera_may_be_added_before_the_model_is_known(tmp_path: Path) -> None:
+    with Pipeline(settings(tmp_path, "hall")) as pipeline:
+        pipeline.reconfigure(settings(tmp_path, "hall", "door"))
+        wait_for(lambda: has_events(pipeline, "hall") and has_events(pipeline, "door"))
+
+
+def test_a_run_is_over_when_only_ended_recordings_are_left(
+    tmp_path: Path, write_video: Callable[..., Path]
+) -> None:
+    film = str(write_video([np.zeros((48, 64, 3), np.uint8)] * 10))
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"nothing")
+    ended = {"film": {"source": film}, "broken": {"source": str(broken)}}
+    cameras = {**ended, "live": {"source": "demo:7"}}
+    config = settings(tmp_path, cameras=cameras)
+    with Pipeline(config) as pipeline:
+        wait_for(lambda: pipeline.finished == set(ended))
+        assert not pipeline.over.is_set()
+        pipeline.reconfigure(settings(tmp_path, cameras=ended))
+        assert pipeline.over.wait(20)
+    assert "broken.mp4: not a video" in pipeline.failure
+    assert any("broken.mp4: not a video" in one.text for one in pipeline.last_errors)
+
+
+def test_two_visitors_are_told_their_own_labels_and_leave_no_trace(tmp_path: Path) -> None:
+    config = settings(tmp_path, "door", dashboard={"visitors": {"most": 2}})
+    still = np.zeros((240, 320, 3), np.uint8)
+    scene = Scene(7, width=320, height=240)
+    first = scene.truth(10.0)[0]
+    with Pipeline(config) as pipeline:
+        wait_for(lambda: pipeline.spec is not None)
+        with pipeline.guests.admit() as resting, pipeline.guests.admit() as moving:
+            labels: dict[str, set[str]] = {resting.name: set(), moving.name: set()}
+            shown_s = 0.0
+
+            def show() -> bool:
+                nonlocal shown_s
+                shown_s += 0.04
+                resting.put(still, shown_s)
+                # Over and over the same part of a film, so its clock jumps back now and then.
+                begin_s = max(0.0, first.start_s - 1)
+                moment_s = begin_s + shown_s % (first.end_s + 1 - begin_s)
+                moving.put(scene.picture(moment_s), moment_s)
+                for guest in (resting, moving):
+                    if prediction := guest.view().prediction:
+                        labels[guest.name].add(prediction.top(1)[0][0])
+                return "still" in labels[resting.name] and first.label in labels[moving.name]
+
+            wait_for(show)
+            assert first.label not in labels[resting.name]
+        wait_for(lambda: has_events(pipeline, "door"))
+        guests = pipeline.metrics.totals("guest")
+    assert guests["windows"] >= 2
+    with EventLog.open(config.data) as log:
+        assert {row["camera"] for row in log.rows()} == {"door"}
+    assert [path.name for path in (config.data / "scores").iterdir()] == ["door"]
