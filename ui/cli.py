@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,10 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ui import (
+    access_commands,
     alert_commands,
     camera_commands,
+    dataset_command,
     event_commands,
     film_commands,
+    keys_command,
     log_commands,
     model_commands,
     replay_command,
@@ -34,6 +38,7 @@ app = typer.Typer(
 app.add_typer(event_commands.events_app, name="events")
 event_commands.events_app.command()(replay_command.replay)
 event_commands.events_app.command()(log_commands.prune)
+event_commands.events_app.command()(dataset_command.dataset)
 app.add_typer(alert_commands.alerts_app, name="alerts")
 app.add_typer(model_commands.train_app, name="train")
 for command in (
@@ -46,6 +51,9 @@ for command in (
     model_commands.classify,
     model_commands.convert,
     model_commands.bench,
+    access_commands.password,
+    access_commands.token,
+    keys_command.keys,
 ):
     app.command()(command)
 
@@ -73,8 +81,15 @@ def run(
         str | None, typer.Option(help="the dashboard's address, else 127.0.0.1")
     ] = None,
     port: Annotated[int | None, typer.Option(help="the dashboard's port, else 7860")] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="everybody who reaches the dashboard may change things"),
+    ] = False,
 ) -> None:
-    """Watch cameras: log events, and show them in a browser."""
+    """Watch cameras: log events, and show them in a browser.
+
+    `kill -HUP` lets it read its YAML file again.
+    """
     from stream.config_file import ConfigError, load_config
 
     overrides: dict[str, Any] = {}
@@ -86,7 +101,12 @@ def run(
         overrides["data"] = str(data)
     if record:
         overrides["recording"] = {"enabled": True}
-    shown = {"host": host, "port": port, "enabled": False if no_ui else None}
+    shown = {
+        "host": host,
+        "port": port,
+        "enabled": False if no_ui else None,
+        "insecure": insecure or None,
+    }
     dashboard = {key: value for key, value in shown.items() if value is not None}
     if dashboard:
         overrides["dashboard"] = dashboard
@@ -96,7 +116,7 @@ def run(
         give_up(str(error))
     if "cameras" not in settings.model_fields_set:
         typer.echo("no camera was given: watching the drawn scene demo:", err=True)
-    _watch(settings, duration)
+    _watch(settings, duration, file=config, overrides=overrides)
 
 
 def _cameras(sources: list[str]) -> dict[str, Any]:
@@ -108,7 +128,9 @@ def _cameras(sources: list[str]) -> dict[str, Any]:
     return {f"camera-{number}": {"source": one} for number, one in enumerate(meant, start=1)}
 
 
-def _watch(config: Config, duration: float | None) -> None:
+def _watch(
+    config: Config, duration: float | None, *, file: Path | None, overrides: dict[str, Any]
+) -> None:
     silence_decoders()
 
     from stream.decoding import SourceError
@@ -117,6 +139,8 @@ def _watch(config: Config, duration: float | None) -> None:
     from stream.pipeline import Pipeline
     from stream.recorder import RecorderError
     from stream.transport import TransportError
+    from ui.hangup import Hangups
+    from ui.reload import Reload
 
     show_notes()
     stopped = stop_at_signals()
@@ -130,9 +154,12 @@ def _watch(config: Config, duration: float | None) -> None:
                 except ServerError as error:
                     give_up(str(error))
             pipeline = stack.enter_context(Pipeline(config))
+            reload = Reload(pipeline, file, overrides)
+            hangups = Hangups(reload, stopped)
+            hangups.listen()
             if config.dashboard.enabled:
-                stack.enter_context(Server(pipeline, listener))
-            _wait(pipeline.over, stopped, duration)
+                stack.enter_context(Server(pipeline, listener, reload))
+            _wait(pipeline.over, stopped, duration, hangups.look)
             pipeline.tell_stop()  # the dashboard and the watch stop side by side
     except (SourceError, TransportError, EventLogError, RecorderError) as error:
         give_up(str(error))
@@ -151,12 +178,18 @@ def _watch(config: Config, duration: float | None) -> None:
         )
 
 
-def _wait(over: threading.Event, stopped: threading.Event, duration: float | None) -> None:
-    """Until the run is over, a signal came, or the time is up."""
+def _wait(
+    over: threading.Event,
+    stopped: threading.Event,
+    duration: float | None,
+    look: Callable[[], None],
+) -> None:
+    """Until the run is over, a signal came, or the time is up. `look` is called all the while."""
     from time import monotonic
 
     until = None if duration is None else monotonic() + duration
     while not over.is_set() and not stopped.is_set():
+        look()
         if until is not None and monotonic() >= until:
             return
         # Short waits: a signal is only handled between them.

@@ -21,11 +21,18 @@ events_app = typer.Typer(help="Read the event log.", no_args_is_help=True)
 
 Data = Annotated[Path, typer.Option(help="folder of the event log")]
 Camera = Annotated[str | None, typer.Option(help="only this camera, with its zones")]
-Label = Annotated[str | None, typer.Option(help="only this label")]
+Label = Annotated[
+    str | None, typer.Option(help="only this label, as the model said or a person corrected it")
+]
 Since = Annotated[
     str | None, typer.Option(help="starts from this ISO 8601 time on; UTC unless it says")
 ]
 Until = Annotated[str | None, typer.Option(help="starts before this time")]
+Score = Annotated[float | None, typer.Option(help="only with a peak of at least this")]
+Reviewed = Annotated[
+    bool | None,
+    typer.Option("--reviewed/--unreviewed", help="only with a person's verdict, or none"),
+]
 
 
 @events_app.command("list")
@@ -35,18 +42,28 @@ def events_list(
     label: Label = None,
     since: Since = None,
     until: Until = None,
+    score: Score = None,
+    reviewed: Reviewed = None,
 ) -> None:
     """Print events, oldest first, for reading."""
-    found = rows(data, camera=camera, label=label, since=since, until=until)
+    found = rows(
+        data,
+        camera=camera,
+        label=label,
+        since=since,
+        until=until,
+        score=score,
+        reviewed=reviewed,
+    )
     width = max((len(row["camera"]) for row in found), default=0)
     with pipe_may_close():
         for row in found:
             end = "(open)" if row["end"] is None else f"{row['end_s'] - row['start_s']:6.1f} s"
             closed = f"  closed by {row['closed_by']}" if row["closed_by"] else ""
-            name = " ".join(row["label"].split())  # a line for each event
+            said = f"  {_on_one_line(_said(row))}" if row["verdict"] else ""
             typer.echo(
-                f"{row['start']}  {row['camera']:<{max(12, width)}}  {name:<26}  {end:>8}  "
-                f"peak {row['peak']:.2f}{closed}"
+                f"{row['start']}  {row['camera']:<{max(12, width)}}  "
+                f"{_on_one_line(row['label']):<26}  {end:>8}  peak {row['peak']:.2f}{closed}{said}"
             )
 
 
@@ -73,16 +90,26 @@ def events_export(
     label: Label = None,
     since: Since = None,
     until: Until = None,
+    score: Score = None,
+    reviewed: Reviewed = None,
 ) -> None:
     """Write events to a file or the standard output, for other programs."""
-    from stream.exports import BINARY, FORMATS, ExportError, Options, export, export_file
+    from stream.exports import BINARY, FORMATS, PLACED, ExportError, Options, export, export_file
 
     if format not in FORMATS:
         give_up(f"--format {format}: must be one of {', '.join(FORMATS)}")
     _check_options(format, clock, zero, media)
     if out is None and format in BINARY and sys.stdout.isatty():
         give_up(f"--format {format} is nothing for a terminal; give a file with --out")
-    found = rows(data, camera=camera, label=label, since=since, until=until)
+    found = rows(
+        data,
+        camera=camera,
+        label=label,
+        since=since,
+        until=until,
+        score=score,
+        reviewed=reviewed,
+    )
     try:
         options = Options(clock or "media", zero or 0.0, media)
         _warn_of_many_runs(format, options, found)
@@ -99,6 +126,9 @@ def events_export(
         give_up(str(error))
     if left_out:
         complain(f"left out as they are still open: {left_out}")
+    rejected = sum(row["verdict"] == "rejected" for row in found) if format in PLACED else 0
+    if rejected:
+        complain(f"left out as a person rejected them: {rejected}")
 
 
 def rows(
@@ -108,15 +138,25 @@ def rows(
     label: str | None = None,
     since: str | None = None,
     until: str | None = None,
+    score: float | None = None,
+    reviewed: bool | None = None,
 ) -> list[dict[str, Any]]:
     """Of the log of a folder; gives up with one line where there is none."""
     from stream.event_log import EventLog
+    from stream.event_query import EventQuery
     from stream.log_database import EventLogError
 
-    begin, end = utc("--since", since), utc("--until", until)
+    query = EventQuery(
+        camera=camera,
+        label=label,
+        since=utc("--since", since),
+        until=utc("--until", until),
+        score=score,
+        reviewed=reviewed,
+    )
     try:
         with EventLog.open(data) as log:
-            return list(log.rows(camera=camera, label=label, since=begin, until=end))
+            return list(log.rows(query))
     except EventLogError as error:
         give_up(str(error))
 
@@ -131,6 +171,15 @@ def pipe_may_close() -> Iterator[None]:
         # What is still buffered would fail again when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
+
+
+def _said(row: dict[str, Any]) -> str:
+    """What a person said of an event."""
+    return f"corrected: {row['corrected']}" if row["corrected"] else str(row["verdict"])
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _check_options(format: str, clock: str | None, zero: float | None, media: Path | None) -> None:

@@ -25,10 +25,11 @@ def replay(
     show_warnings()
     from stream.config_file import ConfigError, load_config
     from stream.event_log import EventLog
+    from stream.event_query import EventQuery
     from stream.exports import ExportError
     from stream.films import ScanError
     from stream.log_database import EventLogError
-    from stream.replay import compare
+    from stream.replay import compare, without_reviewed
     from stream.replay import replay as segment
     from stream.scan import export_again
 
@@ -40,8 +41,9 @@ def replay(
             if not replayed.stretches:
                 after_that = " since then" if since else ""
                 give_up(f"{data}: no scores were kept{after_that}; see retention.scores")
-            difference = compare(log.rows(since=after), replayed)
-            _show(difference, apply=apply)
+            rows = log.rows(EventQuery(since=after))
+            difference, kept = without_reviewed(compare(rows, replayed))
+            _show(difference, len(kept), apply=apply)
             if apply:
                 _apply(difference, log)
                 export_again(log, data)
@@ -51,7 +53,7 @@ def replay(
         give_up(f"{policy}: events: {error}")
 
 
-def _show(difference: Difference, *, apply: bool) -> None:
+def _show(difference: Difference, reviewed: int, *, apply: bool) -> None:
     from stream.event_rows import as_row
 
     changes: list[tuple[str, str]] = []  # sorted by the time at which they happen
@@ -72,6 +74,7 @@ def _show(difference: Difference, *, apply: bool) -> None:
     say(
         f"{len(difference.added)} added, {len(difference.lost)} lost, "
         f"{len(difference.moved)} moved, {difference.same} as they are"
+        + (f", {reviewed} stay because a person reviewed them" if reviewed else "")
         + ("" if apply or not changes else "; the log is as it was: --apply changes it")
     )
 

@@ -1,29 +1,23 @@
-"""The web server: the live route and the Gradio page, in a thread of its own.
-
-The thread owns the event loop. Gradio is imported there, so cameras don't wait for it.
-"""
+"""The web server, in a thread of its own, which owns the event loop."""
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
+import ssl
 import threading
 
 import uvicorn
-from fastapi import FastAPI
-from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.routing import WebSocketRoute
-from starlette.websockets import WebSocket
 
 from stream.dashboard_config import DashboardConfig
 from stream.event_log import EventLog
 from stream.pipeline import Pipeline
-from ui.live import serve_live
-from ui.status import routes
+from ui.access import Access, load_secret
+from ui.addresses import is_loopback
+from ui.reload import Reload
 
 _log = logging.getLogger(__name__)
-_LOOPBACK = ["127.0.0.1", "localhost", "[::1]"]
+_LARGEST_MESSAGE = 2**20  # bytes that a WebSocket may send us at once: a picture, at most
 
 
 class ServerError(Exception):
@@ -31,7 +25,18 @@ class ServerError(Exception):
 
 
 def reserve(config: DashboardConfig) -> socket.socket:
-    """Take the address before anything else starts. Raises ServerError where it is taken."""
+    """Take the address before anything else starts.
+
+    Raises ServerError where it is taken, where whoever reaches it could come in, and where the
+    certificate is of no use.
+    """
+    if problem := Access(config, b"").problem(config.host) or _problem_of_certificate(config):
+        raise ServerError(problem)
+    if config.users and config.certificate is None and not is_loopback(config.host):
+        _log.warning(
+            "the dashboard has no certificate: passwords cross the network in the clear; "
+            "see docs/access.md"
+        )
     try:
         return socket.create_server((config.host, config.port))
     except OSError as error:
@@ -41,11 +46,28 @@ def reserve(config: DashboardConfig) -> socket.socket:
         ) from error
 
 
+def _problem_of_certificate(config: DashboardConfig) -> str:
+    if config.certificate is None or config.key is None:
+        return ""
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            config.certificate, config.key, password=lambda: ""
+        )
+    except OSError as error:  # also of what is in them
+        reason = error.strerror or str(error)
+        return (
+            f"dashboard.certificate {config.certificate} with dashboard.key {config.key} can't be "
+            f"used: {reason}; give PEM files that belong together, the key without a password"
+        )
+    return ""
+
+
 class Server:
     """Serves the dashboard of a pipeline on a listening socket between enter and exit."""
 
-    def __init__(self, pipeline: Pipeline, listener: socket.socket) -> None:
+    def __init__(self, pipeline: Pipeline, listener: socket.socket, reload: Reload) -> None:
         self._pipeline = pipeline
+        self._reload = reload
         self._listener = listener
         self._uvicorn: uvicorn.Server | None = None
         self._stopping = threading.Event()
@@ -70,31 +92,28 @@ class Server:
             _log.exception("the dashboard died")
 
     def _serve(self) -> None:
-        from ui.dashboard import mount
+        from ui.app import build  # Gradio takes seconds; cameras don't wait for it
 
-        async def live(websocket: WebSocket) -> None:
-            await serve_live(websocket, self._pipeline)
-
+        config = self._pipeline.config
         host, port = self._listener.getsockname()[:2]
-        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-        app.router.routes.append(WebSocketRoute("/live/{camera}", live))
-        app.router.routes.extend(routes(self._pipeline))
-        if ipaddress.ip_address(host).is_loopback:
-            # A page of another site may give its own name to this address; here it ends.
-            app.add_middleware(TrustedHostMiddleware, allowed_hosts=_LOOPBACK)
-        else:
-            _log.warning("everybody who reaches %s can watch: there is no password yet", host)
-        with EventLog.open(self._pipeline.config.data) as log:
-            app = mount(app, self._pipeline, log)
+        access = Access(config.dashboard, load_secret(config.data))
+        with EventLog.open(config.data) as log:
+            tls = config.dashboard
             self._uvicorn = uvicorn.Server(
                 uvicorn.Config(
-                    app,
+                    build(self._pipeline, log, access, self._reload, host=host, port=port),
                     log_level="warning",
                     ws="websockets-sansio",
                     ws_per_message_deflate=False,  # JPEGs don't compress; it takes time for nothing
+                    ws_max_size=_LARGEST_MESSAGE,
+                    ssl_certfile=tls.certificate,
+                    ssl_keyfile=tls.key,
+                    server_header=False,
+                    proxy_headers=False,
                     timeout_graceful_shutdown=1,  # an open page must not hold up the exit
                 )
             )
             if not self._stopping.is_set():
-                _log.info("dashboard: http://%s:%s", host, port)
+                scheme = "https" if tls.certificate else "http"
+                _log.info("dashboard: %s://%s:%s", scheme, host, port)
                 self._uvicorn.run(sockets=[self._listener])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -13,21 +12,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from stream.capture import ENDED, LIVE
 from stream.clip_stream import camera_of
-from stream.pipeline import Pipeline
+from ui.condition import Condition
 
 _STATES = ("connecting", "live", "stalled", "offline", "ended", "failed")
 
 
-def routes(pipeline: Pipeline) -> list[Route]:
+def routes(condition: Condition) -> list[Route]:
     """/healthz answers 200 while the run goes on, whatever its cameras do; 503 when it is over, or
     one of its threads stands still."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(pipeline))
+    registry.register(_Collector(condition))
 
     def healthz(_: Request) -> Response:
-        found = health(pipeline)
+        found = health(condition)
         return JSONResponse(found, 503 if found["over"] or found["stuck"] else 200)
 
     def metrics(_: Request) -> Response:
@@ -36,16 +34,9 @@ def routes(pipeline: Pipeline) -> list[Route]:
     return [Route("/healthz", healthz), Route("/metrics", metrics)]
 
 
-def health(pipeline: Pipeline, *, now: Callable[[], float] = time.monotonic) -> dict[str, Any]:
+def health(condition: Condition) -> dict[str, Any]:
     """What works and what does not, JSON-ready; times in seconds."""
-    cameras = {
-        name: {
-            "state": camera.state,
-            "reason": camera.reason or camera.fault,
-            "for_s": round(now() - camera.changed_at, 1),
-        }
-        for name, camera in pipeline.cameras.items()
-    }
+    pipeline, cameras = condition.pipeline, condition.cameras()
     return {
         "over": pipeline.over.is_set(),
         "stuck": pipeline.stuck,
@@ -53,23 +44,30 @@ def health(pipeline: Pipeline, *, now: Callable[[], float] = time.monotonic) -> 
         "event_log": pipeline.log_away,  # why it can't be written now; "" where it can
         "model": pipeline.spec.model if pipeline.spec else None,  # None until a worker is ready
         "workers": pipeline.workers,
-        "not_live": [
-            name for name, camera in cameras.items() if camera["state"] not in (LIVE, ENDED)
-        ],
-        "cameras": cameras,
+        "not_live": [camera.name for camera in cameras if not camera.well],
+        "cameras": {
+            camera.name: {
+                "state": camera.state,
+                "reason": camera.reason,
+                "for_s": round(camera.for_s, 1),
+            }
+            for camera in cameras
+        },
     }
 
 
 class _Collector:
-    """Reads what a pipeline has counted at the moment when Prometheus asks."""
+    """Reads what a run has counted at the moment when Prometheus asks."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
+    def __init__(self, condition: Condition) -> None:
+        self._condition = condition
+        self._pipeline = condition.pipeline
 
     def collect(self) -> Iterator[Metric]:
         yield from self._counters()
         yield from self._cameras()
         yield from self._stages()
+        yield from self._disk()
         pipeline = self._pipeline
         yield _gauge("workers", "Workers that asked for clips of late", pipeline.workers)
         queues = GaugeMetricFamily("actionwatch_queue", "Waiting now", labels=("of",))
@@ -91,7 +89,6 @@ class _Collector:
         yield from families.values()
 
     def _cameras(self) -> Iterator[Metric]:
-        pipeline = self._pipeline
         states = GaugeMetricFamily(
             "actionwatch_camera_state", "1 for the state that it is in", labels=("camera", "state")
         )
@@ -103,27 +100,32 @@ class _Collector:
             "Since the newest picture that the latest prediction saw",
             labels=("camera", "zone"),
         )
-        now = time.monotonic()
-        for name, camera in pipeline.cameras.items():
+        for camera in self._condition.cameras():
             for state in _STATES:
-                states.add_metric((name, state), camera.state == state)
-            rates.add_metric((name,), pipeline.metrics.rate("frames", name))
-            for zone, view in pipeline.views(name).items():
-                if view.prediction is not None:
-                    ages.add_metric((name, zone), now - view.prediction.newest_at)
+                states.add_metric((camera.name, state), camera.state == state)
+            rates.add_metric((camera.name,), camera.frames_per_s)
+            for zone, age_s in camera.ages_s.items():
+                ages.add_metric((camera.name, zone), age_s)
         yield from (states, rates, ages)
 
     def _stages(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(
             "actionwatch_stage_seconds", "Of the latest ones", labels=("stage", "quantile")
         )
-        metrics = self._pipeline.metrics
-        for stage in metrics.measured():
-            found = metrics.percentiles(stage, not_older_than_s=1.0)
-            for quantile, value in (("0.5", found.p50), ("0.95", found.p95)):
-                if value is not None:
-                    family.add_metric((stage, quantile), value)
+        for name, stage in self._condition.stages().items():
+            family.add_metric((name, "0.5"), stage.p50_s)
+            family.add_metric((name, "0.95"), stage.p95_s)
         yield family
+
+    def _disk(self) -> Iterator[Metric]:
+        disk = self._condition.disk()
+        if disk is None:
+            return
+        yield _gauge("disk_free_bytes", "Free on the disk of the data folder", disk.free)
+        used = GaugeMetricFamily("actionwatch_disk_used_bytes", "By kind", labels=("of",))
+        for name, size in disk.used.items():
+            used.add_metric((name,), size)
+        yield used
 
 
 def _gauge(name: str, about: str, value: float) -> GaugeMetricFamily:

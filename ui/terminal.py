@@ -69,8 +69,12 @@ def stop_at_signals() -> threading.Event:
     """An event that Ctrl+C, and whoever ends this process politely, set."""
     stopped = threading.Event()
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_: stopped.set())
+        if not hasattr(signal, name):
+            continue
+        number = getattr(signal, name)
+        if name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN:
+            continue  # started by nohup, to outlive its terminal
+        signal.signal(number, lambda *_: stopped.set())
     return stopped
 
 

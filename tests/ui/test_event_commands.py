@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from stream.event_log import EventLog
 from stream.imports import read_truth
+from stream.messages import Review
 from tests.event_samples import BEGAN, NASTY, logged
 from ui.cli import app
 
@@ -55,6 +56,34 @@ def test_events_are_listed_by_camera_label_and_time(data: Path) -> None:
     until = ["--since", "2026-01-31T23:59:53", "--until", "2026-02-01"]
     between = actionwatch("events", "list", "--data", data, *until)
     assert ["wave" in line for line in between.stdout.splitlines()] == [False, True]
+
+
+def test_events_are_chosen_by_score_and_by_what_people_said(tmp_path: Path) -> None:
+    news = [logged("wave", 1.0, 2.0), logged("run", 3.0, 4.0, peak=0.5), logged("jump", 5.0, 6.0)]
+    with EventLog.create(tmp_path) as log:
+        log.save(news)
+        log.review(news[0].event.id, Review("corrected", "hop\nskip"), BEGAN)
+        log.review(news[1].event.id, Review("rejected"), BEGAN)
+
+    def listed(*more: object) -> list[str]:
+        lines = actionwatch("events", "list", "--data", tmp_path, *more).stdout.splitlines()
+        return [" ".join(line.split()[2:]) for line in lines]
+
+    assert listed() == [
+        "wave 1.0 s peak 0.90 corrected: hop skip",
+        "run 1.0 s peak 0.50 rejected",
+        "jump 1.0 s peak 0.90",
+    ]
+    assert [line[:4] for line in listed("--reviewed")] == ["wave", "run "]
+    assert [line[:4] for line in listed("--unreviewed")] == ["jump"]
+    assert [line[:4] for line in listed("--score", 0.6)] == ["wave", "jump"]
+    assert [line[:4] for line in listed("--label", "hop\nskip")] == ["wave"]
+    command = ["events", "export", "--data", tmp_path, "--format"]
+    subtitles = actionwatch(*command, "webvtt", "--reviewed")
+    assert [cue.raw_text for cue in webvtt.from_string(subtitles.stdout).captions] == ["hop skip"]
+    assert subtitles.stderr == "actionwatch: left out as a person rejected them: 1\n"
+    whole = actionwatch(*command, "jsonl", "--unreviewed", "--score", 0.9)
+    assert [json.loads(line)["label"] for line in whole.stdout.splitlines()] == ["jump"]
 
 
 @pytest.mark.parametrize("format_name", ["jsonl", "csv", "webvtt", "activitynet", "elan"])

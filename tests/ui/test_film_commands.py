@@ -14,6 +14,7 @@ import pytest
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
+from stream.keys import make
 from stream.synthetic import Scene
 from tests.waiting import wait_for
 
@@ -184,7 +185,9 @@ def test_scan_says_in_one_line_why_it_cannot_work(tmp_path: Path, film: Path) ->
     notes.parent.mkdir()
     notes.write_text("{")
     config = tmp_path / "config.yaml"
-    config.write_text("worker: {endpoint: 'tcp://192.0.2.1:5555'}")
+    make(tmp_path / "keys")
+    keys = tmp_path / "keys" / "watch.keys"
+    config.write_text(f"worker: {{endpoint: 'tcp://192.0.2.1:5555', keys: '{keys}'}}")
     taken = tmp_path / "taken" / "film.jsonl"
     taken.mkdir(parents=True)
     for arguments, reason in (

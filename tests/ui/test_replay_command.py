@@ -14,7 +14,7 @@ import pytest
 from stream.event_log import EventLog
 from stream.events import Detector
 from stream.keeping_config import EventsConfig
-from stream.messages import ClipSpec, LoggedEvent, Prediction
+from stream.messages import ClipSpec, LoggedEvent, Prediction, Review
 from stream.metrics import Metrics
 from stream.score_log import ScoreLog, as_kept
 
@@ -85,6 +85,27 @@ def test_apply_changes_the_log(replay: Replay, data: Path) -> None:
     assert labels(data) == [("jump", 10), ("jump", 30)]
     again = replay("{}", "--apply")
     assert again.stdout == "0 added, 0 lost, 0 moved, 2 as they are\n"
+
+
+def test_what_a_person_reviewed_stays_as_it_is(replay: Replay, data: Path) -> None:
+    with EventLog.open(data) as log:
+        sure, fair = log.rows()
+        log.review(fair["id"], Review("confirmed"), NOON)
+        log.review(sure["id"], Review("rejected"), NOON)
+    done = replay("{enter: 0.8, leave: 0.7}", "--apply")
+    assert done.stdout == (
+        "0 added, 0 lost, 0 moved, 0 as they are, 2 stay because a person reviewed them\n"
+    )
+    with EventLog.open(data) as log:
+        assert [(row["start"], row["end"]) for row in log.rows()] == [
+            (row["start"], row["end"]) for row in (sure, fair)
+        ]
+        log.review(fair["id"], Review(), NOON)
+    taken_back = replay("{enter: 0.8, leave: 0.7}", "--apply")
+    assert taken_back.stdout.splitlines()[-1] == (
+        "0 added, 1 lost, 0 moved, 0 as they are, 1 stay because a person reviewed them"
+    )
+    assert labels(data) == [("jump", 10)]
 
 
 def test_since_looks_only_at_what_was_later(replay: Replay, data: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from stream.messages import Event, Prediction
 from stream.metrics import Metrics
 from stream.pipeline import View
-from ui.views import EVENT_HEADERS, event_rows, live_state, waiting_for
+from ui.views import live_state, waiting_for
 
 
 def event(camera: str, label: str) -> Event:
@@ -15,44 +15,41 @@ def event(camera: str, label: str) -> Event:
     return Event("e" * 32, camera, label, 1.0, 2.5, None, 2.0, 0.7, 1.5, 0.6)
 
 
-def test_event_rows_are_for_reading() -> None:
-    row = {
-        "start": "2026-01-31T08:00:00.123Z",
-        "end": "2026-01-31T08:00:02.123Z",
-        "start_s": 1.0,
-        "end_s": 3.04,
-        "camera": "door",
-        "label": "wave",
-        "peak": 0.876,
-        "closed_by": "",
-    }
-    still_open = {**row, "end": None, "end_s": None}
-    stopped = {**row, "closed_by": "stop"}
-    shown = event_rows([row, still_open, stopped])
-    assert shown == [
-        ["01-31 08:00:00", "door", "wave", "2.0 s", "88%"],
-        ["01-31 08:00:00", "door", "wave", "going on", "88%"],
-        ["01-31 08:00:00", "door", "wave", "2.0 s, stop", "88%"],
-    ]
-    assert {len(line) for line in shown} == {len(EVENT_HEADERS)}
-
-
 def test_the_live_state_is_json_with_ages_in_milliseconds(clock) -> None:
     metrics = Metrics(now=clock)
-    metrics.measure("age", 0.25)
     metrics.count("frames", "door", 9)
-    metrics.count("skipped_windows", "door", 3)
-    metrics.count("skipped_windows", "yard", 5)
     prediction = Prediction(
         "door", ("a", "b", "c"), np.array([0.1, 0.7, 0.2], np.float32), 1.0, 2.0, 99.5, 0.01
     )
     view = View(prediction, (event("door", "b"),))
     state = live_state("door", "live", "", {"": view}, metrics, waiting="", now=100.0, top=2)
-    assert json.loads(json.dumps(state)) == state
-    assert state["labels"] == [["b", 0.7], ["c", 0.2]]
-    assert state["events"] == [{"label": "b", "seconds": 1.5}]
-    assert state["drops"] == {"skipped windows": 3}
-    assert (state["age_ms"], state["age_p50_ms"]) == (500, 250)
+    assert json.loads(json.dumps(state))["camera"] == "door"
+    assert state["labels"] == [["", "b", 0.7], ["", "c", 0.2]]
+    assert state["events"] == [{"zone": "", "label": "b", "seconds": 1.5}]
+    assert (state["frames_per_s"], state["age_ms"]) == (3.0, 500)
+
+
+def test_what_of_an_age_no_stage_explains_was_waiting(clock, spec) -> None:
+    metrics = Metrics(now=clock)
+    for stage, seconds in {
+        "age": 0.25,
+        "line": 0.02,
+        "inference": 0.1,
+        "judge": 0.005,
+    }.items():
+        metrics.measure(stage, seconds)
+    shares = np.array([0.1, 0.7, 0.2], np.float32)
+    prediction = Prediction(
+        "door", spec.labels, shares, 1.0, 2.0, 99.5, 0.08, sent_at=99.7, answered_at=99.8
+    )
+    view = View(prediction, (), judged_at=99.805)
+    state = live_state("door", "live", "", {"": view}, metrics, waiting="", now=100.0, top=1)
+    assert state["stages"] == [
+        ("waiting", 200, 130, 130),
+        ("line", 20, 20, 20),
+        ("inference", 80, 100, 100),
+        ("judge", 5, 5, 5),
+    ]
 
 
 def test_before_the_first_prediction_there_is_nothing_to_show(clock) -> None:
@@ -60,17 +57,19 @@ def test_before_the_first_prediction_there_is_nothing_to_show(clock) -> None:
     state = live_state(
         "door", "connecting", "", {"": nothing}, metrics, waiting="for it", now=100.0, top=3
     )
-    assert (state["labels"], state["events"], state["age_ms"]) == ([], [], None)
-    assert state["waiting"] == "for it"
+    assert (state["labels"], state["events"], state["stages"]) == ([], [], [])
+    assert (state["waiting"], state["age_ms"]) == ("for it", None)
 
 
-def test_a_camera_says_what_it_waits_for_until_its_first_prediction(spec) -> None:
+def test_a_camera_says_what_it_waits_for_until_its_predictions_are_of_now(spec) -> None:
     nothing = View(None, ())
-    assert waiting_for("motion", None, {"": nothing}) == "waiting for model motion"
-    assert waiting_for("motion", spec, {"": nothing}) == "collecting the first 0.4 s"
+    assert waiting_for("motion", None, {"": nothing}, 100.0) == "waiting for model motion"
+    assert waiting_for("motion", spec, {"": nothing}, 100.0) == "collecting the first 0.4 s"
     shares = np.array([0.1, 0.7, 0.2], np.float32)
     seen = View(Prediction("door", spec.labels, shares, 1.0, 2.0, 99.5, 0.01), ())
-    assert waiting_for("motion", spec, {"gate": nothing, "path": seen}) == ""
+    both = {"gate": nothing, "path": seen}
+    assert waiting_for("motion", spec, both, 100.0) == ""
+    assert waiting_for("motion", spec, both, 112.0) == "no prediction for 12 s"
 
 
 def test_zones_show_their_likeliest_label_each(clock, spec) -> None:
@@ -82,6 +81,6 @@ def test_zones_show_their_likeliest_label_each(clock, spec) -> None:
     views["gate"] = View(views["gate"].prediction, (event("door/gate", "jump"),))
     metrics = Metrics(now=clock)
     state = live_state("door", "live", "", views, metrics, waiting="", now=100.0, top=3)
-    assert state["labels"] == [["gate: jump", 1.0], ["path: run", 1.0]]
-    assert state["events"] == [{"label": "gate: jump", "seconds": 1.5}]
+    assert state["labels"] == [["gate", "jump", 1.0], ["path", "run", 1.0]]
+    assert state["events"] == [{"zone": "gate", "label": "jump", "seconds": 1.5}]
     assert state["age_ms"] == 500  # of the freshest

@@ -1,0 +1,179 @@
+"""The Timeline tab in a real browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests import event_archive
+from tests.browser import new_page
+from tests.event_archive import BEGAN, EVIL, MARKUP, WAVE
+from tests.site import Site, start_site
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A run whose log has many events of before."""
+    folder = tmp_path_factory.mktemp("site")
+    event_archive.fill(folder / "data", more=3000)
+    config = folder / "watch.yaml"
+    config.write_text("cameras: {demo: {source: 'demo:0'}}\n")
+    with start_site(folder, config=config) as site:
+        yield site
+
+
+@pytest.fixture
+def page(site: Site) -> Iterator[Page]:
+    with new_page() as page:
+        open_timeline(page, site)
+        yield page
+
+
+def open_timeline(page: Page, site: Site) -> None:
+    page.goto(site.page)
+    page.get_by_role("tab", name="Timeline", exact=True).click()
+    day = page.get_by_label("Day", exact=True)
+    if day.input_value() != f"{BEGAN:%Y-%m-%d}":  # it has been midnight since
+        day.fill(f"{BEGAN:%Y-%m-%d}")
+    expect(page.locator("aw-timeline .aw-bar").first).to_be_visible()
+
+
+def lane(page: Page, camera: str) -> Locator:
+    return page.get_by_role("group", name=camera, exact=True)
+
+
+def chart(page: Page) -> Locator:
+    return page.get_by_role("group", name=re.compile("^Chart of events"))
+
+
+def first_tick(page: Page) -> str:
+    return page.locator(".aw-tick span").first.inner_text()
+
+
+def test_every_camera_has_a_lane_with_its_events(page: Page) -> None:
+    for camera in ("door", "door/gate", "desk"):
+        expect(lane(page, camera)).to_be_visible()
+    expect(lane(page, "door/gate").get_by_role("button")).to_have_count(1)
+    # Three thousand are drawn as fewer blocks, which say how many they are.
+    assert lane(page, "door").get_by_role("button").count() < 500
+    expect(
+        lane(page, "door").get_by_role("button", name=re.compile(r"door: \d+ events"))
+    ).not_to_have_count(0)
+
+
+def test_a_bar_leads_to_its_event(page: Page) -> None:
+    bar = lane(page, "door/gate").get_by_role("button")
+    bar.hover()
+    expect(page.get_by_role("tooltip")).to_contain_text(EVIL)
+    bar.click()
+    expect(page.get_by_role("region", name="The chosen event")).to_contain_text(EVIL)
+    assert page.url.endswith(f"#event={MARKUP}")
+
+
+def test_a_block_opens_until_single_events_are_seen(page: Page) -> None:
+    single = lane(page, "door").get_by_role("button", name=re.compile("^door: act"))
+    for _ in range(8):
+        if single.count():
+            break
+        blocks = lane(page, "door").get_by_role("button", name=re.compile(r"door: \d+ events"))
+        before = page.locator(".aw-axis").inner_text()
+        blocks.nth(blocks.count() // 2).click()
+        expect(page.locator(".aw-axis")).not_to_have_text(before, use_inner_text=True)
+    single.first.click()
+    expect(page.get_by_role("region", name="The chosen event")).to_contain_text("act")
+
+
+def test_the_keyboard_zooms_moves_and_opens(page: Page) -> None:
+    page.get_by_role("button", name="Whole day").click()
+    chart(page).focus()
+    whole = page.locator(".aw-tick").count()
+    for _ in range(4):
+        page.keyboard.press("+")
+    expect(page.locator(".aw-tick span").first).not_to_have_text("12:00 AM")
+    before = first_tick(page)
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".aw-tick span").first).not_to_have_text(before)
+    page.keyboard.press("0")
+    expect(page.locator(".aw-tick")).to_have_count(whole)
+    page.keyboard.press("Enter")
+    expect(page.locator(".aw-bar:focus")).to_have_count(1)
+    first = page.locator(".aw-bar:focus")
+    page.keyboard.press("ArrowRight")
+    expect(first).to_have_count(1)
+    for _ in range(14):  # until it is an event alone
+        page.keyboard.press("+")
+    expect(first).to_have_attribute("aria-label", re.compile(" at "))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="The chosen event")).to_be_visible()
+
+
+def test_wheel_and_dragging(page: Page) -> None:
+    page.get_by_role("button", name="Whole day").click()
+    box = chart(page).bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] - 8
+    page.mouse.move(x, y)
+    for _ in range(6):
+        page.mouse.wheel(0, -300)
+    expect(page.locator(".aw-tick span").first).not_to_have_text("12:00 AM")
+    before = first_tick(page)
+    page.mouse.down()
+    page.mouse.move(x + 300, y, steps=5)
+    page.mouse.up()
+    expect(page.locator(".aw-tick span").first).not_to_have_text(before)
+    expect(page.get_by_role("tab", name="Timeline")).to_have_attribute("aria-selected", "true")
+
+
+def test_other_days_are_a_step_away(page: Page) -> None:
+    page.get_by_role("button", name="Previous day").click()
+    expect(page.locator("aw-timeline .aw-bar")).to_have_count(0)
+    expect(page.locator("aw-timeline")).to_contain_text("No events")
+    page.get_by_role("button", name="Next day").click()
+    expect(page.locator("aw-timeline .aw-bar").first).to_be_visible()
+
+
+def test_the_same_is_there_as_a_table(page: Page) -> None:
+    page.get_by_text("The same as a table").click()
+    table = page.locator(".aw-timeline-table table")
+    expect(table.get_by_role("row").nth(1)).to_contain_text("wave")
+    expect(table).to_contain_text("more; zoom in to see them")
+    table.get_by_role("row").nth(1).get_by_role("button").click()
+    assert page.url.endswith(f"#event={WAVE}")
+
+
+def test_a_legend_says_which_colour_is_which_and_lets_one_stand_out(page: Page) -> None:
+    key = page.get_by_role("button", name="jump", exact=True)
+    key.click()
+    expect(key).to_have_attribute("aria-pressed", "true")
+    expect(lane(page, "door/gate").get_by_role("button")).to_have_class(re.compile("aw-dim"))
+
+
+def test_it_fits_a_phone(site: Site) -> None:
+    with new_page(width=390, height=844) as page:
+        open_timeline(page, site)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        expect(lane(page, "door")).to_be_visible()
+
+
+def test_thousands_of_events_are_drawn_fast(page: Page) -> None:
+    """So that dragging follows the hand."""
+    took_ms = page.evaluate(
+        """async () => {
+        const { chart } = document.querySelector("aw-timeline");
+        const frame = () => new Promise(requestAnimationFrame);
+        const times = [];
+        for (let step = 0; step < 20; step++) {
+            chart.zoom(step % 2 ? 1.25 : 0.8);
+            const began = performance.now();
+            await frame();
+            await frame();
+            times.push(performance.now() - began);
+        }
+        return times.sort((one, other) => one - other)[10];
+        }"""
+    )
+    assert took_ms < 400  # two frames, on a machine that does other things too
