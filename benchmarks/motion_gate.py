@@ -21,8 +21,8 @@ from stream.config import MotionGateConfig
 from stream.messages import ClipSpec, Moment
 from stream.motion_gate import MotionGate
 from stream.recording import Recording, open_recording
-from stream.scheduler import WindowGrid
 from stream.synthetic import Scene, Segment
+from stream.window_grid import WindowGrid
 
 _FPS, _STRIDE_S = 25.0, 0.25
 Picture = tuple[float, np.ndarray]

@@ -1,0 +1,172 @@
+"""A dashboard whose pages are opened and closed all the time: whether it stays as it was.
+
+A real run with a log of many events, and Chromium that opens the page, looks at each tab, and
+closes it again, or just vanishes; three at a time. Memory, threads, sockets and files of the run
+are noted all along. Beside that, how long the table of events takes to answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+import urllib.request
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from playwright.sync_api import BrowserContext, sync_playwright
+
+from benchmarks.report import machine, write_report
+from stream.event_log import EventLog
+from stream.messages import Event, LoggedEvent
+from tests.site import start_site
+
+_TABS = ("Timeline", "Events", "Tuning", "Try it", "Health", "Configuration", "Live")
+_PAGES_AT_ONCE = 3
+_LABELS = ("wave", "approach", "recede", "move left")
+_QUERIES = (
+    "limit=50",
+    "limit=50&offset=90000",
+    "limit=50&label=wave&camera=yard",
+    "limit=50&score=0.9&reviewed=false",
+)
+_ASKED = 20  # times that each query is asked
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured: the median of the first and of the last quarter."""
+
+    what: str
+    first: float
+    last: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--events", type=int, default=100_000, help="in the log")
+    parser.add_argument("--json", type=Path, help="write the rows here as well")
+    given = parser.parse_args()
+    print(machine())
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fill(folder / "data", given.events)
+        with start_site(folder) as site:
+            answers = [ask(site.url(f"api/events?{query}")) for query in _QUERIES]
+            rows, visits = watch(site.page, site.pid, 60 * given.minutes)
+    for query, seconds in zip(_QUERIES, answers, strict=True):
+        print(f"/api/events?{query:<45} {seconds * 1000:6.0f} ms")
+    print(f"{visits} visits")
+    for row in rows:
+        print(f"{row.what:<24} {row.first:10.1f} {row.last:10.1f}")
+    if given.json:
+        answered = dict(zip(_QUERIES, answers, strict=True))
+        write_report(given.json, rows, visits=visits, answers_s=answered, events=given.events)
+
+
+def fill(folder: Path, count: int) -> None:
+    """A log of so many events, one a minute."""
+    began = datetime.now(timezone.utc) - timedelta(minutes=count)
+    first = Event(
+        id="",
+        camera="yard",
+        label="",
+        start_s=0.0,
+        latest_s=4.0,
+        end_s=4.0,
+        detected_s=1.0,
+        peak=0.0,
+        peak_s=2.0,
+        mean=0.5,
+    )
+    with EventLog.create(folder) as log:
+        for start in range(0, count, 5000):
+            news = []
+            for number in range(start, min(start + 5000, count)):
+                event = replace(
+                    first,
+                    id=f"{number:032x}",
+                    camera=("yard", "door")[number % 2],
+                    label=_LABELS[number % len(_LABELS)],
+                    peak=0.6 + 0.4 * (number % 97) / 97,
+                )
+                at = began + timedelta(minutes=number)
+                news.append(LoggedEvent(event, "end", at, "motion"))
+            log.save(news)
+
+
+def ask(url: str) -> float:
+    """Seconds until an answer is there, the median of some."""
+    took = []
+    for _ in range(_ASKED):
+        began = time.perf_counter()
+        with urllib.request.urlopen(url) as answer:
+            answer.read()
+        took.append(time.perf_counter() - began)
+    return statistics.median(took)
+
+
+def watch(url: str, pid: int, seconds: float) -> tuple[list[Row], int]:
+    """Visit for so long. What the run held, and how many visits there were."""
+    samples: list[dict[str, float]] = []
+    visits = 0
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
+        )
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            contexts = [browser.new_context() for _ in range(_PAGES_AT_ONCE)]
+            for context in contexts:
+                visit(context, url)
+            for context in contexts:
+                context.close()
+            visits += len(contexts)
+            samples.append(held(pid))
+        browser.close()
+    quarter = max(1, len(samples) // 4)
+    rows = [
+        Row(
+            what,
+            statistics.median(one[what] for one in samples[:quarter]),
+            statistics.median(one[what] for one in samples[-quarter:]),
+        )
+        for what in samples[0]
+    ]
+    return rows, visits
+
+
+def visit(context: BrowserContext, url: str) -> None:
+    """Open the page, and look at every tab."""
+    page = context.new_page()
+    page.goto(url)
+    for tab in _TABS:
+        page.get_by_role("tab", name=tab, exact=True).click()
+        page.wait_for_timeout(300)
+
+
+def held(pid: int) -> dict[str, float]:
+    """What a process holds now."""
+    status = dict(
+        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+    )
+    links = []
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            links.append(os.readlink(file))
+        except OSError:  # closed meanwhile
+            continue
+    return {
+        "memory, MB": int(status["VmRSS"].split()[0]) / 1024,
+        "threads": float(status["Threads"]),
+        "sockets": float(sum(link.startswith("socket:") for link in links)),
+        "files": float(sum(link.startswith("/") for link in links)),
+    }
+
+
+if __name__ == "__main__":
+    main()
