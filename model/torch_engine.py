@@ -192,7 +192,7 @@ def _fastest(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -
     """Which way of attention is faster for this shape here.
 
     On a CPU by a rule, so that a film is scored the same each time, to the last bit. On a GPU it
-    depends on too much, so it is tried; a kernel that it has not, or not for this type, is left out.
+    depends on too much, so it is tried; one that it has not, or not for this type, is left out.
     """
     if device.type == "cpu":
         return attend_plainly if shape[-2] < _LONG_ON_CPU else attend_fused
