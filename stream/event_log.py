@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
@@ -136,16 +136,18 @@ class EventLog:
             log._resources = stack.pop_all()
         return log
 
-    def save(self, news: Sequence[News], *, run: str | None = None) -> None:
+    def save(self, news: Sequence[News], *, run: str | None = None) -> list[Recorded]:
         """Write news in one transaction; the same news twice change nothing.
 
         `run` is the run that made them, if it is not this one. Raises NewsRefusedError for news
         that can't be written ever, EventLogError if not now; nothing is written then.
+        Returns what was recorded of events that are in the log no more.
         """
         events = {one.event.id: one for one in news if isinstance(one, LoggedEvent)}
         recorded = {one.event_id: one for one in news if isinstance(one, Recorded)}
         ours = {"run": run or self.run, "site": self._site}
         rows = [as_row(one) | ours | _latest(one) for one in events.values()]
+        unclaimed: list[Recorded] = []
         with explained(self._place), self._writer.begin() as connection:
             if rows:
                 connection.execute(self._upsert, rows)
@@ -157,7 +159,10 @@ class EventLog:
                     "clip_start_s": one.clip_start_s,
                 }
                 where = events_table.c.id == one.event_id
-                connection.execute(events_table.update().where(where).values(values))
+                found = connection.execute(events_table.update().where(where).values(values))
+                if not found.rowcount:
+                    unclaimed.append(one)
+        return unclaimed
 
     def rows(self, query: EventQuery = EVERY) -> Iterator[dict[str, Any]]:
         """Events as dictionaries with the keys COLUMNS, in the order of their starts.
@@ -201,17 +206,22 @@ class EventLog:
         It takes the place of what was said before. Raises UnknownEventError where there is no such
         event.
         """
-        said = review != Review(by=review.by)  # else all is taken back
-        values = {
-            "verdict": review.verdict,
-            "corrected": review.corrected,
-            "note": review.note,
-            "reviewed_by": review.by if said else "",
-            "reviewed_at": iso(now_utc) if said else "",
-        }
+        self.revise(event_id, lambda _: review, now_utc)
+
+    def revise(self, event_id: str, change: Callable[[Review], Review], now_utc: datetime) -> None:
+        """`review`, with what people said before turned into what they say now.
+
+        Nobody else can say something in between. What `change` raises, this raises.
+        """
         where = sa.and_(self._ours, events_table.c.id == event_id)
-        if not self._change(events_table.update().where(where).values(values)):
-            raise UnknownEventError(f"event {event_id} is not in {self._place}; list it anew")
+        columns = (events_table.c[name] for name in ("verdict", "corrected", "note", "reviewed_by"))
+        before = sa.select(*columns).where(where).with_for_update()
+        with explained(self._place), self._writer.begin() as connection:
+            found = connection.execute(before).first()
+            if found is None:
+                raise UnknownEventError(f"event {event_id} is not in {self._place}; list it anew")
+            values = _reviewed(change(Review(*found)), now_utc)
+            connection.execute(events_table.update().where(where).values(values))
 
     def delete(self, ids: Iterable[str]) -> None:
         """Remove events; what was recorded of them stays."""
@@ -266,6 +276,17 @@ class EventLog:
         """How many rows it changed."""
         with explained(self._place), self._writer.begin() as connection:
             return connection.execute(statement).rowcount
+
+
+def _reviewed(review: Review, now_utc: datetime) -> dict[str, str]:
+    said = review != Review(by=review.by)  # else all is taken back
+    return {
+        "verdict": review.verdict,
+        "corrected": review.corrected,
+        "note": review.note,
+        "reviewed_by": review.by if said else "",
+        "reviewed_at": iso(now_utc) if said else "",
+    }
 
 
 def _latest(one: LoggedEvent) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from stream.event_log import EventLog
 from stream.journal import Journal, News, latest_of_each
 from stream.log_database import EventLogError, NewsRefusedError
-from stream.messages import LoggedEvent
+from stream.messages import LoggedEvent, Recorded
 from stream.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -26,7 +26,8 @@ class EventWriter:
 
     `on_written` is told of each event's news once, on the writer's thread: when they are in the
     database or in the journal, or, where the disk takes nothing either, when they are remembered
-    until it does. Counters: `journaled_events`, `log_retries`, and `lost_events` for news for which
+    until it does. `on_unclaimed` is told what was recorded of events that somebody deleted
+    meanwhile. Counters: `journaled_events`, `log_retries`, and `lost_events` for news for which
     there was no room anywhere, or which the database refused.
     """
 
@@ -38,6 +39,7 @@ class EventWriter:
         *,
         on_written: Callable[[Sequence[LoggedEvent]], None] = lambda events: None,
         on_death: Callable[[str], None] = lambda reason: None,
+        on_unclaimed: Callable[[Recorded], None] = lambda recorded: None,
         first_pause_s: float = 0.5,
         longest_pause_s: float = 10.0,
         most_waiting: int = 100_000,
@@ -45,6 +47,7 @@ class EventWriter:
     ) -> None:
         self._log, self._journal, self._metrics = log, journal, metrics
         self._on_written, self._on_death = on_written, on_death
+        self._on_unclaimed = on_unclaimed
         self.dead = False
         self._first_pause_s, self._longest_pause_s = first_pause_s, longest_pause_s
         self._most_waiting = most_waiting
@@ -180,13 +183,17 @@ class EventWriter:
 
     def _save(self, news: Sequence[News], run: str | None = None) -> None:
         try:
-            self._log.save(news, run=run)
+            self._report(self._log.save(news, run=run))
         except NewsRefusedError:  # all because of some: those alone
             for one in news:
                 try:
-                    self._log.save([one], run=run)
+                    self._report(self._log.save([one], run=run))
                 except NewsRefusedError as error:
                     self._lose(1, str(error))
+
+    def _report(self, unclaimed: Iterable[Recorded]) -> None:
+        for one in unclaimed:
+            self._on_unclaimed(one)
 
     def _keep(self, news: Iterable[News]) -> None:
         """In the journal; if that can't be, in memory, to which they go first to stay in order."""

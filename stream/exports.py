@@ -18,6 +18,7 @@ from stream.placing import CLOCKS, Placed, place
 FORMATS = ("jsonl", "csv", "webvtt", "activitynet", "elan", "parquet")
 BINARY = frozenset({"parquet"})  # the others are text
 PLACED = frozenset({"webvtt", "activitynet", "elan"})  # have seconds only: Options are for them
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _TIMES = ("start", "end", "detected_at", "reviewed_at")
 _NUMBERS = ("start_s", "end_s", "detected_s", "peak", "peak_s", "mean", "clip_start_s")
 
@@ -33,6 +34,7 @@ class Options:
     clock: str = "media"  # or "wall", see stream/placing.py
     zero_s: float = 0.0  # the media time that becomes 0: where a clip begins in its source
     media: Path | None = None  # ELAN: the video to show
+    spreadsheet: bool = False  # CSV: nothing in it is taken for a formula
 
     def __post_init__(self) -> None:
         if self.clock not in CLOCKS:
@@ -58,7 +60,8 @@ def export(
     if format_name == "csv":
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows([_rounded(row[name]) for name in COLUMNS] for row in rows)
+        cell = _cell if options.spreadsheet else _rounded
+        writer.writerows([cell(row[name]) for name in COLUMNS] for row in rows)
         return 0
     if format_name == "parquet":
         file.write(_parquet(rows))
@@ -108,6 +111,16 @@ def export_file(
             f"{path} can't be written: {error.strerror}; give another file with --out"
         ) from error
     return left_out
+
+
+def _cell(value: Any) -> Any:
+    """Text that a spreadsheet would calculate gets an apostrophe, as one types it there.
+
+    (https://owasp.org/www-community/attacks/CSV_Injection)
+    """
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return _rounded(value)
 
 
 def _rounded(value: Any) -> Any:

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from typing import Protocol
 
 from stream.alerts import Alerts
@@ -23,7 +24,7 @@ from stream.messages import ClipSpec, LoggedEvent, Prediction, Recorded
 from stream.metrics import Metrics
 from stream.publisher import Publisher
 from stream.recorder import Recorder
-from stream.retention import Keeper, sweep
+from stream.retention import Keeper, forget_recorded, sweep
 from stream.score_log import ScoreLog
 
 _LARGEST_SPAN_S = 13.0  # of the published models, and a little
@@ -73,6 +74,7 @@ class Keeping:
                 metrics,
                 on_written=self._pass_on,
                 on_death=on_death,
+                on_unclaimed=partial(forget_recorded, folder),
                 now=now,
             )
             self._keeper = Keeper(self.log, folder, retention) if prunes else None

@@ -146,6 +146,7 @@ class Pipeline:
                 self._scheduler.add(stream.name, stream)
         if planned:
             self._cameras.carry_out(planned)
+            self._end_if_finished()
         if config.window != before.window:
             self._scheduler.keep_to(config.window.stride)
         self.guests.heed(config.dashboard.visitors.most, config.events)
@@ -165,9 +166,10 @@ class Pipeline:
 
     def views(self, camera: str) -> dict[str, View]:
         """Those of a camera's zones by name; of the whole picture under "" where it has none."""
+        watched = self.cameras.get(camera)
         return {
             stream.name.removeprefix(camera).removeprefix("/"): self.view(stream.name)
-            for stream in (self.cameras[camera].streams if camera in self.cameras else ())
+            for stream in (watched.streams if watched is not None else ())
         }
 
     @property
@@ -381,6 +383,10 @@ class Pipeline:
 
     def _on_exchange(self, gone: list[Camera], new: list[Camera]) -> None:
         self._keeping.exchange(gone, new)
+        self._end_if_finished()
+
+    # On any thread: the last camera may finish while another one is taken away.
+    def _end_if_finished(self) -> None:
         if self._cameras.all_finished:
             self.over.set()
 

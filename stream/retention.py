@@ -143,9 +143,12 @@ def delete_event(log: EventLog, folder: Path, event_id: str) -> None:
     if row["end"] is None:
         raise OpenEventError(f"event {event_id} still goes on; delete it when it is over")
     log.delete([event_id])  # first the row, as in `prune`: what a crash leaves is swept away
-    for kind, (_, named) in _KINDS.items():
-        if named.fullmatch(row[kind]):
-            _remove(_path(folder, kind, row))
+    _remove_files(folder, row)
+
+
+def forget_recorded(folder: Path, recorded: Recorded) -> None:
+    """Remove the files of an event that was deleted while they were still being written."""
+    _remove_files(folder, {"clip": recorded.clip, "snapshot": recorded.snapshot})
 
 
 def sweep(
@@ -347,6 +350,12 @@ def _waiting(folder: Path) -> Iterator[Path]:
         if isinstance(one, Recorded):
             row = {"clip": one.clip, "snapshot": one.snapshot}
             yield from (_path(folder, kind, row) for kind in _KINDS)
+
+
+def _remove_files(folder: Path, row: Mapping[str, Any]) -> None:
+    for kind, (_, named) in _KINDS.items():
+        if named.fullmatch(row[kind]):
+            _remove(_path(folder, kind, row))
 
 
 def _remove(path: Path) -> None:

@@ -341,10 +341,11 @@ class Scheduler:
 
     def _count_what_is_left(self) -> None:
         """At the end: clips that are still with a worker, and windows that nobody took."""
-        for sent in self._in_flight.values():
-            if self._turns.serves(sent.seat) and not sent.seat.is_guest:
-                self._metrics.count("unanswered_windows", sent.seat.name)
-        self._turns.pass_over_what_is_left(self._spec)
+        with self._lock:  # guests may still come and go
+            for sent in self._in_flight.values():
+                if self._turns.serves(sent.seat) and not sent.seat.is_guest:
+                    self._metrics.count("unanswered_windows", sent.seat.name)
+            self._turns.pass_over_what_is_left(self._spec)
 
     def _lose_clips_of(self, lost: Callable[[InFlight], bool]) -> None:
         for number, sent in list(self._in_flight.items()):

@@ -44,6 +44,11 @@ def build(
         docs_url=None,  # their scripts come from elsewhere
         redoc_url=None,
         openapi_url="/api/openapi.json",
+        responses={  # of the guard
+            401: {"description": "log in, or send a token"},
+            403: {"description": "only operators may, and no pages of other sites"},
+            413: {"description": "too much at once"},
+        },
     )
     app.add_exception_handler(RequestValidationError, invalid.refuse)
     app.router.routes.extend(login_routes(access))

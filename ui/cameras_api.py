@@ -88,7 +88,11 @@ def router(pipeline: Pipeline, access: Access) -> APIRouter:
         """All cameras, in the order of the configuration."""
         return [_state(camera) for camera in pipeline.cameras.values()]
 
-    @api.get("/cameras/{name}/picture", responses={404: {"description": _NO_PICTURE}})
+    @api.get(
+        "/cameras/{name}/picture",
+        response_class=Response,
+        responses={200: {"content": {"image/jpeg": {}}}, 404: {"description": _NO_PICTURE}},
+    )
     def picture(name: str) -> Response:
         """The newest picture of a camera, as JPEG."""
         camera = pipeline.cameras.get(name)
@@ -97,7 +101,7 @@ def router(pipeline: Pipeline, access: Access) -> APIRouter:
             raise HTTPException(404, _NO_PICTURE)
         return Response(newest[1], media_type="image/jpeg")
 
-    @api.get("/predictions")
+    @api.get("/predictions", responses={404: {"description": "there is no such camera"}})
     def predictions(camera: str | None = None, top: Top = 5) -> list[Latest]:
         """The newest predictions, of all cameras or of one."""
         cameras = pipeline.cameras

@@ -29,7 +29,7 @@ class CameraCondition:
     name: str
     state: str
     reason: str
-    for_s: float  # in that state
+    for_s: float  # in that state, or with that fault
     frames_per_s: float
     predictions_per_s: float
     wanted_per_s: float  # predictions, of all of its zones; 0 where that depends on motion
@@ -105,7 +105,7 @@ class Condition:
             name=camera.name,
             state=camera.state,
             reason=camera.reason or camera.fault,
-            for_s=max(0.0, now - camera.changed_at),
+            for_s=max(0.0, now - camera.since_at),
             frames_per_s=metrics.rate("frames", camera.name),
             predictions_per_s=metrics.rate("windows", camera.name),
             wanted_per_s=0.0 if is_gated else len(camera.streams) / config.window.stride,

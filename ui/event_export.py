@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 import threading
+from collections.abc import Callable
 from typing import IO, Annotated, Literal
 
 from fastapi import APIRouter, HTTPException, Query
@@ -39,10 +40,13 @@ Clock = Annotated[
 
 
 class _Download(StreamingResponse):
-    """A file that is closed, and so gone, when it was sent or nobody wants it any more."""
+    """A file that is closed, and so gone, when it was sent or nobody wants it any more.
 
-    def __init__(self, file: IO[bytes], format: str) -> None:
-        self._file = file
+    Then `over` is called.
+    """
+
+    def __init__(self, file: IO[bytes], format: str, over: Callable[[], None]) -> None:
+        self._file, self._over = file, over
         name = f"actionwatch-events.{_SUFFIXES.get(format, format)}"
         super().__init__(
             iter(lambda: file.read(_BLOCK), b""),
@@ -55,6 +59,7 @@ class _Download(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._file.close()
+            self._over()
 
 
 def router(log: EventLog) -> APIRouter:
@@ -76,9 +81,11 @@ def router(log: EventLog) -> APIRouter:
         if not free.acquire(blocking=False):
             raise HTTPException(503, "others are exporting; try again", {"Retry-After": "2"})
         try:
-            return _Download(_written(log, query, format, Options(clock=clock)), format)
-        finally:
+            file = _written(log, query, format, Options(clock=clock, spreadsheet=True))
+            return _Download(file, format, free.release)
+        except BaseException:
             free.release()
+            raise
 
     return api
 

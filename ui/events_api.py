@@ -203,13 +203,12 @@ def router(
     )
     def review(id: EventId, change: ReviewChange, request: Request) -> KeptEvent:
         """Say what it was. It is kept beside what the model said."""
-        before = event(id)
+        by = request.state.who.name
         try:
-            said = _changed(before, change, request.state.who.name)
+            with answered():
+                log.revise(id, lambda before: _changed(before, change, by), now_utc())
         except ValueError as error:
             raise HTTPException(409, str(error)) from None
-        with answered():
-            log.review(id, said, now_utc())
         after = event(id)
         tell({"change": "review", "event": after.model_dump()})
         return after
@@ -242,7 +241,7 @@ def answered() -> Iterator[None]:
         raise HTTPException(503, str(error)) from error
 
 
-def _changed(before: KeptEvent, change: ReviewChange, by: str) -> Review:
+def _changed(before: Review, change: ReviewChange, by: str) -> Review:
     verdict = before.verdict if change.verdict is None else change.verdict
     kept = before.corrected if verdict == "corrected" else ""
     return Review(

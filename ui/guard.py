@@ -27,8 +27,13 @@ _SAFE = {"GET", "HEAD"}
 _CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 # What needs no identity. /healthz tells strangers that the watch goes on, or doesn't; no more.
 _PUBLIC = {"/login", "/ui/login.css", "/favicon.ico", "/healthz"}
-# What viewers may send: a tuning of theirs is tried and not kept.
-_FOR_VIEWERS = {"/login", "/logout", "/api/tuning"}
+# What viewers may send: a tuning of theirs is tried; to keep one is PUT to the same path.
+_FOR_VIEWERS = {
+    ("POST", "/login"),
+    ("POST", "/logout"),
+    ("POST", "/api/tuning"),
+    ("POST", "/api/tuning/text"),
+}
 # What is ours begins so. All else would be answered by Gradio, which may answer this much:
 _OURS = re.compile(r"/(login|logout|healthz|metrics|(api|live|media|ui)/.*)")
 _OF_GRADIO = {
@@ -120,7 +125,8 @@ class Guard:
             return 401, "log in first, or send a token"
         if not _is_known(path, method):
             return 404, "there is nothing here"
-        if method in _CHANGING and path not in _FOR_VIEWERS and not (who and who.may_change):
+        may_change = who is not None and who.may_change
+        if method in _CHANGING and (method, path) not in _FOR_VIEWERS and not may_change:
             return 403, "viewers may look on but change nothing: ask an operator"
         return _too_much(headers)
 

@@ -47,17 +47,16 @@ class SlowDown:
         passed = max(0.0, now - self._left_at)
         self._left = min(_ALL_BURST, self._left + passed / _ALL_EVERY_S)
         self._left_at = now
-        both = (
-            _tries(self._addresses, party(address), now),
-            _tries(self._names, name[:64], now),
-        )
-        wait_s = max(tries.until - now for tries in both)
+        keys = ((self._addresses, party(address)), (self._names, name[:64]))
+        # Only looked at: tries that are refused must not push others out of memory.
+        wait_s = max(of[key].until - now if key in of else 0.0 for of, key in keys)
         if self._left < 1.0:
             wait_s = max(wait_s, (1.0 - self._left) * _ALL_EVERY_S)
         if wait_s > 0:
             raise TooManyTriesError(wait_s)
         self._left -= 1.0
-        for tries in both:
+        for of, key in keys:
+            tries = _tries(of, key, now)
             tries.wrong += 1
             tries.last = now
             if tries.wrong > _FREE:

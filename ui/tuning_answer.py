@@ -54,12 +54,14 @@ class Tried(BaseModel):
     lost: int
     moved: int
     same: int
+    ongoing: int  # of the log; they are compared when they are over
     labels: list[LabelCounts]  # those with events, most of them first
     label: str  # whose curve and events follow, "" if there is none
     curve: list[Curve]
     logged: list[Span]
     would: list[Span]
-    notes: list[str]  # what one should know of it, in sentences
+    cut_at: float | None  # seconds since 1970; what is older was too much to be tried
+    notes: list[str]  # what else one should know of it, in sentences
 
 
 def tried(trials: Trials, about: About, policy: EventsConfig, label: str | None) -> Tried:
@@ -81,11 +83,13 @@ def tried(trials: Trials, about: About, policy: EventsConfig, label: str | None)
         lost=len(difference.lost),
         moved=len(difference.moved),
         same=difference.same,
+        ongoing=sum(row["end"] is None for row in made.rows),
         labels=counts,
         label=label,
         curve=[Curve(at=piece.at, low=piece.low, high=piece.high) for piece in pieces],
         logged=_logged_spans(made, label),
         would=_would_spans(made, label),
+        cut_at=made.since.timestamp() if made.is_cut else None,
         notes=list(_notes(made, counts)),
     )
 
@@ -151,11 +155,6 @@ def _seconds(iso: str) -> float:
 
 
 def _notes(made: Trial, counts: list[LabelCounts]) -> Iterable[str]:
-    if made.is_cut:
-        yield (
-            "That is more than can be tried at once: only the newest part of it was looked at, "
-            f"from {_minute(made.since)} on."
-        )
     if made.other_models:
         yield (
             f"Scores of another model ({', '.join(made.other_models)}) were left out: its labels "
@@ -167,7 +166,3 @@ def _notes(made: Trial, counts: list[LabelCounts]) -> Iterable[str]:
         yield "Nothing was logged in that time, and nothing would have been."
     if any(count.logged > _MOST_SPANS or count.would > _MOST_SPANS for count in counts):
         yield f"Of a label with many events the newest {_MOST_SPANS} are drawn."
-
-
-def _minute(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -87,6 +87,20 @@ def many(count: int, label: str = "wave") -> list[LoggedEvent]:
     return [logged(label, float(number), number + 0.5) for number in range(count)]
 
 
+def test_it_tells_what_was_recorded_of_events_that_are_gone(tmp_path: Path) -> None:
+    unclaimed: list[Recorded] = []
+    (event,) = many(1)
+    recorded = Recorded(event.event.id, f"{event.event.id}.mp4", "")
+    with writing(tmp_path, on_unclaimed=unclaimed.append) as written:
+        written.writer.put(event)
+        written.writer.put(recorded)
+        wait_for(lambda: written.writer.waiting == 0)
+        written.log.delete([event.event.id])
+        written.writer.put(recorded)
+        wait_for(lambda: written.writer.waiting == 0)
+    assert unclaimed == [recorded]
+
+
 def test_all_that_was_put_before_the_stop_is_written(tmp_path: Path) -> None:
     news = many(3000)
     with writing(tmp_path) as written:

@@ -325,3 +325,10 @@ def check_eaf(document: ET.Element) -> None:
             first, last = times[one.get("TIME_SLOT_REF1")], times[one.get("TIME_SLOT_REF2")]
             assert end <= first < last
             end = last
+
+
+def test_a_spreadsheet_calculates_nothing_of_what_it_is_given() -> None:
+    rows = [row("=HYPERLINK(0)", 1.0, 2.0) | {"note": "@SUM(1)"}]
+    found = list(csv.DictReader(io.StringIO(text(rows, "csv", spreadsheet=True))))
+    assert (found[0]["label"], found[0]["note"]) == ("'=HYPERLINK(0)", "'@SUM(1)")
+    assert next(csv.DictReader(io.StringIO(text(rows, "csv"))))["label"] == "=HYPERLINK(0)"

@@ -15,7 +15,7 @@ from stream.journal import Journal
 from stream.keeping_config import RetentionConfig
 from stream.log_database import EventLogError, OpenEventError, UnknownEventError
 from stream.messages import Event, LoggedEvent, Recorded
-from stream.retention import Keeper, Pruned, delete_event, prune, sweep
+from stream.retention import Keeper, Pruned, delete_event, forget_recorded, prune, sweep
 from tests.waiting import wait_for
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=timezone.utc)
@@ -202,6 +202,17 @@ def test_a_person_deletes_an_event_with_its_files_and_nothing_else(folder: Folde
     assert folder.files == {"2.mp4", "2.jpg"}
     with pytest.raises(UnknownEventError, match=f"event {gone} is not in the log"):
         delete_event(folder.log, folder.path, gone)
+
+
+def test_what_is_recorded_of_an_event_after_it_was_deleted_goes_too(folder: Folder) -> None:
+    gone, stays = folder.event(1, 2), folder.event(2, 1)
+    delete_event(folder.log, folder.path, gone)
+    late = [Recorded(name, f"{name}.mp4", f"{name}.jpg") for name in (gone, stays)]
+    (folder.path / "clips" / f"{gone}.mp4").write_bytes(b"written to its end")
+    unclaimed = folder.log.save(late)
+    assert unclaimed == late[:1]
+    forget_recorded(folder.path, unclaimed[0])
+    assert folder.files == {"2.mp4", "2.jpg"}
 
 
 def test_deleting_an_event_touches_only_files_that_we_wrote(folder: Folder) -> None:

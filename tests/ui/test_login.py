@@ -164,6 +164,7 @@ def test_markup_in_the_page_runs_nothing(served: Served) -> None:
         page.goto(f"http://{served.host}/")
         enter(page)
         expect(page).to_have_url(f"http://{served.host}/")
+        page.wait_for_load_state()
         page.evaluate(
             """() => new Promise((done) => {
                 addEventListener("securitypolicyviolation", done, {once: true});

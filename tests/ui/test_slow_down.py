@@ -74,3 +74,14 @@ def test_wrong_passwords_are_forgotten(clock: Clock, pause_s: float) -> None:
         slow_down.begin("192.0.2.1", "anna")
     clock.seconds += pause_s
     assert [wait_of(slow_down, "192.0.2.1", "anna") for _ in range(4)] == [0, 0, 0, 0]
+
+
+def test_tries_that_are_refused_push_nobody_out_of_memory(clock: Clock) -> None:
+    slow_down = SlowDown(clock)
+    for _ in range(5):
+        slow_down.begin("192.0.2.1", "anna")
+    for number in range(5000):
+        with pytest.raises(TooManyTriesError):
+            slow_down.begin("192.0.2.1", f"nobody-{number}")
+    with pytest.raises(TooManyTriesError):
+        slow_down.begin("198.51.100.7", "anna")

@@ -52,9 +52,16 @@ export function socketAddress(path) {
   return address;
 }
 
-/** Who looks at the page: {name, may_change, login, version}. Asked for once. */
 let asked;
-export const me = () => (asked ??= get("api/me"));
+
+/** Who looks at the page: {name, may_change, login, model}. Asked for until it is known. */
+export function me() {
+  asked ??= get("api/me").catch((error) => {
+    asked = undefined; // the next one who wants to know may have more luck
+    throw error;
+  });
+  return asked;
+}
 
 /**
  * A new node. Attributes that are functions are listeners ({click: ...}), others are set as they
@@ -71,9 +78,22 @@ export function node(name, attributes = {}, ...children) {
   return made;
 }
 
-/** Gradio styles what is in its Markdown as prose, down to each colour; an element of ours is none. */
+/** A button; `more` are further attributes, its classes beside the usual one. */
+export function button(text, click, { class: classes = "", ...more } = {}) {
+  const all = `aw-button ${classes}`.trim();
+  return node("button", { type: "button", class: all, ...more, click }, text);
+}
+
+/** Let the browser keep a blob as a file. */
+export function saveAs(blob, name) {
+  const address = URL.createObjectURL(blob);
+  node("a", { href: address, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 60_000); // when it is surely written
+}
+
+/** Gradio styles what is in its Markdown as prose, down to each colour; ours is none. */
 export function ownStyle(root) {
-  for (let above; (above = root.closest(".prose")); ) above.classList.remove("prose");
+  for (let above; (above = root.closest(".prose"));) above.classList.remove("prose");
 }
 
 /** Do some work now and every so often, but only while `root` is on the page and seen. */
@@ -93,9 +113,9 @@ export function whileSeen(root, everyMs, work) {
     }
   };
   const timer = setInterval(turn, everyMs);
-  new IntersectionObserver((entries) => entries.some((one) => one.isIntersecting) && turn()).observe(
-    root,
-  );
+  new IntersectionObserver(
+    (entries) => entries.some((one) => one.isIntersecting) && turn(),
+  ).observe(root);
   return turn;
 }
 

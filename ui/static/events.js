@@ -1,5 +1,5 @@
 // <aw-events>: what was seen, newest first, to look at, to review and to export.
-import { get, node, openTab, ownStyle, placeOf, whileSeen } from "./api.js";
+import { button, get, node, openTab, ownStyle, placeOf, whileSeen } from "./api.js";
 import { EventDetail } from "./events_detail.js";
 import { EventFilter } from "./events_filter.js";
 import { listen } from "./events_live.js";
@@ -27,7 +27,11 @@ class Events extends HTMLElement {
     this.#lay();
     this.goTo = () => placeOf("event") && this.#open(placeOf("event"));
     addEventListener("hashchange", this.goTo);
-    this.stop = listen(this, (news) => this.#hear(news), () => this.#fresh.add("missed"));
+    this.stop = listen(
+      this,
+      (news) => this.#hear(news),
+      () => this.#fresh.add("missed"),
+    );
     whileSeen(this, 1000, () => this.#tick());
     this.filter.load().catch(() => {}); // the list tells what is wrong
     this.#load(0);
@@ -40,7 +44,6 @@ class Events extends HTMLElement {
   }
 
   #lay() {
-    const button = (name, click) => node("button", { type: "button", class: "aw-button", click }, name);
     this.newer = button("Newer", () => this.#load(this.#offset - atOnce, { toTop: true }));
     this.older = button("Older", () => this.#load(this.#offset + atOnce, { toTop: true }));
     this.shown = node("span", { class: "aw-quiet", role: "status" });
@@ -56,7 +59,13 @@ class Events extends HTMLElement {
       this.problem,
       this.table.node,
       this.empty,
-      node("nav", { class: "aw-row", "aria-label": "Pages of events" }, this.newer, this.older, this.shown),
+      node(
+        "nav",
+        { class: "aw-row", "aria-label": "Pages of events" },
+        this.newer,
+        this.older,
+        this.shown,
+      ),
     );
     this.parts = node("div", { class: "aw-events-parts" }, list, this.detail.node);
     this.replaceChildren(this.filter.node, this.parts);
@@ -88,7 +97,8 @@ class Events extends HTMLElement {
     const isAll = !this.filter.query.size;
     this.empty.textContent = isAll ? "Nothing was seen yet." : "There are no such events.";
     const last = this.#offset + count;
-    const place = `${number.format(this.#offset + 1)} to ${number.format(last)} of ${number.format(this.#total)}`;
+    const [from, to, all] = [this.#offset + 1, last, this.#total].map(number.format);
+    const place = `${from} to ${to} of ${all}`;
     if (this.shown.textContent !== place) this.shown.textContent = count ? place : "";
     this.newer.disabled = this.#offset === 0;
     this.older.disabled = last >= this.#total;
@@ -177,7 +187,10 @@ customElements.define("aw-events", Events);
 // A link to an event leads to its tab, as soon as that is there.
 function follow() {
   if (!placeOf("event")) return;
-  const tabIsThere = () => [...document.querySelectorAll('[role="tab"]')].some((tab) => tab.textContent.trim() === "Events");
+  const tabIsThere = () =>
+    [...document.querySelectorAll('[role="tab"]')].some(
+      (tab) => tab.textContent.trim() === "Events",
+    );
   if (tabIsThere()) return openTab("Events");
   const look = new MutationObserver(() => {
     if (!tabIsThere()) return;

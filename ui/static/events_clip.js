@@ -1,5 +1,5 @@
 // What was recorded of an event: its clip, which begins some seconds before it, and its picture.
-import { base, node } from "./api.js";
+import { base, button, node } from "./api.js";
 
 const writingForMs = 60_000; // a clip is written when its event is over, which takes a moment
 
@@ -53,7 +53,8 @@ function video(event, snapshot) {
   if (event.clip_start_s !== null && event.end_s !== null) below.append(...toEvent(event, player));
   const save = { href: source, download: "", class: "aw-button aw-as-link" };
   below.append(node("a", save, "Save the clip"));
-  const note = event.clip_note && node("p", { class: "aw-quiet" }, `About the clip: ${event.clip_note}`);
+  const note =
+    event.clip_note && node("p", { class: "aw-quiet" }, `About the clip: ${event.clip_note}`);
   return [player, told, below, ...(note ? [note] : [])];
 }
 
@@ -63,8 +64,9 @@ function toEvent(event, player) {
   const to = Math.max(from, event.end_s - event.clip_start_s);
   const part = node("span", { class: "aw-clip-part" });
   const place = () => {
-    part.style.left = `${(100 * from) / player.duration}%`;
-    part.style.width = `${Math.max(1, (100 * (Math.min(to, player.duration) - from)) / player.duration)}%`;
+    const share = (seconds) => (100 * seconds) / player.duration;
+    part.style.left = `${share(from)}%`;
+    part.style.width = `${Math.max(1, share(Math.min(to, player.duration) - from))}%`;
   };
   player.addEventListener("loadedmetadata", place);
   const go = () => {
@@ -75,6 +77,6 @@ function toEvent(event, player) {
   return [
     node("span", { class: "aw-clip-bar", "aria-hidden": "true" }, part),
     node("span", { class: "aw-quiet" }, words),
-    node("button", { type: "button", class: "aw-button", click: go }, "Go to the event"),
+    button("Go to the event", go),
   ];
 }

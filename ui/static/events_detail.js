@@ -1,5 +1,5 @@
 // One event: its clip, what is known of it, and what people say of it.
-import { get, me, node, percent, when } from "./api.js";
+import { button, get, me, node, percent, when } from "./api.js";
 import { clipOf, isAwaited } from "./events_clip.js";
 import { Review, saidOf } from "./events_review.js";
 import { endedBecause, labelOf, lasted } from "./events_words.js";
@@ -9,7 +9,11 @@ export class EventDetail {
   constructor({ closed, changed, deleted, labelsId }) {
     Object.assign(this, { closed, changed, deleted, labelsId });
     this.event = null;
-    this.node = node("section", { class: "aw-detail", "aria-label": "The chosen event", hidden: true });
+    this.node = node("section", {
+      class: "aw-detail",
+      "aria-label": "The chosen event",
+      hidden: true,
+    });
     this.node.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !event.target.closest("dialog")) this.close();
     });
@@ -21,7 +25,8 @@ export class EventDetail {
       const [event, who] = await Promise.all([get(`api/events/${id}`), me()]);
       if (this.wanted === id) this.#show(event, who);
     } catch (error) {
-      if (this.wanted === id) this.#tell(error.status === 404 ? "This event is no longer in the log." : error.message);
+      if (this.wanted === id)
+        this.#tell(error.status === 404 ? "This event is no longer in the log." : error.message);
     }
     if (focus && this.wanted === id) this.node.querySelector("h2").focus();
   }
@@ -39,7 +44,8 @@ export class EventDetail {
     if (this.event?.id !== event.id) return;
     const before = this.event;
     this.event = { ...before, ...event };
-    const media = (one) => [one.clip, one.snapshot, one.clip_note, one.end, isAwaited(one)].join("|");
+    const media = (one) =>
+      [one.clip, one.snapshot, one.clip_note, one.end, isAwaited(one)].join("|");
     if (media(before) !== media(this.event)) this.media.replaceChildren(...clipOf(this.event));
     this.#facts();
     this.review?.update(this.event);
@@ -64,7 +70,12 @@ export class EventDetail {
     this.said = node("p", { role: "status" });
     this.facts = node("dl", { class: "aw-facts" });
     this.review = who.may_change
-      ? new Review(event, this.labelsId, (changed) => this.changed(changed), (id) => this.deleted(id))
+      ? new Review(
+          event,
+          this.labelsId,
+          (changed) => this.changed(changed),
+          (id) => this.deleted(id),
+        )
       : null;
     this.#lay(this.title, this.said, this.media, this.review?.node, this.facts);
     this.#facts();
@@ -76,8 +87,8 @@ export class EventDetail {
   }
 
   #lay(title, ...parts) {
-    const close = { type: "button", class: "aw-button", click: () => this.close() };
-    const head = node("div", { class: "aw-detail-head" }, title, node("button", close, "Close"));
+    const close = button("Close", () => this.close());
+    const head = node("div", { class: "aw-detail-head" }, title, close);
     this.node.replaceChildren(head, ...parts.filter(Boolean));
     this.node.hidden = false;
   }

@@ -1,5 +1,5 @@
 // Which events to show: a form whose answer is the query of the API, and the download of them.
-import { ask, base, node, Problem } from "./api.js";
+import { ask, base, button, node, Problem, saveAs } from "./api.js";
 
 const formats = [
   ["csv", "Spreadsheet (CSV)"],
@@ -81,7 +81,12 @@ export class EventFilter {
     const clear = node("button", { type: "reset", class: "aw-button" }, "Clear");
     const form = node(
       "form",
-      { class: "aw-row", "aria-label": "Which events", input: soon, submit: (e) => e.preventDefault() },
+      {
+        class: "aw-row",
+        "aria-label": "Which events",
+        input: soon,
+        submit: (e) => e.preventDefault(),
+      },
       field("Camera", this.camera),
       field("Label", this.label),
       field("From", this.since),
@@ -106,7 +111,7 @@ export class EventFilter {
         menu.open = false;
         this.#download(format, name);
       };
-      return node("li", {}, node("button", { type: "button", class: "aw-button", click }, name));
+      return node("li", {}, button(name, click));
     });
     menu.append(node("summary", { class: "aw-button" }, "Export"), node("ul", {}, ...items));
     menu.addEventListener("keydown", (event) => {
@@ -126,7 +131,7 @@ export class EventFilter {
     this.problem.textContent = "";
     this.told.textContent = `Making ${name} …`;
     try {
-      save(...(await fetched(`api/events/export?${query}`)));
+      saveAs(...(await fetched(`api/events/export?${query}`)));
     } catch (error) {
       this.problem.textContent = `No export: ${error.message}`;
     }
@@ -146,16 +151,15 @@ async function fetched(path) {
   return [await answer.blob(), name ?? "actionwatch-events"];
 }
 
-function save(blob, name) {
-  const address = URL.createObjectURL(blob);
-  node("a", { href: address, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
-}
-
 /** Where there is little room, one has to ask for the form. */
 function foldedOnPhones(form) {
   const wide = matchMedia("(min-width: 641px)");
-  const folded = node("details", { class: "aw-filters" }, node("summary", {}, "Filter and export"), form);
+  const folded = node(
+    "details",
+    { class: "aw-filters" },
+    node("summary", {}, "Filter and export"),
+    form,
+  );
   const fold = () => (folded.open = wide.matches);
   wide.addEventListener("change", fold);
   fold();

@@ -8,7 +8,11 @@ const longestPauseMs = 30_000;
  * connection was lost, `missed` is called, for there may have been others. Returns what ends it.
  */
 export function listen(root, hear, missed) {
-  let socket, timer, over = false, pauseMs = 1000, again = false;
+  let socket,
+    timer,
+    over = false,
+    pauseMs = 1000,
+    again = false;
   const open = () => {
     socket = new WebSocket(socketAddress("api/events/live"));
     socket.onopen = () => {

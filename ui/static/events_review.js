@@ -1,5 +1,5 @@
 // What a person says of an event: right, wrong, what it was instead, a note; or that it should go.
-import { ask, node } from "./api.js";
+import { ask, button, node } from "./api.js";
 
 const saidIn = {
   confirmed: "Confirmed",
@@ -12,7 +12,8 @@ export function saidOf(event) {
   if (!event.verdict && !event.note) return null;
   const verdict = saidIn[event.verdict] ?? "Not reviewed yet";
   const label = event.corrected ? `: ${event.corrected}` : "";
-  const by = event.reviewed_by && event.reviewed_by !== "everybody" ? `, by ${event.reviewed_by}` : "";
+  const by =
+    event.reviewed_by && event.reviewed_by !== "everybody" ? `, by ${event.reviewed_by}` : "";
   return `${verdict}${label}${by}`;
 }
 
@@ -23,12 +24,12 @@ export class Review {
     this.problem = node("p", { class: "aw-problem", role: "alert" });
     this.told = node("span", { class: "aw-quiet", role: "status" });
     this.verdicts = {
-      confirmed: this.#button("Confirm", () => this.#say({ verdict: "confirmed" })),
-      corrected: this.#button("Correct …", () => this.#ask()),
-      rejected: this.#button("Reject", () => this.#say({ verdict: "rejected" })),
+      confirmed: button("Confirm", () => this.#say({ verdict: "confirmed" })),
+      corrected: button("Correct …", () => this.#ask()),
+      rejected: button("Reject", () => this.#say({ verdict: "rejected" })),
     };
     this.verdicts.rejected.title = "nothing of the kind happened";
-    this.back = this.#button("Take back", () => this.#say({ verdict: "" }));
+    this.back = button("Take back", () => this.#say({ verdict: "" }));
     this.right = this.#labelForm(labelsId);
     this.note = node("textarea", { rows: 2, maxlength: 2000 });
     this.dialog = this.#dialog();
@@ -40,8 +41,8 @@ export class Review {
   update(event) {
     const noteIsTyped = this.note.value !== this.#note;
     this.event = event;
-    for (const [verdict, button] of Object.entries(this.verdicts)) {
-      button.setAttribute("aria-pressed", String(event.verdict === verdict));
+    for (const [verdict, one] of Object.entries(this.verdicts)) {
+      one.setAttribute("aria-pressed", String(event.verdict === verdict));
     }
     this.back.hidden = !event.verdict;
     if (!noteIsTyped) this.note.value = event.note;
@@ -53,8 +54,8 @@ export class Review {
   #note = "";
 
   #layout() {
-    const saveNote = this.#button("Save the note", () => this.#say({ note: this.note.value }));
-    this.remove = this.#button("Delete …", () => this.dialog.showModal());
+    const saveNote = button("Save the note", () => this.#say({ note: this.note.value }));
+    this.remove = button("Delete …", () => this.dialog.showModal());
     return node(
       "div",
       { class: "aw-review", role: "group", "aria-label": "Review" },
@@ -65,10 +66,6 @@ export class Review {
       this.problem,
       this.dialog,
     );
-  }
-
-  #button(name, click) {
-    return node("button", { type: "button", class: "aw-button", click }, name);
   }
 
   #labelForm(labelsId) {
@@ -83,7 +80,7 @@ export class Review {
       { class: "aw-row", hidden: true, submit },
       node("label", { class: "aw-field" }, "What was it?", label),
       node("button", { class: "aw-button aw-main" }, "Save"),
-      this.#button("Cancel", () => (this.right.hidden = true)),
+      button("Cancel", () => (this.right.hidden = true)),
     );
   }
 
@@ -102,8 +99,8 @@ export class Review {
       node(
         "div",
         { class: "aw-row" },
-        node("button", { type: "button", class: "aw-button", autofocus: true, click: close }, "Keep it"),
-        node("button", { type: "button", class: "aw-button aw-main", click: () => this.#delete() }, "Delete"),
+        button("Keep it", close, { autofocus: true }),
+        button("Delete", () => this.#delete(), { class: "aw-main" }),
       ),
     );
   }

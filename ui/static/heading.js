@@ -1,5 +1,5 @@
 // <aw-heading>: what is watched with, and who looks on.
-import { ask, base, me, node, ownStyle } from "./api.js";
+import { ask, base, button, me, node, ownStyle } from "./api.js";
 
 class Heading extends HTMLElement {
   async connectedCallback() {
@@ -14,7 +14,7 @@ class Heading extends HTMLElement {
     };
     this.append(
       node("span", { class: "aw-who" }, who.name),
-      node("button", { type: "button", class: "aw-button", click: leave }, "Log out"),
+      button("Log out", leave),
     );
   }
 }

@@ -1,6 +1,6 @@
 // <aw-live>: all cameras in a grid, one of them large when it is chosen, and what can be done with
 // them: pause, snapshot, full screen, and how old is what one sees.
-import { get, node, ownStyle, whileSeen } from "./api.js";
+import { button, get, node, ownStyle, saveAs, whileSeen } from "./api.js";
 import { CameraView } from "./live_camera.js";
 import { drawOver, isCurrent } from "./live_drawing.js";
 import { Latency } from "./live_latency.js";
@@ -66,7 +66,8 @@ class Live extends HTMLElement {
     for (const [name, view] of this.views) if (!names.includes(name)) this.remove(name, view);
     for (const name of names) if (!this.views.has(name)) this.add(name);
     const placed = [...this.grid.children].map((child) => child.dataset.name);
-    if (placed.join("/") !== names.join("/")) this.grid.append(...names.map((name) => this.views.get(name).root));
+    if (placed.join("/") !== names.join("/"))
+      this.grid.append(...names.map((name) => this.views.get(name).root));
     this.grid.dataset.many = String(names.length > 1);
     if (names.length === 1) this.choose(names[0]);
     else this.arrange();
@@ -130,9 +131,10 @@ class Live extends HTMLElement {
     const copy = node("canvas", { width, height });
     const context = copy.getContext("2d");
     context.drawImage(view.canvas, 0, 0);
-    if (this.withLabels.checked) drawOver(context, width, height, view.state, Math.max(12, width / 48));
+    if (this.withLabels.checked)
+      drawOver(context, width, height, view.state, Math.max(12, width / 48));
     const at = new Date(view.state.at - (view.state.picture_ms ?? 0));
-    copy.toBlob((blob) => save(blob, `${view.name} ${fileTime(at)}.jpg`), "image/jpeg", 0.92);
+    copy.toBlob((blob) => saveAs(blob, `${view.name} ${fileTime(at)}.jpg`), "image/jpeg", 0.92);
   }
 
   tellLatency() {
@@ -140,7 +142,7 @@ class Live extends HTMLElement {
     this.latency.tell(view?.state, view?.drawMs);
   }
 
-  /** For those who listen: the best label and what goes on, of the large camera, when it changes. */
+  /** For those who listen: the large camera's best label and what goes on, when it changes. */
   say() {
     const view = this.views.get(this.chosen);
     if (!view?.state || view.pausedAt || document.hidden || !this.checkVisibility()) return;
@@ -161,18 +163,10 @@ function spoken({ name, state, lostAt }) {
 /** Between two small pictures in ms, so that a page with many cameras stays quick. */
 const pauseBetween = (cameras) => (cameras <= 2 ? 0 : cameras <= 6 ? 80 : 160);
 
-const button = (label, click) => node("button", { type: "button", class: "aw-button", click }, label);
-
 /** 2026-11-21 14-05-12, by the viewer's clock; file names bear no colons. */
 function fileTime(date) {
   const local = new Date(date.getTime() - date.getTimezoneOffset() * 60_000);
   return local.toISOString().slice(0, 19).replace("T", " ").replaceAll(":", "-");
-}
-
-function save(blob, name) {
-  const link = node("a", { href: URL.createObjectURL(blob), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
 customElements.define("aw-live", Live);

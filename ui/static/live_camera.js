@@ -9,7 +9,7 @@ const LARGE_PX = 16;
 const STATUS_EVERY_MS = 1000;
 
 export class CameraView {
-  /** `enlarge()` is called when it is chosen; `pause()` is the ms between two pictures when small. */
+  /** `enlarge()` is called when it is chosen; `pause()` is the ms between two small pictures. */
   constructor(name, { enlarge, pause }) {
     this.name = name;
     this.pauseMs = pause;
@@ -34,13 +34,25 @@ export class CameraView {
     this.note = node("div", { class: "aw-note", hidden: true });
     this.button = node("button", { type: "button", class: "aw-enlarge", click: enlarge });
     this.button.setAttribute("aria-label", `Show ${this.name} large`);
-    this.stage = node("div", { class: "aw-stage" }, this.picture, this.veil, this.note, this.button);
+    this.stage = node(
+      "div",
+      { class: "aw-stage" },
+      this.picture,
+      this.veil,
+      this.note,
+      this.button,
+    );
     this.word = node("span", { class: "aw-state" }, "connecting");
     this.status = node("div", { class: "aw-status aw-quiet" });
     this.root = node(
       "section",
       { class: "aw-camera", "aria-label": `Camera ${this.name}`, "data-state": "connecting" },
-      node("h2", { class: "aw-camera-head" }, node("span", { class: "aw-name" }, this.name), this.word),
+      node(
+        "h2",
+        { class: "aw-camera-head" },
+        node("span", { class: "aw-name" }, this.name),
+        this.word,
+      ),
       this.stage,
       this.status,
     );
@@ -136,7 +148,10 @@ export class CameraView {
       this.told = shown;
       this.root.dataset.state = words ? "away" : state.state;
       this.word.textContent = this.lostAt ? "no connection" : state.fault || state.state;
-      this.veil.replaceChildren(...sentence(words, since), ...(reason ? [node("span", {}, reason)] : []));
+      this.veil.replaceChildren(
+        ...sentence(words, since),
+        ...(reason ? [node("span", {}, reason)] : []),
+      );
       this.veil.hidden = !words;
       const note = this.pausedAt ? sentence("paused", this.pausedAt) : words ? [] : [state.waiting];
       this.note.replaceChildren(...note);
@@ -147,7 +162,8 @@ export class CameraView {
 
   /** What is wrong, since when (an ISO time), and why; "" where the picture is of now. */
   trouble(state) {
-    if (this.lostAt) return ["no connection to Actionwatch", this.lostAt.toISOString(), "trying again"];
+    if (this.lostAt)
+      return ["no connection to Actionwatch", this.lostAt.toISOString(), "trying again"];
     if (state.fault) return [state.fault, state.since, ""];
     const words = {
       connecting: ["connecting", null],
@@ -175,7 +191,8 @@ export class CameraView {
   }
 }
 
-const drawn = (state) => JSON.stringify([state.state, state.waiting, state.labels, state.events, state.zones]);
+const drawn = (state) =>
+  JSON.stringify([state.state, state.waiting, state.labels, state.events, state.zones]);
 const changed = (before, after) => drawn(before) !== drawn(after);
 
 function sentence(words, since) {

@@ -20,11 +20,7 @@ export class Latency {
       node("summary", {}, "How old is what I see?"),
       this.about,
       this.bar,
-      node(
-        "div",
-        { class: "aw-scroll" },
-        node("table", { class: "aw-table" }, head(), this.rows),
-      ),
+      node("div", { class: "aw-scroll" }, node("table", { class: "aw-table" }, head(), this.rows)),
     );
   }
 
@@ -50,7 +46,11 @@ export class Latency {
 
 function head() {
   const names = ["Part of the way", "The last one", "Usually", "1 in 20 takes over"];
-  return node("thead", {}, node("tr", {}, ...names.map((name) => node("th", { scope: "col" }, name))));
+  return node(
+    "thead",
+    {},
+    node("tr", {}, ...names.map((name) => node("th", { scope: "col" }, name))),
+  );
 }
 
 function piece(part, share) {
@@ -63,7 +63,12 @@ function row([part, last, usual, most]) {
   return node(
     "tr",
     {},
-    node("td", {}, node("span", { class: "aw-patch", "data-part": part, "aria-hidden": "true" }), PARTS[part]),
+    node(
+      "td",
+      {},
+      node("span", { class: "aw-patch", "data-part": part, "aria-hidden": "true" }),
+      PARTS[part],
+    ),
     node("td", {}, `${last} ms`),
     node("td", {}, usual === null ? "–" : `${usual} ms`),
     node("td", {}, most === null ? "–" : `${most} ms`),

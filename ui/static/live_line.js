@@ -16,7 +16,7 @@ export class Line {
   /**
    * `wanted()` is the picture's width on the screen in pixels, 0 while nobody sees it; `pause()` is
    * the shortest time between two pictures in ms; `show(state, jpeg)` draws them, jpeg null where
-   * there is no new one; `lost(since)` is told when the connection is gone, and null when it is back.
+   * there is no new one; `lost(since)` is told when the connection is gone, null when it is back.
    */
   constructor(camera, { wanted, pause, show, lost }) {
     this.address = socketAddress(`live/${encodeURIComponent(camera)}`);

@@ -1,5 +1,5 @@
 // <aw-timeline>: the events of a day, by camera, as a chart that leads to each of them.
-import { get, node, openTab, ownStyle, percent, when, whileSeen } from "./api.js";
+import { button, get, node, openTab, ownStyle, percent, when, whileSeen } from "./api.js";
 import { labelOf, lasted } from "./events_words.js";
 import { listen } from "./events_live.js";
 import { Chart } from "./timeline_chart.js";
@@ -22,7 +22,11 @@ class Timeline extends HTMLElement {
       moved: () => this.#moved(),
     });
     this.#lay();
-    this.stop = listen(this, () => (this.#isStale = true), () => (this.#isStale = true));
+    this.stop = listen(
+      this,
+      () => (this.#isStale = true),
+      () => (this.#isStale = true),
+    );
     whileSeen(this, 2000, () => this.#tick());
     this.#go(new Date(), { fit: true });
   }
@@ -33,32 +37,44 @@ class Timeline extends HTMLElement {
   }
 
   #lay() {
-    const button = (name, label, click) => node("button", { type: "button", class: "aw-button", "aria-label": label, click }, name);
-    this.day = node("input", { type: "date", change: () => this.#go(asDate(this.day.value), { fit: true }) });
-    this.next = button("▶", "Next day", () => this.#step(1));
+    this.day = node("input", {
+      type: "date",
+      change: () => this.#go(asDate(this.day.value), { fit: true }),
+    });
+    this.next = button("▶", () => this.#step(1), { "aria-label": "Next day" });
     const { chart } = this;
     const bar = node(
       "div",
       { class: "aw-row aw-timeline-bar" },
-      button("◀", "Previous day", () => this.#step(-1)),
+      button("◀", () => this.#step(-1), { "aria-label": "Previous day" }),
       node("label", { class: "aw-field" }, "Day", this.day),
       this.next,
-      button("Today", null, () => this.#go(new Date(), { fit: true })),
+      button("Today", () => this.#go(new Date(), { fit: true })),
       node("span", { class: "aw-space" }),
-      button("−", "Zoom out", () => chart.zoom(2)),
-      button("+", "Zoom in", () => chart.zoom(0.5)),
-      button("Whole day", null, () => chart.see(chart.whole)),
+      button("−", () => chart.zoom(2), { "aria-label": "Zoom out" }),
+      button("+", () => chart.zoom(0.5), { "aria-label": "Zoom in" }),
+      button("Whole day", () => chart.see(chart.whole)),
     );
     this.said = node("p", { class: "aw-quiet", role: "status" });
     this.problem = node("p", { class: "aw-problem", role: "alert" });
     this.rows = node("tbody");
-    const heads = ["Time", "Camera", "Label", "Lasted", "Peak"].map((name) => node("th", { scope: "col" }, name));
+    const heads = ["Time", "Camera", "Label", "Lasted", "Peak"].map((name) =>
+      node("th", { scope: "col" }, name),
+    );
     this.table = node(
       "details",
       { class: "aw-timeline-table", toggle: () => this.#fillTable() },
       node("summary", {}, "The same as a table"),
-      node("div", { class: "aw-scroll", tabindex: 0, role: "region", "aria-label": "Events of this time" },
-        node("table", { class: "aw-table" }, node("thead", {}, node("tr", {}, ...heads)), this.rows)),
+      node(
+        "div",
+        { class: "aw-scroll", tabindex: 0, role: "region", "aria-label": "Events of this time" },
+        node(
+          "table",
+          { class: "aw-table" },
+          node("thead", {}, node("tr", {}, ...heads)),
+          this.rows,
+        ),
+      ),
     );
     this.replaceChildren(bar, this.said, this.problem, chart.node, this.legend.node, this.table);
   }
@@ -72,7 +88,10 @@ class Timeline extends HTMLElement {
     if (Number.isNaN(day.getTime())) return;
     const [year, month, date] = [day.getFullYear(), day.getMonth(), day.getDate()];
     const whole = { from: +new Date(year, month, date), to: +new Date(year, month, date + 1) };
-    this.day.value = [String(year).padStart(4, "0"), month + 1, date].map((one) => String(one).padStart(2, "0")).join("-");
+    this.day.value = [String(year).padStart(4, "0"), month + 1, date]
+      .map((one) => String(one).padStart(2, "0"))
+      .join("-");
+    this.isToday = whole.from <= Date.now() && Date.now() < whole.to;
     this.next.disabled = whole.to > Date.now();
     this.chart.whole = this.chart.view = whole;
     this.#load(whole, { fit });
@@ -94,7 +113,8 @@ class Timeline extends HTMLElement {
       if (fit) this.#fit();
       this.#draw();
     } catch (error) {
-      if (load === this.#loads) this.problem.textContent = `No events can be shown: ${error.message}`;
+      if (load === this.#loads)
+        this.problem.textContent = `No events can be shown: ${error.message}`;
     }
   }
 
@@ -106,7 +126,8 @@ class Timeline extends HTMLElement {
     const from = Math.max(whole.from, Math.min(...events.map((event) => Date.parse(event.start))));
     const to = Math.max(...events.map((event) => timed(event).to));
     const about = Math.max(60_000, 0.05 * (to - from));
-    if (to - from + 2 * about < (whole.to - whole.from) / 4) this.chart.see({ from: from - about, to: to + about });
+    if (to - from + 2 * about < (whole.to - whole.from) / 4)
+      this.chart.see({ from: from - about, to: to + about });
   }
 
   #draw() {
@@ -121,7 +142,9 @@ class Timeline extends HTMLElement {
     const count = this.lanes.reduce((sum, lane) => sum + lane.events.length, 0) + this.left;
     const events = count === 1 ? "1 event" : `${count.toLocaleString()} events`;
     const when = this.loaded.isDay ? dayName.format(this.chart.whole.from) : "in what you look at";
-    const left = this.left ? `; the oldest ${this.left.toLocaleString()} are not drawn, zoom in to see them` : "";
+    const left = this.left
+      ? `; the oldest ${this.left.toLocaleString()} are not drawn, zoom in to see them`
+      : "";
     const text = `${count ? events : "No events"}: ${when}${left}`;
     if (this.said.textContent !== text) this.said.textContent = text;
   }
@@ -134,7 +157,10 @@ class Timeline extends HTMLElement {
       const span = view.to - view.from;
       const isMuchLess = span < 0.5 * (this.loaded.to - this.loaded.from);
       if (!isInside || (!this.loaded.isAll && isMuchLess)) {
-        const wide = { from: Math.max(whole.from, view.from - span / 4), to: Math.min(whole.to, view.to + span / 4) };
+        const wide = {
+          from: Math.max(whole.from, view.from - span / 4),
+          to: Math.min(whole.to, view.to + span / 4),
+        };
         this.#load(isInside ? wide : span > 0.5 * (whole.to - whole.from) ? whole : wide);
       }
       this.#fillTable();
@@ -143,6 +169,9 @@ class Timeline extends HTMLElement {
 
   #tick() {
     const { from, to } = this.chart.whole;
+    // After midnight: who looked at today goes on looking at today.
+    if (this.isToday && to <= Date.now()) return this.#go(new Date(), { fit: true });
+    this.next.disabled = to > Date.now();
     const isNow = from <= Date.now() && Date.now() < to + 60_000;
     if (this.#isStale && isNow) return this.#load(this.loaded.to ? this.loaded : this.chart.whole);
     const goesOn = this.lanes.some((lane) => lane.events.some((event) => event.end === null));

@@ -4,7 +4,9 @@ import { gestures } from "./timeline_gestures.js";
 import { barsOf, rowsOf, ticksOf, within, zoomed } from "./timeline_layout.js";
 import { barName, tipOf } from "./timeline_words.js";
 
-const rowHeight = 26, labelFrom = 34, countFrom = 22; // pixels
+const rowHeight = 26,
+  labelFrom = 34,
+  countFrom = 22; // pixels
 const hours = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const seconds = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
@@ -13,11 +15,16 @@ export class Chart {
   constructor(legend, { open, moved }) {
     Object.assign(this, { legend, open, moved });
     this.lanes = []; // {camera, rows}
-    this.drawn = new Map(); // what is drawn, by lane and by bar: it stays, so that it can be clicked
+    this.drawn = new Map(); // by lane and by bar: what is drawn stays, so that it can be clicked
     this.whole = this.view = { from: 0, to: 1 };
     this.current = ""; // id of the event to which Tab leads
     this.axis = node("div", { class: "aw-axis", "aria-hidden": "true" });
-    this.tip = node("div", { class: "aw-tip", role: "tooltip", id: "aw-timeline-tip", hidden: true });
+    this.tip = node("div", {
+      class: "aw-tip",
+      role: "tooltip",
+      id: "aw-timeline-tip",
+      hidden: true,
+    });
     this.body = node("div", { class: "aw-lanes" });
     this.node = node(
       "div",
@@ -25,7 +32,8 @@ export class Chart {
         class: "aw-chart",
         role: "group",
         tabindex: 0,
-        "aria-label": "Chart of events. Plus and minus zoom, arrow keys move, Enter goes to the events.",
+        "aria-label":
+          "Chart of events. Plus and minus zoom, arrow keys move, Enter goes to the events.",
         keydown: (event) => this.#key(event),
       },
       this.axis,
@@ -36,8 +44,10 @@ export class Chart {
       move: (pixels) => this.#pan(-pixels / this.width),
       zoom: (factor, x) => this.zoom(factor, this.view.from + (x / this.width) * this.#span),
     });
-    for (const on of ["pointerover", "focusin"]) this.node.addEventListener(on, (event) => this.#point(event.target));
-    for (const off of ["pointerleave", "focusout"]) this.node.addEventListener(off, () => (this.tip.hidden = true));
+    for (const on of ["pointerover", "focusin"])
+      this.node.addEventListener(on, (event) => this.#point(event.target));
+    for (const off of ["pointerleave", "focusout"])
+      this.node.addEventListener(off, () => (this.tip.hidden = true));
     new ResizeObserver(() => this.draw()).observe(this.node);
   }
 
@@ -85,14 +95,19 @@ export class Chart {
     const before = this.drawn;
     this.drawn = new Map();
     const lanes = this.lanes.map((lane) => this.#lane(lane, before));
-    if (lanes.length !== this.body.children.length || lanes.some((lane) => lane.parentNode !== this.body)) {
+    if (
+      lanes.length !== this.body.children.length ||
+      lanes.some((lane) => lane.parentNode !== this.body)
+    ) {
       this.body.replaceChildren(...lanes);
     }
     for (const [key, old] of before) if (!this.drawn.has(key)) old.remove();
     const bars = this.#bars();
-    const kept = bars.find((bar) => bar.events.some((event) => event.id === this.current)) ?? bars[0];
+    const kept =
+      bars.find((bar) => bar.events.some((event) => event.id === this.current)) ?? bars[0];
     if (kept) kept.tabIndex = 0;
-    if (focused && document.activeElement !== kept) (kept ?? this.node).focus({ preventScroll: true });
+    if (focused && document.activeElement !== kept)
+      (kept ?? this.node).focus({ preventScroll: true });
     if (!this.body.querySelector(".aw-bar:is(:hover, :focus)")) this.tip.hidden = true;
   }
 
@@ -123,7 +138,9 @@ export class Chart {
     area.style.height = `${Math.max(1, rows.length) * rowHeight}px`;
     rows.forEach((row, index) => {
       for (const bar of barsOf(row, this.view, this.width)) {
-        const button = this.#kept(before, `${camera} ${index} ${bar.events[0].id}`, () => this.#button(camera));
+        const button = this.#kept(before, `${camera} ${index} ${bar.events[0].id}`, () =>
+          this.#button(camera),
+        );
         this.#dress(button, bar, index);
         if (button.parentNode !== area) area.append(button);
       }
@@ -162,7 +179,11 @@ export class Chart {
     button.classList.toggle("aw-many", !isOne);
     button.classList.toggle("aw-no", isOne && first.verdict === "rejected");
     button.classList.toggle("aw-dim", Boolean(only) && !labels.has(only));
-    Object.assign(button.style, { left: `${x}px`, width: `${width}px`, top: `${row * rowHeight}px` });
+    Object.assign(button.style, {
+      left: `${x}px`,
+      width: `${width}px`,
+      top: `${row * rowHeight}px`,
+    });
     button.style.setProperty("--colour", this.legend.colourOf(first.label));
     button.style.background = labels.size > 1 ? this.legend.sharesOf(events) : "";
   }
@@ -190,7 +211,8 @@ export class Chart {
     this.tip.hidden = !bar;
     if (!bar) return;
     this.tip.replaceChildren(...tipOf(bar.camera, bar.events));
-    const here = this.node.getBoundingClientRect(), there = bar.getBoundingClientRect();
+    const here = this.node.getBoundingClientRect(),
+      there = bar.getBoundingClientRect();
     const left = Math.min(there.left - here.left, here.width - this.tip.offsetWidth - 4);
     this.tip.style.left = `${Math.max(0, left)}px`;
     this.tip.style.top = `${there.bottom - here.top + 6}px`;
@@ -225,7 +247,8 @@ export class Chart {
   #keysOfBar(bar) {
     const lanes = [...this.body.children];
     const lane = bar.closest(".aw-lane");
-    const inOrder = (one) => [...one.querySelectorAll(".aw-bar")].sort((a, b) => a.offsetLeft - b.offsetLeft);
+    const inOrder = (one) =>
+      [...one.querySelectorAll(".aw-bar")].sort((a, b) => a.offsetLeft - b.offsetLeft);
     const mine = inOrder(lane);
     const beside = (by) => mine[mine.indexOf(bar) + by]?.focus();
     const inLane = (by) => {

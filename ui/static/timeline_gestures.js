@@ -37,7 +37,11 @@ export function gestures(area, { move, zoom }) {
   area.addEventListener("pointerleave", (event) => {
     if (!area.hasPointerCapture(event.pointerId)) fingers.delete(event.pointerId);
   });
-  area.addEventListener("click", (event) => dragged > isDrag && event.detail && event.stopPropagation(), true);
+  area.addEventListener(
+    "click",
+    (event) => dragged > isDrag && event.detail && event.stopPropagation(),
+    true,
+  );
   area.addEventListener(
     "wheel",
     (event) => {

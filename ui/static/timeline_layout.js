@@ -4,7 +4,8 @@ const mostRows = 6; // of a lane; what overlaps more is drawn as blocks
 const narrowest = 4; // pixels of a bar
 const readable = 6; // pixels from which on a bar stands alone, even beside others
 const widestBlock = 32; // pixels, so that blocks show where more happened
-const minute = 60_000, hour = 60 * minute;
+const minute = 60_000,
+  hour = 60 * minute;
 const steps = [
   ...[1, 2, 5, 10, 15, 30].map((seconds) => 1000 * seconds),
   ...[1, 2, 5, 10, 15, 30].map((minutes) => minutes * minute),

@@ -3,8 +3,18 @@ import { node } from "./api.js";
 
 // White can be read on all of them.
 const colours = [
-  "#1d4ed8", "#b91c1c", "#15803d", "#7e22ce", "#a14a07", "#0e7490",
-  "#be185d", "#4d6b0f", "#4338ca", "#475569", "#0f766e", "#9f1239",
+  "#1d4ed8",
+  "#b91c1c",
+  "#15803d",
+  "#7e22ce",
+  "#a14a07",
+  "#0e7490",
+  "#be185d",
+  "#4d6b0f",
+  "#4338ca",
+  "#475569",
+  "#0f766e",
+  "#9f1239",
 ];
 
 export class Legend {
@@ -13,21 +23,30 @@ export class Legend {
     this.changed = changed;
     this.only = ""; // the one label that is to stand out
     this.byLabel = new Map();
-    this.node = node("div", { class: "aw-legend", role: "group", "aria-label": "Labels; press one to see it alone" });
+    this.node = node("div", {
+      class: "aw-legend",
+      role: "group",
+      "aria-label": "Labels; press one to see it alone",
+    });
   }
 
   show(labels) {
     const taken = new Set();
     this.byLabel = new Map(
       [...labels].sort().map((label) => {
-        let place = [...label].reduce((sum, letter) => (31 * sum + letter.codePointAt(0)) % 9973, 7) % colours.length;
-        while (taken.has(place) && taken.size < colours.length) place = (place + 1) % colours.length;
+        let place =
+          [...label].reduce((sum, letter) => (31 * sum + letter.codePointAt(0)) % 9973, 7) %
+          colours.length;
+        while (taken.has(place) && taken.size < colours.length)
+          place = (place + 1) % colours.length;
         taken.add(place);
         return [label, colours[place]];
       }),
     );
     if (!this.byLabel.has(this.only)) this.only = "";
-    this.node.replaceChildren(...[...this.byLabel].map(([label, colour]) => this.#item(label, colour)));
+    this.node.replaceChildren(
+      ...[...this.byLabel].map(([label, colour]) => this.#item(label, colour)),
+    );
   }
 
   colourOf(label) {
@@ -52,11 +71,18 @@ export class Legend {
     spot.style.background = colour;
     const press = () => {
       this.only = this.only === label ? "" : label;
-      for (const [one, button] of buttons()) button.setAttribute("aria-pressed", String(one === this.only));
+      for (const [one, button] of buttons())
+        button.setAttribute("aria-pressed", String(one === this.only));
       this.changed();
     };
-    const buttons = () => [...this.byLabel.keys()].map((one, index) => [one, this.node.children[index]]);
+    const buttons = () =>
+      [...this.byLabel.keys()].map((one, index) => [one, this.node.children[index]]);
     const pressed = String(label === this.only);
-    return node("button", { type: "button", class: "aw-key", "aria-pressed": pressed, click: press }, spot, label);
+    return node(
+      "button",
+      { type: "button", class: "aw-key", "aria-pressed": pressed, click: press },
+      spot,
+      label,
+    );
   }
 }

@@ -17,7 +17,8 @@ export function barName(camera, events) {
 export function tipOf(camera, events) {
   const line = (text) => node("div", {}, text);
   const [first] = events;
-  if (events.length > 1) return [line(`${events.length} events`), line(spanOf(events)), ...countsOf(events).map(line)];
+  if (events.length > 1)
+    return [line(`${events.length} events`), line(spanOf(events)), ...countsOf(events).map(line)];
   return [
     node("strong", {}, first.label),
     line(camera),
@@ -27,8 +28,9 @@ export function tipOf(camera, events) {
 }
 
 function spanOf(events) {
+  const { from } = events[0];
   const to = Math.max(...events.map((event) => event.to));
-  return `${clock.format(events[0].from)} to ${clock.format(to)} (${lasting((to - events[0].from) / 1000)})`;
+  return `${clock.format(from)} to ${clock.format(to)} (${lasting((to - from) / 1000)})`;
 }
 
 function countsOf(events) {
@@ -36,5 +38,7 @@ function countsOf(events) {
   for (const { label } of events) counts.set(label, (counts.get(label) ?? 0) + 1);
   const most = [...counts].sort((one, other) => other[1] - one[1]);
   const named = most.slice(0, mostNamed).map(([label, count]) => `${count} × ${label}`);
-  return most.length > mostNamed ? [...named, `and ${most.length - mostNamed} other labels`] : named;
+  return most.length > mostNamed
+    ? [...named, `and ${most.length - mostNamed} other labels`]
+    : named;
 }

@@ -1,7 +1,14 @@
 // <aw-try>: the visitor's own webcam, or a video of theirs, with live labels.
-import { get, node, ownStyle, Problem } from "./api.js";
+import { button, get, node, ownStyle, Problem } from "./api.js";
 import { Line } from "./try_line.js";
-import { SourceProblem, cameraProblem, eachPicture, openFile, openWebcam, webcams } from "./try_source.js";
+import {
+  SourceProblem,
+  cameraProblem,
+  eachPicture,
+  openFile,
+  openWebcam,
+  webcams,
+} from "./try_source.js";
 import { View } from "./try_view.js";
 
 const UNSEEN_MS = 5000; // after so long on another tab or page the camera is given back
@@ -14,10 +21,15 @@ class Try extends HTMLElement {
   #hint = node("p", { class: "aw-try-hint" }, "or drop a video here");
   #said = node("p", { class: "aw-try-said", role: "status" });
   #problem = node("p", { class: "aw-problem", role: "alert" });
-  #file = node("input", { type: "file", accept: "video/*", hidden: true, change: () => this.#chosen() });
-  #webcam = button("Use my webcam", () => this.#start(() => openWebcam()), "aw-main");
+  #file = node("input", {
+    type: "file",
+    accept: "video/*",
+    hidden: true,
+    change: () => this.#chosen(),
+  });
+  #webcam = button("Use my webcam", () => this.#start(() => openWebcam()), { class: "aw-main" });
   #video = button("Choose a video", () => this.#file.click());
-  #stop = button("Stop", () => this.#end("Stopped."), "aw-main");
+  #stop = button("Stop", () => this.#end("Stopped."), { class: "aw-main" });
   #which = node("select", { change: () => this.#start(() => openWebcam(this.#which.value)) });
   #cameras = node("label", { class: "aw-field" }, "Camera", this.#which);
 
@@ -54,7 +66,15 @@ class Try extends HTMLElement {
           "pictures go to the machine that runs Actionwatch and to nobody else; they are looked " +
           "at and forgotten, and nothing of them is kept.",
       ),
-      node("div", { class: "aw-row" }, this.#webcam, this.#video, this.#stop, this.#cameras, this.#file),
+      node(
+        "div",
+        { class: "aw-row" },
+        this.#webcam,
+        this.#video,
+        this.#stop,
+        this.#cameras,
+        this.#file,
+      ),
       this.#problem,
       this.#said,
       this.#hint,
@@ -168,10 +188,6 @@ class Try extends HTMLElement {
     const [file] = event.dataTransfer.files;
     if (file) this.#start(() => openFile(file));
   }
-}
-
-function button(text, click, extra = "") {
-  return node("button", { type: "button", class: `aw-button ${extra}`, click }, text);
 }
 
 customElements.define("aw-try", Try);

@@ -9,7 +9,8 @@ const REFUSED = {
     "The browser did not lend its camera. Allow it by the sign beside the address, then try again.",
   NotFoundError: "No camera was found. Connect one, then try again; or choose a video.",
   NotReadableError:
-    "The camera is used by another program, or does not answer. Close that program, then try again.",
+    "The camera is used by another program, or does not answer. Close that program, then try " +
+    "again.",
 };
 Object.assign(REFUSED, {
   SecurityError: REFUSED.NotAllowedError,
@@ -55,7 +56,13 @@ export async function openWebcam(device = "") {
     video.srcObject = null;
   };
   await video.play().catch(() => {}); // it plays by itself where the browser waits for a click
-  return { video, name: track.label || "webcam", device: track.getSettings().deviceId, track, stop };
+  return {
+    video,
+    name: track.label || "webcam",
+    device: track.getSettings().deviceId,
+    track,
+    stop,
+  };
 }
 
 /** The webcams that there are, by name: [{id, name}]. Names are known once one was lent. */
@@ -63,7 +70,10 @@ export async function webcams() {
   const found = (await navigator.mediaDevices.enumerateDevices()).filter(
     (one) => one.kind === "videoinput",
   );
-  return found.map((one, index) => ({ id: one.deviceId, name: one.label || `camera ${index + 1}` }));
+  return found.map((one, index) => ({
+    id: one.deviceId,
+    name: one.label || `camera ${index + 1}`,
+  }));
 }
 
 /** A video from the visitor's disk, which their own browser decodes. Throws SourceProblem. */

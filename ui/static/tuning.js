@@ -1,7 +1,8 @@
 // <aw-tuning>: other thresholds tried on the scores that were kept, and saved if they are better.
-import { ask, get, me, node, ownStyle, whileSeen } from "./api.js";
+import { ask, button, get, me, node, ownStyle, whileSeen } from "./api.js";
 import { Chart } from "./tuning_chart.js";
 import { PolicyForm } from "./tuning_policy.js";
+import { legend, missing, notesOf, saidOf, tableOf } from "./tuning_words.js";
 
 const spans = { "Last hour": 3600, "Last day": 86400, "All that is kept": 366 * 86400 };
 const pauseMs = 60; // between the last touch of a slider and the question
@@ -10,7 +11,9 @@ class Tuning extends HTMLElement {
   async connectedCallback() {
     ownStyle(this);
     this.#lay();
-    whileSeen(this, 3000, () => this.state?.model && this.state.cameras.length ? null : this.#load());
+    whileSeen(this, 3000, () =>
+      this.state?.model && this.state.cameras.length ? null : this.#load(),
+    );
     await this.#load();
   }
 
@@ -20,34 +23,60 @@ class Tuning extends HTMLElement {
   }
 
   #lay() {
-    const button = (name, click, more = "") => node("button", { type: "button", class: `aw-button ${more}`, click }, name);
     const select = (change) => node("select", { change });
     this.camera = select(() => this.#begin());
     this.span = select(() => this.#begin());
-    this.span.append(...Object.entries(spans).map(([name, value]) => node("option", { value, selected: value === 3600 }, name)));
+    this.span.append(
+      ...Object.entries(spans).map(([name, value]) =>
+        node("option", { value, selected: value === 3600 }, name),
+      ),
+    );
     this.label = select(() => this.#try());
     this.form = new PolicyForm(() => this.#touched());
     this.chart = new Chart();
     this.said = node("p", { class: "aw-tuning-said", role: "status" });
     this.notes = node("div", { class: "aw-quiet" });
     this.problem = node("p", { class: "aw-problem", role: "alert" });
-    this.table = node("div", { class: "aw-scroll", tabindex: 0, role: "region", "aria-label": "Events by label" });
-    this.save = button("Save", () => this.#save(), "aw-main");
+    this.table = node("div", {
+      class: "aw-scroll",
+      tabindex: 0,
+      role: "region",
+      "aria-label": "Events by label",
+    });
+    this.save = button("Save", () => this.#save(), { class: "aw-main" });
     this.back = button("Back to what is in force", () => this.#reset());
     this.saved = node("div", { class: "aw-quiet", role: "status" });
     const field = (name, control) => node("label", { class: "aw-field" }, name, control);
     this.body = node(
       "div",
       { class: "aw-tuning-body" },
-      node("section", { "aria-label": "Thresholds" }, this.form.node, node("div", { class: "aw-row" }, this.save, this.back), this.saved),
+      node(
+        "section",
+        { "aria-label": "Thresholds" },
+        this.form.node,
+        node("div", { class: "aw-row" }, this.save, this.back),
+        this.saved,
+      ),
       node(
         "section",
         { class: "aw-tuning-result", "aria-label": "What would have been logged" },
-        node("div", { class: "aw-row" }, field("Camera", this.camera), field("Time", this.span), field("Curve of", this.label), button("Newest", () => this.#begin())),
-        this.said, this.chart.node, legend(), this.notes, this.table,
+        node(
+          "div",
+          { class: "aw-row" },
+          field("Camera", this.camera),
+          field("Time", this.span),
+          field("Curve of", this.label),
+          button("Newest", () => this.#begin()),
+        ),
+        this.said,
+        this.chart.node,
+        legend(),
+        this.notes,
+        this.table,
       ),
     );
-    const about = "Move a slider, and see at once what would have been logged. Nothing changes until you save.";
+    const about =
+      "Move a slider, and see at once what would have been logged. Nothing changes until you save.";
     this.replaceChildren(node("p", { class: "aw-quiet" }, about), this.problem, this.body);
     this.body.hidden = true;
   }
@@ -66,7 +95,9 @@ class Tuning extends HTMLElement {
     if (!isReady) return;
     this.save.hidden = !this.who.may_change;
     const chosen = this.camera.value;
-    this.camera.replaceChildren(...state.cameras.map((name) => node("option", { value: name }, name)));
+    this.camera.replaceChildren(
+      ...state.cameras.map((name) => node("option", { value: name }, name)),
+    );
     if (state.cameras.includes(chosen)) this.camera.value = chosen;
     this.#reset();
   }
@@ -99,7 +130,13 @@ class Tuning extends HTMLElement {
     this.running?.abort(); // what it would say is of no use any more
     const running = (this.running = new AbortController());
     const { camera, since, until, label } = this;
-    const wanted = { policy: this.form.policy, camera: camera.value, since, until, label: label.value || null };
+    const wanted = {
+      policy: this.form.policy,
+      camera: camera.value,
+      since,
+      until,
+      label: label.value || null,
+    };
     try {
       this.#show(await ask("POST", "api/tuning", wanted, running.signal));
       this.problem.textContent = "";
@@ -113,20 +150,9 @@ class Tuning extends HTMLElement {
   #show(tried) {
     this.#labelChoice(tried.labels);
     this.chart.show(tried, this.form.of(tried.label));
-    const logged = tried.labels.reduce((sum, one) => sum + one.logged, 0);
-    const would = tried.labels.reduce((sum, one) => sum + one.would, 0);
-    this.said.replaceChildren(
-      node("strong", {}, `${would} ${would === 1 ? "event" : "events"}`),
-      ` with these thresholds, ${logged} in the log: ${tried.added} new, ${tried.lost} gone, ${tried.moved} at other times, ${tried.same} as they are.`,
-    );
-    this.notes.replaceChildren(...tried.notes.map((note) => node("p", {}, note)));
-    const heads = ["Label", "In the log", "Would be", "New", "Gone", "Moved"];
-    const row = (one) =>
-      node("tr", {}, node("th", { scope: "row" }, one.label), ...[one.logged, one.would, one.added, one.lost, one.moved].map((count) => node("td", {}, String(count))));
-    this.table.replaceChildren(
-      node("table", { class: "aw-table" }, node("caption", { class: "aw-hidden" }, "Events by label"),
-        node("thead", {}, node("tr", {}, ...heads.map((name) => node("th", { scope: "col" }, name)))), node("tbody", {}, ...tried.labels.map(row))),
-    );
+    this.said.replaceChildren(...saidOf(tried));
+    this.notes.replaceChildren(...notesOf(tried).map((note) => node("p", {}, ...note)));
+    this.table.replaceChildren(tableOf(tried.labels));
     this.table.hidden = !tried.labels.length;
   }
 
@@ -134,7 +160,10 @@ class Tuning extends HTMLElement {
     const chosen = this.label.value;
     const busy = counted.map((one) => one.label);
     const names = [...busy, ...this.form.labels.filter((label) => !busy.includes(label))];
-    this.label.replaceChildren(node("option", { value: "" }, "the most frequent"), ...names.map((name) => node("option", { value: name }, name)));
+    this.label.replaceChildren(
+      node("option", { value: "" }, "the most frequent"),
+      ...names.map((name) => node("option", { value: name }, name)),
+    );
     if (names.includes(chosen)) this.label.value = chosen;
   }
 
@@ -142,10 +171,18 @@ class Tuning extends HTMLElement {
     this.save.disabled = true;
     try {
       if (this.state.cannot_save) return await this.#offerText();
-      const { applied, needs_restart: waiting } = await ask("PUT", "api/tuning", { policy: this.form.policy });
+      const { applied, needs_restart: waiting } = await ask("PUT", "api/tuning", {
+        policy: this.form.policy,
+      });
       this.state = await get("api/tuning");
-      const said = applied.length || waiting.length ? `Saved in ${this.state.file}, and in force from now on.` : "That is in force already.";
-      this.saved.replaceChildren(node("p", {}, said), ...(waiting.length ? [node("p", {}, `After a restart: ${waiting.join(", ")}`)] : []));
+      const said =
+        applied.length || waiting.length
+          ? `Saved in ${this.state.file}, and in force from now on.`
+          : "That is in force already.";
+      this.saved.replaceChildren(
+        node("p", {}, said),
+        ...(waiting.length ? [node("p", {}, `After a restart: ${waiting.join(", ")}`)] : []),
+      );
       this.problem.textContent = "";
     } catch (error) {
       this.problem.textContent = error.message;
@@ -157,21 +194,16 @@ class Tuning extends HTMLElement {
   async #offerText() {
     const text = await ask("POST", "api/tuning/text", { policy: this.form.policy });
     const reason = this.state.cannot_save;
-    const shown = node("pre", { tabindex: 0, class: "aw-tuning-text", "aria-label": "The lines for a file" }, text);
-    this.saved.replaceChildren(node("p", {}, `${reason[0].toUpperCase()}${reason.slice(1)}.`), shown);
+    const shown = node(
+      "pre",
+      { tabindex: 0, class: "aw-tuning-text", "aria-label": "The lines for a file" },
+      text,
+    );
+    this.saved.replaceChildren(
+      node("p", {}, `${reason[0].toUpperCase()}${reason.slice(1)}.`),
+      shown,
+    );
   }
-}
-
-function missing(state) {
-  if (!state.keeps_scores) return "Scores are not kept (retention.scores is 0s), so there is nothing to try thresholds on.";
-  if (!state.model) return "The model is not ready yet.";
-  return "No scores are kept yet. They come by themselves as the model looks at the cameras.";
-}
-
-function legend() {
-  const kinds = { same: "as it is", added: "new", lost: "gone", moved: "at another time" };
-  const entry = ([kind, name]) => node("li", {}, node("span", { class: `aw-swatch aw-${kind}`, "aria-hidden": "true" }), name);
-  return node("ul", { class: "aw-tuning-legend" }, ...Object.entries(kinds).map(entry));
 }
 
 customElements.define("aw-tuning", Tuning);

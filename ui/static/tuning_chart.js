@@ -2,7 +2,13 @@
 // that are in the log and those that there would be.
 const space = "http://www.w3.org/2000/svg";
 const [left, right, curveHeight, laneHeight, axisHeight, top] = [44, 8, 170, 26, 22, 8];
-const names = { same: "as it is", moved: "at another time", lost: "would be gone", added: "would be new", open: "goes on" };
+const names = {
+  same: "as it is",
+  moved: "at another time",
+  lost: "would be gone",
+  added: "would be new",
+  open: "goes on",
+};
 
 function svg(name, attributes = {}, ...children) {
   const made = document.createElementNS(space, name);
@@ -13,7 +19,12 @@ function svg(name, attributes = {}, ...children) {
 
 export class Chart {
   constructor() {
-    this.node = svg("svg", { class: "aw-tuning-chart", role: "img", "aria-label": "no scores yet", width: "100%" });
+    this.node = svg("svg", {
+      class: "aw-tuning-chart",
+      role: "img",
+      "aria-label": "no scores yet",
+      width: "100%",
+    });
     new ResizeObserver(() => this.#draw()).observe(this.node);
   }
 
@@ -48,7 +59,8 @@ export class Chart {
 
 function spoken(tried) {
   if (!tried.label) return "No events in this time";
-  return `${tried.label}: ${tried.logged.length} events in the log, ${tried.would.length} with these thresholds`;
+  const { label, logged, would } = tried;
+  return `${label}: ${logged.length} events in the log, ${would.length} with these thresholds`;
 }
 
 function grid(width, y) {
@@ -60,7 +72,9 @@ function grid(width, y) {
 
 function curve({ at, low, high }, x, y) {
   const upper = at.map((moment, place) => `${x(moment).toFixed(1)},${y(high[place]).toFixed(1)}`);
-  const lower = at.map((moment, place) => `${x(moment).toFixed(1)},${y(low[place]).toFixed(1)}`).reverse();
+  const lower = at
+    .map((moment, place) => `${x(moment).toFixed(1)},${y(low[place]).toFixed(1)}`)
+    .reverse();
   return svg("path", { class: "aw-curve", d: `M${[...upper, ...lower].join("L")}Z` });
 }
 
@@ -69,19 +83,36 @@ function threshold(name, share, width, y, shift) {
     "g",
     { class: "aw-threshold" },
     svg("line", { x1: left, x2: width - right, y1: y(share), y2: y(share) }),
-    svg("text", { x: width - right - 4, y: Math.max(top + 10, y(share) + shift), "text-anchor": "end" }, `${name} ${Math.round(share * 1000) / 1000}`),
+    svg(
+      "text",
+      { x: width - right - 4, y: Math.max(top + 10, y(share) + shift), "text-anchor": "end" },
+      `${name} ${Math.round(share * 1000) / 1000}`,
+    ),
   );
 }
 
 function lane(name, spans, number, width, x) {
   const at = top + curveHeight + 10 + number * laneHeight;
   const bars = spans.map((span) => {
-    const [from, to] = [Math.max(left, x(span.start)), Math.min(width - right, span.end === null ? width : x(span.end))];
-    const bar = svg("rect", { class: `aw-span aw-${span.change}`, x: from, y: at + 3, width: Math.max(2, to - from), height: laneHeight - 6, rx: 2 });
+    const [from, to] = [
+      Math.max(left, x(span.start)),
+      Math.min(width - right, span.end === null ? width : x(span.end)),
+    ];
+    const bar = svg("rect", {
+      class: `aw-span aw-${span.change}`,
+      x: from,
+      y: at + 3,
+      width: Math.max(2, to - from),
+      height: laneHeight - 6,
+      rx: 2,
+    });
     bar.append(svg("title", {}, `${clock(span.start, true)}: ${names[span.change]}`));
     return bar;
   });
-  return [svg("text", { x: left - 6, y: at + laneHeight / 2 + 4, "text-anchor": "end" }, name), ...bars];
+  return [
+    svg("text", { x: left - 6, y: at + laneHeight / 2 + 4, "text-anchor": "end" }, name),
+    ...bars,
+  ];
 }
 
 function axis({ since, until }, width, height, x) {
@@ -90,13 +121,21 @@ function axis({ since, until }, width, height, x) {
   return Array.from({ length: count + 1 }, (_, place) => {
     const at = since + ((until - since) * place) / count;
     const anchor = place === 0 ? "start" : place === count ? "end" : "middle";
-    return svg("text", { x: x(at), y: height - 6, "text-anchor": anchor }, clock(at, !isLong && until - since < 7200, isLong));
+    return svg(
+      "text",
+      { x: x(at), y: height - 6, "text-anchor": anchor },
+      clock(at, !isLong && until - since < 7200, isLong),
+    );
   });
 }
 
 function clock(seconds, withSeconds, withDay = false) {
   const date = new Date(seconds * 1000);
   const day = withDay ? { day: "numeric", month: "short" } : {};
-  const time = { hour: "2-digit", minute: "2-digit", ...(withSeconds ? { second: "2-digit" } : {}) };
+  const time = {
+    hour: "2-digit",
+    minute: "2-digit",
+    ...(withSeconds ? { second: "2-digit" } : {}),
+  };
   return new Intl.DateTimeFormat(undefined, { ...day, ...time }).format(date);
 }

@@ -1,13 +1,32 @@
 // The sliders and checkboxes of a policy: when predictions become an event.
-import { node } from "./api.js";
+import { button, node } from "./api.js";
 
 const knobs = [
   { key: "enter", name: "Begins at", hint: "an event begins at this probability", share: true },
   { key: "leave", name: "Ends below", hint: "and ends below this one", share: true },
   { key: "minimum", name: "Shortest", hint: "shorter events are dropped", most: 10, step: 0.1 },
-  { key: "merge_gap", name: "Merged within", hint: "what goes on again within this time is the same event", most: 20, step: 0.1 },
-  { key: "cool_down", name: "Pause after", hint: "for so long after an event there is no other one with its label", most: 300, step: 1 },
-  { key: "smoothing", name: "Smoothing", hint: "over how long probabilities are averaged", most: 5, step: 0.05, forAll: true },
+  {
+    key: "merge_gap",
+    name: "Merged within",
+    hint: "what goes on again within this time is the same event",
+    most: 20,
+    step: 0.1,
+  },
+  {
+    key: "cool_down",
+    name: "Pause after",
+    hint: "for so long after an event there is no other one with its label",
+    most: 300,
+    step: 1,
+  },
+  {
+    key: "smoothing",
+    name: "Smoothing",
+    hint: "over how long probabilities are averaged",
+    most: 5,
+    step: 0.05,
+    forAll: true,
+  },
 ];
 
 export class PolicyForm {
@@ -15,16 +34,32 @@ export class PolicyForm {
   constructor(changed) {
     this.changed = changed;
     this.scope = node("select", { change: () => this.#fill() });
-    this.common = node("button", { type: "button", class: "aw-button", click: () => this.#dropOwn() }, "As for all labels");
+    this.common = button("As for all labels", () => this.#dropOwn());
     this.rows = Object.fromEntries(knobs.map((knob) => [knob.key, this.#row(knob)]));
-    this.search = node("input", { type: "search", placeholder: "find a label", "aria-label": "Find a label", input: () => this.#find() });
+    this.search = node("input", {
+      type: "search",
+      placeholder: "find a label",
+      "aria-label": "Find a label",
+      input: () => this.#find(),
+    });
     this.boxes = node("div", { class: "aw-tuning-boxes" });
     this.node = node(
       "div",
       { class: "aw-tuning-policy" },
-      node("div", { class: "aw-row" }, node("label", { class: "aw-field" }, "Thresholds of", this.scope), this.common),
+      node(
+        "div",
+        { class: "aw-row" },
+        node("label", { class: "aw-field" }, "Thresholds of", this.scope),
+        this.common,
+      ),
       ...knobs.map((knob) => this.rows[knob.key].node),
-      node("fieldset", { class: "aw-tuning-labels" }, node("legend", {}, "Labels that make events"), this.search, this.boxes),
+      node(
+        "fieldset",
+        { class: "aw-tuning-labels" },
+        node("legend", {}, "Labels that make events"),
+        this.search,
+        this.boxes,
+      ),
     );
   }
 
@@ -43,7 +78,9 @@ export class PolicyForm {
 
   /** The thresholds that hold for a label. */
   of(label) {
-    const own = Object.entries(this.policy.labels[label] ?? {}).filter(([, value]) => value != null);
+    const own = Object.entries(this.policy.labels[label] ?? {}).filter(
+      ([, value]) => value != null,
+    );
     return { ...this.policy, ...Object.fromEntries(own) };
   }
 
@@ -55,10 +92,20 @@ export class PolicyForm {
     const id = `aw-tuning-${knob.key}`;
     const range = { min: 0, max: knob.share ? 1 : knob.most, step: knob.share ? 0.01 : knob.step };
     const turned = (event) => this.#turn(knob, event.target.valueAsNumber);
-    const slider = node("input", { type: "range", ...range, id, "aria-describedby": `${id}-hint`, input: turned });
+    const slider = node("input", {
+      type: "range",
+      ...range,
+      id,
+      "aria-describedby": `${id}-hint`,
+      input: turned,
+    });
     const exact = node("input", {
-      type: "number", ...range, max: knob.share ? 1 : 86400, step: "any",
-      "aria-label": `${knob.name}, ${knob.share ? "as a number from 0 to 1" : "in seconds"}`, change: turned,
+      type: "number",
+      ...range,
+      max: knob.share ? 1 : 86400,
+      step: "any",
+      "aria-label": `${knob.name}, ${knob.share ? "as a number from 0 to 1" : "in seconds"}`,
+      change: turned,
     });
     const unit = node("span", { class: "aw-quiet" }, knob.share ? "" : "s");
     const row = node(
@@ -111,7 +158,10 @@ export class PolicyForm {
       slider.value = exact.value = value;
       slider.setAttribute("aria-valuetext", knob.share ? String(value) : `${value} seconds`);
       slider.disabled = exact.disabled = Boolean(this.label && knob.forAll);
-      row.classList.toggle("aw-own", Boolean(this.label) && this.policy.labels[this.label]?.[knob.key] != null);
+      row.classList.toggle(
+        "aw-own",
+        Boolean(this.label) && this.policy.labels[this.label]?.[knob.key] != null,
+      );
     }
     this.common.hidden = !this.policy.labels[this.label];
   }
@@ -137,6 +187,7 @@ export class PolicyForm {
 
   #find() {
     const wanted = this.search.value.toLowerCase();
-    for (const box of this.boxes.children) box.hidden = !box.textContent.toLowerCase().includes(wanted);
+    for (const box of this.boxes.children)
+      box.hidden = !box.textContent.toLowerCase().includes(wanted);
   }
 }
