@@ -1,13 +1,15 @@
 """A dashboard whose pages are opened and closed all the time: whether it stays as it was.
 
-A real run with a log of many events, and Chromium that opens the page, looks at each tab, and
-closes it again, or just vanishes; three at a time. Memory, threads, sockets and files of the run
-are noted all along. Beside that, how long the table of events takes to answer.
+A real run with a log of many events, and Chromium that opens the page, looks at each tab, shows a
+webcam on Try it, and closes it again; every third page crashes instead. Three are open at a time.
+Memory, threads, sockets and files of the run are noted all along. Beside that, how long the table
+of events takes to answer.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import statistics
 import tempfile
@@ -17,15 +19,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, sync_playwright
+from playwright.sync_api import BrowserContext, Error, Page, sync_playwright
 
 from benchmarks.report import machine, write_report
 from stream.event_log import EventLog
 from stream.messages import Event, LoggedEvent
 from tests.site import start_site
 
-_TABS = ("Timeline", "Events", "Tuning", "Try it", "Health", "Configuration", "Live")
+_TABS = ("Timeline", "Events", "Tuning", "Health", "Configuration", "Live")
 _PAGES_AT_ONCE = 3
+_LOOKS_MS = 300  # at each tab
 _LABELS = ("wave", "approach", "recede", "move left")
 _QUERIES = (
     "limit=50",
@@ -116,13 +119,18 @@ def watch(url: str, pid: int, seconds: float) -> tuple[list[Row], int]:
     visits = 0
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
+            executable_path="/usr/bin/chromium",
+            args=[
+                *("--no-sandbox", "--disable-gpu"),
+                *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+            ],
         )
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             contexts = [browser.new_context() for _ in range(_PAGES_AT_ONCE)]
-            for context in contexts:
-                visit(context, url)
+            pages = [visit(context, url) for context in contexts]
+            with contextlib.suppress(Error):  # which says that it crashed
+                pages[0].goto("chrome://crash")
             for context in contexts:
                 context.close()
             visits += len(contexts)
@@ -140,13 +148,17 @@ def watch(url: str, pid: int, seconds: float) -> tuple[list[Row], int]:
     return rows, visits
 
 
-def visit(context: BrowserContext, url: str) -> None:
-    """Open the page, and look at every tab."""
+def visit(context: BrowserContext, url: str) -> Page:
+    """Open the page, look at every tab, and be a visitor at last."""
     page = context.new_page()
     page.goto(url)
     for tab in _TABS:
         page.get_by_role("tab", name=tab, exact=True).click()
-        page.wait_for_timeout(300)
+        page.wait_for_timeout(_LOOKS_MS)
+    page.get_by_role("tab", name="Try it", exact=True).click()
+    page.get_by_role("button", name="Use my webcam").click()
+    page.wait_for_timeout(_LOOKS_MS)
+    return page
 
 
 def held(pid: int) -> dict[str, float]:
