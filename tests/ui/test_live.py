@@ -74,6 +74,28 @@ def wait_until_it_moves(view: Locator) -> None:
     wait_for(lambda: canvas.evaluate("canvas => canvas.toDataURL()") != shown)
 
 
+# How many pictures the page asked for, and how many answers came.
+_COUNTING = """
+    window.asked = window.answered = 0;
+    const { send } = WebSocket.prototype;
+    WebSocket.prototype.send = function (...data) {
+        window.asked += 1;
+        this.addEventListener("message", () => (window.answered += 1), { once: true });
+        return send.apply(this, data);
+    };
+"""
+
+
+def asks_for_nothing(page: Page, site: Site) -> None:
+    """While somebody else gets one picture after the other, this page does not even ask."""
+    page.wait_for_function("asked > 0 && asked === answered")  # for what was asked for before
+    before = page.evaluate("asked")
+    with connect(site.socket("live/door")) as other:
+        for _ in range(10):
+            answer(other, 320)
+    assert page.evaluate("asked") == before
+
+
 def answer(viewer: ClientConnection, width: int) -> tuple[dict, bytes]:
     viewer.send(str(width))
     message = viewer.recv(timeout=10)
@@ -175,34 +197,75 @@ def test_zones_are_outlined_and_the_label_is_said(page: Page) -> None:
     expect(page.locator("aw-live [role=status]")).to_have_text(re.compile(r"door, gate: \w+"))
 
 
-def test_paused_it_asks_for_nothing_more(page: Page) -> None:
-    asked: list[str | bytes] = []
-    page.on("websocket", lambda socket: socket.on("framesent", lambda sent: asked.append(sent)))
+# Draws two zones side by side, and what is seen in them; gives what was written, and where.
+_TWO_ZONES = """async ([width, height, events]) => {
+    const { drawOver } = await import("/ui/live_drawing.js");
+    const context = new OffscreenCanvas(width, height).getContext("2d");
+    const written = [], { roundRect, fillText } = context;
+    context.roundRect = (left, top, wide, tall, round) => {
+        written.push({ left, top, right: left + wide, bottom: top + tall });
+        return roundRect.call(context, left, top, wide, tall, round);
+    };
+    context.fillText = (text, x, y) => {
+        written.at(-1).text = text;
+        return fillText.call(context, text, x, y);
+    };
+    const square = (left, right) => [[left, 0.02], [right, 0.02], [right, 0.9], [left, 0.9]];
+    drawOver(context, width, height, {
+        state: "live", waiting: "",
+        zones: [
+            { name: "gate", points: square(0.05, 0.5) },
+            { name: "path", points: square(0.4, 0.95) },
+            { name: "the whole of the yard", points: square(0, 1) },
+        ],
+        labels: [["gate", "approaching slowly", 0.87], ["path", "recede", 0.5]],
+        events: events.map((label) => ({ zone: "path", label, seconds: 3.2 })),
+    }, 13, true);
+    return written;
+}"""
+
+
+@pytest.mark.parametrize(
+    ("width", "events"), [(358, []), (270, ["recede"]), (200, ["recede", "approaching slowly"])]
+)
+def test_names_of_zones_meet_neither_one_another_nor_the_events(
+    page: Page, width: int, events: list[str]
+) -> None:
+    written = page.evaluate(_TWO_ZONES, [width, width * 3 // 4, events])
+    assert len(written) == 3 + len(events)
+    for index, one in enumerate(written):
+        assert one["left"] >= 0
+        assert one["right"] <= width
+        for other in written[:index]:
+            beside = one["right"] <= other["left"] or other["right"] <= one["left"]
+            assert beside or one["bottom"] <= other["top"] or other["bottom"] <= one["top"]
+    gate = written[0]
+    assert gate["right"] - gate["left"] <= max(width * 0.45, 5 * 13) + 0.01
+    assert gate["text"].startswith("gate: ap") or width < 270
+
+
+def test_paused_it_asks_for_nothing_more(page: Page, site: Site) -> None:
+    page.add_init_script(_COUNTING)
     page.reload()
     view = enlarge(page, "door")
     wait_until_it_moves(view)
     page.get_by_role("button", name="Pause").click()
     expect(view.get_by_text("paused since")).to_be_visible()
-    page.wait_for_timeout(300)  # for what was asked for before
-    shown, before = view.get_by_role("img").evaluate("canvas => canvas.toDataURL()"), len(asked)
-    page.wait_for_timeout(1500)
-    assert len(asked) == before
+    shown = view.get_by_role("img").evaluate("canvas => canvas.toDataURL()")
+    asks_for_nothing(page, site)
     assert view.get_by_role("img").evaluate("canvas => canvas.toDataURL()") == shown
     page.get_by_role("button", name="Go on").click()
     expect(view.get_by_text("paused since")).to_be_hidden()
     wait_until_it_moves(view)
 
 
-def test_other_tabs_ask_for_nothing(page: Page) -> None:
-    asked: list[str | bytes] = []
-    page.on("websocket", lambda socket: socket.on("framesent", lambda sent: asked.append(sent)))
+def test_other_tabs_ask_for_nothing(page: Page, site: Site) -> None:
+    page.add_init_script(_COUNTING)
     page.reload()
     wait_until_it_moves(camera(page, "door"))
     page.get_by_role("tab", name="Timeline", exact=True).click()
-    page.wait_for_timeout(300)  # for what was asked for before
-    before = len(asked)
-    page.wait_for_timeout(1000)
-    assert len(asked) == before
+    expect(page.locator("aw-timeline .aw-chart")).to_be_visible()
+    asks_for_nothing(page, site)
 
 
 @pytest.mark.parametrize("labels", [True, False])
@@ -231,6 +294,11 @@ def test_latency_is_told_stage_by_stage(page: Page) -> None:
     expect(table.get_by_role("row")).to_have_count(7)
     expect(table).to_contain_text(re.compile(r"The model thinks\s*\d+ ms\s*\d+ ms"))
     expect(page.locator(".aw-latency p")).to_have_text(re.compile(r"about \d+ ms old when you"))
+    bar, whole = page.locator(".aw-latency .aw-bar").bounding_box(), table.bounding_box()
+    assert bar is not None
+    assert whole is not None
+    assert bar["width"] == pytest.approx(whole["width"], abs=1)
+    assert bar["y"] + bar["height"] <= whole["y"]
 
 
 def test_a_camera_that_is_away_says_since_when(page: Page, street: HttpCamera) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser import new_page
 from tests.site import ROOT, Site, start_site
@@ -90,6 +90,28 @@ def test_a_slider_shows_at_once_what_would_be_logged_and_saving_it_lets_it_hold(
     finds_nothing_serious(page, "aw-tuning")
 
 
+def test_what_is_said_of_the_log_adds_up_and_is_in_the_viewers_time(page: Page, site: Site) -> None:
+    def as_of_a_long_time(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"cut_at": 1_767_225_600})
+
+    open_tab(page, "Tuning")
+    page.get_by_role("combobox", name="Time").select_option("Last day")
+    said = page.locator(".aw-tuning-said")
+    expect(said).to_contain_text(re.compile(r"[1-9]\d* in the log"))
+    whole, parts = re.split(r" in the log: ", said.inner_text())
+    logged = int(whole.split()[-1])
+    counts = [int(count) for count in re.findall(r"\d+", parts)]
+    assert sum(counts[1:]) == logged  # the first are new, and in no log
+
+    page.route("**/api/tuning", as_of_a_long_time)
+    page.get_by_role("button", name="Newest").click()
+    note = page.locator("aw-tuning time")
+    expect(note).to_have_attribute("datetime", "2026-01-01T00:00:00.000Z")
+    local = page.evaluate("new Date(1767225600000).toLocaleTimeString([], {timeStyle: 'medium'})")
+    expect(note).to_contain_text(local)
+
+
 def test_one_label_may_have_thresholds_of_its_own(page: Page) -> None:
     open_tab(page, "Tuning")
     choice = page.get_by_role("combobox", name="Thresholds of")
@@ -143,3 +165,15 @@ def test_a_bad_text_is_refused_and_a_good_one_adds_a_camera(
     expect(told).to_contain_text("cameras.door removed")
     expect(text).to_have_value(before)
     finds_nothing_serious(page, "aw-configuration")
+
+
+def test_a_page_that_was_loaded_while_the_server_was_away_gets_well(page: Page, site: Site) -> None:
+    page.route("**/api/me", lambda route: route.abort())
+    page.reload()
+    open_tab(page, "Configuration")
+    told = page.locator("aw-configuration").get_by_role("alert")
+    expect(told).to_have_text("No connection to Actionwatch.")
+    page.unroute("**/api/me")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("textbox", name="Text of the file")).to_be_visible()
+    expect(page.locator("aw-heading")).to_contain_text("model motion")

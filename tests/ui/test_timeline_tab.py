@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -32,9 +33,13 @@ def page(site: Site) -> Iterator[Page]:
         yield page
 
 
-def open_timeline(page: Page, site: Site) -> None:
+def open_tab(page: Page, site: Site) -> None:
     page.goto(site.page)
     page.get_by_role("tab", name="Timeline", exact=True).click()
+
+
+def open_timeline(page: Page, site: Site) -> None:
+    open_tab(page, site)
     day = page.get_by_label("Day", exact=True)
     if day.input_value() != f"{BEGAN:%Y-%m-%d}":  # it has been midnight since
         day.fill(f"{BEGAN:%Y-%m-%d}")
@@ -134,6 +139,28 @@ def test_other_days_are_a_step_away(page: Page) -> None:
     expect(page.locator("aw-timeline")).to_contain_text("No events")
     page.get_by_role("button", name="Next day").click()
     expect(page.locator("aw-timeline .aw-bar").first).to_be_visible()
+
+
+def test_after_midnight_today_is_the_new_day_and_another_day_stays(site: Site) -> None:
+    today = datetime.now().replace(hour=23, minute=59, second=50, microsecond=0)
+    tomorrow = today + timedelta(days=1)
+    with new_page() as page:
+        page.clock.set_fixed_time(today)
+        open_tab(page, site)
+        day, later = page.get_by_label("Day", exact=True), page.get_by_role("button", name="Next")
+        expect(day).to_have_value(f"{today:%Y-%m-%d}")
+        expect(later).to_be_disabled()
+        page.clock.set_fixed_time(today + timedelta(seconds=20))
+        expect(day).to_have_value(f"{tomorrow:%Y-%m-%d}")
+        expect(later).to_be_disabled()
+
+        day.fill(f"{today:%Y-%m-%d}")
+        expect(later).to_be_enabled()
+        day.fill(f"{tomorrow + timedelta(days=1):%Y-%m-%d}")
+        expect(later).to_be_disabled()
+        page.clock.set_fixed_time(today + timedelta(days=3))
+        expect(later).to_be_enabled()
+        expect(day).to_have_value(f"{tomorrow + timedelta(days=1):%Y-%m-%d}")
 
 
 def test_the_same_is_there_as_a_table(page: Page) -> None:

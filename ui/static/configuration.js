@@ -39,9 +39,19 @@ class Configuration extends HTMLElement {
     this.buttons = node(
       "div",
       { class: "aw-row" },
-      button("Save and apply", during(() => this.#save()), { class: "aw-main" }),
-      button("Check", during(() => this.#check())),
-      button("Read the file again", during(() => this.#reload())),
+      button(
+        "Save and apply",
+        during(() => this.#save()),
+        { class: "aw-main" },
+      ),
+      button(
+        "Check",
+        during(() => this.#check()),
+      ),
+      button(
+        "Read the file again",
+        during(() => this.#reload()),
+      ),
     );
     this.editor = node(
       "div",
@@ -142,7 +152,8 @@ const notForViewers =
   "log in as one.";
 
 function given(flags) {
-  const [were, win] = flags.length > 1 ? ["were given as flags", "win"] : ["was given as a flag", "wins"];
+  const [were, win] =
+    flags.length > 1 ? ["were given as flags", "win"] : ["was given as a flag", "wins"];
   const names = flags.join(", ");
   return `${names} ${were} when the watch was started, which ${win} over what is written here.`;
 }
