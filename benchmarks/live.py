@@ -222,7 +222,7 @@ def be_camera(size: str, port: int) -> None:
     """The camera process: a textured wall that slides, and the clock."""
     width, height, fps = _SIZES[size]
     rng = np.random.default_rng(0)
-    rough = cv2.GaussianBlur(rng.normal(0, 1, (2 * height, width, 3)), (0, 0), 1.5)
+    rough = cv2.GaussianBlur(rng.normal(0, 1, (2 * height, width, 3)), (0, 0), 6)
     wall = (128 + 60 * rough / rough.std()).clip(0, 255).astype(np.uint8)
 
     def draw(now: float) -> np.ndarray:
