@@ -266,7 +266,7 @@ class Pipeline:
         if not self._crew:
             _log.info(
                 "waiting for `actionwatch worker --connect %s%s --model %s`",
-                self._link.endpoint,
+                self._link.endpoint.replace("//0.0.0.0:", "//HOST:"),
                 " --keys worker.keys" if config.worker.keys else "",
                 config.model,
             )

@@ -187,6 +187,8 @@ async def _refuse(scope: Scope, headers: Headers, send: Send, refusal: _Refusal)
         more = {"content-type": "application/json"}
         if status == 401:
             more["www-authenticate"] = "Bearer"
+        if status == 405:
+            more["allow"] = ", ".join(sorted(_SAFE | _CHANGING))
     if scope.get("method") in _CHANGING:
         more["connection"] = "close"  # else the server would read a body that nobody wants
     kind = "http.response"

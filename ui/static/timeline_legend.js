@@ -23,6 +23,7 @@ export class Legend {
     this.changed = changed;
     this.only = ""; // the one label that is to stand out
     this.byLabel = new Map();
+    this.places = new Map(); // of all labels that were ever shown: a colour stays its label's
     this.node = node("div", {
       class: "aw-legend",
       role: "group",
@@ -31,22 +32,24 @@ export class Legend {
   }
 
   show(labels) {
-    const taken = new Set();
-    this.byLabel = new Map(
-      [...labels].sort().map((label) => {
-        let place =
-          [...label].reduce((sum, letter) => (31 * sum + letter.codePointAt(0)) % 9973, 7) %
-          colours.length;
-        while (taken.has(place) && taken.size < colours.length)
-          place = (place + 1) % colours.length;
-        taken.add(place);
-        return [label, colours[place]];
-      }),
-    );
+    const shown = [...labels].sort();
+    for (const label of shown)
+      if (!this.places.has(label)) this.places.set(label, this.#free(label));
+    this.byLabel = new Map(shown.map((label) => [label, colours[this.places.get(label)]]));
     if (!this.byLabel.has(this.only)) this.only = "";
     this.node.replaceChildren(
       ...[...this.byLabel].map(([label, colour]) => this.#item(label, colour)),
     );
+  }
+
+  /** A place among the colours that no other label has, while there are enough. */
+  #free(label) {
+    const taken = new Set(this.places.values());
+    let place =
+      [...label].reduce((sum, letter) => (31 * sum + letter.codePointAt(0)) % 9973, 7) %
+      colours.length;
+    while (taken.has(place) && taken.size < colours.length) place = (place + 1) % colours.length;
+    return place;
   }
 
   colourOf(label) {

@@ -161,7 +161,11 @@ class Tuning extends HTMLElement {
     const busy = counted.map((one) => one.label);
     const names = [...busy, ...this.form.labels.filter((label) => !busy.includes(label))];
     this.label.replaceChildren(
-      node("option", { value: "" }, "the most frequent"),
+      node(
+        "option",
+        { value: "" },
+        busy.length ? `the most frequent: ${busy[0]}` : "the most frequent",
+      ),
       ...names.map((name) => node("option", { value: name }, name)),
     );
     if (names.includes(chosen)) this.label.value = chosen;
