@@ -50,7 +50,8 @@ class Reading:
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread's end; False where it did not come in time."""
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:  # it may be made, and not started yet
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     @property

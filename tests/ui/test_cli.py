@@ -18,7 +18,9 @@ import numpy as np
 import pytest
 import torch
 
+from stream.event_log import EventLog
 from stream.synthetic import Scene
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -227,6 +229,8 @@ def test_after_a_kill_the_worker_goes_and_the_log_is_whole(tmp_path: Path) -> No
     arguments = ("--no-ui", "--source", "demo:7", "--data", tmp_path / "data")
     with watching(*arguments, until=" at ") as process:  # an event has begun
         worker = worker_of(process)
+        with EventLog.open(tmp_path / "data") as log:
+            wait_for(lambda: log.count() > 0)  # it is told of a moment before it is written
         process.kill()
         process.communicate()
     pause, tries = threading.Event(), 500

@@ -71,8 +71,12 @@ def test_a_watch_with_keys_takes_workers_of_this_machine_and_of_others(tmp_path:
             name="far",
         )
         with far:
-            wait_for(lambda: far.ask(room=1, timeout_s=0.5) != ())
-            assert pipeline.workers == 2
+
+            def is_at_work() -> bool:  # its own worker may be quick enough to take every window
+                far.ask(room=1, timeout_s=0.1)
+                return pipeline.workers == 2
+
+            wait_for(is_at_work)
     assert pipeline.failure == ""
     assert pipeline.metrics.total("refused_workers") == 0
 
