@@ -26,9 +26,9 @@ from benchmarks.report import machine, write_report
 from model.bench import CHOICES, interleaved
 from model.checkpoint import CheckpointError
 from model.configuration import TimesformerConfig
-from model.dataset import held_out
 from model.engine import EngineError
 from model.linear import Int8Linear, PackedLinear
+from model.motion.dataset import held_out
 from model.predictor import Predictor
 from model.preprocess import normalise
 from model.trained import TrainedModel, load

@@ -152,10 +152,10 @@ def cpu_precision(wanted: str) -> str:
         )
     if wanted == "fp16":
         raise EngineError("precision fp16 is for GPUs; take auto, which is bf16 or fp32 on CPUs")
-    return ("bf16" if _multiplies_bf16() else "fp32") if wanted == "auto" else wanted
+    return ("bf16" if multiplies_bf16() else "fp32") if wanted == "auto" else wanted
 
 
-def _multiplies_bf16() -> bool:
+def multiplies_bf16() -> bool:
     """Whether this processor has instructions for bf16; emulated, it is slower than fp32."""
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
@@ -167,7 +167,7 @@ def _network(
     exact: MakeLinear = PlainLinear  # a compiler packs weights itself, and sees into these alone
     dtype = _DTYPES.get(precision)
     if dtype is None:  # int8: what is not multiplied is as "auto" would have it
-        dtype = torch.bfloat16 if _multiplies_bf16() else torch.float32
+        dtype = torch.bfloat16 if multiplies_bf16() else torch.float32
     if device.type == "cpu" and not compiled and PackedLinear.available(dtype):
         exact = PackedLinear
     make = Int8Linear if precision == "int8" else exact

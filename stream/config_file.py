@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from stream.config import Config, InferenceConfig
 from stream.dashboard_config import HOST_NAME, PASSWORD_HASH, TOKEN_HASH
+
+Schema = TypeVar("Schema", bound=BaseModel)
 
 
 class ConfigError(ValueError):
@@ -74,6 +76,13 @@ def read_text(file: Path) -> str:
 
 def parse_config(text: str, file: Path | None, overrides: dict[str, Any] | None = None) -> Config:
     """As `load_config`, of what is or would be in `file`."""
+    return parse(Config, text, file, overrides)
+
+
+def parse(
+    schema: type[Schema], text: str, file: Path | None, overrides: dict[str, Any] | None = None
+) -> Schema:
+    """As `parse_config`, for any YAML file whose keys are the fields of a model."""
     try:
         values: Any = yaml.load(text, _Once) or {}
     except yaml.YAMLError as error:
@@ -91,9 +100,9 @@ def parse_config(text: str, file: Path | None, overrides: dict[str, Any] | None 
     if not isinstance(values, dict):
         raise ConfigError(f"{file} must hold keys like `cameras:`, got {_harmless(values)!r:.40}")
     try:
-        return Config.model_validate(_overlay(values, overrides or {}))
+        return schema.model_validate(_overlay(values, overrides or {}))
     except ValidationError as error:
-        raise ConfigError(f"{file or 'command line'}: {_explain(error)}") from error
+        raise ConfigError(f"{file or 'command line'}: {_explain(error, schema)}") from error
     except (UnicodeError, RecursionError) as error:
         raise ConfigError(f"{file} holds what is no text; write it anew") from error
 
@@ -109,7 +118,7 @@ def inference(values: Mapping[str, Any]) -> InferenceConfig:
     try:
         return InferenceConfig.model_validate(chosen)
     except ValidationError as error:
-        raise ConfigError(f"--{_explain(error)}") from error
+        raise ConfigError(f"--{_explain(error, InferenceConfig)}") from error
 
 
 def _overlay(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +137,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(getattr(error, "problem", None) or error).split())
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, schema: type[BaseModel]) -> str:
     """The first mistake in one line: where, what was expected, what came."""
     found = error.errors(include_url=False)
     # A misspelt key is the cause where its right spelling is also reported as missing.
@@ -137,7 +146,7 @@ def _explain(error: ValidationError) -> str:
     where = ".".join(_harmless(part) for part in (*parents, key))
     more = f"; {len(found) - 1} more to mend after it" if len(found) > 1 else ""
     if first["type"] == "extra_forbidden":
-        known = ", ".join(_known_keys(parents)) or "none"
+        known = ", ".join(_known_keys(parents, schema)) or "none"
         return f"unknown key {where!r}; known here: {known}{more}"
     reason = _WORDS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
     if first["type"] == "string_pattern_mismatch":
@@ -154,9 +163,9 @@ def _harmless(value: Any) -> Any:
     return "(an address)" if "://" in str(value) or "@" in str(value) else value
 
 
-def _known_keys(parents: list[str]) -> list[str]:
+def _known_keys(parents: list[str], schema: type[BaseModel]) -> list[str]:
     """The keys of the section that `parents` lead to."""
-    section: Any = Config
+    section: Any = schema
     for part in parents:
         if isinstance(section, type) and issubclass(section, BaseModel):
             section = section.model_fields[part].annotation

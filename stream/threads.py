@@ -17,6 +17,10 @@ from pathlib import Path
 _SMALL_S = 0.02
 
 
+# Of GNU's OpenMP library, and of those of Intel and LLVM.
+_SPIN_BRIEFLY = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
+
+
 def cores() -> int:
     """The processor cores that this process may use; OMP_NUM_THREADS may say fewer."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
@@ -56,6 +60,12 @@ def for_capture() -> None:
     cv2.setNumThreads(1)
 
 
+def spin_briefly() -> None:
+    """Settle OpenMP in this process, as `worker_environment` does; before torch is imported."""
+    for key, value in _SPIN_BRIEFLY.items():
+        os.environ.setdefault(key, value)
+
+
 def worker_environment(workers: int = 1) -> dict[str, str]:
     """The environment of a worker: its share of the cores, and threads that don't spin for long.
 
@@ -63,7 +73,7 @@ def worker_environment(workers: int = 1) -> dict[str, str]:
     they load. With the processor to itself a worker loses 2 % by it; beside a busy process it is
     2.5 times faster.
     """
-    settled = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
+    settled = dict(_SPIN_BRIEFLY)
     if workers > 1:
         settled["OMP_NUM_THREADS"] = str(max(1, cores() // workers))
     return {**settled, **os.environ}

@@ -15,6 +15,7 @@ from ui import (
     alert_commands,
     camera_commands,
     dataset_command,
+    evaluate_command,
     event_commands,
     film_commands,
     keys_command,
@@ -22,6 +23,7 @@ from ui import (
     model_commands,
     replay_command,
     score_command,
+    train_commands,
 )
 from ui.terminal import give_up, show_notes, silence_decoders, stop_at_signals
 
@@ -40,14 +42,15 @@ event_commands.events_app.command()(replay_command.replay)
 event_commands.events_app.command()(log_commands.prune)
 event_commands.events_app.command()(dataset_command.dataset)
 app.add_typer(alert_commands.alerts_app, name="alerts")
-app.add_typer(model_commands.train_app, name="train")
 for command in (
     camera_commands.sources,
     camera_commands.doctor,
     film_commands.scan,
     film_commands.annotate,
     score_command.score,
-    model_commands.evaluate,
+    train_commands.train,
+    train_commands.train_motion,
+    evaluate_command.evaluate,
     model_commands.classify,
     model_commands.convert,
     model_commands.bench,

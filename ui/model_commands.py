@@ -1,4 +1,4 @@
-"""The commands about models: train, evaluate, classify, convert."""
+"""The commands about models: classify, convert, bench."""
 
 from __future__ import annotations
 
@@ -15,86 +15,12 @@ from ui.terminal import complain, give_up, progress_bar, say, show_notes, silenc
 if TYPE_CHECKING:
     import numpy as np
 
-    from model.evaluate import Report
     from model.predictor import Predictor
-    from model.trained import TrainedModel
     from stream.messages import ClipSpec
     from stream.sampling import FileClips
 
-train_app = typer.Typer(help="Train a model.", no_args_is_help=True)
-
-_CARD_CLIPS = 1000
 _BATCH = 4  # clips at once, for memory's sake
 _MODEL_HELP = "embedded name, checkpoint folder, or Hugging Face name"
-
-
-@train_app.command("motion")
-def train_motion(
-    out: Annotated[
-        Path, typer.Option(help="folder of the checkpoint; a broken-off run goes on")
-    ] = Path("motion"),
-    clips: Annotated[int, typer.Option(min=2, help="how many clips to learn from")] = 260_000,
-    seed: Annotated[int, typer.Option(min=0, help="of the clips and the first weights")] = 0,
-) -> None:
-    """Train the embedded motion model on drawn clips."""
-    from model.card import motion_card
-    from model.checkpoint import CheckpointError
-    from model.train import Progress as State
-    from model.train import Recipe, finish
-    from model.train import train_motion as train
-    from model.trained import load
-
-    with progress_bar("clips", clips) as (bar, task):
-
-        def show(state: State) -> None:
-            bar.update(
-                task,
-                completed=state.clips,
-                state=f"loss {state.loss:.3f}  accuracy {state.accuracy:.3f}  "
-                f"difficulty {state.difficulty:.2f}",
-            )
-
-        recipe = Recipe(clips=clips, seed=seed)
-        try:
-            train(out, recipe, progress=show)
-        except (CheckpointError, OSError) as error:
-            give_up(str(error))
-    report = _evaluated(load(out), _CARD_CLIPS, seed=0)  # as it was written, not as it was trained
-    card = motion_card(out.name, recipe, report, eval_seed=0)
-    (out / "README.md").write_text(card, encoding="utf-8")
-    finish(out)
-    typer.echo(f"wrote {out}: top-1 {report.top1:.1%} on {_CARD_CLIPS} held-out clips")
-
-
-def evaluate(
-    model: Annotated[str, typer.Option(help=_MODEL_HELP)] = "motion",
-    clips: Annotated[int, typer.Option(min=1, help="how many held-out clips to draw")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="of the clips")] = 0,
-) -> None:
-    """Measure a motion model on held-out drawn clips at full difficulty."""
-    from model.checkpoint import CheckpointError
-    from model.trained import load
-
-    show_notes()
-    try:
-        report = _evaluated(load(model), clips, seed=seed)
-    except CheckpointError as error:
-        give_up(str(error))
-    typer.echo(f"top-1 {report.top1:.1%} on {clips} held-out clips at full difficulty, seed {seed}")
-    for label, share in report.recall().items():
-        typer.echo(f"  {label:<26} {share:.1%}")
-    typer.echo("commonest mistakes (truth -> answer):")
-    for truth, answer, count in report.mistakes(6):
-        typer.echo(f"  {truth} -> {answer}: {count}")
-
-
-def _evaluated(model: TrainedModel, clips: int, *, seed: int) -> Report:
-    from model.evaluate import evaluate_motion
-
-    with progress_bar("clips", clips) as (bar, task):
-        return evaluate_motion(
-            model, clips=clips, seed=seed, progress=lambda done: bar.advance(task, done)
-        )
 
 
 def classify(
@@ -235,7 +161,7 @@ def bench(
 
     from model.bench import best, compare
     from model.checkpoint import CheckpointError
-    from model.dataset import held_out
+    from model.motion.dataset import held_out
     from model.trained import load
 
     show_notes()

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from model.motion.train import MEAN, STD, Recipe, motion_spec
 from model.timesformer import TimesformerForVideoClassification
-from model.train import MEAN, STD, Recipe, motion_spec
 from model.trained import TrainedModel
 
 TINY = Recipe(

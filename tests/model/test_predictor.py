@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from model.checkpoint import CheckpointError
-from model.dataset import held_out
 from model.engine import EngineError
 from model.linear import Int8Linear
+from model.motion.dataset import held_out
 from model.predictor import Predictor
 from model.preprocess import normalise
 from model.torch_engine import buckets

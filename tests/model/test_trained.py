@@ -125,7 +125,7 @@ def test_the_embedded_model_is_as_promised() -> None:
     assert embedded.spec.labels == MOTIONS
     assert embedded.spec.background == {"still"}
     card = (folder / "README.md").read_text(encoding="utf-8")
-    for word in ("actionwatch train motion", "seed", "top-1", "drawn"):
+    for word in ("actionwatch train-motion", "seed", "top-1", "drawn"):
         assert word in card
 
 

@@ -10,6 +10,7 @@ import pytest
 from stream.decoding import SourceError
 from stream.messages import ClipSpec
 from stream.sampling import FileClips, clip_times
+from tests.ramp import numbers, ramp
 
 
 def sample_clips(file: Path, spec: ClipSpec, clips: int | None = None) -> np.ndarray:
@@ -17,18 +18,6 @@ def sample_clips(file: Path, spec: ClipSpec, clips: int | None = None) -> np.nda
     whole = np.stack(list(sampled))
     assert len(whole) == len(sampled)
     return whole
-
-
-def ramp(count: int) -> list[np.ndarray]:
-    """Pictures of eight stripes that are their number's bits."""
-    bits = np.unpackbits(np.arange(count, dtype=np.uint8)[:, None], axis=1)
-    rows = 255 * bits.repeat(16, axis=1)
-    return [np.tile(row[None, :, None], (128, 1, 3)) for row in rows]
-
-
-def numbers(clips: np.ndarray) -> np.ndarray:
-    """Which pictures of `ramp` these are, (clips, T)."""
-    return np.packbits(clips.mean(axis=(2, 4)) > 127, axis=2)[..., 0]
 
 
 def test_clips_lie_at_equal_distances_from_beginning_to_end(spec: ClipSpec) -> None:

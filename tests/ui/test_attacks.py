@@ -20,8 +20,8 @@ from playwright.sync_api import expect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from model.motion.train import MEAN, STD, Recipe, motion_spec
 from model.timesformer import TimesformerForVideoClassification
-from model.train import MEAN, STD, Recipe, motion_spec
 from model.trained import TrainedModel, save
 from stream.config_file import load_config
 from tests.browser import new_page, open_tab

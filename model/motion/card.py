@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from model.evaluate import Report
-from model.train import Recipe
+from model.learning.metrics import Measured
+from model.motion.train import Recipe
 
 _CARD = """---
 license: apache-2.0
@@ -27,7 +27,7 @@ No real video was used. {clips:,} clips, seed {seed}:
 ## What was measured
 
 top-1 {top1:.1%} on {held_out:,} held-out drawn clips at full difficulty
-(`actionwatch evaluate --model {name} --clips {held_out} --seed {eval_seed}`):
+(`actionwatch evaluate {name} drawn:{held_out} --seed {eval_seed}`):
 
 | motion | right |
 | --- | --- |
@@ -42,9 +42,9 @@ scenes and no moving cameras, and what it says of several things that move at on
 """
 
 
-def motion_card(name: str, recipe: Recipe, report: Report, *, eval_seed: int) -> str:
+def motion_card(name: str, recipe: Recipe, report: Measured, *, eval_seed: int) -> str:
     """The card as Markdown, with Hugging Face's header."""
-    command = f"actionwatch train motion --out OUT --clips {recipe.clips} --seed {recipe.seed}"
+    command = f"actionwatch train-motion --out OUT --clips {recipe.clips} --seed {recipe.seed}"
     mistakes = report.mistakes(4)
     return _CARD.format(
         name=name,
@@ -56,7 +56,7 @@ def motion_card(name: str, recipe: Recipe, report: Report, *, eval_seed: int) ->
         clips=recipe.clips,
         seed=recipe.seed,
         command=command,
-        top1=report.top1,
+        top1=report.top(1),
         held_out=int(report.confusion.sum()),
         eval_seed=eval_seed,
         recall="\n".join(f"| {label} | {share:.1%} |" for label, share in report.recall().items()),

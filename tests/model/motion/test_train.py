@@ -7,9 +7,18 @@ import pytest
 import torch
 
 from model.checkpoint import CheckpointError
-from model.evaluate import evaluate_motion
+from model.learning.evaluate import evaluate
+from model.learning.first_weights import know_place_and_time
+from model.motion.evaluate import drawn_samples
+from model.motion.train import (
+    Progress,
+    Recipe,
+    field_loss,
+    finish,
+    train_motion,
+)
+from model.predictor import Predictor
 from model.timesformer import TimesformerForVideoClassification
-from model.train import Progress, Recipe, field_loss, finish, know_place_and_time, train_motion
 from model.trained import load
 
 
@@ -91,17 +100,19 @@ def test_the_field_loss_is_zero_for_the_truth_alone() -> None:
 def test_evaluation_counts_every_clip(tmp_path: Path, tiny: Recipe) -> None:
     trained = train_motion(tmp_path, tiny, workers=0)
     done: list[int] = []
-    report = evaluate_motion(trained, clips=50, progress=done.append)
-    assert report.confusion.sum() == sum(done) == 50
-    assert 0 <= report.top1 <= 1
-    assert sum(count for _, _, count in report.mistakes(100)) == 50 - report.confusion.trace()
-    again = evaluate_motion(trained, clips=50)
-    assert (again.confusion == report.confusion).all()
+    measured = evaluate(
+        Predictor(trained),
+        trained.spec.labels,
+        drawn_samples(trained, 50),
+        progress=lambda: done.append(1),
+    ).measured
+    assert measured.confusion.sum() == sum(done) == 50
 
 
 def test_the_embedded_model_knows_the_motions() -> None:
-    report = evaluate_motion(load("motion"), clips=200, seed=1)
-    assert report.top1 >= 0.8
+    motion = load("motion")
+    result = evaluate(Predictor(motion), motion.spec.labels, drawn_samples(motion, 200, seed=1))
+    assert result.measured.top(1) >= 0.8
 
 
 def test_a_damaged_state_is_named(tmp_path: Path, tiny: Recipe) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from model.dataset import DrawnClips, motion_field, with_backwards
+from model.motion.dataset import DrawnClips, motion_field, with_backwards
 from stream.synthetic import MOTIONS
 
 SHAPE = {"frames": 4, "size": 32, "patch": 8, "span_s": 1.6}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -92,11 +91,6 @@ def with_backwards(frames: Tensor, labels: Tensor, field: Tensor) -> tuple[Tenso
         torch.cat([labels, _BACKWARDS[labels]]),
         torch.cat([field, opposite]),
     )
-
-
-def one_thread(_: int) -> None:
-    """For the loader's processes: pictures of 64 pixels are drawn fastest without helpers."""
-    cv2.setNumThreads(1)
 
 
 def held_out(model: TrainedModel, clips: int, *, seed: int) -> DrawnClips:

@@ -1,4 +1,4 @@
-"""Train the embedded motion model on drawn clips: `actionwatch train motion`.
+"""Train the embedded motion model on drawn clips: `actionwatch train-motion`.
 
 A TimeSformer that is only told the label of hard clips learns nothing from tens of thousands of
 them. Four things make it learn, each found to matter:
@@ -15,7 +15,6 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +23,14 @@ from torch.utils.data import DataLoader
 
 from model.checkpoint import CheckpointError
 from model.configuration import TimesformerConfig
-from model.dataset import FIELD_CHANNELS, DrawnClips, one_thread, with_backwards
+from model.learning.clips import one_thread
+from model.learning.first_weights import know_place_and_time
+from model.learning.kept_run import read_run, write_run
+from model.learning.optimiser import decays, rate_factor
+from model.motion.dataset import FIELD_CHANNELS, DrawnClips, with_backwards
 from model.preprocess import normalise
 from model.timesformer import (
-    Block,
     TimesformerForVideoClassification,
-    TimesformerModel,
 )
 from model.trained import MEAN, STD, TrainedModel, save
 from stream.messages import ClipSpec
@@ -201,7 +202,7 @@ def _lesson(
     for batch in loader:
         frames, labels, field = (part.to(device) for part in with_backwards(*batch))
         for group in optimiser.param_groups:
-            group["lr"] = recipe.rate * _schedule(state.done / recipe.clips, recipe.warmup)
+            group["lr"] = recipe.rate * rate_factor(state.done / recipe.clips, recipe.warmup)
         with torch.autocast(device.type, torch.bfloat16):
             logits, named = learner(normalise(frames, MEAN, STD))
         loss = F.cross_entropy(logits.float(), labels)
@@ -223,75 +224,13 @@ def _next_difficulty(state: _State, share: float) -> float:
     return min(1.0, max(harder, (share - begin) / (end - begin)))
 
 
-def _schedule(share: float, warmup: float) -> float:
-    """Factor of the learning rate: linear warm-up, then half a cosine down to 1 %."""
-    if share < warmup:
-        return max(0.01, share / warmup)
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))
-
-
-def know_place_and_time(body: TimesformerModel) -> None:
-    """Begin with sines and cosines for places and times, and heads that look to and fro in time.
-
-    From zeros and noise a network takes long to find out that frames have an order. Time gets
-    channels of its own, as many as a head has; in each layer one head's queries are the keys of
-    the frame before, another's those of the frame after. All of it is free to change in training.
-    Trockman and Kolter, "Mimetic Initialization of Self-Attention Layers", arXiv 2305.09828,
-    show that what attention does after training is worth beginning with.
-    """
-    config = body.config
-    hidden, side = config.hidden_size, config.image_size // config.patch_size
-    own = hidden // config.num_attention_heads
-    pace = math.pi * torch.logspace(-5, 0, own // 2, base=2)
-    down, across = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    places = [
-        _waves(place.flatten(), math.pi * torch.logspace(-5, 0, (hidden - own) // 4, base=2))
-        for place in (down, across)
-    ]
-    with torch.no_grad():
-        body.position[0, 1:, :-own] = 0.5 * torch.cat(places, dim=1)
-        assert body.patch_projection.bias is not None
-        for parameter in (body.patch_projection.weight, body.patch_projection.bias):
-            parameter[-own:] = 0
-        for parameter in (body.position, body.cls_token):
-            parameter[..., -own:] = 0
-        body.time[0, :, -own:] = _waves(torch.arange(config.num_frames), pace)
-        for block in body.blocks:
-            assert isinstance(block, Block)
-            # What looks to and fro shall be heard from the start, in every layer.
-            nn.init.trunc_normal_(block.temporal_project.weight, std=config.initializer_range)
-            weight = block.temporal_attention.qkv.weight
-            for head, step in zip(range(config.num_attention_heads - 1), (-1, 1), strict=False):
-                query = slice(head * own, (head + 1) * own)
-                key = slice(hidden + head * own, hidden + (head + 1) * own)
-                weight[query] *= 0.1
-                weight[key] *= 0.1
-                # 1.6: sharp enough that one frame gets most of the attention.
-                weight[query, -own:] = 1.6 * _shift(pace * step)
-                weight[key, -own:] = 1.6 * torch.eye(own)
-
-
-def _waves(places: Tensor, pace: Tensor) -> Tensor:
-    """Sines, then cosines, of `places` (N,) at each pace (P,), radians a place: (N, 2 P)."""
-    angles = places[:, None] * pace
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
-
-
-def _shift(angles: Tensor) -> Tensor:
-    """The matrix that turns the `_waves` of a place into those of one further on by `angles`."""
-    cos, sin = torch.diag(angles.cos()), torch.diag(angles.sin())
-    return torch.cat([torch.cat([cos, sin], dim=1), torch.cat([-sin, cos], dim=1)])
-
-
 def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Matrices decay; biases, norms and embeddings don't, as usual for transformers."""
-    named = list(module.named_parameters())
-    matrices = [p for name, p in named if p.ndim == 2 or "projection.weight" in name]
-    chosen = {id(p) for p in matrices}
-    others = [p for _, p in named if id(p) not in chosen]
+    parts: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, parameter in module.named_parameters():
+        parts[decays(name, parameter)].append(parameter)
     return [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": weight_decay if decaying else 0.0}
+        for decaying, parameters in parts.items()
     ]
 
 
@@ -303,32 +242,20 @@ def _keep(
     state: _State,
 ) -> None:
     kept = {
-        "recipe": asdict(recipe),
         "state": asdict(state),
         "learner": learner.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
-    fresh = file.with_suffix(".new")  # a kill while writing must not cost the run
-    torch.save(kept, fresh)
-    fresh.replace(file)
+    write_run(file, asdict(recipe), kept)
 
 
 def _resume(
     file: Path, recipe: Recipe, learner: nn.Module, optimiser: torch.optim.Optimizer
 ) -> _State:
     """Where an earlier run into this folder has come to; the beginning for a new run."""
-    if not file.exists():
+    kept = read_run(file, asdict(recipe))
+    if kept is None:
         return _State()
-    try:
-        kept: dict[str, Any] = torch.load(file, weights_only=True, map_location="cpu")
-    except Exception as error:  # of damaged bytes torch makes any kind of error
-        raise CheckpointError(f"{file} can't be read ({error}); remove it to begin anew") from error
-    differs = [key for key, value in asdict(recipe).items() if kept["recipe"].get(key) != value]
-    if differs:
-        raise CheckpointError(
-            f"{file} belongs to a run with another {', '.join(differs)}; "
-            "go on with the same options, or give a new --out"
-        )
     learner.load_state_dict(kept["learner"])
     optimiser.load_state_dict(kept["optimiser"])
     return _State(**kept["state"])

@@ -1,0 +1,1 @@
+"""From a person's clips to a model of their own."""

@@ -1,0 +1,66 @@
+"""The processes of one training run: one by itself, or those that torchrun started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import distributed, nn
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    """How many processes train together, which of them this is, and what it computes on."""
+
+    size: int
+    rank: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process measures, shows and writes."""
+        return self.rank == 0
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The network, with gradients that are averaged over the team."""
+        if self.size == 1:
+            return network
+        devices = [self.device] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(network, device_ids=devices)
+
+    def quiet(self, wrapped: nn.Module, last: bool) -> Any:
+        """A context for the passes of a batch: only the last of a step has gradients to average."""
+        if isinstance(wrapped, nn.parallel.DistributedDataParallel) and not last:
+            return wrapped.no_sync()
+        return nullcontext()
+
+    def told(self, value: float) -> float:
+        """What the leader gives here, for all."""
+        if self.size == 1:
+            return value
+        held = torch.tensor([value], dtype=torch.float64, device=self.device)
+        distributed.broadcast(held, 0)
+        return float(held.item())
+
+
+@contextmanager
+def team() -> Iterator[Team]:
+    """The team that this process is in. `torchrun` tells by its environment variables."""
+    size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    else:
+        device = torch.device("cpu")
+    if size == 1:
+        yield Team(1, 0, device)
+        return
+    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Team(size, rank, device)
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,187 @@
+"""From a person's clips to a checkpoint: `actionwatch train`."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.checkpoint import CheckpointError, write_json
+from model.learning.beginning import beginning, free
+from model.learning.calibration import fit_temperature
+from model.learning.card import card
+from model.learning.clip_cache import ClipCache
+from model.learning.clips import Labelled
+from model.learning.fit import Epoch, LearningData, fit
+from model.learning.learner import Progress
+from model.learning.metrics import Measured
+from model.learning.plots import confusion, curve
+from model.learning.prepare import prepare
+from model.learning.recipe import Recipe
+from model.learning.scoring import probabilities, view_logits
+from model.learning.splits import Splits
+from model.learning.team import Team
+from model.trained import TrainedModel, save
+
+STATE = "training.pt"  # of a run that is not finished
+_CACHE = "clips"
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What training begins with."""
+
+    model: TrainedModel
+    name: str  # for people: what --init said
+    scratch: bool = False  # only its shape, none of its weights
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Whom a run tells how it goes."""
+
+    decoding: Callable[[int], None] = lambda films: None  # so many will be decoded
+    decoded: Callable[[], None] = lambda: None  # one more, from any thread
+    problem: Callable[[str], None] = lambda line: None
+    step: Callable[[Progress], None] = lambda state: None
+    epoch: Callable[[Epoch], None] = lambda epoch: None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    model: TrainedModel
+    history: list[Epoch]
+    measured: Measured | None  # on the examples for validation, where there are any
+
+
+def train(
+    splits: Splits,
+    out: Path,
+    recipe: Recipe,
+    start: Start,
+    *,
+    team: Team,
+    cache: Path | None = None,
+    told: Told | None = None,
+) -> Result:
+    """Train on examples, or go on where a run into `out` was broken off; write the checkpoint.
+
+    `out` has it as `save` writes it, with a model card, `training.json` and pictures. Decoded
+    films are kept in `cache`, or else in `out` until the run is finished. Raises CheckpointError
+    and DataError.
+    """
+    told = told or Told()
+    state = out / STATE
+    if (out / "config.json").exists() and not state.exists():
+        raise CheckpointError(f"{out} holds a finished checkpoint; give another --out")
+    spec = start.model.spec
+    decoded = ClipCache(cache or out / _CACHE, spec, slowest=recipe.speed)
+    told.decoding(len(splits.train) + len(splits.val))
+    data, labels, problems = prepare(splits, decoded, told.decoded)
+    for problem in problems:
+        told.problem(problem)
+    model = beginning(
+        start.model,
+        out.name,
+        labels,
+        background=recipe.background,
+        drop_path=recipe.drop_path,
+        scratch=start.scratch,
+        seed=recipe.seed,
+    )
+    free(model.network, recipe.layers)
+    history = fit(
+        model,
+        data,
+        recipe,
+        state,
+        belongs=_belongs(recipe, start, data),
+        team=team,
+        progress=told.step,
+        after=told.epoch,
+    )
+    model, measured = measure(model, data)
+    if team.leads:
+        _write(out, model, history, measured, recipe, start, data)
+        state.unlink(missing_ok=True)
+        if cache is None:
+            shutil.rmtree(out / _CACHE, ignore_errors=True)
+    return Result(model, history, measured)
+
+
+def measure(model: TrainedModel, data: LearningData) -> tuple[TrainedModel, Measured | None]:
+    """The model with a temperature fitted to the examples for validation, and what it says of them.
+
+    The temperature is that of single windows, for these are what a watch sees.
+    """
+    if not data.val:
+        return model, None
+    truth = np.array([one.label for one in data.val])
+    logits = view_logits(model, data.views())
+    windows = np.repeat(truth, [len(one) for one in logits])
+    temperature = fit_temperature(np.concatenate(logits), windows)
+    answers = probabilities(logits, temperature)
+    return replace(model, temperature=temperature), Measured(model.spec.labels, truth, answers)
+
+
+def _write(
+    out: Path,
+    model: TrainedModel,
+    history: list[Epoch],
+    measured: Measured | None,
+    recipe: Recipe,
+    start: Start,
+    data: LearningData,
+) -> None:
+    save(model, out)
+    numbers = measured.numbers() if measured else None
+    write_json(
+        out / "training.json",
+        {
+            "recipe": recipe.model_dump(mode="json"),
+            "init": start.name,
+            "scratch": start.scratch,
+            "clips": {"train": len(data.train), "val": len(data.val)},
+            "history": [_plain(asdict(epoch)) for epoch in history],
+            "val": numbers,
+        },
+    )
+    try:
+        (out / "README.md").write_text(
+            card(model, history, measured, recipe, start.name, data), encoding="utf-8"
+        )
+        columns = {key: [asdict(one)[key] for one in history] for key in asdict(history[0])}
+        (out / "curve.png").write_bytes(curve(columns))
+        if measured:
+            (out / "confusion.png").write_bytes(confusion(measured))
+    except OSError as error:
+        raise CheckpointError(f"{out} can't be written: {error}") from error
+
+
+def _plain(epoch: dict[str, float]) -> dict[str, float | None]:
+    """Without nan, which JSON does not know."""
+    return {key: None if value != value else value for key, value in epoch.items()}
+
+
+def _belongs(recipe: Recipe, start: Start, data: LearningData) -> dict[str, Any]:
+    """Everything that the result depends on."""
+
+    def described(examples: Sequence[Labelled]) -> list[tuple[object, ...]]:
+        plain = (one.example for one in examples)
+        return [(str(one.path.resolve()), one.label, one.start_s, one.end_s) for one in plain]
+
+    weights = hashlib.blake2b(digest_size=16)
+    if not start.scratch:
+        for value in start.model.network.timesformer.state_dict().values():
+            weights.update(value.detach().cpu().numpy().tobytes())
+    clips = hashlib.blake2b(repr([described(data.train), described(data.val)]).encode())
+    return {
+        **recipe.model_dump(mode="json", exclude={"workers"}),
+        "init": repr(start.model.network.config) + weights.hexdigest(),
+        "data": clips.hexdigest(),
+    }

@@ -1,0 +1,36 @@
+"""Held-out drawn clips, for evaluating a motion model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from model.checkpoint import CheckpointError
+from model.learning.evaluate import Sample
+from model.motion.dataset import held_out
+from model.trained import TrainedModel
+from stream.synthetic import MOTIONS
+
+
+def drawn_samples(model: TrainedModel, clips: int, *, seed: int = 0) -> Iterator[Sample]:
+    """Clips at full difficulty that no training has seen.
+
+    Raises CheckpointError where the model does not know the drawn motions.
+    """
+    spec = model.spec
+    if spec.labels != MOTIONS:
+        raise CheckpointError(
+            f"model {spec.model} has other labels than the drawn motions "
+            f"({', '.join(MOTIONS)}), so drawn clips can't tell how good it is"
+        )
+    drawn = held_out(model, clips, seed=seed)
+    for number in range(clips):
+        frames, label, _ = drawn[number]
+        clip = frames.numpy()
+        yield Sample(
+            clip[None],
+            MOTIONS[int(label)],
+            f"drawn clip {number}",
+            0.0,
+            spec.span_s,
+            lambda pictures=clip: (pictures, spec.frames / spec.span_s),  # type: ignore[misc]
+        )

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.learning.clip_cache import ClipCache
+from model.learning.examples import Example
+from stream.decoding import SourceError
+from stream.messages import ClipSpec
+from tests.ramp import ramp
+
+
+def test_a_film_is_decoded_once(
+    tmp_path: Path, write_video: Callable[..., Path], spec: ClipSpec
+) -> None:
+    example = Example(write_video(ramp(25)), "jump")
+    before = ClipCache(tmp_path / "kept", spec)
+    take, views = before.take(example), before.views(example)
+    size, times = example.path.stat().st_size, example.path.stat()
+    example.path.write_bytes(b"x" * size)  # can't be decoded any more
+    import os
+
+    os.utime(example.path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    again = ClipCache(tmp_path / "kept", spec)
+    assert (again.take(example).pictures == take.pictures).all()
+    assert (again.take(example).times == take.times).all()
+    assert (again.views(example) == views).all()
+
+
+def test_a_film_that_was_changed_is_decoded_anew(
+    tmp_path: Path, write_video: Callable[..., Path], spec: ClipSpec
+) -> None:
+    cache = ClipCache(tmp_path / "kept", spec)
+    example = Example(write_video(ramp(25)), "jump")
+    cache.take(example)
+    write_video(ramp(50))
+    assert cache.take(example).film_s == pytest.approx(1.96, abs=0.01)
+
+
+def test_what_is_damaged_is_decoded_anew(
+    tmp_path: Path, write_video: Callable[..., Path], spec: ClipSpec
+) -> None:
+    cache = ClipCache(tmp_path / "kept", spec)
+    example = Example(write_video(ramp(25)), "jump")
+    views = np.array(cache.views(example))
+    for file in (tmp_path / "kept").iterdir():
+        file.write_bytes(b"half")
+    assert (cache.views(example) == views).all()
+
+
+def test_what_the_disk_does_not_take_stays_in_memory(
+    tmp_path: Path,
+    write_video: Callable[..., Path],
+    spec: ClipSpec,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "kept").write_text("no folder")
+    cache = ClipCache(tmp_path / "kept", spec)
+    example = Example(write_video(ramp(25)), "jump")
+    with caplog.at_level(logging.WARNING):
+        take = cache.take(example)
+        cache.views(example)
+    example.path.unlink()
+    assert len(caplog.records) == 1
+    assert "stays in memory" in caplog.text
+    with pytest.raises(SourceError, match="no such file"):
+        cache.take(Example(tmp_path / "other.mp4", "jump"))
+    assert take.pictures.shape[0] > 0

@@ -1,0 +1,193 @@
+"""`actionwatch evaluate`: how good a model is on labelled clips."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ui.terminal import complain, give_up, progress_bar, say, show_notes, silence_decoders
+
+if TYPE_CHECKING:
+    from model.learning.evaluate import Evaluation, Sample
+    from model.learning.examples import Example
+    from model.trained import TrainedModel
+
+_SPLITS = ("all", "train", "val", "test")
+_DRAWN = re.compile(r"drawn:(\d+)")
+_SHOWN = 12  # mistakes on the page
+
+
+def evaluate(
+    checkpoint: Annotated[
+        str, typer.Argument(help="embedded name, checkpoint folder, or Hugging Face name")
+    ],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="folder or list of films as `train` takes, or drawn:1000 for as many drawn "
+            "clips, which the embedded model knows"
+        ),
+    ],
+    films: Annotated[
+        Path | None, typer.Option(help="folder of the films of a list, else the list's own")
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="all, train, val or test: as the data say, else as `train` parted them for this "
+            "checkpoint"
+        ),
+    ] = "all",
+    views: Annotated[
+        str | None,
+        typer.Option(help="windows x crops of each clip, like 1x3; else as many windows as it has"),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="file for a report with the worst mistakes as films")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of drawn clips")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="print the numbers as JSON")] = False,
+) -> None:
+    """Measure a model on labelled clips."""
+    silence_decoders()
+    show_notes()
+    from stream.threads import spin_briefly
+
+    spin_briefly()
+    from model.checkpoint import CheckpointError
+    from model.learning.evaluate import evaluate as evaluated
+    from model.learning.evaluate import film_samples
+    from model.learning.examples import DataError, read_data
+    from model.motion.evaluate import drawn_samples
+    from model.predictor import Predictor
+    from model.trained import load
+
+    if split not in _SPLITS:
+        give_up(f"--split {split}: must be one of {', '.join(_SPLITS)}")
+    windows, places = _views(views)
+    try:
+        model = load(checkpoint)
+        predictor = Predictor(model)
+        samples: Iterable[Sample]
+        if drawn := _DRAWN.fullmatch(data):
+            count = int(drawn[1])
+            samples = drawn_samples(model, count, seed=seed)
+        else:
+            found = read_data(Path(data), films=films)
+            for line in found.problems:
+                complain(line)
+            examples = _of_split(found.examples, split, checkpoint)
+            count = len(examples)
+            samples = film_samples(
+                examples, model.spec, windows=windows, places=places, problem=complain
+            )
+        with progress_bar("clips", count) as (bar, task):
+            result = evaluated(
+                predictor,
+                model.spec.labels,
+                samples,
+                mistakes=_SHOWN if html else 0,
+                progress=lambda: bar.advance(task, 1),
+            )
+        if html:
+            _write_page(html, checkpoint, data, model, result)
+    except (CheckpointError, DataError) as error:
+        give_up(str(error))
+    if as_json:
+        say(json.dumps(_numbers(checkpoint, data, result), ensure_ascii=False))
+    else:
+        _say(result)
+
+
+def _views(text: str | None) -> tuple[int | None, int]:
+    """Windows and crops of a clip; windows None for as many as it has."""
+    if text is None:
+        return None, 1
+    parts = re.fullmatch(r"([1-9]\d{0,2})x([13])", text)
+    if not parts:
+        give_up(f"--views {text}: must be windows x crops, like 10x1 or 1x3; crops are 1 or 3")
+    return int(parts[1]), int(parts[2])
+
+
+def _of_split(examples: tuple[Example, ...], split: str, checkpoint: str) -> list[Example]:
+    """The examples of a split. Raises DataError where nothing says which they are."""
+    from model.learning.examples import DataError
+    from model.learning.recipe import Recipe
+    from model.learning.splits import split as parted
+
+    if split == "all":
+        return list(examples)
+    if any(one.split for one in examples):
+        chosen = [one for one in examples if one.split == split]
+    else:
+        try:
+            told = json.loads((Path(checkpoint) / "training.json").read_text(encoding="utf-8"))
+            recipe = Recipe.model_validate(told["recipe"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"--split {split}: the data don't say what is whose, and {checkpoint} was not "
+                "made by `actionwatch train`; leave --split out"
+            ) from error
+        splits = parted(examples, share=recipe.val_share, seed=recipe.seed)
+        chosen = list({"train": splits.train, "val": splits.val}.get(split, ()))
+    if not chosen:
+        raise DataError(f"--split {split}: no example is of it")
+    return chosen
+
+
+def _write_page(
+    file: Path, checkpoint: str, data: str, model: TrainedModel, result: Evaluation
+) -> None:
+    from model.checkpoint import CheckpointError
+    from model.learning.report_page import page
+
+    spec = model.spec
+    facts = {
+        "Checkpoint": checkpoint,
+        "Data": data,
+        "Clip": f"{spec.frames} frames of {spec.height} x {spec.width} over {spec.span_s:g} s",
+        "Windows": f"{result.views:,}",
+        "Speed": f"{1000 * result.window_s:.1f} ms a window ({result.engine})",
+    }
+    text = page(f"{spec.model} on {data}", result.measured, result.mistakes, facts=facts)
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"{file} can't be written: {error.strerror or error}") from error
+
+
+def _numbers(checkpoint: str, data: str, result: Evaluation) -> dict[str, Any]:
+    return {
+        "checkpoint": checkpoint,
+        "data": data,
+        **result.measured.numbers(),
+        "windows": result.views,
+        "window_ms": round(1000 * result.window_s, 3),
+        "engine": result.engine,
+    }
+
+
+def _say(result: Evaluation) -> None:
+    measured = result.measured
+    say(f"{len(measured.truth)} clips, {result.views} windows")
+    for name, value in (
+        ("top-1", measured.top(1)),
+        *([("top-5", measured.top(5))] if len(measured.labels) > 5 else []),
+        ("mean of the labels", measured.mean_class_accuracy),
+        ("macro F1", measured.macro_f1),
+        ("calibration error", measured.calibration_error()),
+    ):
+        say(f"  {name:<26} {value:6.1%}")
+    say("right, by label:")
+    for label, share in measured.recall().items():
+        say(f"  {label:<26} {share:6.1%}")
+    if mistakes := measured.mistakes(6):
+        say("commonest mistakes (truth -> answer):")
+        for truth, answer, count in mistakes:
+            say(f"  {truth} -> {answer}: {count}")
+    say(f"{1000 * result.window_s:.1f} ms a window by itself ({result.engine})")

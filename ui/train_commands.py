@@ -1,0 +1,205 @@
+"""The commands that train models: train, train-motion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ui.terminal import complain, give_up, progress_bar, say, show_notes, silence_decoders
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from model.learning.board import Board
+    from model.learning.fit import Epoch
+    from model.learning.learner import Progress
+    from model.learning.train import Result, Told
+
+_CARD_CLIPS = 1000
+
+
+def train(
+    data: Annotated[
+        Path,
+        typer.Argument(help="folder with a folder of films for each label, or a list of films"),
+    ],
+    out: Annotated[Path, typer.Option(help="folder of the checkpoint; a broken-off run goes on")],
+    init: Annotated[
+        str, typer.Option(help="what to begin with: embedded name, folder, or Hugging Face name")
+    ] = "motion",
+    scratch: Annotated[
+        bool, typer.Option("--scratch", help="of --init take the shape only, not its weights")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of a recipe, see docs/training.md")
+    ] = None,
+    films: Annotated[
+        Path | None, typer.Option(help="folder of the films of a list, else the list's own")
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="all, head, or how many layers at the end may learn")
+    ] = None,
+    background: Annotated[
+        list[str] | None,
+        typer.Option(help="a label that means that nothing happens, for no event; repeatable"),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="at most so many")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="of all that is drawn by lot")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="folder for decoded films, kept for the next run")
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="folder for TensorBoard; needs `actionwatch[tensorboard]`")
+    ] = None,
+) -> None:
+    """Train a model on your own clips; see docs/training.md."""
+    silence_decoders()
+    show_notes()
+    from stream.threads import spin_briefly
+
+    spin_briefly()
+    from model.checkpoint import CheckpointError
+    from model.learning.board import board
+    from model.learning.examples import DataError, read_data
+    from model.learning.recipe import Recipe
+    from model.learning.splits import split
+    from model.learning.team import team
+    from model.learning.train import Start, Told
+    from model.learning.train import train as trained_on
+    from model.trained import load
+    from stream.config_file import ConfigError, parse, read_text
+
+    flags = {
+        "layers": int(layers) if layers and layers.isdigit() else layers,
+        "background": tuple(background) if background else None,
+        "epochs": epochs,
+        "seed": seed,
+    }
+    try:
+        recipe = parse(
+            Recipe,
+            read_text(config) if config else "",
+            config,
+            {key: value for key, value in flags.items() if value is not None},
+        )
+        model = load(init)
+        found = read_data(data, films=films)
+        splits = split(found.examples, share=recipe.val_share, seed=recipe.seed)
+    except (ConfigError, CheckpointError, DataError) as error:
+        give_up(str(error))
+    start = Start(model, f"The shape of {init}" if scratch else init, scratch)
+    with team() as own:
+        if own.leads:
+            for line in (*found.problems, *splits.notes):
+                complain(line)
+        try:
+            with (
+                progress_bar("", 1) as (bar, task),
+                board(tensorboard if own.leads else None) as numbers,
+            ):
+                told = _told(bar, task, numbers, recipe.epochs) if own.leads else Told()
+                result = trained_on(splits, out, recipe, start, team=own, cache=cache, told=told)
+        except (CheckpointError, DataError) as error:
+            give_up(str(error))
+        if own.leads:
+            _say_result(out, result)
+
+
+def train_motion(
+    out: Annotated[
+        Path, typer.Option(help="folder of the checkpoint; a broken-off run goes on")
+    ] = Path("motion"),
+    clips: Annotated[int, typer.Option(min=2, help="how many clips to learn from")] = 260_000,
+    seed: Annotated[int, typer.Option(min=0, help="of the clips and the first weights")] = 0,
+) -> None:
+    """Train the embedded motion model on drawn clips."""
+    from stream.threads import spin_briefly
+
+    spin_briefly()
+    from model.checkpoint import CheckpointError
+    from model.learning.evaluate import evaluate
+    from model.motion.card import motion_card
+    from model.motion.evaluate import drawn_samples
+    from model.motion.train import Progress as State
+    from model.motion.train import Recipe, finish
+    from model.motion.train import train_motion as trained_on
+    from model.predictor import Predictor
+    from model.trained import load
+
+    with progress_bar("clips", clips) as (bar, task):
+
+        def show(state: State) -> None:
+            bar.update(
+                task,
+                completed=state.clips,
+                state=f"loss {state.loss:.3f}  accuracy {state.accuracy:.3f}  "
+                f"difficulty {state.difficulty:.2f}",
+            )
+
+        recipe = Recipe(clips=clips, seed=seed)
+        try:
+            trained_on(out, recipe, progress=show)
+        except (CheckpointError, OSError) as error:
+            give_up(str(error))
+    with progress_bar("clips", _CARD_CLIPS) as (bar, task):
+        # The model as it was written, not as it was trained.
+        model = load(out)
+        measured = evaluate(
+            Predictor(model),
+            model.spec.labels,
+            drawn_samples(model, _CARD_CLIPS),
+            progress=lambda: bar.advance(task, 1),
+        ).measured
+    card = motion_card(out.name, recipe, measured, eval_seed=0)
+    (out / "README.md").write_text(card, encoding="utf-8")
+    finish(out)
+    say(f"wrote {out}: top-1 {measured.top(1):.1%} on {_CARD_CLIPS} held-out clips")
+
+
+def _told(bar: Bar, task: TaskID, numbers: Board, epochs: int) -> Told:
+    """What a run tells: on the bar, line by line for each epoch, and to TensorBoard."""
+    from model.learning.train import Told
+
+    def decoding(films: int) -> None:
+        bar.update(task, total=films, state="films decoded")
+
+    def step(state: Progress) -> None:
+        bar.update(
+            task,
+            total=epochs,
+            completed=state.epoch - 1 + state.step / state.steps,
+            state=f"epochs  loss {state.loss:.3f}",
+        )
+
+    def epoch(state: Epoch) -> None:
+        val = f"  val {state.val_balanced:6.1%}  loss {state.val_loss:.3f}"
+        say(
+            f"epoch {state.epoch:>3}  loss {state.train_loss:.3f}"
+            + (val if state.val_loss == state.val_loss else "")
+            + f"  {state.seconds:.1f} s, {state.waiting:.0%} of it waiting for clips"
+        )
+        numbers.write(state)
+
+    return Told(
+        decoding=decoding,
+        decoded=lambda: bar.advance(task, 1),
+        problem=complain,
+        step=step,
+        epoch=epoch,
+    )
+
+
+def _say_result(out: Path, result: Result) -> None:
+    measured = result.measured
+    if measured is None:
+        say(f"wrote {out}, measured on nothing: no source could be kept aside")
+        return
+    say(
+        f"wrote {out}: of {len(measured.truth)} clips kept aside {measured.top(1):.1%} right, "
+        f"mean of the labels {measured.mean_class_accuracy:.1%}"
+    )
+    if not result.model.spec.background:
+        say("no label is background: a watch will see one of them at any time; see --background")
