@@ -94,6 +94,7 @@ ORDER = (
     "recorder",
     "class_folder",
     "training_folder",
+    "takes",
     "replay",
     "score_table",
     "segmenting",

@@ -23,6 +23,7 @@ from ui import (
     model_commands,
     replay_command,
     score_command,
+    teach_command,
     train_commands,
 )
 from ui.terminal import give_up, show_notes, silence_decoders, stop_at_signals
@@ -48,6 +49,7 @@ for command in (
     film_commands.scan,
     film_commands.annotate,
     score_command.score,
+    teach_command.teach,
     train_commands.train,
     train_commands.train_motion,
     evaluate_command.evaluate,

@@ -70,7 +70,8 @@ def fit(
     """Train the model's network, or go on where a run into `file` was broken off.
 
     The network has the best averaged weights afterwards: those with the highest mean accuracy of
-    labels, and of these with the lowest loss; without `val` the last ones. `belongs` is what the
+    labels, and of these with the lowest loss; the last ones if the recipe says so, or without
+    `val`. `belongs` is what the
     result depends on, by name. Raises CheckpointError where it is another's, or can't be written.
     """
     learner = Learner(model, recipe, team)
@@ -89,7 +90,7 @@ def fit(
             seconds=time.perf_counter() - began,
             waiting=waiting,
         )
-        if _is_best(epoch, state):
+        if recipe.keep == "last" or _is_best(epoch, state):
             state.best = number
             state.weights = {
                 key: one.cpu().clone() for key, one in learner.averaged.weights.items()

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stream.config_types import Section, Share
+from stream.config_types import Seconds, Section, Share
 
 Above0 = Annotated[float, Field(gt=0)]
 
@@ -19,13 +19,23 @@ class Recipe(Section):
         Literal["all", "head"] | Annotated[int, Field(ge=1)],
         Field(description="what is trained: all, head, or so many layers at the end"),
     ] = "all"
+    size: Annotated[
+        int | None, Field(ge=1, description="pixels of the model's picture; null is as --init")
+    ] = None
+    frames: Annotated[int | None, Field(ge=1, description="of a clip; null is as --init")] = None
+    span: Annotated[
+        Seconds | None, Field(gt=0, description="that a clip lasts; null is as --init")
+    ] = None
     background: Annotated[
         tuple[str, ...], Field(description="labels that mean that nothing happens")
     ] = ()
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     epochs: Annotated[int, Field(ge=1)] = 40
+    keep: Annotated[
+        Literal["best", "last"], Field(description="which epoch's weights are the result")
+    ] = "best"
     patience: Annotated[
-        int, Field(ge=1, description="epochs without a better one, after which training ends")
+        int, Field(ge=1, description="with best: epochs without a better one until it ends")
     ] = 15
     batch: Annotated[int, Field(ge=1)] = 16
     accumulate: Annotated[

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from model.checkpoint import CheckpointError, write_json
-from model.learning.beginning import beginning, free
+from model.learning.beginning import beginning, free, with_clips
 from model.learning.calibration import fit_temperature
 from model.learning.card import card
 from model.learning.clip_cache import ClipCache
@@ -79,14 +79,14 @@ def train(
     state = out / STATE
     if (out / "config.json").exists() and not state.exists():
         raise CheckpointError(f"{out} holds a finished checkpoint; give another --out")
-    spec = start.model.spec
-    decoded = ClipCache(cache or out / _CACHE, spec, slowest=recipe.speed)
+    init = with_clips(start.model, size=recipe.size, frames=recipe.frames, span_s=recipe.span)
+    decoded = ClipCache(cache or out / _CACHE, init.spec, slowest=recipe.speed)
     told.decoding(len(splits.train) + len(splits.val))
     data, labels, problems = prepare(splits, decoded, told.decoded)
     for problem in problems:
         told.problem(problem)
     model = beginning(
-        start.model,
+        init,
         out.name,
         labels,
         background=recipe.background,
