@@ -43,6 +43,7 @@ ORDER = (
     "changes",
     "config_text",
     "threads",
+    "allocator",
     "trouble",
     "metrics",
     "resize",

@@ -138,6 +138,7 @@ def _watch(
 ) -> None:
     silence_decoders()
 
+    from stream.allocator import share_arenas
     from stream.decoding import SourceError
     from stream.log_database import EventLogError
     from stream.metrics import summary
@@ -147,6 +148,7 @@ def _watch(
     from ui.hangup import Hangups
     from ui.reload import Reload
 
+    share_arenas()
     show_notes()
     stopped = stop_at_signals()
     try:
