@@ -109,6 +109,8 @@ def measured(start: Start, parts: list[Splits], recipe: Recipe, cache: Path) -> 
     began = time.perf_counter()
     results = [one(start, splits, recipe, cache) for splits in parts]
     answers = [result.measured for result in results if result.measured is not None]
+    if len({one.labels for one in answers}) != 1:
+        raise SystemExit("a label has one source only: it can't be both learnt and kept aside")
     together = Measured(
         answers[0].labels,
         np.concatenate([one.truth for one in answers]),

@@ -117,27 +117,32 @@ def _views(text: str | None) -> tuple[int | None, int]:
 def _of_split(examples: tuple[Example, ...], split: str, checkpoint: str) -> list[Example]:
     """The examples of a split. Raises DataError where nothing says which they are."""
     from model.learning.examples import DataError
-    from model.learning.recipe import Recipe
-    from model.learning.splits import split as parted
+    from model.learning.splits import source_of
 
     if split == "all":
         return list(examples)
-    if any(one.split for one in examples):
+    sources = _sources(checkpoint).get(split)
+    if sources is not None:
+        chosen = [one for one in examples if source_of(one) in sources]
+    elif any(one.split for one in examples):
         chosen = [one for one in examples if one.split == split]
     else:
-        try:
-            told = json.loads((Path(checkpoint) / "training.json").read_text(encoding="utf-8"))
-            recipe = Recipe.model_validate(told["recipe"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"--split {split}: the data don't say what is whose, and {checkpoint} was not "
-                "made by `actionwatch train`; leave --split out"
-            ) from error
-        splits = parted(examples, share=recipe.val_share, seed=recipe.seed)
-        chosen = list({"train": splits.train, "val": splits.val}.get(split, ()))
+        raise DataError(
+            f"--split {split}: the data don't say what is whose, and {checkpoint} was not made by "
+            "`actionwatch train`; leave --split out"
+        )
     if not chosen:
         raise DataError(f"--split {split}: no example is of it")
     return chosen
+
+
+def _sources(checkpoint: str) -> dict[str, set[str]]:
+    """The sources that `train` learnt from and kept aside, by split; none where it was not it."""
+    try:
+        told = json.loads((Path(checkpoint) / "training.json").read_text(encoding="utf-8"))
+        return {split: set(sources) for split, sources in told["sources"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _write_page(

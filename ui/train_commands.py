@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,7 +74,7 @@ def train(
     from stream.config_file import ConfigError, parse, read_text
 
     flags = {
-        "layers": int(layers) if layers and layers.isdigit() else layers,
+        "layers": int(layers) if layers and layers.isascii() and layers.isdigit() else layers,
         "background": tuple(background) if background else None,
         "epochs": epochs,
         "seed": seed,
@@ -96,11 +97,12 @@ def train(
             for line in (*found.problems, *splits.notes):
                 complain(line)
         try:
-            with (
-                progress_bar("", 1) as (bar, task),
-                board(tensorboard if own.leads else None) as numbers,
-            ):
-                told = _told(bar, task, numbers, recipe.epochs) if own.leads else Told()
+            with ExitStack() as shown:
+                told = Told()
+                if own.leads:  # one of them speaks
+                    bar, task = shown.enter_context(progress_bar("", 1))
+                    numbers = shown.enter_context(board(tensorboard))
+                    told = _told(bar, task, numbers, recipe.epochs)
                 result = trained_on(splits, out, recipe, start, team=own, cache=cache, told=told)
         except (CheckpointError, DataError) as error:
             give_up(str(error))

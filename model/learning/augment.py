@@ -14,13 +14,16 @@ from stream.resize import resized
 _MIRRORED = {
     "left": "right",
     "right": "left",
+    "leftward": "rightward",
+    "rightward": "leftward",
     "leftwards": "rightwards",
     "rightwards": "leftwards",
-    "clockwise": "counter-clockwise",
-    "counter-clockwise": "clockwise",
+    "clockwise": "counterclockwise",
     "counterclockwise": "clockwise",
-    "anticlockwise": "clockwise",
 }
+_COUNTER = re.compile(r"(counter|anti)[\W_]*clockwise", re.IGNORECASE)
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\Wa-zA-Z_]+")
+_DIRECTED = re.compile("left|right|clockwise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,14 @@ class Augmentation:
 def mirrored(labels: Sequence[str]) -> list[int | None]:
     """What each label is in a mirror, by number: itself, another one, or None: not among them.
 
-    "swipe left" is "swipe right" where there is such a label. "turn clockwise" alone has no image:
-    its clips are never mirrored. Words count, not letters: "leftover" has no direction.
+    "swipe left" is "swipe right" where there is such a label. "turn clockwise" alone has no image,
+    nor has what only looks like a direction, such as "leftover": their clips are never mirrored.
     """
-    numbers = {label.casefold(): number for number, label in enumerate(labels)}
-    return [numbers.get(_in_a_mirror(label)) for label in labels]
+    words = [_words(label) for label in labels]
+    return [
+        number if not any(map(_DIRECTED.search, own)) else _image(own, words)
+        for number, own in enumerate(words)
+    ]
 
 
 def augment(
@@ -68,6 +74,13 @@ def _coloured(clip: np.ndarray, strength: float, rng: np.random.Generator) -> np
     return pixels.clip(0, 255).astype(np.uint8)
 
 
-def _in_a_mirror(label: str) -> str:
-    words = re.split(r"([\s_/]+)", label.casefold())
-    return "".join(_MIRRORED.get(word, word) for word in words)
+def _words(label: str) -> list[str]:
+    """Its words in small letters, however they are parted: turn-left, turn_left, TurnLeft."""
+    return [word.lower() for word in _WORD.findall(_COUNTER.sub(" counterclockwise ", label))]
+
+
+def _image(own: list[str], labels: Sequence[list[str]]) -> int | None:
+    """Where the label with these words, but the other directions, is among the labels."""
+    turned = [_MIRRORED.get(word, word) for word in own]
+    known = turned in labels and all(w in _MIRRORED for w in own if _DIRECTED.search(w))
+    return labels.index(turned) if known else None

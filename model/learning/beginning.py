@@ -27,13 +27,8 @@ def beginning(
 ) -> TrainedModel:
     """A model of these labels that sees clips as `init` does, with its layers if not `scratch`.
 
-    The classifier is new. Raises CheckpointError for a background label that there is not.
+    The classifier is new.
     """
-    if unknown := set(background) - set(labels):
-        raise CheckpointError(
-            f"background: no clips are labelled {', '.join(sorted(unknown))}; the labels are "
-            f"{', '.join(labels)}"
-        )
     config = replace(
         init.network.config,
         id2label=dict(enumerate(labels)),
@@ -49,7 +44,9 @@ def beginning(
         network.timesformer.load_state_dict(init.network.timesformer.state_dict())
     elif config.attention_type == "divided_space_time" and config.num_attention_heads > 2:
         know_place_and_time(network.timesformer)
-    spec = replace(init.spec, model=name, labels=tuple(labels), background=frozenset(background))
+    spec = replace(
+        init.spec, model=name, labels=tuple(labels), background=frozenset(background) & set(labels)
+    )
     return TrainedModel(network, spec, init.mean, init.std)
 
 

@@ -62,7 +62,7 @@ def card(
     layers = {"all": "all layers", "head": "the classifier alone"}
     quiet = ", ".join(sorted(spec.background))
     return _CARD.format(
-        name=_plain(spec.model),
+        name=plain(spec.model),
         attention=config.attention_type.replace("_", " "),
         count=len(spec.labels),
         frames=spec.frames,
@@ -70,7 +70,7 @@ def card(
         height=spec.height,
         width=spec.width,
         fit=spec.fit,
-        background=f"{_plain(quiet)}: nothing happens." if quiet else "",
+        background=f"{plain(quiet)}: nothing happens." if quiet else "",
         begun=init,
         layers=layers.get(str(recipe.layers), f"the last {recipe.layers} layers"),
         epochs=len(history),
@@ -85,14 +85,14 @@ def _rows(labels: Sequence[str], measured: Measured | None, data: LearningData) 
     train, val = _count(data.train), _count(data.val)
     right = measured.recall() if measured else {}
     return [
-        f"| {_plain(label)} | {train[number]} | {val[number]} | "
+        f"| {plain(label)} | {train[number]} | {val[number]} | "
         + (f"{right[label]:.0%} |" if label in right else "|")
         for number, label in enumerate(labels)
     ]
 
 
 def _measured(measured: Measured, temperature: float) -> str:
-    mistakes = (f"{_plain(truth)} for {_plain(a)} ({n})" for truth, a, n in measured.mistakes(4))
+    mistakes = (f"{plain(truth)} for {plain(a)} ({n})" for truth, a, n in measured.mistakes(4))
     return _MEASURED.format(
         clips=len(measured.truth),
         temperature=temperature,
@@ -108,6 +108,6 @@ def _count(examples: Sequence[Labelled]) -> Counter[int]:
     return Counter(one.label for one in examples)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A label as text in a table of Markdown, whatever is in it."""
     return "".join(f"\\{sign}" if sign in "\\`*_[]<>|#$~" else sign for sign in text)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,7 +61,7 @@ class ClipCache:
         files = [self._folder / f"{key}-{number}.npy" for number in range(count)]
         try:
             return tuple(np.load(file, mmap_mode="r") for file in files)
-        except (OSError, ValueError, EOFError):  # not there, or damaged
+        except (FileNotFoundError, NotADirectoryError, ValueError, EOFError):  # or damaged
             arrays = read()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +91,8 @@ class ClipCache:
 
 
 def _write(file: Path, array: np.ndarray) -> None:
-    part = file.with_suffix(".part")
+    # Another thread or process may be decoding the same film.
+    part = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
         with part.open("wb") as stream:
             np.save(stream, array)

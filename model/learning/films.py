@@ -60,7 +60,9 @@ def read_take(example: Example, spec: ClipSpec, slowest: float = 1.0) -> Take:
     low, high = min(start_s, end_s - reach_s), max(end_s, start_s + reach_s)
     # A window must find its pictures also where the film ends early.
     low = max(0.0, min(low, known[-1] - reach_s))
-    inside = np.flatnonzero((known >= low) & (known <= high))
+    # With one picture more on each side, which may be nearest to a moment in between.
+    first, last = int(np.searchsorted(known, low, "right")), int(np.searchsorted(known, high))
+    inside = np.arange(max(0, first - 1), min(last + 1, len(known)))
     numbers = _thinned(known, inside, max(_DENSEST_S, spec.step_s / _KEPT_PER_STEP))
     roomy = replace(spec, height=round(spec.height * MARGIN), width=round(spec.width * MARGIN))
     read = dict(chosen_pictures(example.path, set(numbers), lambda one: fit_picture(one, roomy)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from model.checkpoint import CheckpointError
 from model.learning.clip_cache import ClipCache
 from model.learning.clips import Labelled
 from model.learning.kept_run import read_run, write_run
@@ -31,9 +32,9 @@ class LearningData:
     val: Sequence[Labelled]
     cache: ClipCache
 
-    def views(self) -> list[np.ndarray]:
-        """Of each example of `val`: uint8 (V, T, H, W, 3)."""
-        return [self.cache.views(one.example) for one in self.val]
+    def views(self) -> Iterator[np.ndarray]:
+        """Of each example of `val`: uint8 RGB (V, T, H, W, 3)."""
+        return (self.cache.views(one.example) for one in self.val)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,8 @@ def fit(
 
     The network has the best averaged weights afterwards: those with the highest mean accuracy of
     labels, and of these with the lowest loss; the last ones if the recipe says so, or without
-    `val`. `belongs` is what the
-    result depends on, by name. Raises CheckpointError where it is another's, or can't be written.
+    `val`. `belongs` is what the result depends on, by name. Raises CheckpointError where `file` is
+    another's, or can't be written, and where the network diverges.
     """
     learner = Learner(model, recipe, team)
     state = _resume(file, belongs, learner)
@@ -92,9 +93,7 @@ def fit(
         )
         if recipe.keep == "last" or _is_best(epoch, state):
             state.best = number
-            state.weights = {
-                key: one.cpu().clone() for key, one in learner.averaged.weights.items()
-            }
+            state.weights = learner.averaged.copy()
         state.history.append(epoch)
         if team.leads:
             _keep(file, belongs, learner, state)
@@ -124,6 +123,8 @@ def _measure(learner: Learner, data: LearningData) -> Measured:
     finally:
         learner.network.load_state_dict(own)
     truth = np.array([one.label for one in data.val])
+    if not all(np.isfinite(one).all() for one in logits):
+        raise CheckpointError("the network answers with what is no number; take a lower rate")
     return Measured(learner.model.spec.labels, truth, probabilities(logits))
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from model.checkpoint import CheckpointError
 from model.learning.augment import Augmentation, mirrored
 from model.learning.clip_cache import ClipCache
 from model.learning.clips import Labelled, TrainingClips, epoch_order, one_thread
@@ -56,7 +57,8 @@ class Learner:
     ) -> tuple[float, float]:
         """One epoch, numbered from 0.
 
-        Returns the mean loss, and the share of the time in which clips were waited for.
+        Returns the mean loss, and the share of the time in which clips were waited for. Raises
+        CheckpointError where the network diverges.
         """
         recipe = self._recipe
         rng = np.random.default_rng((recipe.seed, epoch, self._team.rank, 1))
@@ -72,7 +74,12 @@ class Learner:
                 losses.append(self._backward(frames, labels, rng))
             if last:
                 set_rate(self.optimiser, recipe, (epoch + number / len(loader)) / recipe.epochs)
-                nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm)
+                norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm)
+                if not norm.isfinite():  # with several processes it is the same in all of them
+                    raise CheckpointError(
+                        f"in epoch {epoch + 1} the gradients are no numbers any more; take a lower "
+                        f"rate than {recipe.rate:g}"
+                    )
                 self.optimiser.step()
                 self.optimiser.zero_grad()
                 self.averaged.update(self.network)
@@ -138,7 +145,7 @@ def _loader(
         seed=(recipe.seed, epoch, team.rank),
     )
     # On a CPU they would take the cores from the network.
-    workers = 0 if team.device.type == "cpu" else min(_MOST_WORKERS, torch.get_num_threads())
+    workers = 0 if team.device.type == "cpu" else min(_MOST_WORKERS, team.cores)
     if recipe.workers != "auto":
         workers = recipe.workers
     return DataLoader(

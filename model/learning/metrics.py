@@ -106,12 +106,6 @@ class Measured:
         pairs = [np.unravel_index(index, wrong.shape) for index in order]
         return [(self.labels[t], self.labels[a], int(wrong[t, a])) for t, a in pairs if wrong[t, a]]
 
-    def worst(self, count: int) -> list[int]:
-        """Places of wrong clips, those first whose wrong answer was the most probable."""
-        wrong = np.flatnonzero(self.answers != self.truth)
-        order = np.argsort(-self._confidence[wrong], kind="stable")[:count]
-        return [int(place) for place in wrong[order]]
-
     def calibration_error(self, bins: int = 15) -> float:
         """How far confidence is from accuracy, on average over the clips; 0 is perfect.
 

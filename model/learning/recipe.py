@@ -16,7 +16,7 @@ class Recipe(Section):
 
     seed: Annotated[int, Field(ge=0)] = 0
     layers: Annotated[
-        Literal["all", "head"] | Annotated[int, Field(ge=1)],
+        Literal["all", "head"] | Annotated[int, Field(ge=1, strict=True)],
         Field(description="what is trained: all, head, or so many layers at the end"),
     ] = "all"
     size: Annotated[
@@ -30,7 +30,7 @@ class Recipe(Section):
         tuple[str, ...], Field(description="labels that mean that nothing happens")
     ] = ()
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    epochs: Annotated[int, Field(ge=1)] = 40
+    epochs: Annotated[int, Field(ge=1)] = 30
     keep: Annotated[
         Literal["best", "last"], Field(description="which epoch's weights are the result")
     ] = "best"
@@ -61,5 +61,6 @@ class Recipe(Section):
     drop_path: Annotated[float, Field(ge=0, lt=1, description="share of layers skipped")] = 0.1
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     workers: Annotated[
-        int | Literal["auto"], Field(description="processes that make clips ready")
+        Annotated[int, Field(ge=0)] | Literal["auto"],
+        Field(description="processes that make clips ready"),
     ] = "auto"

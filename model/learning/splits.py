@@ -112,7 +112,7 @@ def _check_labels(examples: Sequence[Example], where: str = "") -> None:
 def _units(
     examples: Sequence[Example], copies: Sequence[tuple[Example, ...]]
 ) -> list[list[Example]]:
-    """Examples by what they were cut from, sorted by it; copies of a film are of one source."""
+    """Examples by what they were cut from, sorted by it; a film and its copies are of one."""
     above: dict[str, str] = {}
 
     def root(source: str) -> str:
@@ -123,19 +123,21 @@ def _units(
 
     of_path: dict[object, set[str]] = defaultdict(set)
     for one in examples:
-        of_path[one.path].add(_source(one))
-    for group in copies:
-        first, *others = sorted({source for one in group for source in of_path[one.path]})
+        of_path[one.path].add(source_of(one))
+    alike = [{source for one in group for source in of_path[one.path]} for group in copies]
+    for sources in (*of_path.values(), *alike):
+        first, *others = sorted(sources)
         for other in others:
             low, high = sorted((root(first), root(other)))
             above[high] = low
     units: dict[str, list[Example]] = defaultdict(list)
     for one in examples:
-        units[root(_source(one))].append(one)
+        units[root(source_of(one))].append(one)
     return [units[source] for source in sorted(units)]
 
 
-def _source(example: Example) -> str:
+def source_of(example: Example) -> str:
+    """What an example was cut from."""
     return example.source or example.path.as_posix()
 
 
@@ -182,7 +184,7 @@ def _leaks(
     name: Callable[[Path], str],
 ) -> list[str]:
     """What a model has seen of that by which it is measured; only where the data part it so."""
-    learnt, sources = {one.path for one in train}, {_source(one) for one in train}
+    learnt, sources = {one.path for one in train}, {source_of(one) for one in train}
     alike = {one.path: [other.path for other in group] for group in copies for one in group}
     same: dict[Path, Path] = {}
     kin: dict[Path, str] = {}
@@ -190,8 +192,8 @@ def _leaks(
         twin = next((path for path in alike.get(one.path, [one.path]) if path in learnt), None)
         if twin is not None:
             same[one.path] = twin
-        elif _source(one) in sources:
-            kin[one.path] = _source(one)
+        elif source_of(one) in sources:
+            kin[one.path] = source_of(one)
     notes = []
     if same:
         film, twin = next(iter(same.items()))

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from model.checkpoint import CheckpointError, write_json
+from model.learning.card import plain
 from model.learning.few_shots import Taught
 from model.trained import save
 
@@ -85,7 +86,7 @@ def card(taught: Taught) -> str:
     recall = measured.recall() if measured else {}
     quiet = ", ".join(sorted(spec.background))
     rows = (
-        f"| {_plain(label)} | {takes} | " + (f"{recall[label]:.0%} |" if label in recall else "|")
+        f"| {plain(label)} | {takes} | " + (f"{recall[label]:.0%} |" if label in recall else "|")
         for label, takes in sorted(taught.takes.items())
     )
     said = (
@@ -98,22 +99,17 @@ def card(taught: Taught) -> str:
         else "Nothing could be measured: no label has several takes."
     )
     return _CARD.format(
-        name=_plain(spec.model),
-        init=_plain(taught.init),
+        name=plain(spec.model),
+        init=plain(taught.init),
         head=taught.head,
         count=len(spec.labels),
-        background=f" {_plain(quiet)}: nothing of interest happens." if quiet else "",
+        background=f" {plain(quiet)}: nothing of interest happens." if quiet else "",
         rows="\n".join(rows),
         measured=said,
         extras=f"\nWhat is nothing it also learnt from {' and '.join(taught.extras)}."
         if taught.extras
         else "",
     )
-
-
-def _plain(text: str) -> str:
-    """A label as text in a table of Markdown, whatever is in it."""
-    return "".join(f"\\{sign}" if sign in "\\`*_[]<>|#$~" else sign for sign in text)
 
 
 def _take_its_place(made: Path, folder: Path) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed, nn
+
+from stream.threads import cores
+
+Thing = TypeVar("Thing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +24,7 @@ class Team:
     size: int
     rank: int
     device: torch.device
+    cores: int  # processor cores for this process
 
     @property
     def leads(self) -> bool:
@@ -38,6 +44,19 @@ class Team:
             return wrapped.no_sync()
         return nullcontext()
 
+    def share(self, things: Sequence[Thing]) -> Sequence[Thing]:
+        """Those that this process sees to."""
+        return things[self.rank :: self.size]
+
+    def together(self, own: list[Thing]) -> list[Thing]:
+        """What all have, of their shares: in the order of the whole."""
+        if self.size == 1:
+            return own
+        parts: list[list[Thing]] = [[] for _ in range(self.size)]
+        distributed.all_gather_object(parts, own)
+        longest = max(map(len, parts))
+        return [part[n] for n in range(longest) for part in parts if n < len(part)]
+
     def told(self, value: float) -> float:
         """What the leader gives here, for all."""
         if self.size == 1:
@@ -51,16 +70,21 @@ class Team:
 def team() -> Iterator[Team]:
     """The team that this process is in. `torchrun` tells by its environment variables."""
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    # Not by OMP_NUM_THREADS, which torchrun sets to 1: clips are made in processes.
+    shared = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     else:
         device = torch.device("cpu")
     if size == 1:
-        yield Team(1, 0, device)
+        yield Team(1, 0, device, cores())
         return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # All wait while the leader measures, which may take long.
+    distributed.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=6)
+    )
     try:
-        yield Team(size, rank, device)
+        yield Team(size, rank, device, shared)
     finally:
         distributed.destroy_process_group()

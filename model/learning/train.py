@@ -18,13 +18,14 @@ from model.learning.card import card
 from model.learning.clip_cache import ClipCache
 from model.learning.clips import Labelled
 from model.learning.fit import Epoch, LearningData, fit
+from model.learning.kept_run import read_run
 from model.learning.learner import Progress
 from model.learning.metrics import Measured
 from model.learning.plots import confusion, curve
 from model.learning.prepare import prepare
 from model.learning.recipe import Recipe
 from model.learning.scoring import probabilities, view_logits
-from model.learning.splits import Splits
+from model.learning.splits import Splits, source_of
 from model.learning.team import Team
 from model.trained import TrainedModel, save
 
@@ -54,9 +55,11 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Result:
+    """What came of a run."""
+
     model: TrainedModel
     history: list[Epoch]
-    measured: Measured | None  # on the examples for validation, where there are any
+    measured: Measured | None  # by the leader, where there are examples for validation
 
 
 def train(
@@ -81,13 +84,16 @@ def train(
         raise CheckpointError(f"{out} holds a finished checkpoint; give another --out")
     init = with_clips(start.model, size=recipe.size, frames=recipe.frames, span_s=recipe.span)
     decoded = ClipCache(cache or out / _CACHE, init.spec, slowest=recipe.speed)
-    told.decoding(len(splits.train) + len(splits.val))
-    data, labels, problems = prepare(splits, decoded, told.decoded)
+    _check_background(recipe, {one.label for one in splits.train})
+    belongs = _belongs(recipe, start)
+    read_run(state, belongs)  # what is another's is told before hours of decoding
+    told.decoding(len(team.share([*splits.train, *splits.val])))
+    data, labels, problems = prepare(splits, decoded, team, told.decoded)
     for problem in problems:
         told.problem(problem)
     model = beginning(
         init,
-        out.name,
+        out.resolve().name,
         labels,
         background=recipe.background,
         drop_path=recipe.drop_path,
@@ -100,13 +106,14 @@ def train(
         data,
         recipe,
         state,
-        belongs=_belongs(recipe, start, data),
+        belongs={**belongs, "data": _digest(data)},
         team=team,
         progress=told.step,
         after=told.epoch,
     )
-    model, measured = measure(model, data)
+    measured = None
     if team.leads:
+        model, measured = measure(model, data)
         _write(out, model, history, measured, recipe, start, data)
         state.unlink(missing_ok=True)
         if cache is None:
@@ -147,6 +154,11 @@ def _write(
             "init": start.name,
             "scratch": start.scratch,
             "clips": {"train": len(data.train), "val": len(data.val)},
+            # By these `evaluate` knows later what was learnt from, however much was added since.
+            "sources": {
+                "train": sorted({source_of(one.example) for one in data.train}),
+                "val": sorted({source_of(one.example) for one in data.val}),
+            },
             "history": [_plain(asdict(epoch)) for epoch in history],
             "val": numbers,
         },
@@ -168,20 +180,32 @@ def _plain(epoch: dict[str, float]) -> dict[str, float | None]:
     return {key: None if value != value else value for key, value in epoch.items()}
 
 
-def _belongs(recipe: Recipe, start: Start, data: LearningData) -> dict[str, Any]:
-    """Everything that the result depends on."""
+def _check_background(recipe: Recipe, labels: set[str]) -> None:
+    if unknown := set(recipe.background) - labels:
+        raise CheckpointError(
+            f"background: no clips are labelled {', '.join(sorted(unknown))}; the labels are "
+            f"{', '.join(sorted(labels))}"
+        )
+
+
+def _belongs(recipe: Recipe, start: Start) -> dict[str, Any]:
+    """Everything that the result depends on, but for the data."""
+    weights = hashlib.blake2b(digest_size=16)
+    if not start.scratch:
+        for value in start.model.network.timesformer.state_dict().values():
+            weights.update(value.detach().cpu().numpy().tobytes())
+    return {
+        **recipe.model_dump(mode="json", exclude={"workers"}),
+        "init": repr(start.model.network.config) + weights.hexdigest(),
+    }
+
+
+def _digest(data: LearningData) -> str:
+    """Digits that change with what is learnt from, or measured on."""
 
     def described(examples: Sequence[Labelled]) -> list[tuple[object, ...]]:
         plain = (one.example for one in examples)
         return [(str(one.path.resolve()), one.label, one.start_s, one.end_s) for one in plain]
 
-    weights = hashlib.blake2b(digest_size=16)
-    if not start.scratch:
-        for value in start.model.network.timesformer.state_dict().values():
-            weights.update(value.detach().cpu().numpy().tobytes())
-    clips = hashlib.blake2b(repr([described(data.train), described(data.val)]).encode())
-    return {
-        **recipe.model_dump(mode="json", exclude={"workers"}),
-        "init": repr(start.model.network.config) + weights.hexdigest(),
-        "data": clips.hexdigest(),
-    }
+    clips = repr([described(data.train), described(data.val)])
+    return hashlib.blake2b(clips.encode(), digest_size=16).hexdigest()

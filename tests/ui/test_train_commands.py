@@ -48,6 +48,7 @@ def test_a_model_is_trained_and_evaluated(tmp_path: Path, films: Path) -> None:
     assert list((tmp_path / "tb").glob("events.out.tfevents.*"))
     assert load(out).spec.background == {"blue"}
 
+    write_films(tmp_path / "films", 9)  # what was added since is nobody's
     page = tmp_path / "report.html"
     asked = ("evaluate", out, films, "--split", "val", "--views", "2x1", "--html", page, "--json")
     evaluated = actionwatch(*asked)
@@ -99,6 +100,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path, films: Path) -
         (["train", "{films}", "--out", "x", "--init", "none"], ["'none'", "embedded"]),
         (["train", "{films}", "--out", "x", "--layers", "most"], ["layers", "head"]),
         (["train", "{films}", "--out", "x", "--background", "quiet"], ["quiet", "blue, red"]),
+        (["train", "{films}", "--out", "x", "--layers", "²"], ["layers"]),
         (["evaluate", "motion", "{films}", "--views", "3"], ["--views 3", "10x1"]),
         (["evaluate", "motion", "{films}", "--split", "most"], ["--split most", "train"]),
         (["evaluate", "motion", "{films}", "--split", "val"], ["--split val", "leave --split out"]),

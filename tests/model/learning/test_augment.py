@@ -13,8 +13,14 @@ from model.learning.augment import Augmentation, augment, mirrored
         (("slide left", "slide right", "still"), [1, 0, 2]),
         (("Slide Left", "slide right"), [1, 0]),
         (("turn_clockwise", "jump"), [None, 1]),
-        (("leftover", "upright"), [0, 1]),  # words, not letters
+        (("leftover", "up"), [None, 1]),  # no mirroring rather than a wrong one
         (("left to right", "right to left"), [1, 0]),
+        (("turn-left", "turn-right"), [1, 0]),
+        (("TurnLeft", "TurnRight"), [1, 0]),
+        (("wave (left)", "wave (right)", "wave"), [1, 0, 2]),
+        (("Turning Hand Clockwise", "Turning Hand Counterclockwise"), [1, 0]),
+        (("rotate clockwise", "rotate counter-clockwise"), [1, 0]),
+        (("Run", "run"), [0, 1]),
     ],
 )
 def test_labels_with_a_direction_are_known(

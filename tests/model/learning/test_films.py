@@ -87,3 +87,12 @@ def test_a_stretch_after_the_end_of_its_film_is_named(
     file = write_video(ramp(25))
     with pytest.raises(SourceError, match=r"clip\.mp4: an example begins at 5 s, but .* 0\.96 s"):
         read_take(Example(file, "jump", 5.0, 6.0), spec)
+
+
+def test_a_film_with_a_picture_now_and_then_is_read(
+    write_video: Callable[..., Path], spec: ClipSpec
+) -> None:
+    file = write_video(ramp(5), fps=0.25)
+    take = read_take(Example(file, "jump", 5.0, 5.5), spec)
+    assert take.times.tolist() == pytest.approx([4.0, 8.0])
+    assert take.clip(spec, 5.5).shape == (4, 9, 9, 3)

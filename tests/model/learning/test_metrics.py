@@ -60,8 +60,6 @@ def test_mistakes_are_sorted_by_number_and_by_confidence() -> None:
     assert BY_HAND.mistakes(9) == [("a", "b", 1), ("c", "a", 1)]
     assert BY_HAND.mistakes(1) == [("a", "b", 1)]
     assert BY_HAND.mistakes(0) == []
-    assert BY_HAND.worst(9) == [4, 1]
-    assert BY_HAND.worst(1) == [4]
 
 
 def test_of_equal_probabilities_the_first_label_is_the_answer() -> None:
@@ -116,15 +114,6 @@ def test_calibration_error_agrees_with_a_plain_loop(seed: int) -> None:
     assert measured.reliability()[2].sum() == pytest.approx(1)
 
 
-def test_worst_mistakes_are_wrong_and_never_more_confident_than_those_before() -> None:
-    measured = random_answers(3)
-    worst = measured.worst(10_000)
-    assert len(worst) == len(measured.truth) - np.trace(measured.confusion)
-    confidence = measured.probabilities.max(axis=1)[worst]
-    assert all(np.diff(confidence) <= 0)
-    assert all(measured.answers[worst] != measured.truth[worst])
-
-
 def test_numbers_are_plain_json() -> None:
     numbers = json.loads(json.dumps(BY_HAND.numbers(), allow_nan=False))
     assert numbers["clips"] == 5
@@ -160,7 +149,6 @@ def test_all_right_is_1_and_0() -> None:
     measured = Measured(("a", "b"), np.array([0, 1]), np.eye(2, dtype=np.float32))
     assert measured.top(1) == measured.mean_class_accuracy == measured.macro_f1 == 1
     assert measured.calibration_error() == measured.log_loss == 0
-    assert measured.worst(5) == measured.mistakes(5) == []
 
 
 TWO, FAIR = np.array([0, 1]), np.full((2, 2), 0.5)

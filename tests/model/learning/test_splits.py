@@ -194,3 +194,15 @@ def test_folds_leave_each_group_out_once() -> None:
         folds(examples, key=lambda one: "all")
     with pytest.raises(DataError, match="only the label a outside of 1"):
         list(folds(examples[:-7], key=lambda one: one.source))
+
+
+def test_stretches_of_one_film_stay_together_whatever_their_source() -> None:
+    examples = [
+        Example(Path(f"{label}{film}.mp4"), label, float(start), start + 1.0, source)
+        for label in "ab"
+        for film in range(6)
+        for start, source in ((0, f"{label}{film}.mp4"), (5, f"evening {film}"))
+    ]
+    for seed in range(5):
+        parted = split(examples, seed=seed)
+        assert not {one.path for one in parted.train} & {one.path for one in parted.val}

@@ -23,7 +23,7 @@ from model.predictor import Predictor
 from model.trained import TrainedModel, load
 from tests.two_kinds import write_films
 
-ALONE = Team(1, 0, torch.device("cpu"))
+ALONE = Team(1, 0, torch.device("cpu"), 2)
 QUICK = Recipe(epochs=3, batch=4, rate=3e-3, ema=0.5, background=("blue",), crop=0.1, colour=0.05)
 
 
@@ -204,3 +204,11 @@ def test_training_ends_when_nothing_gets_better(
 ) -> None:
     stale = QUICK.model_copy(update={"epochs": 50, "patience": 2, "rate": 1e-12})
     assert len(run(splits, tmp_path / "out", trained, stale).history) < 50
+
+
+def test_a_network_that_diverges_is_told(
+    tmp_path: Path, splits: Splits, trained: TrainedModel
+) -> None:
+    wild = QUICK.model_copy(update={"rate": 1e12, "clip_norm": 1e12, "warmup": 0.0})
+    with pytest.raises(CheckpointError, match="take a lower rate"):
+        run(splits, tmp_path / "out", trained, wild)
