@@ -99,6 +99,7 @@ def write_network(
         folder.mkdir(parents=True, exist_ok=True)
         with _replacing(folder / "model.safetensors") as unfinished:
             save_file(tensors, unfinished, {"format": "pt"})
+            unfinished.chmod(0o644)  # else only its owner could use it, unlike the files beside it
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder} can't be written: {error}") from error
     write_json(folder / "config.json", {**values, **own})

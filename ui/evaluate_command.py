@@ -95,11 +95,11 @@ def evaluate(
                 progress=lambda: bar.advance(task, 1),
             )
         if html:
-            _write_page(html, checkpoint, data, model, result)
+            _write_page(html, checkpoint, data, split, model, result)
     except (CheckpointError, DataError) as error:
         give_up(str(error))
     if as_json:
-        say(json.dumps(_numbers(checkpoint, data, result), ensure_ascii=False))
+        say(json.dumps(_numbers(checkpoint, data, split, result), ensure_ascii=False))
     else:
         _say(result)
 
@@ -117,13 +117,16 @@ def _views(text: str | None) -> tuple[int | None, int]:
 def _of_split(examples: tuple[Example, ...], split: str, checkpoint: str) -> list[Example]:
     """The examples of a split. Raises DataError where nothing says which they are."""
     from model.learning.examples import DataError
-    from model.learning.splits import source_of
+    from model.learning.splits import film_name
 
+    films = _films(checkpoint)
     if split == "all":
+        learnt = sum(film_name(one) in films.get("train", ()) for one in examples)
+        if learnt:
+            complain(f"of {len(examples)} clips {learnt} were learnt from; see --split val")
         return list(examples)
-    sources = _sources(checkpoint).get(split)
-    if sources is not None:
-        chosen = [one for one in examples if source_of(one) in sources]
+    if split in films:
+        chosen = [one for one in examples if film_name(one) in films[split]]
     elif any(one.split for one in examples):
         chosen = [one for one in examples if one.split == split]
     else:
@@ -132,21 +135,21 @@ def _of_split(examples: tuple[Example, ...], split: str, checkpoint: str) -> lis
             "`actionwatch train`; leave --split out"
         )
     if not chosen:
-        raise DataError(f"--split {split}: no example is of it")
+        raise DataError(f"--split {split}: no film is of it; give what {checkpoint} was trained on")
     return chosen
 
 
-def _sources(checkpoint: str) -> dict[str, set[str]]:
-    """The sources that `train` learnt from and kept aside, by split; none where it was not it."""
+def _films(checkpoint: str) -> dict[str, set[str]]:
+    """The films that `train` learnt from and kept aside, by split; none where it was not it."""
     try:
         told = json.loads((Path(checkpoint) / "training.json").read_text(encoding="utf-8"))
-        return {split: set(sources) for split, sources in told["sources"].items()}
+        return {split: set(films) for split, films in told["films"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
 def _write_page(
-    file: Path, checkpoint: str, data: str, model: TrainedModel, result: Evaluation
+    file: Path, checkpoint: str, data: str, split: str, model: TrainedModel, result: Evaluation
 ) -> None:
     from model.checkpoint import CheckpointError
     from model.learning.report_page import page
@@ -155,6 +158,7 @@ def _write_page(
     facts = {
         "Checkpoint": checkpoint,
         "Data": data,
+        "Split": split,
         "Clip": f"{spec.frames} frames of {spec.height} x {spec.width} over {spec.span_s:g} s",
         "Windows": f"{result.views:,}",
         "Speed": f"{1000 * result.window_s:.1f} ms a window ({result.engine})",
@@ -166,10 +170,11 @@ def _write_page(
         raise CheckpointError(f"{file} can't be written: {error.strerror or error}") from error
 
 
-def _numbers(checkpoint: str, data: str, result: Evaluation) -> dict[str, Any]:
+def _numbers(checkpoint: str, data: str, split: str, result: Evaluation) -> dict[str, Any]:
     return {
         "checkpoint": checkpoint,
         "data": data,
+        "split": split,
         **result.measured.numbers(),
         "windows": result.views,
         "window_ms": round(1000 * result.window_s, 3),

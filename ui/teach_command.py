@@ -74,7 +74,16 @@ def teach(
         data = read_data(folder)
         for line in data.problems:
             complain(line)
-        check_labels(data.examples)
+        try:
+            check_labels(data.examples)
+        except DataError as error:  # the takes are kept until there are others
+            say(f"nothing is fitted yet: {error}")
+            return
+        if OTHER not in {one.label for one in data.examples}:
+            say(
+                f"there are no takes of what is nothing to report; `actionwatch teach {OTHER} "
+                "--source FOLDER` with films of it makes false alarms rarer"
+            )
         with progress_bar("takes", len(data.examples)) as (bar, task):
             taught = taught_with(
                 model,
@@ -145,11 +154,6 @@ def _gather(
         if label != OTHER and lacking > 0:
             plan.append((OTHER, lacking))
         _record(source, folder, plan, recording)
-    if label != OTHER and not count_takes(folder, OTHER):
-        say(
-            f"there are no takes of what is nothing to report; `actionwatch teach {OTHER} "
-            "--source FOLDER` with films of it makes false alarms rarer"
-        )
 
 
 def _films(source: Path) -> tuple[list[Path], tuple[str, ...]]:
@@ -262,7 +266,7 @@ def _say(taught: Taught, folder: Path, init: TrainedModel) -> None:
     say(f"with {fewest} takes of a label a figure is worth ±{worth(taught):.0%}")
     if fewest < _FEW:
         few = ", ".join(one for one, count in sorted(taught.takes.items()) if count < _FEW)
-        complain(f"less than {_FEW} takes are hardly enough ({few}); record more of them")
+        complain(f"fewer than {_FEW} takes are hardly enough ({few}); record more of them")
     say(
         f"wrote {folder}: {taught.head} on {init.spec.model}, in {taught.seconds:.0f} s; "
         f"actionwatch run --model {folder}"

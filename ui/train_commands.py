@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,7 +54,7 @@ def train(
         Path | None, typer.Option(help="folder for decoded films, kept for the next run")
     ] = None,
     tensorboard: Annotated[
-        Path | None, typer.Option(help="folder for TensorBoard; needs `actionwatch[tensorboard]`")
+        Path | None, typer.Option(help="folder for TensorBoard; needs the extra tensorboard")
     ] = None,
 ) -> None:
     """Train a model on your own clips; see docs/training.md."""
@@ -74,7 +75,7 @@ def train(
     from stream.config_file import ConfigError, parse, read_text
 
     flags = {
-        "layers": int(layers) if layers and layers.isascii() and layers.isdigit() else layers,
+        "layers": _layers(layers),
         "background": tuple(background) if background else None,
         "epochs": epochs,
         "seed": seed,
@@ -161,6 +162,14 @@ def train_motion(
     say(f"wrote {out}: top-1 {measured.top(1):.1%} on {_CARD_CLIPS} held-out clips")
 
 
+def _layers(text: str | None) -> str | int | None:
+    if text is not None and text.isascii() and text.isdigit() and int(text):
+        return int(text)
+    if text not in (None, "all", "head"):
+        give_up(f"--layers {text}: must be all, head, or how many layers at the end")
+    return text
+
+
 def _told(bar: Bar, task: TaskID, numbers: Board, epochs: int) -> Told:
     """What a run tells: on the bar, line by line for each epoch, and to TensorBoard."""
     from model.learning.train import Told
@@ -186,6 +195,7 @@ def _told(bar: Bar, task: TaskID, numbers: Board, epochs: int) -> Told:
         numbers.write(state)
 
     return Told(
+        resumed=lambda epochs: say(f"goes on after epoch {epochs}"),
         decoding=decoding,
         decoded=lambda: bar.advance(task, 1),
         problem=complain,
@@ -199,9 +209,11 @@ def _say_result(out: Path, result: Result) -> None:
     if measured is None:
         say(f"wrote {out}, measured on nothing: no source could be kept aside")
         return
+    clips, right = len(measured.truth), measured.top(1)
+    worth = math.sqrt(max(right * (1 - right), 0.25 / clips) / clips)
     say(
-        f"wrote {out}: of {len(measured.truth)} clips kept aside {measured.top(1):.1%} right, "
-        f"mean of the labels {measured.mean_class_accuracy:.1%}"
+        f"wrote {out}, the weights after epoch {result.kept}: of {clips} clips kept aside "
+        f"{right:.1%} right (±{worth:.0%}), mean of the labels {measured.mean_class_accuracy:.1%}"
     )
     if not result.model.spec.background:
         say("no label is background: a watch will see one of them at any time; see --background")

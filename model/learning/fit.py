@@ -65,18 +65,22 @@ def fit(
     *,
     belongs: Mapping[str, Any],
     team: Team,
+    resumed: Callable[[int], None] = lambda epochs: None,
     progress: Callable[[Progress], None] = lambda state: None,
     after: Callable[[Epoch], None] = lambda epoch: None,
-) -> list[Epoch]:
+) -> tuple[list[Epoch], int]:
     """Train the model's network, or go on where a run into `file` was broken off.
 
-    The network has the best averaged weights afterwards: those with the highest mean accuracy of
-    labels, and of these with the lowest loss; the last ones if the recipe says so, or without
-    `val`. `belongs` is what the result depends on, by name. Raises CheckpointError where `file` is
-    another's, or can't be written, and where the network diverges.
+    Returns the epochs, and which of them was kept, from 1. The network has its averaged weights
+    afterwards: those with the highest mean accuracy of labels, and of these with the lowest loss;
+    the last ones if the recipe says so, or without `val`. `belongs` is what the result depends on,
+    by name. Raises CheckpointError where `file` is another's, or can't be written, and where the
+    network diverges.
     """
     learner = Learner(model, recipe, team)
     state = _resume(file, belongs, learner)
+    if state.history:
+        resumed(len(state.history))
     while len(state.history) < recipe.epochs and not _is_stale(state, recipe):
         number = len(state.history)
         began = time.perf_counter()
@@ -100,7 +104,7 @@ def fit(
             after(epoch)
     model.network.load_state_dict(state.weights)
     model.network.eval()
-    return state.history
+    return state.history, state.best + 1
 
 
 def _is_best(epoch: Epoch, state: _State) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +28,8 @@ def write_run(file: Path, belongs: Mapping[str, Any], state: Mapping[str, Any]) 
         part.write_bytes(held.getbuffer())
         part.replace(file)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise CheckpointError(
             f"{file} can't be written ({error.strerror or error}); make room, and give the same "
             "command again: it goes on after the last epoch that was kept"

@@ -186,7 +186,7 @@ def _mistakes(mistakes: Sequence[Mistake]) -> str:
             f'src="{_data("video/mp4", one.video)}"></video>'
             f"<figcaption>{_pairs(facts)}</figcaption></figure></li>\n"
         )
-    return f'<p>As the model saw them.</p><ul class="clips">{"".join(items)}</ul>'
+    return f'<p>The model saw windows of them.</p><ul class="clips">{"".join(items)}</ul>'
 
 
 def _section(heading: str, content: str) -> str:

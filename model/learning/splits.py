@@ -136,6 +136,14 @@ def _units(
     return [units[source] for source in sorted(units)]
 
 
+def film_name(example: Example) -> str:
+    """A film's name and bytes: the same wherever it lies, and however a list names its source."""
+    try:
+        return f"{example.path.name} {example.path.stat().st_size}"
+    except OSError:
+        return example.path.name
+
+
 def source_of(example: Example) -> str:
     """What an example was cut from."""
     return example.source or example.path.as_posix()

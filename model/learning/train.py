@@ -25,7 +25,7 @@ from model.learning.plots import confusion, curve
 from model.learning.prepare import prepare
 from model.learning.recipe import Recipe
 from model.learning.scoring import probabilities, view_logits
-from model.learning.splits import Splits, source_of
+from model.learning.splits import Splits, film_name
 from model.learning.team import Team
 from model.trained import TrainedModel, save
 
@@ -49,6 +49,7 @@ class Told:
     decoding: Callable[[int], None] = lambda films: None  # so many will be decoded
     decoded: Callable[[], None] = lambda: None  # one more, from any thread
     problem: Callable[[str], None] = lambda line: None
+    resumed: Callable[[int], None] = lambda epochs: None  # so many are done already
     step: Callable[[Progress], None] = lambda state: None
     epoch: Callable[[Epoch], None] = lambda epoch: None
 
@@ -59,6 +60,7 @@ class Result:
 
     model: TrainedModel
     history: list[Epoch]
+    kept: int  # which epoch's weights, from 1
     measured: Measured | None  # by the leader, where there are examples for validation
 
 
@@ -80,8 +82,7 @@ def train(
     """
     told = told or Told()
     state = out / STATE
-    if (out / "config.json").exists() and not state.exists():
-        raise CheckpointError(f"{out} holds a finished checkpoint; give another --out")
+    _check_out(out)
     init = with_clips(start.model, size=recipe.size, frames=recipe.frames, span_s=recipe.span)
     decoded = ClipCache(cache or out / _CACHE, init.spec, slowest=recipe.speed)
     _check_background(recipe, {one.label for one in splits.train})
@@ -101,24 +102,40 @@ def train(
         seed=recipe.seed,
     )
     free(model.network, recipe.layers)
-    history = fit(
+    history, kept = fit(
         model,
         data,
         recipe,
         state,
         belongs={**belongs, "data": _digest(data)},
         team=team,
+        resumed=told.resumed,
         progress=told.step,
         after=told.epoch,
     )
     measured = None
     if team.leads:
         model, measured = measure(model, data)
-        _write(out, model, history, measured, recipe, start, data)
+        _write(out, model, history, kept, measured, recipe, start, data)
         state.unlink(missing_ok=True)
         if cache is None:
             shutil.rmtree(out / _CACHE, ignore_errors=True)
-    return Result(model, history, measured)
+    return Result(model, history, kept, measured)
+
+
+def _check_out(out: Path) -> None:
+    """Raise CheckpointError where `out` can't be written, or would bury what somebody has there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        there = {file.name for file in out.iterdir()}
+    except OSError as error:
+        raise CheckpointError(
+            f"{out} can't be written ({error.strerror or error}); give a new --out"
+        ) from error
+    if STATE in there or there <= {_CACHE}:
+        return
+    what = "a finished checkpoint" if "model.safetensors" in there else "other files"
+    raise CheckpointError(f"{out} holds {what}; give a new --out")
 
 
 def measure(model: TrainedModel, data: LearningData) -> tuple[TrainedModel, Measured | None]:
@@ -140,6 +157,7 @@ def _write(
     out: Path,
     model: TrainedModel,
     history: list[Epoch],
+    kept: int,
     measured: Measured | None,
     recipe: Recipe,
     start: Start,
@@ -154,10 +172,11 @@ def _write(
             "init": start.name,
             "scratch": start.scratch,
             "clips": {"train": len(data.train), "val": len(data.val)},
+            "kept_epoch": kept,
             # By these `evaluate` knows later what was learnt from, however much was added since.
-            "sources": {
-                "train": sorted({source_of(one.example) for one in data.train}),
-                "val": sorted({source_of(one.example) for one in data.val}),
+            "films": {
+                "train": sorted({film_name(one.example) for one in data.train}),
+                "val": sorted({film_name(one.example) for one in data.val}),
             },
             "history": [_plain(asdict(epoch)) for epoch in history],
             "val": numbers,

@@ -44,11 +44,12 @@ def test_a_model_is_trained_and_evaluated(tmp_path: Path, films: Path) -> None:
     assert trained.returncode == 0, trained.stderr
     assert "broken.mp4: not a video" in trained.stderr
     assert "epoch   6  loss" in trained.stdout
-    assert f"wrote {out}: of 2 clips kept aside 100.0% right" in trained.stdout
+    assert f"wrote {out}, the weights after epoch" in trained.stdout
+    assert "of 2 clips kept aside 100.0% right (±25%)" in trained.stdout
     assert list((tmp_path / "tb").glob("events.out.tfevents.*"))
     assert load(out).spec.background == {"blue"}
 
-    write_films(tmp_path / "films", 9)  # what was added since is nobody's
+    (films / "red" / "added.mp4").write_bytes((films / "red" / "0.mp4").read_bytes() + b"since")
     page = tmp_path / "report.html"
     asked = ("evaluate", out, films, "--split", "val", "--views", "2x1", "--html", page, "--json")
     evaluated = actionwatch(*asked)
@@ -78,6 +79,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path, films: Path) -
     killed.communicate()
     rest = actionwatch(*common, "--out", tmp_path / "killed")
     assert rest.returncode == 0, rest.stderr
+    assert "goes on after epoch" in rest.stdout
     assert "epoch   1 " not in rest.stdout
     whole = actionwatch(*common, "--out", tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr

@@ -114,7 +114,7 @@ def test_a_finished_checkpoint_is_not_overwritten(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
     run(splits, tmp_path / "out", trained, QUICK.model_copy(update={"epochs": 1}))
-    with pytest.raises(CheckpointError, match="holds a finished checkpoint; give another --out"):
+    with pytest.raises(CheckpointError, match="holds a finished checkpoint; give a new --out"):
         run(splits, tmp_path / "out", trained)
 
 
@@ -212,3 +212,15 @@ def test_a_network_that_diverges_is_told(
     wild = QUICK.model_copy(update={"rate": 1e12, "clip_norm": 1e12, "warmup": 0.0})
     with pytest.raises(CheckpointError, match="take a lower rate"):
         run(splits, tmp_path / "out", trained, wild)
+
+
+def test_a_folder_with_something_in_it_is_left_alone(
+    tmp_path: Path, splits: Splits, trained: TrainedModel
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "README.md").write_text("mine")
+    with pytest.raises(CheckpointError, match="out holds other files; give a new --out"):
+        run(splits, tmp_path / "out", trained)
+    with pytest.raises(CheckpointError, match=r"README\.md can't be written .* give a new --out"):
+        run(splits, tmp_path / "out" / "README.md", trained)
+    assert (tmp_path / "out" / "README.md").read_text() == "mine"
