@@ -23,12 +23,16 @@ _SPIN_BRIEFLY = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
 
 def cores() -> int:
     """The processor cores that this process may use; OMP_NUM_THREADS may say fewer."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        there_are = min(len(os.sched_getaffinity(0)), _quota())
-    else:
-        there_are = os.cpu_count() or 1
     wanted = os.environ.get("OMP_NUM_THREADS", "")
+    there_are = all_cores()
     return min(there_are, int(wanted)) if wanted.isdigit() and int(wanted) else there_are
+
+
+def all_cores() -> int:
+    """The same, whatever OMP_NUM_THREADS says: for processes, not for threads of libraries."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return min(len(os.sched_getaffinity(0)), _quota())
+    return os.cpu_count() or 1
 
 
 def _quota(file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

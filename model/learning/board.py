@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from model.checkpoint import CheckpointError
 from model.learning.fit import Epoch
@@ -15,7 +16,7 @@ from model.learning.fit import Epoch
 class Board:
     """Where the numbers of each epoch are written."""
 
-    def __init__(self, writer: object | None) -> None:
+    def __init__(self, writer: Any) -> None:
         self._writer = writer
 
     def write(self, epoch: Epoch) -> None:
@@ -23,7 +24,7 @@ class Board:
             return
         for key, value in asdict(epoch).items():
             if key != "epoch" and not math.isnan(value):
-                self._writer.add_scalar(key.replace("_", "/", 1), value, epoch.epoch)  # type: ignore[attr-defined]
+                self._writer.add_scalar(key.replace("_", "/", 1), value, epoch.epoch)
 
 
 @contextmanager

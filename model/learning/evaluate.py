@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -62,24 +63,26 @@ def evaluate(
     numbers = {label: number for number, label in enumerate(labels)}
     truth: list[int] = []
     answers: list[np.ndarray] = []
-    worst: list[tuple[float, Sample]] = []
+    worst: list[tuple[np.ndarray, Sample]] = []  # with the answers
     times: list[float] = []
     views = 0
     for sample in samples:
         if len(times) < _TIMED:
-            times.append(_seconds(lambda one=sample: predictor.predict(one.views[:1])))  # type: ignore[misc]
+            began = time.perf_counter()
+            predictor.predict(sample.views[:1])
+            times.append(time.perf_counter() - began)
         answer = predictor.predict(sample.views).mean(axis=0)
         truth.append(numbers[sample.label])
         answers.append(answer)
         views += len(sample.views)
         if answer.argmax() != truth[-1]:
-            worst.append((float(answer.max()), sample))
-            worst = sorted(worst, key=lambda one: -one[0])[:mistakes]
+            worst.append((answer, sample))
+            worst = sorted(worst, key=lambda one: -one[0].max())[:mistakes]
         progress()
     if not truth:
         raise CheckpointError("nothing to evaluate: no clip of a label that the model knows")
     measured = Measured(tuple(labels), np.array(truth), np.stack(answers).astype(np.float64))
-    shown = tuple(_mistake(sample, predictor, labels) for _, sample in worst)
+    shown = tuple(_mistake(sample, answer, labels) for answer, sample in worst)
     return Evaluation(measured, shown, views, statistics.median(times), predictor.name)
 
 
@@ -116,12 +119,11 @@ def film_samples(
             str(example.path),
             example.start_s or 0.0,
             example.end_s,
-            lambda one=example: _pictures(one),  # type: ignore[misc]
+            partial(_pictures, example),
         )
 
 
-def _mistake(sample: Sample, predictor: Predictor, labels: Sequence[str]) -> Mistake:
-    answer = predictor.predict(sample.views).mean(axis=0)
+def _mistake(sample: Sample, answer: np.ndarray, labels: Sequence[str]) -> Mistake:
     pictures, fps = sample.show()
     return Mistake(
         film=sample.name,
@@ -149,9 +151,3 @@ def _pictures(example: Example) -> tuple[np.ndarray, float]:
 
     read = dict(chosen_pictures(example.path, set(numbers), smaller))
     return np.stack([read[number] for number in numbers]), _SHOWN_FPS
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began

@@ -18,6 +18,7 @@ from model.learning.heads import NO_GROUP, Head, Windows, left_out, linear, prot
 from model.learning.metrics import Measured
 from model.learning.scoring import probabilities
 from model.learning.shots import Shot, drawn_tokens, one_thread, read_shots
+from model.learning.splits import source_of
 from model.trained import TrainedModel
 
 OTHER = "other"  # what is none of the labels
@@ -187,7 +188,7 @@ def _recall(lesson: _Lesson) -> dict[str, float]:
 def _lesson(shots: Sequence[Shot], drawn: np.ndarray, extras: tuple[str, ...]) -> _Lesson:
     labels = sorted({shot.example.label for shot in shots} | ({OTHER} if extras else set()))
     numbers = {label: number for number, label in enumerate(labels)}
-    sources = sorted({_source(shot) for shot in shots})
+    sources = sorted({source_of(shot.example) for shot in shots})
     images = mirrored(labels)
     # Stills weigh as much as the takes of "other", drawn scenes half as much: takes show the right
     # people. With half of that the network called a good part of the still rooms falls.
@@ -195,7 +196,7 @@ def _lesson(shots: Sequence[Shot], drawn: np.ndarray, extras: tuple[str, ...]) -
     seen: list[Windows] = []
     more: list[Windows] = []
     for take, shot in enumerate(shots):
-        label, group = numbers[shot.example.label], sources.index(_source(shot))
+        label, group = numbers[shot.example.label], sources.index(source_of(shot.example))
         image = images[label]
         seen.append(_windows(shot.windows, label, take, group))
         if image is not None:
@@ -208,10 +209,6 @@ def _lesson(shots: Sequence[Shot], drawn: np.ndarray, extras: tuple[str, ...]) -
         as_other = _windows(drawn, numbers[OTHER], 0, NO_GROUP)
         more.append(replace(as_other, takes=units))
     return _Lesson(tuple(labels), extras, _joined([*seen, *more]), _joined(seen))
-
-
-def _source(shot: Shot) -> str:
-    return shot.example.source or shot.example.path.as_posix()
 
 
 def _windows(features: np.ndarray, label: int, take: int, group: int) -> Windows:

@@ -29,9 +29,8 @@ def prepare(
     nothing can be learnt about. `progress` is told of each film, by any thread. The processes of a
     team share the work. Raises DataError where less than two labels are left.
     """
-    train, problems = _decoded(splits.train, cache.take, team, progress)
-    problems += [line for line in map(partial(_too_long, cache), train) if line]
-    val, more = _decoded(splits.val, cache.views, team, progress)
+    train, problems = _decoded(splits.train, partial(_take, cache), team, progress)
+    val, more = _decoded(splits.val, partial(_views, cache), team, progress)
     problems += more
     labels = tuple(sorted({one.label for one in train}))
     if len(labels) < 2:
@@ -51,7 +50,13 @@ def prepare(
     return data, labels, problems
 
 
-def _too_long(cache: ClipCache, example: Example) -> str:
+def _views(cache: ClipCache, example: Example) -> str:
+    cache.views(example)
+    return ""
+
+
+def _take(cache: ClipCache, example: Example) -> str:
+    """Decode an example to learn from. Returns what is to be said of it, if anything."""
     take = cache.take(example)
     minutes = (take.end_s - take.start_s) / 60
     if minutes < _LONG_MIN:
@@ -64,22 +69,21 @@ def _too_long(cache: ClipCache, example: Example) -> str:
 
 def _decoded(
     examples: Sequence[Example],
-    decode: Callable[[Example], object],
+    decode: Callable[[Example], str],
     team: Team,
     progress: Callable[[], None],
 ) -> tuple[list[Example], list[str]]:
-    """The examples that `decode` can decode, and what is wrong with the others."""
+    """The examples that `decode` can decode, and what is to be said of them and the others."""
 
-    def try_one(example: Example) -> str | None:
+    def try_one(example: Example) -> tuple[bool, str]:
         try:
-            decode(example)
+            return True, decode(example)
         except (SourceError, MemoryError) as error:
-            return str(error) or f"{example.path}: not enough memory"
+            return False, str(error) or f"{example.path}: not enough memory"
         finally:
             progress()
-        return None
 
     with ThreadPoolExecutor(team.cores) as pool:
         answers = team.together(list(pool.map(try_one, team.share(examples))))
-    good = [example for example, why_not in zip(examples, answers, strict=True) if not why_not]
-    return good, [why_not for why_not in answers if why_not]
+    good = [example for example, (is_good, _) in zip(examples, answers, strict=True) if is_good]
+    return good, [line for _, line in answers if line]

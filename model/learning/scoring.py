@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from model.preprocess import normalise
 from model.trained import TrainedModel
@@ -39,15 +40,24 @@ def view_logits(
     return answers
 
 
-def _answers(model: TrainedModel, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+def in_parts(
+    model: TrainedModel, clips: np.ndarray, compute: Callable[[Tensor], Tensor]
+) -> np.ndarray:
+    """What `compute` makes of the pixels of clips, uint8 (N, T, H, W, 3), a few at a time."""
     device = next(model.network.parameters()).device
-    together = np.concatenate(clips)
     parts = []
     with torch.inference_mode():
-        for part in np.array_split(together, range(_TOGETHER, len(together), _TOGETHER)):
-            pixels = normalise(torch.from_numpy(part).to(device), model.mean, model.std)
-            parts.append(model.network.logits(pixels).float().cpu().numpy())
-    return np.split(np.concatenate(parts), np.cumsum([len(one) for one in clips])[:-1])
+        for part in np.array_split(clips, range(_TOGETHER, len(clips), _TOGETHER)):
+            held = torch.from_numpy(np.ascontiguousarray(part)).to(device)
+            parts.append(compute(normalise(held, model.mean, model.std)).cpu().numpy())
+    return np.concatenate(parts)
+
+
+def _answers(model: TrainedModel, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+    found = in_parts(
+        model, np.concatenate(clips), lambda pixels: model.network.logits(pixels).float()
+    )
+    return np.split(found, np.cumsum([len(one) for one in clips])[:-1])
 
 
 def probabilities(logits: Iterable[np.ndarray], temperature: float = 1.0) -> np.ndarray:

@@ -14,7 +14,7 @@ import torch
 
 from model.learning.examples import Example
 from model.learning.films import read_views, window_ends
-from model.preprocess import normalise
+from model.learning.scoring import in_parts
 from model.trained import TrainedModel
 from stream.decoding import SourceError
 from stream.messages import ClipSpec
@@ -27,7 +27,6 @@ _MOST_WINDOWS = 12
 _STILLS = 2  # of each take: more hardly differ
 _DRAWN = 60
 _DRAWN_SPAN_S = 1.6  # in a longer one hardly a motion fits into the picture
-_TOGETHER = 16  # windows at once: more gain nothing, and take memory
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,14 +90,7 @@ def drawn_tokens(model: TrainedModel) -> np.ndarray:
 def tokens(model: TrainedModel, clips: np.ndarray) -> np.ndarray:
     """What the classifier is given: uint8 (N, T, H, W, 3) -> float64 (N, hidden)."""
     body = model.network.timesformer
-    device = next(body.parameters()).device
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(clips), _TOGETHER):
-            part = torch.from_numpy(np.ascontiguousarray(clips[start : start + _TOGETHER]))
-            pixels = normalise(part.to(device), model.mean, model.std)
-            parts.append(body.features(pixels)[0].double().cpu().numpy())
-    return np.concatenate(parts)
+    return in_parts(model, clips, lambda pixels: body.features(pixels)[0].double())
 
 
 def _tried(model: TrainedModel, example: Example) -> Shot | str:

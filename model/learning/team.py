@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed, nn
 
-from stream.threads import cores
+from stream.threads import all_cores, cores
 
 Thing = TypeVar("Thing")
 
@@ -71,7 +71,7 @@ def team() -> Iterator[Team]:
     """The team that this process is in. `torchrun` tells by its environment variables."""
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     # Not by OMP_NUM_THREADS, which torchrun sets to 1: clips are made in processes.
-    shared = max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    shared = max(1, all_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
 
 from model.checkpoint import CheckpointError
 from model.learning.evaluate import Sample
@@ -32,5 +35,9 @@ def drawn_samples(model: TrainedModel, clips: int, *, seed: int = 0) -> Iterator
             f"drawn clip {number}",
             0.0,
             spec.span_s,
-            lambda pictures=clip: (pictures, spec.frames / spec.span_s),  # type: ignore[misc]
+            partial(_shown, clip, spec.frames / spec.span_s),
         )
+
+
+def _shown(clip: np.ndarray, fps: float) -> tuple[np.ndarray, float]:
+    return clip, fps
