@@ -9,8 +9,9 @@ export GRADIO_ANALYTICS_ENABLED := False
 demo: .venv/installed
 	$(BIN)/actionwatch run configs/demo.yaml $(ARGS)
 
+# Two processes, each with whole files: most of a test's time is waiting for another program.
 test: .venv/installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

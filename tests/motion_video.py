@@ -8,8 +8,8 @@ import av
 import cv2
 import numpy as np
 
-from stream.drawing import Look
 from stream.synthetic import Motion
+from stream.synthetic.stage import Stage
 
 FPS = 15
 _WIDTH, _HEIGHT = 320, 240
@@ -24,9 +24,14 @@ def pictures(motion: str) -> list[np.ndarray]:
     """One round of it: RGB uint8, (H, W, 3)."""
     moves, start, seconds = _LOOPS[motion]
     rng = np.random.default_rng(1)
-    look = Look(rng, _WIDTH, _HEIGHT, textures=("gradient",), difficulty=0.3, largest=0.6)
+    stage = Stage(rng, _WIDTH, _HEIGHT, textures=("gradient",), difficulty=0.3)
+    thing = stage.thing(rng, largest=0.6)
     times = np.arange(round(seconds * FPS)) / FPS
-    return [look.draw(pose, rng) for pose in moves.poses(np.array(start), times)]
+    poses = moves.poses(np.array(start), times)
+    return [
+        stage.draw([[(thing, pose)]], float(now), rng)
+        for now, pose in zip(times, poses, strict=True)
+    ]
 
 
 def write_webcam(motion: str, folder: Path) -> Path:

@@ -50,6 +50,12 @@ def evaluate(
     html: Annotated[
         Path | None, typer.Option(help="file for a report with the worst mistakes as films")
     ] = None,
+    corruption: Annotated[
+        str | None, typer.Option(help="spoil the clips first: noise, blur, dark or jpeg")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=5, max=120, help="of the camera of drawn clips, else any")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of drawn clips")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print the numbers as JSON")] = False,
 ) -> None:
@@ -60,6 +66,7 @@ def evaluate(
 
     spin_briefly()
     from model.checkpoint import CheckpointError
+    from model.learning.corruptions import CORRUPTIONS
     from model.learning.evaluate import evaluate as evaluated
     from model.learning.evaluate import film_samples
     from model.learning.examples import DataError, read_data
@@ -69,14 +76,19 @@ def evaluate(
 
     if split not in _SPLITS:
         give_up(f"--split {split}: must be one of {', '.join(_SPLITS)}")
+    if corruption is not None and corruption not in CORRUPTIONS:
+        give_up(f"--corruption {corruption}: must be one of {', '.join(CORRUPTIONS)}")
+    drawn = _DRAWN.fullmatch(data)
+    if fps is not None and not drawn:
+        give_up("--fps: films have an fps of their own; it is for drawn clips, like drawn:1000")
     windows, places = _views(views)
     try:
         model = load(checkpoint)
         predictor = Predictor(model)
         samples: Iterable[Sample]
-        if drawn := _DRAWN.fullmatch(data):
+        if drawn:
             count = int(drawn[1])
-            samples = drawn_samples(model, count, seed=seed)
+            samples = drawn_samples(model, count, seed=seed, fps=fps)
         else:
             found = read_data(Path(data), films=films)
             for line in found.problems:
@@ -92,14 +104,25 @@ def evaluate(
                 model.spec.labels,
                 samples,
                 mistakes=_SHOWN if html else 0,
+                corruption=corruption,
                 progress=lambda: bar.advance(task, 1),
             )
         if html:
-            _write_page(html, checkpoint, data, split, model, result)
+            seen = ", ".join(
+                str(part) for part in (data, corruption, fps and f"{fps:g} fps") if part
+            )
+            _write_page(html, checkpoint, seen, split, model, result)
     except (CheckpointError, DataError) as error:
         give_up(str(error))
     if as_json:
-        say(json.dumps(_numbers(checkpoint, data, split, result), ensure_ascii=False))
+        asked = {
+            "checkpoint": checkpoint,
+            "data": data,
+            "split": split,
+            "corruption": corruption,
+            "fps": fps,
+        }
+        say(json.dumps({**asked, **_numbers(result)}, ensure_ascii=False))
     else:
         _say(result)
 
@@ -170,11 +193,8 @@ def _write_page(
         raise CheckpointError(f"{file} can't be written: {error.strerror or error}") from error
 
 
-def _numbers(checkpoint: str, data: str, split: str, result: Evaluation) -> dict[str, Any]:
+def _numbers(result: Evaluation) -> dict[str, Any]:
     return {
-        "checkpoint": checkpoint,
-        "data": data,
-        "split": split,
         **result.measured.numbers(),
         "windows": result.views,
         "window_ms": round(1000 * result.window_s, 3),

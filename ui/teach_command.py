@@ -205,6 +205,8 @@ def _record(
                 return
     except SourceError as error:
         reason = str(error)
+        if sum(count_takes(folder, label) for label, _ in plan) == before:
+            give_up(reason)  # it was never there
     kept = sum(count_takes(folder, label) for label, _ in plan) - before
     wanted = sum(count for _, count in plan)
     _break_off(f"{reason}; {kept} of {wanted} takes were recorded, and are kept")

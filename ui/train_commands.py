@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from model.learning.fit import Epoch
     from model.learning.learner import Progress
     from model.learning.train import Result, Told
+    from model.motion.train import Recipe as MotionRecipe
 
 _CARD_CLIPS = 1000
 
@@ -123,32 +124,46 @@ def train_motion(
 
     spin_briefly()
     from model.checkpoint import CheckpointError
-    from model.learning.evaluate import evaluate
-    from model.motion.card import motion_card
-    from model.motion.evaluate import drawn_samples
+    from model.learning.team import team
     from model.motion.train import Progress as State
-    from model.motion.train import Recipe, finish
+    from model.motion.train import Recipe
     from model.motion.train import train_motion as trained_on
-    from model.predictor import Predictor
-    from model.trained import load
 
-    with progress_bar("clips", clips) as (bar, task):
-
-        def show(state: State) -> None:
-            bar.update(
-                task,
-                completed=state.clips,
-                state=f"loss {state.loss:.3f}  accuracy {state.accuracy:.3f}  "
-                f"difficulty {state.difficulty:.2f}",
-            )
-
-        recipe = Recipe(clips=clips, seed=seed)
+    recipe = Recipe(clips=clips, seed=seed)
+    with team() as own:
         try:
-            trained_on(out, recipe, progress=show)
+            with ExitStack() as shown:
+                bar, task = None, None
+                if own.leads:  # one of them speaks
+                    bar, task = shown.enter_context(progress_bar("clips", clips))
+
+                def show(state: State) -> None:
+                    if bar is not None and task is not None:
+                        bar.update(
+                            task,
+                            completed=state.clips,
+                            state=f"loss {state.loss:.3f}  accuracy {state.accuracy:.3f}  "
+                            f"difficulty {state.difficulty:.2f}",
+                        )
+
+                trained_on(out, recipe, team=own, progress=show)
         except (CheckpointError, OSError) as error:
             give_up(str(error))
+        if own.leads:
+            _measure_motion(out, recipe)
+
+
+def _measure_motion(out: Path, recipe: MotionRecipe) -> None:
+    """Give the model its temperature, measure it as it was written, and write its card."""
+    from model.learning.evaluate import evaluate
+    from model.motion.card import motion_card
+    from model.motion.evaluate import calibrated, drawn_samples
+    from model.motion.train import finish
+    from model.predictor import Predictor
+    from model.trained import load, save
+
+    save(calibrated(load(out), _CARD_CLIPS), out, half=True)
     with progress_bar("clips", _CARD_CLIPS) as (bar, task):
-        # The model as it was written, not as it was trained.
         model = load(out)
         measured = evaluate(
             Predictor(model),

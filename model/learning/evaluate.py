@@ -12,6 +12,7 @@ import numpy as np
 
 from model.checkpoint import CheckpointError
 from model.learning.clip_video import encode
+from model.learning.corruptions import corrupted
 from model.learning.examples import Example
 from model.learning.films import read_views
 from model.learning.metrics import Measured
@@ -54,11 +55,13 @@ def evaluate(
     samples: Iterable[Sample],
     *,
     mistakes: int = 0,
+    corruption: str | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Score samples, each by the mean probabilities of its views, as `classify` does.
 
-    Keeps so many of the worst `mistakes` as films. Raises CheckpointError where there are none.
+    With a `corruption`, one of CORRUPTIONS, they are spoilt before. Keeps so many of the worst
+    `mistakes` as films. Raises CheckpointError where there are no samples.
     """
     numbers = {label: number for number, label in enumerate(labels)}
     truth: list[int] = []
@@ -66,12 +69,14 @@ def evaluate(
     worst: list[tuple[np.ndarray, Sample]] = []  # with the answers
     times: list[float] = []
     views = 0
+    rng = np.random.default_rng(0)
     for sample in samples:
+        seen = corrupted(corruption, sample.views, rng) if corruption else sample.views
         if len(times) < _TIMED:
             began = time.perf_counter()
-            predictor.predict(sample.views[:1])
+            predictor.predict(seen[:1])
             times.append(time.perf_counter() - began)
-        answer = predictor.predict(sample.views).mean(axis=0)
+        answer = predictor.predict(seen).mean(axis=0)
         truth.append(numbers[sample.label])
         answers.append(answer)
         views += len(sample.views)

@@ -19,7 +19,7 @@ from model.trained import TrainedModel
 from stream.decoding import SourceError
 from stream.messages import ClipSpec
 from stream.sampling import picture_times
-from stream.synthetic import draw_clip
+from stream.synthetic import ACTIONS, MOTIONS, draw_clip
 from stream.threads import cores
 
 _EVERY_S = 0.25  # between the ends of windows, about as a watch has them
@@ -78,11 +78,19 @@ def one_thread() -> Iterator[None]:
 
 
 def drawn_tokens(model: TrainedModel) -> np.ndarray:
-    """Class tokens of drawn scenes, float64 (N, hidden); always the same."""
+    """Class tokens of drawn scenes where nobody does much, float64 (N, hidden); always the same."""
     spec, rng = model.spec, np.random.default_rng(0)
     span_s = min(spec.span_s, _DRAWN_SPAN_S)
+    labels = [MOTIONS.index(name) for name in MOTIONS if name not in ACTIONS]
     clips = (
-        draw_clip(rng, frames=spec.frames, size=spec.height, span_s=span_s) for _ in range(_DRAWN)
+        draw_clip(
+            rng,
+            frames=spec.frames,
+            size=spec.height,
+            span_s=span_s,
+            label=labels[number % len(labels)],
+        )
+        for number in range(_DRAWN)
     )
     return tokens(model, np.stack([clip.frames for clip in clips]))
 

@@ -14,13 +14,15 @@ library_name: actionwatch
 
 A small TimeSformer (arXiv 2102.05095) with divided space-time attention that tells {count} motions
 apart: {labels}. It sees {frames} frames over {span:g} s, {size} x {size} pixels, the whole picture
-squashed into the square. "still" means that nothing happens.
+squashed into the square. "still" means that nothing happens, "other motion" that something moves
+in another way than the rest.
 
 ## How it was trained
 
-On drawn clips only: one object of random shape, size and colours moves over a random background,
-with clutter, sensor noise, hand shake, flicker, blur and motions that begin or end within the clip.
-No real video was used. {clips:,} clips, seed {seed}:
+On drawn clips only: things of random shape and drawn people with limbs move over backgrounds from
+plain to photographic-like, with bystanders, things in the way, motion blur, sway, shake, changing
+light, noise, darkness, compression, late frames, and motions that begin or end within the clip. No
+real video was used. {clips:,} clips, seed {seed}:
 
     {command}
 
@@ -37,8 +39,9 @@ Commonest mistakes: {mistakes}.
 
 ## What it is not
 
-It knows how one thing moves in front of a camera that stands still. It has seen no people, no real
-scenes and no moving cameras, and what it says of several things that move at once is a guess.
+It knows drawn motions in front of a camera that stands still. Its people are sticks with clothes:
+for real people it is a beginning to train from, and what it says of them untrained is a guess. A
+motion counts if it is about as fast as those drawn, a tenth to a half of the picture a second.
 """
 
 

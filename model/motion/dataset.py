@@ -11,20 +11,21 @@ from model.trained import TrainedModel
 from stream.synthetic import BACKWARDS, MOTIONS, draw_clip
 
 # The splits draw from random streams that have nothing in common.
-SPLITS = {"train": 1, "held out": 2}
+SPLITS = {"train": 1, "held out": 2, "calibration": 3}
 FIELD_CHANNELS = 5
 _LONGEST_S = 2.0
 _BACKWARDS = torch.tensor([MOTIONS.index(BACKWARDS.get(name, name)) for name in MOTIONS])
-# One step of a typical motion: shares of the picture, growth (natural logarithm), degrees.
-_TYPICAL_STEP = np.array([0.06, 0.06, 0.1, 22.0])
+# One step of a typical motion: share of the picture, growth (natural logarithm), radians.
+_MOVED, _GROWN, _TURNED = 0.06, 0.1, 0.4
+_MOST = 4.0  # steps beyond which a motion is just fast
 
 
 class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Clips `first` to `last` of a split, all of one difficulty.
+    """Of clips `first` to `last` of a split each `every`th, all of one difficulty.
 
     Each item is a clip, uint8 (T, H, W, 3), its label, and the motion field: float32
-    (T, patches, 5), for each patch whether the object covers it, and how the object moves
-    there (x, y, growth, turn; in typical steps).
+    (T, patches, 5), for each patch whether something stands before the background there, and how
+    that moves at this very place (x, y) and as a whole (growth, turn), in typical steps.
     """
 
     def __init__(
@@ -39,18 +40,22 @@ class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
         patch: int,
         span_s: float,
         difficulty: float = 1.0,
+        every: int = 1,
+        fps: float | None = None,
     ) -> None:
         self._key = (seed, SPLITS[split])
         self._first, self._last = first, last
         self._frames, self._size, self._span_s = frames, size, span_s
         self._patches = size // patch
         self._difficulty = difficulty
+        self._every = every
+        self._fps = fps
 
     def __len__(self) -> int:
-        return self._last - self._first
+        return -(-(self._last - self._first) // self._every)
 
     def __getitem__(self, item: int) -> tuple[Tensor, Tensor, Tensor]:
-        number = self._first + item
+        number = self._first + item * self._every
         rng = np.random.default_rng((*self._key, number))
         clip = draw_clip(
             rng,
@@ -58,24 +63,34 @@ class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
             size=self._size,
             span_s=self._span_s,
             difficulty=self._difficulty,
+            fps=self._fps,
         )
-        field = motion_field(clip.poses, clip.shape, self._patches)
+        field = motion_field(clip.parts, clip.unit, self._patches)
         return torch.from_numpy(clip.frames), torch.tensor(clip.label), torch.from_numpy(field)
 
 
-def motion_field(poses: np.ndarray, shape: np.ndarray, patches: int) -> np.ndarray:
-    """What moves where: float32 (T, patches * patches, 5), see DrawnClips."""
-    centres = (np.arange(patches) + 0.5) / patches
-    reach = poses[:, 2:3] * shape / 2 + 0.25 / patches  # (T, 2)
-    across = np.abs(centres - poses[:, 0:1]) <= reach[:, 0:1]  # (T, patches)
-    down = np.abs(centres - poses[:, 1:2]) <= reach[:, 1:2]
-    covered = (down[:, :, None] & across[:, None, :]).reshape(len(poses), -1)
-    states = np.column_stack([poses[:, :2], np.log(poses[:, 2]), poses[:, 3]])
-    steps = np.gradient(states, axis=0) / _TYPICAL_STEP  # (T, 4)
-    field = np.empty((*covered.shape, FIELD_CHANNELS), np.float32)
-    field[..., 0] = covered
-    field[..., 1:] = steps[:, None]
-    return field
+def motion_field(parts: np.ndarray, unit: np.ndarray, patches: int) -> np.ndarray:
+    """What moves where: float32 (T, patches * patches, 5), see DrawnClips.
+
+    `parts` (T, P, 6) and `unit` (2,) are those of a DrawnClip.
+    """
+    middles = (np.arange(patches) + 0.5) / patches
+    down, across = np.meshgrid(middles, middles, indexing="ij")
+    places = np.stack([across.ravel(), down.ravel()], axis=1)  # (N, 2)
+    off = np.abs(places[None, None] - parts[:, :, None, :2])  # (T, P, N, 2)
+    covers = (off <= parts[:, :, None, 2:4] + 0.25 / patches).all(axis=3)
+    foremost = parts.shape[1] - 1 - covers[:, ::-1].argmax(axis=1)  # (T, N)
+    steps = np.gradient(parts[..., [0, 1, 4, 5]], axis=0)  # (T, P, 4)
+    step = np.take_along_axis(steps, foremost[..., None], axis=1)  # (T, N, 4)
+    away = (places - np.take_along_axis(parts[..., :2], foremost[..., None], axis=1)) / unit
+    grown, turned = step[..., 2], np.radians(step[..., 3])
+    field = np.empty((*foremost.shape, FIELD_CHANNELS), np.float32)
+    field[..., 0] = covers.any(axis=1)
+    moved_x = step[..., 0] + unit[0] * (grown * away[..., 0] - turned * away[..., 1])
+    moved_y = step[..., 1] + unit[1] * (grown * away[..., 1] + turned * away[..., 0])
+    field[..., 1], field[..., 2] = moved_x / _MOVED, moved_y / _MOVED
+    field[..., 3], field[..., 4] = grown / _GROWN, turned / _TURNED
+    return field.clip(-_MOST, _MOST)
 
 
 def with_backwards(frames: Tensor, labels: Tensor, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -93,19 +108,28 @@ def with_backwards(frames: Tensor, labels: Tensor, field: Tensor) -> tuple[Tenso
     )
 
 
-def held_out(model: TrainedModel, clips: int, *, seed: int) -> DrawnClips:
+def held_out(
+    model: TrainedModel,
+    clips: int,
+    *,
+    seed: int,
+    split: str = "held out",
+    fps: float | None = None,
+) -> DrawnClips:
     """Clips at full difficulty that no training has seen, of the size that a model wants.
 
-    They last as long as the model looks, but 2 s at most: drawn motions are short.
+    They last as long as the model looks, but 2 s at most: drawn motions are short. Without `fps`
+    they are of any camera's.
     """
     spec = model.spec
     return DrawnClips(
         seed=seed,
-        split="held out",
+        split=split,
         first=0,
         last=clips,
         frames=spec.frames,
         size=spec.height,
         patch=model.network.config.patch_size,
         span_s=min(spec.span_s, _LONGEST_S),
+        fps=fps,
     )

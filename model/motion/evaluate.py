@@ -1,21 +1,26 @@
-"""Held-out drawn clips, for evaluating a motion model."""
+"""Held-out drawn clips, for evaluating a motion model and for its temperature."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from model.checkpoint import CheckpointError
+from model.learning.calibration import fit_temperature
 from model.learning.evaluate import Sample
+from model.learning.scoring import view_logits
 from model.motion.dataset import held_out
 from model.trained import TrainedModel
 from stream.synthetic import MOTIONS
 
 
-def drawn_samples(model: TrainedModel, clips: int, *, seed: int = 0) -> Iterator[Sample]:
-    """Clips at full difficulty that no training has seen.
+def drawn_samples(
+    model: TrainedModel, clips: int, *, seed: int = 0, fps: float | None = None
+) -> Iterator[Sample]:
+    """Clips at full difficulty that no training has seen, of a camera of so many fps or of any.
 
     Raises CheckpointError where the model does not know the drawn motions.
     """
@@ -25,7 +30,7 @@ def drawn_samples(model: TrainedModel, clips: int, *, seed: int = 0) -> Iterator
             f"model {spec.model} has other labels than the drawn motions "
             f"({', '.join(MOTIONS)}), so drawn clips can't tell how good it is"
         )
-    drawn = held_out(model, clips, seed=seed)
+    drawn = held_out(model, clips, seed=seed, fps=fps)
     for number in range(clips):
         frames, label, _ = drawn[number]
         clip = frames.numpy()
@@ -37,6 +42,21 @@ def drawn_samples(model: TrainedModel, clips: int, *, seed: int = 0) -> Iterator
             spec.span_s,
             partial(_shown, clip, spec.frames / spec.span_s),
         )
+
+
+def calibrated(model: TrainedModel, clips: int, *, seed: int = 0) -> TrainedModel:
+    """The model with a temperature fitted to drawn clips that nothing else uses."""
+    drawn = held_out(model, clips, seed=seed, split="calibration")
+    truth: list[int] = []
+
+    def views() -> Iterator[np.ndarray]:
+        for number in range(clips):
+            frames, label, _ = drawn[number]
+            truth.append(int(label))
+            yield frames.numpy()[None]
+
+    logits = np.concatenate(view_logits(model, views()))
+    return replace(model, temperature=fit_temperature(logits, np.array(truth)))
 
 
 def _shown(clip: np.ndarray, fps: float) -> tuple[np.ndarray, float]:

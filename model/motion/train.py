@@ -1,18 +1,20 @@
 """Train the embedded motion model on drawn clips: `actionwatch train-motion`.
 
 A TimeSformer that is only told the label of hard clips learns nothing from tens of thousands of
-them. Four things make it learn, each found to matter:
+them. Five things make it learn, each found to matter:
 - lessons: clips get harder when the network is ready for it (`_next_difficulty`);
-- a second head that names what moves in each patch, used while training only: hundreds of
-  answers a clip in place of one (`dataset.motion_field`);
+- a second head that says how each patch moves, used while training only: hundreds of answers a
+  clip in place of one, and which way a thing turns or grows can be read off them
+  (`dataset.motion_field`);
 - each clip comes with itself played backwards (`dataset.with_backwards`);
-- at first some heads look at the frames before and after (`know_place_and_time`).
+- at first some heads look at the frames before and after (`know_place_and_time`);
+- Muon in place of AdamW for the matrices of the layers, which learn from half as many clips.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,14 +29,13 @@ from model.learning.clips import one_thread
 from model.learning.first_weights import know_place_and_time
 from model.learning.kept_run import read_run, write_run
 from model.learning.optimiser import decays, rate_factor
+from model.learning.team import Team
 from model.motion.dataset import FIELD_CHANNELS, DrawnClips, with_backwards
 from model.preprocess import normalise
-from model.timesformer import (
-    TimesformerForVideoClassification,
-)
+from model.timesformer import TimesformerForVideoClassification
 from model.trained import MEAN, STD, TrainedModel, save
 from stream.messages import ClipSpec
-from stream.synthetic import MOTIONS, STILL
+from stream.synthetic import MOTIONS, OTHER, STILL
 
 _READY = 0.75  # accuracy at which the next lesson is harder
 _HARDER = 0.04
@@ -48,19 +49,19 @@ class Recipe:
 
     clips: int = 260_000  # as the network sees them: half of them are drawn, half played backwards
     seed: int = 0
-    batch: int = 16
-    lesson: int = 100  # batches of one difficulty
-    rate: float = 1e-3
+    batch: int = 32  # of the whole team
+    lesson: int = 50  # batches of one difficulty
+    rate: float = 1.4e-3
     weight_decay: float = 0.05
     warmup: float = 0.005  # share of the clips
-    size: int = 64
-    patch: int = 8
+    size: int = 96
+    patch: int = 12
     frames: int = 8
     span_s: float = 1.6
-    hidden: int = 96
+    hidden: int = 128
     layers: int = 5
-    heads: int = 3
-    intermediate: int = 288
+    heads: int = 4
+    intermediate: int = 384
 
     def network(self) -> TimesformerConfig:
         return TimesformerConfig(
@@ -115,31 +116,34 @@ def train_motion(
     out: Path,
     recipe: Recipe,
     *,
-    workers: int = 1,
+    team: Team,
+    workers: int = 0,
     progress: Callable[[Progress], None] = lambda state: None,
 ) -> TrainedModel:
     """Train, or go on where a run into `out` was broken off, and write the checkpoint there.
 
-    `out/training.pt` keeps the state after each lesson, until `finish`.
+    `out/training.pt` keeps the state after each lesson, until `finish`. A run that goes on may be
+    given another number of clips: what is left of it is made longer or shorter. Of a team each
+    process draws its share of the clips, with `workers` processes of its own where that is not 0.
     Raises CheckpointError where `out` holds a run of another recipe, or a finished one.
     """
-    out.mkdir(parents=True, exist_ok=True)
     file = out / "training.pt"
     if (out / "config.json").exists() and not file.exists():
         raise CheckpointError(f"{out} holds a finished checkpoint; give another --out")
     torch.manual_seed(recipe.seed)
-    learner = _Learner(recipe)
-    learner.to("cuda" if torch.cuda.is_available() else "cpu").train()
-    optimiser = torch.optim.AdamW(
-        _groups(learner, recipe.weight_decay), lr=recipe.rate, betas=(0.9, 0.98)
-    )
-    state = _resume(file, recipe, learner, optimiser)
+    learner = _Learner(recipe).to(team.device).train()
+    optimisers = _optimisers(learner, recipe)
+    state = _resume(file, recipe, learner, optimisers)
+    wrapped = team.wrap(learner)
     while state.done < recipe.clips:
-        _lesson(recipe, learner, optimiser, state, workers, progress)
-        state.difficulty = _next_difficulty(state, state.done / recipe.clips)
-        _keep(file, recipe, learner, optimiser, state)
+        _lesson(recipe, wrapped, optimisers, state, team, workers, progress)
+        # What one process found hard decides for all.
+        state.difficulty = team.told(_next_difficulty(state, state.done / recipe.clips))
+        if team.leads:
+            _keep(file, recipe, learner, optimisers, state)
     trained = TrainedModel(learner.network.cpu().eval(), motion_spec(recipe, out.name), MEAN, STD)
-    save(trained, out, half=True)
+    if team.leads:
+        save(trained, out, half=True)
     return trained
 
 
@@ -153,7 +157,7 @@ def motion_spec(recipe: Recipe, name: str) -> ClipSpec:
     return ClipSpec(
         model=name,
         labels=MOTIONS,
-        background=frozenset({STILL}),
+        background=frozenset({STILL, OTHER}),
         frames=recipe.frames,
         span_s=recipe.span_s,
         height=recipe.size,
@@ -172,50 +176,56 @@ def field_loss(named: Tensor, field: Tensor) -> Tensor:
 
 def _lesson(
     recipe: Recipe,
-    learner: _Learner,
-    optimiser: torch.optim.Optimizer,
+    learner: nn.Module,
+    optimisers: Sequence[torch.optim.Optimizer],
     state: _State,
+    team: Team,
     workers: int,
     progress: Callable[[Progress], None],
 ) -> None:
     """One lesson: `recipe.lesson` batches of one difficulty, or fewer at the end of the run."""
-    device = next(learner.parameters()).device
     last = min(state.done + recipe.lesson * recipe.batch, recipe.clips)
+    first = state.done // 2
+    # As many for each process, for they wait for each other.
+    pairs = (last // 2 - first) // team.size * team.size
     drawn = DrawnClips(
         seed=recipe.seed,
         split="train",
-        first=state.done // 2,
-        last=last // 2,
+        first=first + team.rank,
+        last=first + pairs,
         frames=recipe.frames,
         size=recipe.size,
         patch=recipe.patch,
         span_s=recipe.span_s,
         difficulty=state.difficulty,
+        every=team.size,
     )
     loader = DataLoader(
         drawn,
-        max(1, recipe.batch // 2),
+        max(1, recipe.batch // (2 * team.size)),
         num_workers=workers,
         prefetch_factor=8 if workers else None,
         worker_init_fn=one_thread,
     )
     for batch in loader:
-        frames, labels, field = (part.to(device) for part in with_backwards(*batch))
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.rate * rate_factor(state.done / recipe.clips, recipe.warmup)
-        with torch.autocast(device.type, torch.bfloat16):
+        frames, labels, field = (part.to(team.device) for part in with_backwards(*batch))
+        for optimiser in optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.rate * rate_factor(state.done / recipe.clips, recipe.warmup)
+        with torch.autocast(team.device.type, torch.bfloat16):
             logits, named = learner(normalise(frames, MEAN, STD))
         loss = F.cross_entropy(logits.float(), labels)
-        optimiser.zero_grad()
+        learner.zero_grad()
         (loss + field_loss(named.float(), field)).backward()
         nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-        optimiser.step()
+        for optimiser in optimisers:
+            optimiser.step()
         hits = (logits.argmax(dim=1) == labels).float().mean()
-        state.done += len(frames)
+        state.done += len(frames) * team.size
         state.loss += 0.02 * (loss.item() - state.loss)
         state.accuracy += 0.02 * (hits.item() - state.accuracy)
         progress(Progress(state.done, state.loss, state.accuracy, state.difficulty))
-    state.done = last  # an odd clip at the very end has no pair
+    state.done = last  # what is left over at the very end has no pair
 
 
 def _next_difficulty(state: _State, share: float) -> float:
@@ -224,13 +234,34 @@ def _next_difficulty(state: _State, share: float) -> float:
     return min(1.0, max(harder, (share - begin) / (end - begin)))
 
 
-def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    parts: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-    for name, parameter in module.named_parameters():
-        parts[decays(name, parameter)].append(parameter)
+def _optimisers(learner: _Learner, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for all else, at one rate.
+
+    Jordan et al., "Muon", 2024; the rate is scaled as in Liu et al., arXiv 2502.16982, so that one
+    rate suits both.
+    """
+    inner = [
+        parameter
+        for parameter in learner.network.timesformer.blocks.parameters()
+        if parameter.ndim == 2
+    ]
+    known = {id(parameter) for parameter in inner}
+    outer: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, parameter in learner.named_parameters():
+        if id(parameter) not in known:
+            outer[decays(name, parameter)].append(parameter)
+    groups = [
+        {"params": parameters, "weight_decay": recipe.weight_decay if decaying else 0.0}
+        for decaying, parameters in outer.items()
+    ]
     return [
-        {"params": parameters, "weight_decay": weight_decay if decaying else 0.0}
-        for decaying, parameters in parts.items()
+        torch.optim.Muon(
+            inner,
+            lr=recipe.rate,
+            weight_decay=recipe.weight_decay,
+            adjust_lr_fn="match_rms_adamw",
+        ),
+        torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.98)),
     ]
 
 
@@ -238,24 +269,30 @@ def _keep(
     file: Path,
     recipe: Recipe,
     learner: nn.Module,
-    optimiser: torch.optim.Optimizer,
+    optimisers: Sequence[torch.optim.Optimizer],
     state: _State,
 ) -> None:
     kept = {
         "state": asdict(state),
         "learner": learner.state_dict(),
-        "optimiser": optimiser.state_dict(),
+        "optimisers": [optimiser.state_dict() for optimiser in optimisers],
     }
-    write_run(file, asdict(recipe), kept)
+    write_run(file, _belongs(recipe), kept)
+
+
+def _belongs(recipe: Recipe) -> dict[str, object]:
+    """All but the length of the run, which may be changed."""
+    return {key: value for key, value in asdict(recipe).items() if key != "clips"}
 
 
 def _resume(
-    file: Path, recipe: Recipe, learner: nn.Module, optimiser: torch.optim.Optimizer
+    file: Path, recipe: Recipe, learner: nn.Module, optimisers: Sequence[torch.optim.Optimizer]
 ) -> _State:
     """Where an earlier run into this folder has come to; the beginning for a new run."""
-    kept = read_run(file, asdict(recipe))
+    kept = read_run(file, _belongs(recipe))
     if kept is None:
         return _State()
     learner.load_state_dict(kept["learner"])
-    optimiser.load_state_dict(kept["optimiser"])
+    for optimiser, held in zip(optimisers, kept["optimisers"], strict=True):
+        optimiser.load_state_dict(held)
     return _State(**kept["state"])

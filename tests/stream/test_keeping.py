@@ -128,7 +128,7 @@ def test_a_camera_that_hangs_costs_no_clip_at_the_stop(tmp_path: Path) -> None:
                     "hall": {"source": "demo:7"},
                     "dead": {"source": f"rtsp://127.0.0.1:{port}/live"},
                 },
-                "events": {"enter": 0.05, "leave": 0.0, "minimum": 0},
+                "events": {"enter": 0.3, "leave": 0.0, "minimum": 0},
                 "recording": {"enabled": True, "post_roll": "10s"},
                 "data": tmp_path / "data",
             }

@@ -107,6 +107,8 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path, films: Path) -
         (["evaluate", "motion", "{films}", "--split", "most"], ["--split most", "train"]),
         (["evaluate", "motion", "{films}", "--split", "val"], ["--split val", "leave --split out"]),
         (["evaluate", "motion", "{films}"], ["no clip of a label"]),
+        (["evaluate", "motion", "{films}", "--corruption", "fog"], ["--corruption fog", "blur"]),
+        (["evaluate", "motion", "{films}", "--fps", "10"], ["--fps", "drawn:1000"]),
     ],
     ids=lambda value: " ".join(value),
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import torch
 from model.checkpoint import CheckpointError
 from model.learning.evaluate import evaluate
 from model.learning.first_weights import know_place_and_time
-from model.motion.evaluate import drawn_samples
+from model.learning.team import Team
+from model.motion.evaluate import calibrated, drawn_samples
 from model.motion.train import (
     Progress,
     Recipe,
@@ -19,7 +21,10 @@ from model.motion.train import (
 )
 from model.predictor import Predictor
 from model.timesformer import TimesformerForVideoClassification
-from model.trained import load
+from model.trained import TrainedModel, load
+from tests.torchrun import run_by_two
+
+ALONE = Team(1, 0, torch.device("cpu"), 1)
 
 
 class StopHereError(Exception):
@@ -33,12 +38,12 @@ def test_a_run_that_was_broken_off_goes_on_to_the_same_weights(
         if state.clips == 40:
             raise StopHereError
 
-    train_motion(tmp_path / "whole", tiny, workers=0)
+    train_motion(tmp_path / "whole", tiny, team=ALONE)
     with pytest.raises(StopHereError):
-        train_motion(tmp_path / "broken", tiny, workers=0, progress=stop_at_40)
+        train_motion(tmp_path / "broken", tiny, team=ALONE, progress=stop_at_40)
     seen: list[int] = []
     train_motion(
-        tmp_path / "broken", tiny, workers=0, progress=lambda state: seen.append(state.clips)
+        tmp_path / "broken", tiny, team=ALONE, progress=lambda state: seen.append(state.clips)
     )
     assert seen == [40, 48, 56, 64]  # from the end of the last whole lesson
     whole, broken = (load(tmp_path / name).network for name in ("whole", "broken"))
@@ -46,7 +51,7 @@ def test_a_run_that_was_broken_off_goes_on_to_the_same_weights(
         assert torch.equal(broken.state_dict()[key], value), key
     finish(tmp_path / "broken")
     with pytest.raises(CheckpointError, match="holds a finished checkpoint"):
-        train_motion(tmp_path / "broken", tiny, workers=0)
+        train_motion(tmp_path / "broken", tiny, team=ALONE)
 
 
 def test_a_run_with_other_options_does_not_go_on(tmp_path: Path, tiny: Recipe) -> None:
@@ -55,15 +60,19 @@ def test_a_run_with_other_options_does_not_go_on(tmp_path: Path, tiny: Recipe) -
             raise StopHereError
 
     with pytest.raises(StopHereError):
-        train_motion(tmp_path, tiny, workers=0, progress=stop_at_24)
+        train_motion(tmp_path, tiny, team=ALONE, progress=stop_at_24)
     with pytest.raises(CheckpointError, match=r"training\.pt .* another seed"):
-        train_motion(tmp_path, replace(tiny, seed=5), workers=0)
+        train_motion(tmp_path, replace(tiny, seed=5), team=ALONE)
+    done: list[int] = []
+    longer = replace(tiny, clips=72)
+    train_motion(tmp_path, longer, team=ALONE, progress=lambda state: done.append(state.clips))
+    assert (done[0], done[-1]) == (24, 72)
 
 
 def test_lessons_get_harder_to_the_full(tmp_path: Path, tiny: Recipe) -> None:
     difficulties: list[float] = []
     recipe = replace(tiny, clips=320)
-    train_motion(tmp_path, recipe, workers=0, progress=lambda s: difficulties.append(s.difficulty))
+    train_motion(tmp_path, recipe, team=ALONE, progress=lambda s: difficulties.append(s.difficulty))
     assert difficulties[0] == 0.0
     assert difficulties == sorted(difficulties)
     assert difficulties[-1] == 1.0
@@ -98,7 +107,7 @@ def test_the_field_loss_is_zero_for_the_truth_alone() -> None:
 
 
 def test_evaluation_counts_every_clip(tmp_path: Path, tiny: Recipe) -> None:
-    trained = train_motion(tmp_path, tiny, workers=0)
+    trained = train_motion(tmp_path, tiny, team=ALONE)
     done: list[int] = []
     measured = evaluate(
         Predictor(trained),
@@ -115,7 +124,31 @@ def test_the_embedded_model_knows_the_motions() -> None:
     assert result.measured.top(1) >= 0.8
 
 
+def test_two_processes_train_one_model(tmp_path: Path, tiny: Recipe) -> None:
+    program = (
+        "import sys; from pathlib import Path; from model.learning.team import team; "
+        "from model.motion.train import Recipe, train_motion\n"
+        f"with team() as own: train_motion(Path(sys.argv[1]), {tiny!r}, team=own)"
+    )
+    members = run_by_two("-c", program, tmp_path / "out")
+    assert [one.returncode for one in members] == [0, 0], members[0].stderr + members[1].stderr
+    by_two = load(tmp_path / "out").network.state_dict()
+    train_motion(tmp_path / "alone", tiny, team=ALONE)
+    alone = load(tmp_path / "alone").network.state_dict()
+    # The same clips, in the same batches; but sums of halves are rounded otherwise.
+    for key, value in alone.items():
+        assert torch.allclose(by_two[key], value, atol=0.02), key
+
+
+def test_a_temperature_is_fitted_to_clips_of_its_own(tiny: Recipe, trained: TrainedModel) -> None:
+    sure = replace(trained, network=copy.deepcopy(trained.network))
+    with torch.no_grad():
+        sure.network.classifier.weight *= 50  # sure of itself, and no better for it
+    assert calibrated(sure, 30).temperature > 3
+    assert calibrated(trained, 30) == calibrated(trained, 30)
+
+
 def test_a_damaged_state_is_named(tmp_path: Path, tiny: Recipe) -> None:
     (tmp_path / "training.pt").write_bytes(b"half written")
     with pytest.raises(CheckpointError, match=r"training\.pt can't be read"):
-        train_motion(tmp_path, tiny, workers=0)
+        train_motion(tmp_path, tiny, team=ALONE)

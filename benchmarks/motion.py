@@ -1,0 +1,71 @@
+"""How good the embedded model is at drawn clips, as they are and spoilt, and how fast.
+
+Clips are held-out ones at full difficulty. Its own faults are in them already; the rows below the
+first add one more to each clip, see model/learning/corruptions.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.report import machine, write_report
+from model.learning.corruptions import CORRUPTIONS
+from model.learning.evaluate import evaluate
+from model.motion.evaluate import drawn_samples
+from model.predictor import Predictor
+from model.trained import load
+
+_FPS = 10.0
+
+
+@dataclass(frozen=True)
+class Row:
+    clips: str  # what they are like
+    top1: float
+    worth: float  # standard error of it
+    calibration_error: float
+    window_ms: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", nargs="?", default="motion", help="embedded name or folder")
+    parser.add_argument("--clips", type=int, default=5000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    model = load(args.model)
+    predictor = Predictor(model)
+    rows: list[Row] = []
+    print(f"{machine()}, {predictor.name}, {args.clips} clips")
+    for name in ("as drawn", *CORRUPTIONS, f"{_FPS:g} fps"):
+        found = evaluate(
+            predictor,
+            model.spec.labels,
+            drawn_samples(
+                model, args.clips, seed=args.seed, fps=_FPS if name.endswith("fps") else None
+            ),
+            corruption=name if name in CORRUPTIONS else None,
+        )
+        right = found.measured.top(1)
+        worth = math.sqrt(right * (1 - right) / args.clips)
+        error = found.measured.calibration_error()
+        rows.append(Row(name, right, worth, error, 1000 * found.window_s))
+        print(
+            f"{name:<10} {right:6.1%} (±{worth:.1%})  calibration error {error:.1%}  "
+            f"{1000 * found.window_s:.1f} ms a window"
+        )
+        if name == "as drawn":
+            for label, share in found.measured.recall().items():
+                print(f"    {label:<26} {share:6.1%}")
+            for truth, answer, count in found.measured.mistakes(6):
+                print(f"    {truth} -> {answer}: {count}")
+    if args.json:
+        write_report(args.json, rows, model=args.model, engine=predictor.name)
+
+
+if __name__ == "__main__":
+    main()

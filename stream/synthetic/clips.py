@@ -1,0 +1,267 @@
+"""Drawn training clips: a motion seen through a window, and all that is known about it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from stream.synthetic import people
+from stream.synthetic.motions import (
+    MARGIN,
+    MOTIONS,
+    OF_PEOPLE,
+    OF_THINGS,
+    OTHER,
+    SIZES,
+    STILL,
+    Course,
+    Motion,
+    random_motion,
+)
+from stream.synthetic.stage import Actor, Stage
+
+_PEOPLE = 0.5  # share of clips with a person, where a motion can be a person's or a thing's
+_TALL = (0.35, 0.95)
+_PERIODIC = ("wave", "jump", "struggle", OTHER)
+_BRIEF = ("fall", "get up")  # they are over in less than a window
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnClip:
+    """A training clip and all that is known about it."""
+
+    frames: np.ndarray  # uint8 RGB, (T, H, W, 3)
+    label: int  # index into MOTIONS
+    # What is in the picture, later ones before earlier ones: (T, P, 6), the centre and half the
+    # extent of each part (shares of the picture), natural logarithm of its size, degrees.
+    parts: np.ndarray
+    unit: np.ndarray  # (2,): see Stage
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Role:
+    actor: Actor
+    course: Course
+    parts: Course
+
+
+def draw_clip(
+    rng: np.random.Generator,
+    *,
+    frames: int = 8,
+    size: int = 96,
+    span_s: float = 1.6,
+    difficulty: float = 1.0,
+    label: int | None = None,
+    fps: float | None = None,
+) -> DrawnClip:
+    """One motion seen through a window of `span_s` seconds, `size` x `size` pixels.
+
+    A quarter of the clips at full difficulty hold the beginning or the end of a motion, as a
+    window that slides over a camera does; the label is what fills at least 65 % of the clip, and
+    of a fall or getting up most of it is seen. Without `fps` it is any camera's.
+    """
+    label = int(rng.integers(len(MOTIONS))) if label is None else label
+    times = _frame_times(rng, frames, span_s, difficulty, fps)
+    aspect = float(rng.choice((1.0, 4 / 3, 16 / 9)))
+    stage = Stage(rng, size, size, difficulty=difficulty, aspect=aspect)
+    roles = _bystanders(rng, stage, difficulty) if rng.random() < 0.35 * difficulty else []
+    roles += _performance(rng, stage, MOTIONS[label], span_s * (1 - 1 / frames), difficulty)
+    exposure_s = rng.uniform(0.02, 0.1) if rng.random() < 0.3 * difficulty else 0.0
+    moments = [0.0, -0.5, -1.0] if exposure_s else [0.0]
+    states = [[role.course(times + exposure_s * at) for role in roles] for at in moments]
+    pictures = [
+        stage.draw(
+            [
+                [(role.actor, state[row]) for role, state in zip(roles, shot, strict=True)]
+                for shot in states
+            ],
+            float(seconds),
+            rng,
+        )
+        for row, seconds in enumerate(times)
+    ]
+    parts = np.concatenate(
+        [role.parts(state) for role, state in zip(roles, states[0], strict=True)], axis=1
+    )
+    return DrawnClip(np.stack(pictures), label, parts, stage.unit)
+
+
+def _frame_times(
+    rng: np.random.Generator, frames: int, span_s: float, difficulty: float, fps: float | None
+) -> np.ndarray:
+    """When the frames were taken, (T,): as evenly as a camera of so many fps can, or a random one.
+
+    Cameras are late now and then, so that the nearest frame to an even time is off by up to half
+    a frame.
+    """
+    times = np.arange(frames) * (span_s / frames)
+    drawn, off = float(rng.choice((10, 10, 15, 25))), rng.uniform(-0.5, 0.5, frames)
+    if fps is None and rng.random() >= 0.5 * difficulty:
+        return times
+    return np.maximum(times + off / (fps or drawn), 0.0)
+
+
+def _performance(
+    rng: np.random.Generator, stage: Stage, name: str, length: float, difficulty: float
+) -> list[_Role]:
+    """Who plays the motion: most often one actor, and when in the clip."""
+    ease = 1 - difficulty
+    shown, active = name, length
+    partly = rng.random() < 0.25 * difficulty and name not in _BRIEF
+    if partly and name == STILL:
+        others = [other for other in MOTIONS[1:] if other not in _BRIEF]
+        shown, active = str(rng.choice(others)), length * rng.uniform(0.05, 0.35)
+    elif partly:
+        active = length * rng.uniform(0.65, 1.0)
+    begins = rng.random() < 0.5  # the motion begins in this window; else it ends in it
+    before = length - active if begins else 0.0
+    # What repeats may have been going on before the window began.
+    ahead = rng.uniform(0, 2) if shown in _PERIODIC and not (partly and begins) else 0.0
+
+    def moving(times: np.ndarray) -> np.ndarray:
+        return np.clip(times - before, 0, active) + ahead
+
+    if shown == "struggle":
+        return _struggle(rng, stage, moving)
+    if shown == OTHER and rng.random() < 0.2:
+        return _in_passing(rng, stage, moving, active, ease)
+    person = shown in OF_PEOPLE or (
+        shown not in (*OF_THINGS, "move up", "move down") and rng.random() < _PEOPLE
+    )
+    if not person:
+        return [_thing(rng, stage, shown, moving, active, ease)]
+    if shown in _BRIEF:
+        return [_brief(rng, stage, shown, length, ease)]
+    return [_person(rng, stage, shown, moving, active, ease)]
+
+
+def _thing(
+    rng: np.random.Generator, stage: Stage, name: str, moving: Course, active: float, ease: float
+) -> _Role:
+    motion = random_motion(rng, name, ease)
+    # Easy things are large, but one that grows or shrinks needs the whole range to do so.
+    low_size = SIZES[0] + (0.0 if name in ("approach", "recede") else 0.15 * ease)
+    while True:
+        start = np.array(
+            [
+                rng.uniform(MARGIN, 1 - MARGIN),
+                rng.uniform(MARGIN, 1 - MARGIN),
+                math.exp(rng.uniform(math.log(low_size), math.log(SIZES[1]))),
+                rng.uniform(0, 360),
+            ]
+        )
+        if motion.seconds_that_fit(start) >= active:
+            return _thing_role(rng, stage, motion, start, moving, active)
+        motion = random_motion(rng, name, ease)
+
+
+def _thing_role(
+    rng: np.random.Generator,
+    stage: Stage,
+    motion: Motion,
+    start: np.ndarray,
+    moving: Course,
+    active: float,
+) -> _Role:
+    largest = motion.poses(start, np.linspace(0, active + 1, 9))[:, 2].max()
+    unit = stage.unit
+
+    def parts(poses: np.ndarray) -> np.ndarray:
+        reach = poses[:, 2:3] * unit / 2
+        row = np.column_stack([poses[:, :2], reach, np.log(poses[:, 2]), poses[:, 3]])
+        return row[:, None]
+
+    actor = stage.thing(rng, largest=min(float(largest), 2 * SIZES[1]))
+    return _Role(actor, lambda times: motion.poses(start, moving(times)), parts)
+
+
+def _person(
+    rng: np.random.Generator, stage: Stage, name: str, moving: Course, active: float, ease: float
+) -> _Role:
+    while True:
+        act, start = people.random_act(rng, name, ease), _place(rng, stage, ease)
+        if name == "approach":
+            start[2] = rng.uniform(_TALL[0], 0.7)
+        ends = people.postures(act, start, np.array([0.0, active]))[:, :3]
+        inside = (ends[:, 0] > MARGIN / 2) & (ends[:, 0] < 1 - MARGIN / 2) & (ends[:, 1] <= 1.15)
+        if inside.all() and _TALL[0] / 1.5 < ends[1, 2] < 1.3 * _TALL[1]:
+            return _person_role(rng, stage, act, start, moving)
+
+
+def _person_role(
+    rng: np.random.Generator, stage: Stage, act: people.Act, start: np.ndarray, moving: Course
+) -> _Role:
+    return _Role(
+        stage.person(rng),
+        lambda times: people.postures(act, start, moving(times)),
+        lambda rows: people.parts(rows, stage.unit),
+    )
+
+
+def _place(rng: np.random.Generator, stage: Stage, ease: float) -> np.ndarray:
+    """Where a person may stand, and how tall: (x, y of the feet, height)."""
+    tall = math.exp(rng.uniform(math.log(_TALL[0] + 0.2 * ease), math.log(_TALL[1])))
+    head = float(0.95 * tall * stage.unit[1])
+    return np.array([rng.uniform(0.12, 0.88), rng.uniform(min(head, 0.95), 1.0), tall])
+
+
+def _brief(rng: np.random.Generator, stage: Stage, name: str, length: float, ease: float) -> _Role:
+    """A fall or getting up, of which the window holds at least three quarters."""
+    act = people.random_act(rng, name, ease)
+    early, late = (0.25, 0.15) if name == "fall" else (0.15, 0.25)
+    begin = rng.uniform(-early * act.lasts_s, max(0.0, length - (1 - late) * act.lasts_s))
+    start = _place(rng, stage, ease)
+    start[0] = np.clip(start[0], 0.25, 0.75)  # room to lie
+    return _person_role(rng, stage, act, start, lambda times: times - begin)
+
+
+def _struggle(rng: np.random.Generator, stage: Stage, moving: Course) -> list[_Role]:
+    """Two people close to each other."""
+    one = _place(rng, stage, 0.0)
+    apart = rng.uniform(0.15, 0.4) * one[2] * stage.unit[0]
+    one[0] = rng.uniform(0.15, 0.85 - min(0.5, apart))
+    other = one + np.array([apart, rng.uniform(-0.03, 0.03), 0.0])
+    other[2] *= rng.uniform(0.9, 1.1)
+    acts = [people.random_act(rng, "struggle") for _ in range(2)]
+    sides = [
+        people.Act(act.label, act.kind, act.rate, side, act.lasts_s, act.swings)
+        for act, side in zip(acts, (1, -1), strict=True)
+    ]
+    return [
+        _person_role(rng, stage, act, start, moving)
+        for act, start in zip(sides, (one, other), strict=True)
+    ]
+
+
+def _in_passing(
+    rng: np.random.Generator, stage: Stage, moving: Course, active: float, ease: float
+) -> list[_Role]:
+    """Two that go opposite ways, which is neither of both."""
+    pairs = ("move left", "move right"), ("move up", "move down")
+    pair = pairs[int(rng.random() < 0.25)]
+    people_pass = pair[0] == "move left" and rng.random() < _PEOPLE
+    # `moving` may be ahead of its time, as what repeats is; who passes would have left by then.
+    late = float(moving(np.zeros(1))[0])
+
+    def passing(times: np.ndarray) -> np.ndarray:
+        return np.minimum(moving(times) - late, active)
+
+    if people_pass:
+        return [_person(rng, stage, name, passing, active, ease) for name in pair]
+    return [_thing(rng, stage, name, passing, active, ease) for name in pair]
+
+
+def _bystanders(rng: np.random.Generator, stage: Stage, difficulty: float) -> list[_Role]:
+    """One or two that do nothing."""
+    roles = []
+    for _ in range(int(rng.integers(1, 3))):
+        if rng.random() < _PEOPLE:
+            act = people.random_act(rng, STILL)
+            start = _place(rng, stage, 1 - difficulty)
+            roles.append(_person_role(rng, stage, act, start, np.zeros_like))
+        else:
+            roles.append(_thing(rng, stage, STILL, np.zeros_like, 0.0, 0.0))
+    return roles

@@ -1,0 +1,275 @@
+"""Drawn people: a skeleton that walks, waves, jumps, falls, gets up and struggles.
+
+A posture is a row of what `POSTURE` names. Lengths are shares of the person's height, angles are
+degrees: of a limb from hanging down, of the whole body from upright, clockwise on the screen.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from stream.synthetic.backgrounds import colour_away_from
+from stream.synthetic.canvas import Canvas
+from stream.synthetic.motions import DIRECTIONS, OTHER, STILL
+
+POSTURE = (
+    *("x", "y", "height"),  # where the feet stand, shares of the picture; how tall, of its side
+    *("aside", "lift"),  # how far the hip is from where it is when one stands
+    *("lean", "bow"),  # of the whole body about the hip, and of the trunk alone
+    *("left hip", "left knee", "right hip", "right knee"),
+    *("left shoulder", "left elbow", "right shoulder", "right elbow"),
+)
+_AT = {name: column for column, name in enumerate(POSTURE)}
+_LEG, _TRUNK, _HEAD, _ARM = 0.48, 0.3, 0.1, 0.36
+JOINTS = (
+    *("hip", "neck", "head", "left knee", "left foot", "right knee", "right foot"),
+    *("left elbow", "left hand", "right elbow", "right hand"),
+)
+# Of each joint but the hip: what it hangs from, and how far (the head and neck stand above).
+_PARENTS = (0, 1, 0, 3, 0, 5, 1, 7, 1, 9)
+_LENGTHS = np.array([-_TRUNK, -_HEAD, *[_LEG / 2] * 4, *[_ARM / 2] * 4])
+_HEAD_JOINT = JOINTS.index("head")
+# Pairs of joints, drawn in this order, with their width and what covers them.
+LIMBS = (
+    (1, 9, 0.055, "top"),
+    (9, 10, 0.05, "skin"),
+    (0, 5, 0.085, "legs"),
+    (5, 6, 0.07, "legs"),
+    (0, 3, 0.085, "legs"),
+    (3, 4, 0.07, "legs"),
+    (0, 1, 0.16, "top"),
+    (1, 2, 0.11, "skin"),
+    (1, 7, 0.055, "top"),
+    (7, 8, 0.05, "skin"),
+)
+_STARTS, _ENDS = (np.array([limb[end] for limb in LIMBS], int) for end in (0, 1))
+_WIDTHS = np.array([limb[2] for limb in LIMBS], float)
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What a person does, and how: the random numbers of one performance.
+
+    `label` is one of MOTIONS; `kind` says how it is done where there are several ways.
+    """
+
+    label: str
+    kind: str = ""
+    rate: float = 0.0  # as of Motion; for what repeats, times a second
+    side: int = 1  # 1 to the right, -1 to the left
+    lasts_s: float = 0.8  # of falling and getting up
+    swings: np.ndarray | None = None  # of a struggle: (joints, waves, 3): reach, rate, phase
+
+
+def random_act(rng: np.random.Generator, label: str, ease: float = 0.0) -> Act:
+    """A way to do `label`; `ease` from 0 to 1 keeps out the slowest and the smallest."""
+    side = int(rng.choice((-1, 1)))
+    if label in DIRECTIONS:
+        return Act(label, "walk", float(rng.uniform(0.12 + 0.1 * ease, 0.45)), side)
+    if label in ("approach", "recede"):
+        return Act(label, "walk", float(rng.uniform(0.28 + 0.15 * ease, 0.75)), side)
+    if label == "wave":
+        kind = str(rng.choice(("one arm", "both arms")))
+        return Act(label, kind, float(rng.uniform(1.0, 2.0)), side)
+    if label == "jump":
+        kind = str(rng.choice(("hop", "jack")))
+        return Act(label, kind, float(rng.uniform(0.9, 1.8)), side)
+    if label in ("fall", "get up"):
+        kind = str(rng.choice(("topple", "topple", "collapse")))
+        return Act(label, kind, 0.0, side, float(rng.uniform(0.5, 1.1)))
+    if label == "struggle":
+        waves = rng.uniform((0.3, 1.2, 0), (1.0, 3.2, 2 * math.pi), (12, 2, 3))
+        return Act(label, "", 1.0, side, swings=waves)
+    if label == OTHER:
+        kind = str(rng.choice(("squat", "bow", "turn back", "exercise")))
+        return Act(label, kind, float(rng.uniform(0.7, 1.0)), side)
+    kind = str(rng.choice(("stand", "stand", "sit", "lie")))
+    return Act(STILL, kind, 0.0, side)
+
+
+def postures(act: Act, start: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    """A person at `start` (x, y, height) after each of `seconds`, (T,): postures (T, 15)."""
+    body = np.zeros((len(seconds), len(POSTURE)))
+    body[:, :3] = start
+    _stand(body)
+    if act.label in DIRECTIONS or act.label in ("approach", "recede"):
+        _travel(act, body, seconds)
+    elif act.label == "wave":
+        _wave(act, body, seconds)
+    elif act.label == "jump":
+        _jump(act, body, seconds)
+    elif act.label == "fall":
+        _go_down(act, body, np.clip(seconds / act.lasts_s, 0, 1) ** 1.7)
+    elif act.label == "get up":
+        _go_down(act, body, np.clip(1 - seconds / act.lasts_s, 0, 1) ** 1.7)
+    elif act.label == "struggle":
+        _struggle(act, body, seconds)
+    elif act.label == OTHER:
+        _something_else(act, body, seconds)
+    elif act.kind == "lie":
+        _go_down(Act("fall", "topple", 0.0, act.side), body, np.ones(len(seconds)))
+    elif act.kind == "sit":
+        _sink(body, np.ones(len(seconds)))
+    return body
+
+
+def _stand(body: np.ndarray) -> None:
+    _set(body, left_hip=-4, right_hip=4, left_shoulder=-8, right_shoulder=8)
+    _set(body, left_elbow=6, right_elbow=-6)
+
+
+def _set(body: np.ndarray, **columns: np.ndarray | float) -> None:
+    for name, value in columns.items():
+        body[:, _AT[name.replace("_", " ")]] = value
+
+
+def _travel(act: Act, body: np.ndarray, seconds: np.ndarray) -> None:
+    if act.label in DIRECTIONS:
+        body[:, :2] += np.outer(seconds * act.rate, DIRECTIONS[act.label])
+        pace = 1.0 + 2 * act.rate
+    else:  # the feet of one who comes closer go down in the picture
+        sign = 1 if act.label == "approach" else -1
+        grown = np.exp(sign * act.rate * seconds)
+        body[:, 1] += 0.35 * body[:, 2] * (grown - 1)
+        body[:, 2] *= grown
+        pace = 1.4
+    reach = 1.0 if act.label in ("move left", "move right") else 0.35  # seen from the side
+    swing = np.sin(2 * math.pi * pace * seconds) * reach
+    _set(body, left_hip=28 * swing, right_hip=-28 * swing)
+    bent = 30 * DIRECTIONS.get(act.label, (1, 0))[0] * reach
+    _set(body, left_knee=bent * (swing < 0), right_knee=bent * (swing > 0))
+    _set(body, left_shoulder=-24 * swing, right_shoulder=24 * swing)
+
+
+def _wave(act: Act, body: np.ndarray, seconds: np.ndarray) -> None:
+    swing = 38 * np.sin(2 * math.pi * act.rate * seconds)
+    sides = ("left", "right") if act.kind == "both arms" else ("right",)
+    for name in sides:
+        sign = act.side if len(sides) == 1 else (1 if name == "right" else -1)
+        _set(body, **{f"{name}_shoulder": -sign * 125 + swing / 2, f"{name}_elbow": -25 + swing})
+
+
+def _jump(act: Act, body: np.ndarray, seconds: np.ndarray) -> None:
+    up = np.abs(np.sin(math.pi * act.rate * seconds))
+    _set(body, lift=0.22 * up)
+    crouch = 30 * (1 - up)
+    _set(body, left_hip=-crouch, left_knee=2 * crouch, right_hip=crouch, right_knee=-2 * crouch)
+    if act.kind == "jack":
+        _set(body, left_shoulder=150 * up + 8, right_shoulder=-150 * up - 8)
+        _set(body, left_hip=22 * up, right_hip=-22 * up, left_knee=0, right_knee=0)
+
+
+def _go_down(act: Act, body: np.ndarray, share: np.ndarray) -> None:
+    """From upright, share 0, to lying, 1: over like a tree, or down and then over."""
+    down = share if act.kind == "topple" else np.minimum(1, 1.5 * share)
+    over = share if act.kind == "topple" else np.clip(2.2 * share - 1.2, 0, 1)
+    _set(body, lean=act.side * 88 * over, lift=-(_LEG - 0.07) * down)
+    _set(body, aside=act.side * 0.3 * over)
+    bend = 65 * down * (1 - over) if act.kind == "collapse" else 12 * over
+    _set(body, left_hip=-bend - 4, left_knee=2 * bend, right_hip=bend + 4, right_knee=-2 * bend)
+    reach = act.side * 50 * over
+    _set(body, left_shoulder=-8 - reach, right_shoulder=8 - 1.4 * reach)
+
+
+def _sink(body: np.ndarray, share: np.ndarray) -> None:
+    _set(body, lift=-0.24 * share)
+    _set(body, left_hip=-4 - 62 * share, left_knee=62 * share)
+    _set(body, right_hip=4 + 62 * share, right_knee=-62 * share)
+
+
+def _struggle(act: Act, body: np.ndarray, seconds: np.ndarray) -> None:
+    assert act.swings is not None
+    reach, rate, phase = np.moveaxis(act.swings, 2, 0)
+    waves = np.sin(2 * math.pi * rate[None] * seconds[:, None, None] + phase) * reach
+    moved = 0.6 * waves.sum(axis=2)  # (T, joints)
+    hits = -act.side * 75  # arms are held towards the other
+    scale = np.array([0.07, 0.03, 14, 16, 22, 22, 22, 22, 60, 60, 60, 60])
+    body[:, _AT["aside"] : _AT["right elbow"] + 1] += moved * scale
+    body[:, _AT["left shoulder"]] += hits
+    body[:, _AT["right shoulder"]] += hits
+
+
+def _something_else(act: Act, body: np.ndarray, seconds: np.ndarray) -> None:
+    phase = 2 * math.pi * act.rate * seconds
+    share = (1 - np.cos(phase)) / 2
+    if act.kind == "squat":
+        _sink(body, 1.2 * share)
+    elif act.kind == "bow":
+        _set(body, bow=act.side * 75 * share, left_shoulder=-act.side * 60 * share)
+        _set(body, right_shoulder=-act.side * 60 * share)
+    elif act.kind == "turn back":  # walks to one side, and back
+        body[:, 0] += act.side * 0.22 * np.sin(phase * 0.75)
+        swing = np.sin(2 * math.pi * 1.6 * seconds)
+        _set(body, left_hip=28 * swing, right_hip=-28 * swing)
+        _set(body, left_shoulder=-24 * swing, right_shoulder=24 * swing)
+    else:  # both arms up and down
+        _set(body, left_shoulder=10 + 130 * share, right_shoulder=-10 - 130 * share)
+
+
+def joints(body: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """Where the joints of postures (T, 15) are, shares of the picture: (T, 11, 2), as JOINTS.
+
+    `unit` (2,) is the picture's shorter side as shares of its width and height.
+    """
+    at = {name: body[:, column] for name, column in _AT.items()}
+    trunk = at["lean"] + at["bow"]
+    turned = [trunk, trunk + 0.2 * at["bow"]]
+    for side in ("left", "right"):
+        thigh = at["lean"] + at[f"{side} hip"]
+        turned += [thigh, thigh + at[f"{side} knee"]]
+    for side in ("left", "right"):
+        arm = trunk + at[f"{side} shoulder"]
+        turned += [arm, arm + at[f"{side} elbow"]]
+    angles = np.radians(np.stack(turned, axis=1))  # (T, 10)
+    # Turned clockwise on the screen, what hangs goes to the left.
+    steps = np.stack([-np.sin(angles), np.cos(angles)], axis=2) * _LENGTHS[:, None]
+    places = np.empty((len(body), len(JOINTS), 2))
+    places[:, 0, 0], places[:, 0, 1] = at["aside"], -_LEG - at["lift"]
+    for joint, (parent, step) in enumerate(zip(_PARENTS, steps.swapaxes(0, 1), strict=True), 1):
+        places[:, joint] = places[:, parent] + step
+    return body[:, None, :2] + places * body[:, None, 2:3] * unit
+
+
+def parts(body: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    """The limbs of postures (T, 15) as parts, see DrawnClip: (T, limbs, 6)."""
+    places = joints(body, unit)
+    start, end = (places[:, ends] for ends in (_STARTS, _ENDS))
+    tall = body[:, None, 2:3]
+    thick = _WIDTHS[:, None] * tall * unit / 2
+    along = (end - start) / unit
+    angle = np.degrees(np.unwrap(np.arctan2(along[..., 1], along[..., 0]), axis=0))
+    size = np.log(tall).repeat(len(LIMBS), axis=1)
+    extent = np.abs(end - start) / 2 + thick
+    return np.concatenate([(start + end) / 2, extent, size, angle[..., None]], axis=2)
+
+
+class Person:
+    """What a person looks like: clothes that differ from the `background`, skin and build."""
+
+    def __init__(self, rng: np.random.Generator, background: np.ndarray, contrast: float) -> None:
+        self._colours = {
+            "top": colour_away_from(rng, background, contrast),
+            "legs": colour_away_from(rng, background, 0.7 * contrast),
+            "skin": np.array([225, 172, 140]) * rng.uniform(0.35, 1.1),
+        }
+        self._build = float(rng.uniform(0.85, 1.35))
+
+    def paint(self, canvas: Canvas, posture: np.ndarray) -> None:
+        """Draw the person in a posture (15,)."""
+        height, width = canvas.frame.shape[:2]
+        places = joints(posture[None], canvas.unit)[0] * (width, height)
+        places += (canvas.shift_x, canvas.shift_y)
+        tall = float(posture[_AT["height"]]) * min(canvas.across, canvas.down)
+        for first, last, share, wears in LIMBS:
+            colour = tuple(float(min(255, value)) for value in self._colours[wears])
+            start, end = (tuple(int(16 * value) for value in places[end]) for end in (first, last))
+            thick = max(1, round(share * self._build * tall))
+            if last == _HEAD_JOINT:
+                radius = int(8 * share * self._build * tall) + 8
+                cv2.circle(canvas.frame, end, radius, colour, -1, cv2.LINE_AA, 4)
+            else:
+                cv2.line(canvas.frame, start, end, colour, thick, cv2.LINE_AA, 4)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stream.synthetic.people import JOINTS, Act, joints, postures
+
+START = np.array([0.5, 0.9, 0.6])
+SQUARE = np.array([1.0, 1.0])
+
+
+def at(act: Act, *seconds: float) -> dict[str, np.ndarray]:
+    """Where each joint is after so many seconds: (T, 2)."""
+    places = joints(postures(act, START, np.array(seconds)), SQUARE)
+    return {name: places[:, number] for number, name in enumerate(JOINTS)}
+
+
+def test_who_stands_is_as_tall_as_told_with_the_feet_on_the_ground() -> None:
+    body = at(Act("still", "stand"), 0.0)
+    assert body["left foot"][0, 1] == pytest.approx(0.9, abs=0.01)
+    assert body["head"][0, 1] == pytest.approx(0.9 - 0.6 * 0.88, abs=0.01)  # the head's middle
+    assert body["right foot"][0, 0] == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_who_falls_comes_to_lie_on_that_side(side: int) -> None:
+    body = at(Act("fall", "topple", side=side, lasts_s=1.0), 0.0, 0.5, 1.0, 2.0)
+    height = body["head"][:, 1]
+    assert (np.diff(height[:3]) > 0.1).all()
+    assert height[2] == pytest.approx(height[3])
+    assert height[2] > 0.8
+    assert side * (body["head"][2, 0] - body["left foot"][2, 0]) > 0.3
+
+
+def test_getting_up_is_a_fall_backwards() -> None:
+    down = at(Act("fall", "collapse", lasts_s=1.0), 0.0, 0.4, 1.0)
+    up = at(Act("get up", "collapse", lasts_s=1.0), 1.0, 0.6, 0.0)
+    for name in JOINTS:
+        assert down[name] == pytest.approx(up[name]), name
+
+
+def test_who_waves_moves_a_hand_over_the_head_and_stays() -> None:
+    body = at(Act("wave", "one arm", rate=1.0, side=1), 0.0, 0.25, 0.75, 1.0)
+    hand = body["right hand"]
+    assert (hand[:, 1] < body["neck"][:, 1]).all()
+    assert hand[1, 0] - hand[2, 0] < -0.05 or hand[1, 0] - hand[2, 0] > 0.05
+    assert np.ptp(body["hip"], axis=0) == pytest.approx([0, 0])
+
+
+def test_who_walks_swings_the_legs_in_turns() -> None:
+    body = at(Act("move right", "walk", rate=0.3), *np.linspace(0, 1, 20))
+    assert body["hip"][-1, 0] - body["hip"][0, 0] == pytest.approx(0.3)
+    apart = body["left foot"][:, 0] - body["right foot"][:, 0]
+    assert apart.max() > 0.1
+    assert apart.min() < -0.1
+
+
+def test_a_squashed_picture_squashes_people() -> None:
+    rows = postures(Act("still", "lie"), START, np.zeros(1))
+    wide, tall = (np.ptp(joints(rows, np.array(unit))[0], axis=0) for unit in ((1, 1), (0.5, 1)))
+    assert tall[0] == pytest.approx(wide[0] / 2)
+    assert tall[1] == pytest.approx(wide[1])
