@@ -38,7 +38,7 @@ from stream.transport import SchedulerEnd, WorkerEnd
 _FPS, _STRIDE_S, _BATCH = 15.0, 0.25, 8
 _SETTLE_S = 10.0  # until rings are full: their memory is only taken when it is written to
 _STUB_S = 0.01  # that the stub takes for a batch
-_SPEC = ClipSpec("stub", MOTIONS, frozenset(), 8, 1.6, 64, 64, fit="squash")
+_SPEC = ClipSpec("stub", MOTIONS, frozenset(), 8, 1.6, 96, 96, fit="squash")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """How good the embedded model is at drawn clips, as they are and spoilt, and how fast.
 
-Clips are held-out ones at full difficulty. Its own faults are in them already; the rows below the
-first add one more to each clip, see model/learning/corruptions.py.
+Clips are held-out ones at full difficulty, with the faults of cameras drawn into them. The rows
+below the first add one more fault to each clip, see model/learning/corruptions.py, or have all
+clips from a camera of 10 frames a second.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _FPS = 10.0
 class Row:
     clips: str  # what they are like
     top1: float
-    worth: float  # standard error of it
+    standard_error: float
     calibration_error: float
     window_ms: float
 
@@ -41,22 +42,24 @@ def main() -> None:
     predictor = Predictor(model)
     rows: list[Row] = []
     print(f"{machine()}, {predictor.name}, {args.clips} clips")
-    for name in ("as drawn", *CORRUPTIONS, f"{_FPS:g} fps"):
+    kinds: list[tuple[str, str | None, float | None]] = [("as drawn", None, None)]
+    kinds += [(name, name, None) for name in CORRUPTIONS]
+    kinds += [(f"{_FPS:g} fps", None, _FPS)]
+    for name, corruption, fps in kinds:
         found = evaluate(
             predictor,
             model.spec.labels,
-            drawn_samples(
-                model, args.clips, seed=args.seed, fps=_FPS if name.endswith("fps") else None
-            ),
-            corruption=name if name in CORRUPTIONS else None,
+            drawn_samples(model, args.clips, seed=args.seed, fps=fps),
+            corruption=corruption,
         )
         right = found.measured.top(1)
-        worth = math.sqrt(right * (1 - right) / args.clips)
+        spread = math.sqrt(right * (1 - right) / args.clips)
         error = found.measured.calibration_error()
-        rows.append(Row(name, right, worth, error, 1000 * found.window_s))
+        rows.append(Row(name, right, spread, error, 1000 * found.window_s))
         print(
-            f"{name:<10} {right:6.1%} (±{worth:.1%})  calibration error {error:.1%}  "
-            f"{1000 * found.window_s:.1f} ms a window"
+            f"{name:<10} {right:6.1%} (±{spread:.1%})  calibration error {error:.1%}  "
+            f"{1000 * found.window_s:.1f} ms a window",
+            flush=True,
         )
         if name == "as drawn":
             for label, share in found.measured.recall().items():

@@ -32,6 +32,10 @@ def run_by_two(*arguments: object) -> list[subprocess.CompletedProcess[str]]:
     ]
     try:
         said = [one.communicate(timeout=120) for one in members]
+    except subprocess.TimeoutExpired:
+        for one in members:
+            one.kill()
+        said = [one.communicate() for one in members]  # what they said is why
     finally:
         for one in members:
             one.kill()

@@ -108,10 +108,14 @@ def evaluate(
                 progress=lambda: bar.advance(task, 1),
             )
         if html:
-            seen = ", ".join(
-                str(part) for part in (data, corruption, fps and f"{fps:g} fps") if part
-            )
-            _write_page(html, checkpoint, seen, split, model, result)
+            facts = {"Checkpoint": checkpoint, "Data": data, "Split": split}
+            if corruption:
+                facts["Spoilt by"] = (
+                    f"{corruption}; films are shown as they were before"
+                )
+            if fps:
+                facts["Camera"] = f"{fps:g} frames a second"
+            _write_page(html, facts, model, result)
     except (CheckpointError, DataError) as error:
         give_up(str(error))
     if as_json:
@@ -171,22 +175,19 @@ def _films(checkpoint: str) -> dict[str, set[str]]:
         return {}
 
 
-def _write_page(
-    file: Path, checkpoint: str, data: str, split: str, model: TrainedModel, result: Evaluation
-) -> None:
+def _write_page(file: Path, facts: dict[str, str], model: TrainedModel, result: Evaluation) -> None:
     from model.checkpoint import CheckpointError
     from model.learning.report_page import page
 
     spec = model.spec
+    title = f"{spec.model} on {facts['Data']}"
     facts = {
-        "Checkpoint": checkpoint,
-        "Data": data,
-        "Split": split,
+        **facts,
         "Clip": f"{spec.frames} frames of {spec.height} x {spec.width} over {spec.span_s:g} s",
         "Windows": f"{result.views:,}",
         "Speed": f"{1000 * result.window_s:.1f} ms a window ({result.engine})",
     }
-    text = page(f"{spec.model} on {data}", result.measured, result.mistakes, facts=facts)
+    text = page(title, result.measured, result.mistakes, facts=facts)
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:

@@ -147,10 +147,10 @@ def train_motion(
                         )
 
                 trained_on(out, recipe, team=own, progress=show)
+            if own.leads:
+                _measure_motion(out, recipe)
         except (CheckpointError, OSError) as error:
             give_up(str(error))
-        if own.leads:
-            _measure_motion(out, recipe)
 
 
 def _measure_motion(out: Path, recipe: MotionRecipe) -> None:
@@ -158,7 +158,7 @@ def _measure_motion(out: Path, recipe: MotionRecipe) -> None:
     from model.learning.evaluate import evaluate
     from model.motion.card import motion_card
     from model.motion.evaluate import calibrated, drawn_samples
-    from model.motion.train import finish
+    from model.motion.train import finish, lengths
     from model.predictor import Predictor
     from model.trained import load, save
 
@@ -171,7 +171,7 @@ def _measure_motion(out: Path, recipe: MotionRecipe) -> None:
             drawn_samples(model, _CARD_CLIPS),
             progress=lambda: bar.advance(task, 1),
         ).measured
-    card = motion_card(out.name, recipe, measured, eval_seed=0)
+    card = motion_card(out.name, recipe, measured, lengths=lengths(out), eval_seed=0)
     (out / "README.md").write_text(card, encoding="utf-8")
     finish(out)
     say(f"wrote {out}: top-1 {measured.top(1):.1%} on {_CARD_CLIPS} held-out clips")

@@ -28,10 +28,11 @@ def _dark(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _jpeg(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    _, data = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    quality = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
     assert decoded is not None
-    return decoded[..., ::-1]
+    return decoded
 
 
 CORRUPTIONS: dict[str, Corruption] = {

@@ -19,7 +19,7 @@ from model.trained import TrainedModel
 from stream.decoding import SourceError
 from stream.messages import ClipSpec
 from stream.sampling import picture_times
-from stream.synthetic import ACTIONS, MOTIONS, draw_clip
+from stream.synthetic import ACTIONS, MOTIONS, OTHER, draw_clip
 from stream.threads import cores
 
 _EVERY_S = 0.25  # between the ends of windows, about as a watch has them
@@ -81,7 +81,7 @@ def drawn_tokens(model: TrainedModel) -> np.ndarray:
     """Class tokens of drawn scenes where nobody does much, float64 (N, hidden); always the same."""
     spec, rng = model.spec, np.random.default_rng(0)
     span_s = min(spec.span_s, _DRAWN_SPAN_S)
-    labels = [MOTIONS.index(name) for name in MOTIONS if name not in ACTIONS]
+    labels = [MOTIONS.index(name) for name in MOTIONS if name not in (OTHER, *ACTIONS)]
     clips = (
         draw_clip(
             rng,

@@ -24,7 +24,7 @@ plain to photographic-like, with bystanders, things in the way, motion blur, swa
 light, noise, darkness, compression, late frames, and motions that begin or end within the clip. No
 real video was used. {clips:,} clips, seed {seed}:
 
-    {command}
+    {command}{went_on}
 
 ## What was measured
 
@@ -44,9 +44,15 @@ for real people it is a beginning to train from, and what it says of them untrai
 motion counts if it is about as fast as those drawn, a tenth to a half of the picture a second.
 """
 
+_WENT_ON = """
 
-def motion_card(name: str, recipe: Recipe, report: Measured, *, eval_seed: int) -> str:
-    """The card as Markdown, with Hugging Face's header."""
+The run was broken off and went on with another number of clips: {lengths}."""
+
+
+def motion_card(
+    name: str, recipe: Recipe, report: Measured, *, lengths: list[int], eval_seed: int
+) -> str:
+    """The card as Markdown, with Hugging Face's header. For `lengths` see `train.lengths`."""
     command = f"actionwatch train-motion --out OUT --clips {recipe.clips} --seed {recipe.seed}"
     mistakes = report.mistakes(4)
     return _CARD.format(
@@ -59,6 +65,9 @@ def motion_card(name: str, recipe: Recipe, report: Measured, *, eval_seed: int) 
         clips=recipe.clips,
         seed=recipe.seed,
         command=command,
+        went_on=_WENT_ON.format(lengths=", ".join(f"{length:,}" for length in lengths))
+        if len(lengths) > 1
+        else "",
         top1=report.top(1),
         held_out=int(report.confusion.sum()),
         eval_seed=eval_seed,

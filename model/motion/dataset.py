@@ -21,11 +21,12 @@ _MOST = 4.0  # steps beyond which a motion is just fast
 
 
 class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Of clips `first` to `last` of a split each `every`th, all of one difficulty.
+    """Of clips `first` up to but without `last` of a split each `every`th, all of one difficulty.
 
     Each item is a clip, uint8 (T, H, W, 3), its label, and the motion field: float32
-    (T, patches, 5), for each patch whether something stands before the background there, and how
-    that moves at this very place (x, y) and as a whole (growth, turn), in typical steps.
+    (T, side * side, 5), for each patch whether an actor is there, and how that moves at this very
+    place (x, y) and as a whole (growth, turn), in typical steps. What stands in the way of the
+    camera hides nothing from it: where a thing goes behind a post can be told.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
         self._key = (seed, SPLITS[split])
         self._first, self._last = first, last
         self._frames, self._size, self._span_s = frames, size, span_s
-        self._patches = size // patch
+        self._side = size // patch  # of the grid of patches
         self._difficulty = difficulty
         self._every = every
         self._fps = fps
@@ -65,20 +66,20 @@ class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
             difficulty=self._difficulty,
             fps=self._fps,
         )
-        field = motion_field(clip.parts, clip.unit, self._patches)
+        field = motion_field(clip.parts, clip.unit, self._side)
         return torch.from_numpy(clip.frames), torch.tensor(clip.label), torch.from_numpy(field)
 
 
-def motion_field(parts: np.ndarray, unit: np.ndarray, patches: int) -> np.ndarray:
-    """What moves where: float32 (T, patches * patches, 5), see DrawnClips.
+def motion_field(parts: np.ndarray, unit: np.ndarray, side: int) -> np.ndarray:
+    """What moves where: float32 (T, side * side, 5), see DrawnClips.
 
-    `parts` (T, P, 6) and `unit` (2,) are those of a DrawnClip.
+    `parts` (T, P, 6) and `unit` (2,) are those of a DrawnClip, `side` patches make a row.
     """
-    middles = (np.arange(patches) + 0.5) / patches
+    middles = (np.arange(side) + 0.5) / side
     down, across = np.meshgrid(middles, middles, indexing="ij")
     places = np.stack([across.ravel(), down.ravel()], axis=1)  # (N, 2)
     off = np.abs(places[None, None] - parts[:, :, None, :2])  # (T, P, N, 2)
-    covers = (off <= parts[:, :, None, 2:4] + 0.25 / patches).all(axis=3)
+    covers = (off <= parts[:, :, None, 2:4] + 0.25 / side).all(axis=3)
     foremost = parts.shape[1] - 1 - covers[:, ::-1].argmax(axis=1)  # (T, N)
     steps = np.gradient(parts[..., [0, 1, 4, 5]], axis=0)  # (T, P, 4)
     step = np.take_along_axis(steps, foremost[..., None], axis=1)  # (T, N, 4)

@@ -3,7 +3,7 @@
 A TimeSformer that is only told the label of hard clips learns nothing from tens of thousands of
 them. Five things make it learn, each found to matter:
 - lessons: clips get harder when the network is ready for it (`_next_difficulty`);
-- a second head that says how each patch moves, used while training only: hundreds of answers a
+- a second head that predicts how each patch moves, used while training only: hundreds of answers a
   clip in place of one, and which way a thing turns or grows can be read off them
   (`dataset.motion_field`);
 - each clip comes with itself played backwards (`dataset.with_backwards`);
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -45,7 +45,7 @@ _PATIENCE = (0.15, 0.6)
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a training run depends on. Two runs of one recipe see the same clips."""
+    """Everything that a training run depends on."""
 
     clips: int = 260_000  # as the network sees them: half of them are drawn, half played backwards
     seed: int = 0
@@ -88,18 +88,18 @@ class Progress:
 
 
 class _Learner(nn.Module):
-    """The network, and the head that names what moves in each patch."""
+    """The network, and the head that predicts how each patch moves."""
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self.network = TimesformerForVideoClassification(recipe.network())
-        self.field = nn.Linear(recipe.hidden, FIELD_CHANNELS)
+        self.motion_field = nn.Linear(recipe.hidden, FIELD_CHANNELS)
         know_place_and_time(self.network.timesformer)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (batch, labels) and the motion field (batch, T, patches, 5)."""
         cls, patches = self.network.timesformer.features(pixels)
-        return self.network.classifier(cls), self.field(patches)
+        return self.network.classifier(cls), self.motion_field(patches)
 
 
 @dataclass
@@ -107,6 +107,9 @@ class _State:
     """What a run needs to go on, besides weights: kept after each lesson."""
 
     done: int = 0
+    lengths: list[int] = field(
+        default_factory=list
+    )  # of the run in clips, as it was begun and goes on
     difficulty: float = 0.0
     loss: float = math.log(len(MOTIONS))
     accuracy: float = 1 / len(MOTIONS)
@@ -117,7 +120,6 @@ def train_motion(
     recipe: Recipe,
     *,
     team: Team,
-    workers: int = 0,
     progress: Callable[[Progress], None] = lambda state: None,
 ) -> TrainedModel:
     """Train, or go on where a run into `out` was broken off, and write the checkpoint there.
@@ -130,13 +132,24 @@ def train_motion(
     file = out / "training.pt"
     if (out / "config.json").exists() and not file.exists():
         raise CheckpointError(f"{out} holds a finished checkpoint; give another --out")
+    if recipe.batch % (2 * team.size):
+        raise CheckpointError(
+            f"a batch of {recipe.batch // 2} clips and their reverses can't be shared out among "
+            f"{team.size} processes; start as many as divide it"
+        )
     torch.manual_seed(recipe.seed)
     learner = _Learner(recipe).to(team.device).train()
     optimisers = _optimisers(learner, recipe)
     state = _resume(file, recipe, learner, optimisers)
+    if recipe.clips < state.done:
+        raise CheckpointError(
+            f"{file} has learnt from {state.done} clips already; give --clips that many or more"
+        )
+    if recipe.clips not in state.lengths[-1:]:
+        state.lengths.append(recipe.clips)
     wrapped = team.wrap(learner)
     while state.done < recipe.clips:
-        _lesson(recipe, wrapped, optimisers, state, team, workers, progress)
+        _lesson(recipe, wrapped, optimisers, state, team, progress)
         # What one process found hard decides for all.
         state.difficulty = team.told(_next_difficulty(state, state.done / recipe.clips))
         if team.leads:
@@ -145,6 +158,12 @@ def train_motion(
     if team.leads:
         save(trained, out, half=True)
     return trained
+
+
+def lengths(out: Path) -> list[int]:
+    """How many clips the run into `out` was begun with, and was given when it went on."""
+    kept = read_run(out / "training.pt", {})
+    return [] if kept is None else list(kept["state"]["lengths"])
 
 
 def finish(out: Path) -> None:
@@ -166,11 +185,11 @@ def motion_spec(recipe: Recipe, name: str) -> ClipSpec:
     )
 
 
-def field_loss(named: Tensor, field: Tensor) -> Tensor:
-    """How wrong the motion field is, both (batch, T, patches, 5): where, and there how."""
-    covered = field[..., 0]
-    where = F.binary_cross_entropy_with_logits(named[..., 0], covered)
-    errors = F.smooth_l1_loss(named[..., 1:], field[..., 1:], reduction="none").sum(dim=-1)
+def field_loss(predicted: Tensor, truth: Tensor) -> Tensor:
+    """How wrong a motion field is, both (batch, T, patches, 5): where, and there how."""
+    covered = truth[..., 0]
+    where = F.binary_cross_entropy_with_logits(predicted[..., 0], covered)
+    errors = F.smooth_l1_loss(predicted[..., 1:], truth[..., 1:], reduction="none").sum(dim=-1)
     return 4 * where + (errors * covered).sum() / covered.sum().clamp(min=1)
 
 
@@ -180,19 +199,19 @@ def _lesson(
     optimisers: Sequence[torch.optim.Optimizer],
     state: _State,
     team: Team,
-    workers: int,
     progress: Callable[[Progress], None],
 ) -> None:
     """One lesson: `recipe.lesson` batches of one difficulty, or fewer at the end of the run."""
     last = min(state.done + recipe.lesson * recipe.batch, recipe.clips)
-    first = state.done // 2
-    # As many for each process, for they wait for each other.
-    pairs = (last // 2 - first) // team.size * team.size
+    first, pairs = state.done // 2, recipe.batch // 2
+    # Whole batches where several processes wait for each other.
+    count = last // 2 - first
+    count -= count % pairs if team.size > 1 else 0
     drawn = DrawnClips(
         seed=recipe.seed,
         split="train",
         first=first + team.rank,
-        last=first + pairs,
+        last=first + count,
         frames=recipe.frames,
         size=recipe.size,
         patch=recipe.patch,
@@ -200,23 +219,25 @@ def _lesson(
         difficulty=state.difficulty,
         every=team.size,
     )
+    # On a CPU workers would take the cores from the network.
+    workers = 0 if team.device.type == "cpu" else team.cores
     loader = DataLoader(
         drawn,
-        max(1, recipe.batch // (2 * team.size)),
+        pairs // team.size,
         num_workers=workers,
         prefetch_factor=8 if workers else None,
         worker_init_fn=one_thread,
     )
     for batch in loader:
-        frames, labels, field = (part.to(team.device) for part in with_backwards(*batch))
+        frames, labels, truth = (part.to(team.device) for part in with_backwards(*batch))
         for optimiser in optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = recipe.rate * rate_factor(state.done / recipe.clips, recipe.warmup)
         with torch.autocast(team.device.type, torch.bfloat16):
-            logits, named = learner(normalise(frames, MEAN, STD))
+            logits, predicted = learner(normalise(frames, MEAN, STD))
         loss = F.cross_entropy(logits.float(), labels)
         learner.zero_grad()
-        (loss + field_loss(named.float(), field)).backward()
+        (loss + field_loss(predicted.float(), truth)).backward()
         nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         for optimiser in optimisers:
             optimiser.step()

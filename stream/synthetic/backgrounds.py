@@ -12,6 +12,10 @@ DEMO_TEXTURES = ("tiles", "plasma")  # never trained on: the demo must not be a 
 def background(
     rng: np.random.Generator, texture: str, size: tuple[int, int], difficulty: float
 ) -> np.ndarray:
+    """A background of one of the textures, of (width, height) pixels: RGB uint8 (H, W, 3).
+
+    `difficulty` from 0 to 1 makes it livelier.
+    """
     width, height = size
     base = rng.uniform(20, 235, 3)
     base = base.mean() + rng.random() * (base - base.mean())  # most rooms are not gaudy

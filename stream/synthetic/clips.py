@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -23,8 +25,8 @@ from stream.synthetic.motions import (
 from stream.synthetic.stage import Actor, Stage
 
 _PEOPLE = 0.5  # share of clips with a person, where a motion can be a person's or a thing's
-_TALL = (0.35, 0.95)
-_PERIODIC = ("wave", "jump", "struggle", OTHER)
+_TALL = (0.35, 0.95)  # people, as shares of the scene's shorter side
+_LONGEST_S = 2.0  # in a longer window hardly a motion fits into the picture
 _BRIEF = ("fall", "get up")  # they are over in less than a window
 
 
@@ -34,17 +36,34 @@ class DrawnClip:
 
     frames: np.ndarray  # uint8 RGB, (T, H, W, 3)
     label: int  # index into MOTIONS
-    # What is in the picture, later ones before earlier ones: (T, P, 6), the centre and half the
-    # extent of each part (shares of the picture), natural logarithm of its size, degrees.
+    # What is in the picture, each painted over those that come earlier: (T, P, 6), the centre and
+    # half the extent of each part (shares of the picture), natural logarithm of its size, degrees.
     parts: np.ndarray
-    unit: np.ndarray  # (2,): see Stage
+    unit: np.ndarray  # (2,): the scene's shorter side as shares of the picture's width and height
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Role:
     actor: Actor
     course: Course
-    parts: Course
+    parts: Callable[[np.ndarray], np.ndarray]  # states (T, S) -> parts (T, P, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class _Timing:
+    """When in a clip something goes on, in seconds."""
+
+    before: float  # until it begins
+    active: float  # that it lasts within the clip
+    ahead: float  # since when it has gone on, if it repeats
+
+    def course(self, actor: Motion | people.Act, course: Course) -> Course:
+        """The course within the clip of what goes on from 0 s."""
+        ahead = self.ahead if actor.repeats else 0.0
+        return lambda times: course(np.clip(times - self.before, 0, self.active) + ahead)
+
+
+_NEVER = _Timing(0.0, 0.0, 0.0)
 
 
 def draw_clip(
@@ -62,7 +81,10 @@ def draw_clip(
     A quarter of the clips at full difficulty hold the beginning or the end of a motion, as a
     window that slides over a camera does; the label is what fills at least 65 % of the clip, and
     of a fall or getting up most of it is seen. Without `fps` it is any camera's.
+    Raises ValueError for a window longer than 2 s.
     """
+    if span_s > _LONGEST_S:
+        raise ValueError(f"motions are drawn for up to {_LONGEST_S:g} s, not {span_s:g}")
     label = int(rng.integers(len(MOTIONS))) if label is None else label
     times = _frame_times(rng, frames, span_s, difficulty, fps)
     aspect = float(rng.choice((1.0, 4 / 3, 16 / 9)))
@@ -97,11 +119,12 @@ def _frame_times(
     Cameras are late now and then, so that the nearest frame to an even time is off by up to half
     a frame.
     """
-    times = np.arange(frames) * (span_s / frames)
+    step_s = span_s / frames
+    times = np.arange(frames) * step_s
     drawn, off = float(rng.choice((10, 10, 15, 25))), rng.uniform(-0.5, 0.5, frames)
     if fps is None and rng.random() >= 0.5 * difficulty:
         return times
-    return np.maximum(times + off / (fps or drawn), 0.0)
+    return np.maximum(times + off * min(1 / (fps or drawn), step_s), 0.0)
 
 
 def _performance(
@@ -117,34 +140,30 @@ def _performance(
     elif partly:
         active = length * rng.uniform(0.65, 1.0)
     begins = rng.random() < 0.5  # the motion begins in this window; else it ends in it
-    before = length - active if begins else 0.0
     # What repeats may have been going on before the window began.
-    ahead = rng.uniform(0, 2) if shown in _PERIODIC and not (partly and begins) else 0.0
-
-    def moving(times: np.ndarray) -> np.ndarray:
-        return np.clip(times - before, 0, active) + ahead
-
+    ahead = 0.0 if partly and begins else rng.uniform(0, 2)
+    timing = _Timing(length - active if begins else 0.0, active, ahead)
     if shown == "struggle":
-        return _struggle(rng, stage, moving)
+        return _struggle(rng, stage, timing)
     if shown == OTHER and rng.random() < 0.2:
-        return _in_passing(rng, stage, moving, active, ease)
+        return _in_passing(rng, stage, timing, ease)
     person = shown in OF_PEOPLE or (
         shown not in (*OF_THINGS, "move up", "move down") and rng.random() < _PEOPLE
     )
     if not person:
-        return [_thing(rng, stage, shown, moving, active, ease)]
+        return [_thing(rng, stage, shown, timing, ease)]
     if shown in _BRIEF:
         return [_brief(rng, stage, shown, length, ease)]
-    return [_person(rng, stage, shown, moving, active, ease)]
+    return [_person(rng, stage, shown, timing, ease)]
 
 
 def _thing(
-    rng: np.random.Generator, stage: Stage, name: str, moving: Course, active: float, ease: float
+    rng: np.random.Generator, stage: Stage, name: str, timing: _Timing, ease: float
 ) -> _Role:
-    motion = random_motion(rng, name, ease)
     # Easy things are large, but one that grows or shrinks needs the whole range to do so.
     low_size = SIZES[0] + (0.0 if name in ("approach", "recede") else 0.15 * ease)
     while True:
+        motion = random_motion(rng, name, ease)
         start = np.array(
             [
                 rng.uniform(MARGIN, 1 - MARGIN),
@@ -153,57 +172,41 @@ def _thing(
                 rng.uniform(0, 360),
             ]
         )
-        if motion.seconds_that_fit(start) >= active:
-            return _thing_role(rng, stage, motion, start, moving, active)
-        motion = random_motion(rng, name, ease)
-
-
-def _thing_role(
-    rng: np.random.Generator,
-    stage: Stage,
-    motion: Motion,
-    start: np.ndarray,
-    moving: Course,
-    active: float,
-) -> _Role:
-    largest = motion.poses(start, np.linspace(0, active + 1, 9))[:, 2].max()
-    unit = stage.unit
+        if motion.seconds_that_fit(start) >= timing.active:
+            break
+    course, unit = timing.course(motion, partial(motion.poses, start)), stage.unit
 
     def parts(poses: np.ndarray) -> np.ndarray:
         reach = poses[:, 2:3] * unit / 2
         row = np.column_stack([poses[:, :2], reach, np.log(poses[:, 2]), poses[:, 3]])
         return row[:, None]
 
-    actor = stage.thing(rng, largest=min(float(largest), 2 * SIZES[1]))
-    return _Role(actor, lambda times: motion.poses(start, moving(times)), parts)
+    largest = float(course(np.linspace(0, _LONGEST_S, 9))[:, 2].max())
+    return _Role(stage.thing(rng, largest=largest), course, parts)
 
 
 def _person(
-    rng: np.random.Generator, stage: Stage, name: str, moving: Course, active: float, ease: float
+    rng: np.random.Generator, stage: Stage, name: str, timing: _Timing, ease: float
 ) -> _Role:
     while True:
-        act, start = people.random_act(rng, name, ease), _place(rng, stage, ease)
-        if name == "approach":
-            start[2] = rng.uniform(_TALL[0], 0.7)
-        ends = people.postures(act, start, np.array([0.0, active]))[:, :3]
-        inside = (ends[:, 0] > MARGIN / 2) & (ends[:, 0] < 1 - MARGIN / 2) & (ends[:, 1] <= 1.15)
-        if inside.all() and _TALL[0] / 1.5 < ends[1, 2] < 1.3 * _TALL[1]:
-            return _person_role(rng, stage, act, start, moving)
+        act = people.random_act(rng, name, ease)
+        start = _place(rng, stage, ease, tallest=0.7 if name == "approach" else _TALL[1])
+        course = timing.course(act, partial(people.postures, act, start))
+        x, feet, tall = course(np.linspace(0, _LONGEST_S, 9))[:, :3].T
+        inside = (x > MARGIN / 2) & (x < 1 - MARGIN / 2) & (feet <= 1.15)
+        if inside.all() and _TALL[0] / 1.5 < tall.min() and tall.max() < 1.3 * _TALL[1]:
+            return _person_role(rng, stage, course)
 
 
-def _person_role(
-    rng: np.random.Generator, stage: Stage, act: people.Act, start: np.ndarray, moving: Course
-) -> _Role:
-    return _Role(
-        stage.person(rng),
-        lambda times: people.postures(act, start, moving(times)),
-        lambda rows: people.parts(rows, stage.unit),
-    )
+def _person_role(rng: np.random.Generator, stage: Stage, course: Course) -> _Role:
+    return _Role(stage.person(rng), course, lambda rows: people.parts(rows, stage.unit))
 
 
-def _place(rng: np.random.Generator, stage: Stage, ease: float) -> np.ndarray:
+def _place(
+    rng: np.random.Generator, stage: Stage, ease: float, tallest: float = _TALL[1]
+) -> np.ndarray:
     """Where a person may stand, and how tall: (x, y of the feet, height)."""
-    tall = math.exp(rng.uniform(math.log(_TALL[0] + 0.2 * ease), math.log(_TALL[1])))
+    tall = math.exp(rng.uniform(math.log(_TALL[0] + 0.2 * ease), math.log(tallest)))
     head = float(0.95 * tall * stage.unit[1])
     return np.array([rng.uniform(0.12, 0.88), rng.uniform(min(head, 0.95), 1.0), tall])
 
@@ -215,53 +218,39 @@ def _brief(rng: np.random.Generator, stage: Stage, name: str, length: float, eas
     begin = rng.uniform(-early * act.lasts_s, max(0.0, length - (1 - late) * act.lasts_s))
     start = _place(rng, stage, ease)
     start[0] = np.clip(start[0], 0.25, 0.75)  # room to lie
-    return _person_role(rng, stage, act, start, lambda times: times - begin)
+    return _person_role(rng, stage, lambda times: people.postures(act, start, times - begin))
 
 
-def _struggle(rng: np.random.Generator, stage: Stage, moving: Course) -> list[_Role]:
+def _struggle(rng: np.random.Generator, stage: Stage, timing: _Timing) -> list[_Role]:
     """Two people close to each other."""
     one = _place(rng, stage, 0.0)
     apart = rng.uniform(0.15, 0.4) * one[2] * stage.unit[0]
     one[0] = rng.uniform(0.15, 0.85 - min(0.5, apart))
     other = one + np.array([apart, rng.uniform(-0.03, 0.03), 0.0])
     other[2] *= rng.uniform(0.9, 1.1)
-    acts = [people.random_act(rng, "struggle") for _ in range(2)]
-    sides = [
-        people.Act(act.label, act.kind, act.rate, side, act.lasts_s, act.swings)
-        for act, side in zip(acts, (1, -1), strict=True)
-    ]
-    return [
-        _person_role(rng, stage, act, start, moving)
-        for act, start in zip(sides, (one, other), strict=True)
-    ]
+    roles = []
+    for start, side in ((one, 1), (other, -1)):
+        act = replace(people.random_act(rng, "struggle"), side=side)
+        course = timing.course(act, partial(people.postures, act, start))
+        roles.append(_person_role(rng, stage, course))
+    return roles
 
 
 def _in_passing(
-    rng: np.random.Generator, stage: Stage, moving: Course, active: float, ease: float
+    rng: np.random.Generator, stage: Stage, timing: _Timing, ease: float
 ) -> list[_Role]:
     """Two that go opposite ways, which is neither of both."""
-    pairs = ("move left", "move right"), ("move up", "move down")
-    pair = pairs[int(rng.random() < 0.25)]
-    people_pass = pair[0] == "move left" and rng.random() < _PEOPLE
-    # `moving` may be ahead of its time, as what repeats is; who passes would have left by then.
-    late = float(moving(np.zeros(1))[0])
-
-    def passing(times: np.ndarray) -> np.ndarray:
-        return np.minimum(moving(times) - late, active)
-
-    if people_pass:
-        return [_person(rng, stage, name, passing, active, ease) for name in pair]
-    return [_thing(rng, stage, name, passing, active, ease) for name in pair]
+    if rng.random() < 0.25:
+        return [_thing(rng, stage, name, timing, ease) for name in ("move up", "move down")]
+    who = _person if rng.random() < _PEOPLE else _thing
+    return [who(rng, stage, name, timing, ease) for name in ("move left", "move right")]
 
 
 def _bystanders(rng: np.random.Generator, stage: Stage, difficulty: float) -> list[_Role]:
     """One or two that do nothing."""
-    roles = []
-    for _ in range(int(rng.integers(1, 3))):
-        if rng.random() < _PEOPLE:
-            act = people.random_act(rng, STILL)
-            start = _place(rng, stage, 1 - difficulty)
-            roles.append(_person_role(rng, stage, act, start, np.zeros_like))
-        else:
-            roles.append(_thing(rng, stage, STILL, np.zeros_like, 0.0, 0.0))
-    return roles
+    return [
+        _person(rng, stage, STILL, _NEVER, 1 - difficulty)
+        if rng.random() < _PEOPLE
+        else _thing(rng, stage, STILL, _NEVER, 0.0)
+        for _ in range(int(rng.integers(1, 3)))
+    ]

@@ -72,7 +72,7 @@ _RATES = {
 }
 # How far what repeats goes: to each side, or up.
 _REACHES = {"wave": (0.06, 0.15), "jump": (0.08, 0.25), "other": (0.06, 0.16)}
-_PATHS = ("circle", "corner", "swell", "rock")
+_PATHS = ("circle", "corner up", "corner down", "swell", "rock")
 _KINDS = {
     **dict.fromkeys(DIRECTIONS, "move"),
     **dict.fromkeys(("approach", "recede"), "grow"),
@@ -112,16 +112,21 @@ class Motion:
         elif self.path == "circle":
             poses[:, 0] += self.reach * np.sin(turns)
             poses[:, 1] += self.reach * (1 - np.cos(turns))
-        elif self.path == "corner":  # to one side, after half a second or more down or up
-            gone = 2.5 * abs(self.reach) * self.rate * seconds
+        elif self.path.startswith("corner"):  # to one side, after half a second or more up or down
+            gone = np.abs(2.5 * self.reach * self.rate * seconds)
             first = 1.25 * abs(self.reach)
             poses[:, 0] += math.copysign(1, self.reach) * np.minimum(gone, first)
-            poses[:, 1] += self.reach * np.maximum(gone - first, 0) / abs(self.reach)
+            poses[:, 1] += (1 if self.path == "corner down" else -1) * np.maximum(gone - first, 0)
         elif self.path == "swell":
             poses[:, 2] *= np.exp(2.5 * self.reach * np.sin(turns))
         elif self.path == "rock":
             poses[:, 3] += 350 * self.reach * np.sin(turns)
         return poses
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it may have been going on for any time."""
+        return self.name in ("wave", "jump") or self.path in ("circle", "swell", "rock")
 
     def seconds_that_fit(self, start: np.ndarray) -> float:
         """How long the motion can go on from `start` before it leaves the picture."""
@@ -140,20 +145,24 @@ class Motion:
         elif self.name == "jump":
             fits = y - self.reach >= MARGIN / 2
         elif self.name == OTHER:
-            room = min(x, 1 - x, y, 1 - y) - 2 * abs(self.reach)
+            room = min(x, 1 - x, y, 1 - y) - 2.3 * abs(self.reach)
             fits = room >= MARGIN / 2 or self.path in ("swell", "rock")
         else:
             fits = True
         return math.inf if fits else 0.0
 
 
+def random_rate(rng: np.random.Generator, name: str, ease: float = 0.0) -> float:
+    """A rate of the motion of that name; `ease` from 0 to 1 keeps out the slowest."""
+    if name not in _KINDS:
+        return 0.0
+    low, high = _RATES[_KINDS[name]]
+    return float(rng.uniform(low + 0.4 * ease * (high - low), high))
+
+
 def random_motion(rng: np.random.Generator, name: str, ease: float = 0.0) -> Motion:
-    """A thing's motion of that name, at a random rate; `ease` from 0 to 1 keeps out the slowest."""
-    if name == STILL:
-        return Motion(STILL)
-    kind = _KINDS[name]
-    low, high = _RATES[kind]
-    rate = float(rng.uniform(low + 0.4 * ease * (high - low), high))
+    """A thing's motion of that name, at a `random_rate`."""
+    rate, kind = random_rate(rng, name, ease), _KINDS.get(name, "")
     reach = float(rng.uniform(*_REACHES[kind])) if kind in _REACHES else 0.0
     if name != OTHER:
         return Motion(name, rate, reach)

@@ -14,7 +14,7 @@ import numpy as np
 
 from stream.synthetic.backgrounds import colour_away_from
 from stream.synthetic.canvas import Canvas
-from stream.synthetic.motions import DIRECTIONS, OTHER, STILL
+from stream.synthetic.motions import DIRECTIONS, OTHER, STILL, random_rate
 
 POSTURE = (
     *("x", "y", "height"),  # where the feet stand, shares of the picture; how tall, of its side
@@ -50,7 +50,7 @@ _STARTS, _ENDS = (np.array([limb[end] for limb in LIMBS], int) for end in (0, 1)
 _WIDTHS = np.array([limb[2] for limb in LIMBS], float)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Act:
     """What a person does, and how: the random numbers of one performance.
 
@@ -59,36 +59,40 @@ class Act:
 
     label: str
     kind: str = ""
-    rate: float = 0.0  # as of Motion; for what repeats, times a second
+    rate: float = 0.0  # in the unit of a thing's motion of that label; see Motion
     side: int = 1  # 1 to the right, -1 to the left
     lasts_s: float = 0.8  # of falling and getting up
     swings: np.ndarray | None = None  # of a struggle: (joints, waves, 3): reach, rate, phase
 
+    @property
+    def repeats(self) -> bool:
+        """Whether it may have been going on for any time."""
+        again = ("wave", "jump", "struggle")
+        return self.label in again or self.kind in ("squat", "bow", "exercise")
+
+
+# The ways to do what can be done in several; twice means more often.
+_KINDS = {
+    STILL: ("stand", "stand", "sit", "lie"),
+    "wave": ("one arm", "both arms"),
+    "jump": ("hop", "jack"),
+    "fall": ("topple", "topple", "collapse"),
+    "get up": ("topple", "topple", "collapse"),
+    OTHER: ("squat", "bow", "turn back", "exercise"),
+}
+
 
 def random_act(rng: np.random.Generator, label: str, ease: float = 0.0) -> Act:
-    """A way to do `label`; `ease` from 0 to 1 keeps out the slowest and the smallest."""
-    side = int(rng.choice((-1, 1)))
-    if label in DIRECTIONS:
-        return Act(label, "walk", float(rng.uniform(0.12 + 0.1 * ease, 0.45)), side)
-    if label in ("approach", "recede"):
-        return Act(label, "walk", float(rng.uniform(0.28 + 0.15 * ease, 0.75)), side)
-    if label == "wave":
-        kind = str(rng.choice(("one arm", "both arms")))
-        return Act(label, kind, float(rng.uniform(1.0, 2.0)), side)
-    if label == "jump":
-        kind = str(rng.choice(("hop", "jack")))
-        return Act(label, kind, float(rng.uniform(0.9, 1.8)), side)
-    if label in ("fall", "get up"):
-        kind = str(rng.choice(("topple", "topple", "collapse")))
-        return Act(label, kind, 0.0, side, float(rng.uniform(0.5, 1.1)))
-    if label == "struggle":
-        waves = rng.uniform((0.3, 1.2, 0), (1.0, 3.2, 2 * math.pi), (12, 2, 3))
-        return Act(label, "", 1.0, side, swings=waves)
-    if label == OTHER:
-        kind = str(rng.choice(("squat", "bow", "turn back", "exercise")))
-        return Act(label, kind, float(rng.uniform(0.7, 1.0)), side)
-    kind = str(rng.choice(("stand", "stand", "sit", "lie")))
-    return Act(STILL, kind, 0.0, side)
+    """A way to do `label`; `ease` from 0 to 1 keeps out the slowest of what goes somewhere."""
+    waves = rng.uniform((0.3, 1.2, 0), (1.0, 3.2, 2 * math.pi), (12, 2, 3))
+    return Act(
+        label,
+        str(rng.choice(_KINDS.get(label, ("",)))),
+        random_rate(rng, label, ease),
+        int(rng.choice((-1, 1))),
+        float(rng.uniform(0.5, 1.1)),
+        waves if label == "struggle" else None,
+    )
 
 
 def postures(act: Act, start: np.ndarray, seconds: np.ndarray) -> np.ndarray:
@@ -128,35 +132,41 @@ def _set(body: np.ndarray, **columns: np.ndarray | float) -> None:
 
 
 def _travel(act: Act, body: np.ndarray, seconds: np.ndarray) -> None:
-    if act.label in DIRECTIONS:
-        body[:, :2] += np.outer(seconds * act.rate, DIRECTIONS[act.label])
-        pace = 1.0 + 2 * act.rate
-    else:  # the feet of one who comes closer go down in the picture
-        sign = 1 if act.label == "approach" else -1
-        grown = np.exp(sign * act.rate * seconds)
-        body[:, 1] += 0.35 * body[:, 2] * (grown - 1)
-        body[:, 2] *= grown
-        pace = 1.4
-    reach = 1.0 if act.label in ("move left", "move right") else 0.35  # seen from the side
+    if act.label in DIRECTIONS:  # to one side, seen from there
+        way = DIRECTIONS[act.label][0]
+        body[:, 0] += way * act.rate * seconds
+        _walk(body, seconds, 1.0 + 2 * act.rate, 1.0, way)
+        return
+    sign = 1 if act.label == "approach" else -1
+    grown = np.exp(sign * act.rate * seconds)
+    body[:, 1] += 0.35 * body[:, 2] * (grown - 1)  # the feet of one who comes closer go down
+    body[:, 2] *= grown
+    _walk(body, seconds, 1.4, 0.35, 1)
+
+
+def _walk(body: np.ndarray, seconds: np.ndarray, pace: float, reach: float, way: int) -> None:
+    """Legs and arms of one who takes `pace` double steps a second, `reach` of them seen."""
     swing = np.sin(2 * math.pi * pace * seconds) * reach
     _set(body, left_hip=28 * swing, right_hip=-28 * swing)
-    bent = 30 * DIRECTIONS.get(act.label, (1, 0))[0] * reach
+    bent = 30 * way * reach
     _set(body, left_knee=bent * (swing < 0), right_knee=bent * (swing > 0))
     _set(body, left_shoulder=-24 * swing, right_shoulder=24 * swing)
 
 
 def _wave(act: Act, body: np.ndarray, seconds: np.ndarray) -> None:
     swing = 38 * np.sin(2 * math.pi * act.rate * seconds)
+    raised = np.clip(seconds / 0.3, 0, 1)
     sides = ("left", "right") if act.kind == "both arms" else ("right",)
     for name in sides:
         sign = act.side if len(sides) == 1 else (1 if name == "right" else -1)
-        _set(body, **{f"{name}_shoulder": -sign * 125 + swing / 2, f"{name}_elbow": -25 + swing})
+        _set(body, **{f"{name}_shoulder": raised * (-sign * 125 + swing / 2)})
+        _set(body, **{f"{name}_elbow": raised * (-25 + swing)})
 
 
 def _jump(act: Act, body: np.ndarray, seconds: np.ndarray) -> None:
     up = np.abs(np.sin(math.pi * act.rate * seconds))
-    _set(body, lift=0.22 * up)
-    crouch = 30 * (1 - up)
+    crouch = 30 * (1 - up) * (act.kind == "hop")
+    _set(body, lift=0.22 * up - _LEG * (1 - np.cos(np.radians(crouch))))
     _set(body, left_hip=-crouch, left_knee=2 * crouch, right_hip=crouch, right_knee=-2 * crouch)
     if act.kind == "jack":
         _set(body, left_shoulder=150 * up + 8, right_shoulder=-150 * up - 8)
@@ -202,10 +212,9 @@ def _something_else(act: Act, body: np.ndarray, seconds: np.ndarray) -> None:
         _set(body, bow=act.side * 75 * share, left_shoulder=-act.side * 60 * share)
         _set(body, right_shoulder=-act.side * 60 * share)
     elif act.kind == "turn back":  # walks to one side, and back
-        body[:, 0] += act.side * 0.22 * np.sin(phase * 0.75)
-        swing = np.sin(2 * math.pi * 1.6 * seconds)
-        _set(body, left_hip=28 * swing, right_hip=-28 * swing)
-        _set(body, left_shoulder=-24 * swing, right_shoulder=24 * swing)
+        turned = 0.5 / act.rate  # seconds until then
+        body[:, 0] += act.side * 0.35 * act.rate * (turned - np.abs(seconds - turned))
+        _walk(body, seconds, 1.6, 1.0, 0)
     else:  # both arms up and down
         _set(body, left_shoulder=10 + 130 * share, right_shoulder=-10 - 130 * share)
 

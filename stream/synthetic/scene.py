@@ -69,11 +69,15 @@ class Scene:
 
     def picture(self, seconds: float) -> np.ndarray:
         """What the camera sees after that many seconds: RGB uint8, (H, W, 3)."""
-        segment, course = self._step_at(seconds)
-        state = course(np.array([seconds - segment.start_s]))[0]
+        state = self.state(seconds)
         # Noise depends on the moment alone, so that a frame is the same whenever it is drawn.
         rng = np.random.default_rng((self._seed, int(seconds * 1000)))
         return self._stage.draw([[(self._play.actor, state)]], seconds, rng)
+
+    def state(self, seconds: float) -> np.ndarray:
+        """The pose (4,) of the thing or the posture (15,) of the person after so many seconds."""
+        segment, course = self._step_at(seconds)
+        return course(np.array([seconds - segment.start_s]))[0]
 
     def truth(self, until_s: float) -> list[Segment]:
         """The motions, without the rests, that begin before `until_s`."""
@@ -121,7 +125,7 @@ class _ThingPlay:
                 motion = random_motion(self._rng, name, ease=0.3)
                 fits_s = motion.seconds_that_fit(self._pose)
                 length = min(float(self._rng.uniform(2.2, 4.0)), fits_s)
-                if motion.reach:  # whole swings, so that it ends where it began
+                if motion.repeats:  # whole swings, so that it ends where it began
                     length = math.ceil(length * motion.rate) / motion.rate
                 if length >= _SHORTEST_S:
                     course = partial(motion.poses, self._pose)
@@ -153,13 +157,13 @@ class _PersonPlay:
                 length = float(self._rng.uniform(2.2, 4.0))
                 if act.label == "fall":
                     self._fallen, length = act, act.lasts_s
-                elif act.kind != "walk":  # whole swings, so that it ends as it began
+                elif act.repeats:  # whole swings, so that it ends as it began
                     length = math.ceil(length * act.rate) / act.rate
                 while not self._stays(act, length) and length >= _SHORTEST_S:
                     length -= 0.1
                 if act.label == "fall" or length >= _SHORTEST_S:
                     course = partial(postures, act, self._start)
-                    if act.kind == "walk":
+                    if not act.repeats and act.label != "fall":
                         self._start = course(np.array([length]))[0, :3]
                     return name, length, course
         raise AssertionError("waving fits everywhere")

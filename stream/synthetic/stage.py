@@ -80,30 +80,27 @@ class Stage:
 
     def draw(
         self,
-        shots: Sequence[Sequence[tuple[Actor, np.ndarray]]],
+        moments: Sequence[Sequence[tuple[Actor, np.ndarray]]],
         seconds: float,
         rng: np.random.Generator,
     ) -> np.ndarray:
         """The picture of actors and their states: RGB uint8, (height, width, 3).
 
-        Several `shots` are moments of one long exposure: what moves between them is smeared.
-        `rng` draws what differs between two pictures at the same second: noise, shake, flicker.
+        Several `moments` belong to one long exposure: what moves between them is smeared. `rng`
+        draws what differs between two pictures at the same second: noise, shake, flicker.
         """
         shift_x, shift_y = rng.normal(0, self._shake, 2) if self._shake > 0.1 else (0.0, 0.0)
         turns = 2 * math.pi * seconds / self._periods
         shift_x += self._sway * math.sin(turns[0])
         shift_y += 0.6 * self._sway * math.sin(turns[1])
         empty = self._shifted_background(float(shift_x), float(shift_y))
-        canvases = [
-            Canvas(empty if alone else empty.copy(), self.unit, float(shift_x), float(shift_y))
-            for alone in [len(shots) == 1] * len(shots)
-        ]
-        for canvas, shot in zip(canvases, shots, strict=True):
-            for actor, state in shot:
+        exposed = []
+        for moment in moments:
+            canvas = Canvas(empty.copy(), self.unit, float(shift_x), float(shift_y))
+            for actor, state in moment:
                 actor.paint(canvas, state)
-        frame = canvases[0].frame
-        if len(canvases) > 1:
-            frame = np.mean([canvas.frame for canvas in canvases], axis=0).astype(np.uint8)
+            exposed.append(canvas.frame)
+        frame = exposed[0] if len(exposed) == 1 else np.mean(exposed, axis=0).astype(np.uint8)
         if self._in_the_way is not None:
             corners, colour = self._in_the_way
             points = (corners * (self.width, self.height) + (shift_x, shift_y)).astype(np.int32)
@@ -126,17 +123,18 @@ class Stage:
             patch = self._noise[top : top + self.height, left : left + self.width]
             frame = cv2.add(frame, patch, dtype=cv2.CV_8U)
         if self._quality is not None:
-            _, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, self._quality])
+            _, data = cv2.imencode(
+                ".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self._quality]
+            )
             decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
             assert decoded is not None
-            frame = decoded
+            frame = decoded[..., ::-1]
         return frame
 
     def _shifted_background(self, shift_x: float, shift_y: float) -> np.ndarray:
         pad = self._pad
         if shift_x == 0 and shift_y == 0:
-            inner = self._background[pad : pad + self.height, pad : pad + self.width]
-            return np.ascontiguousarray(inner)
+            return self._background[pad : pad + self.height, pad : pad + self.width]
         move = np.array([[1, 0, shift_x - pad], [0, 1, shift_y - pad]])
         return cv2.warpAffine(
             self._background, move, (self.width, self.height), borderMode=cv2.BORDER_REPLICATE

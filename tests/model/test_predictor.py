@@ -125,7 +125,7 @@ def test_compiling_gives_the_same_answers(
     trained: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    predictor = Predictor(trained, InferenceConfig(precision="fp32", compile="on", batch=1))
+    predictor = Predictor(trained, InferenceConfig(precision="fp32", compile="on", batch=2))
     assert predictor.name.endswith("compiled")
     seen = np.random.default_rng(0).integers(0, 256, (3, 4, 32, 32, 3), dtype=np.uint8)
     assert np.allclose(predictor.predict(seen), expected(trained, seen), atol=1e-4)

@@ -17,6 +17,7 @@ from model.motion.train import (
     Recipe,
     field_loss,
     finish,
+    lengths,
     train_motion,
 )
 from model.predictor import Predictor
@@ -132,12 +133,40 @@ def test_two_processes_train_one_model(tmp_path: Path, tiny: Recipe) -> None:
     )
     members = run_by_two("-c", program, tmp_path / "out")
     assert [one.returncode for one in members] == [0, 0], members[0].stderr + members[1].stderr
-    by_two = load(tmp_path / "out").network.state_dict()
-    train_motion(tmp_path / "alone", tiny, team=ALONE)
-    alone = load(tmp_path / "alone").network.state_dict()
+    by_two, alone, first = (
+        torch.cat([value.flatten() for value in load(folder).network.state_dict().values()])
+        for folder in (
+            tmp_path / "out",
+            trained_alone(tmp_path / "alone", tiny),
+            trained_alone(tmp_path / "first", replace(tiny, rate=0.0)),
+        )
+    )
     # The same clips, in the same batches; but sums of halves are rounded otherwise.
-    for key, value in alone.items():
-        assert torch.allclose(by_two[key], value, atol=0.02), key
+    learnt = torch.linalg.vector_norm(alone - first)
+    assert torch.linalg.vector_norm(by_two - alone) < 0.3 * learnt
+
+
+def trained_alone(folder: Path, recipe: Recipe) -> Path:
+    train_motion(folder, recipe, team=ALONE)
+    return folder
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(tmp_path: Path, tiny: Recipe) -> None:
+    with pytest.raises(CheckpointError, match="can't be shared out among 3 processes"):
+        train_motion(tmp_path, tiny, team=Team(3, 0, torch.device("cpu"), 1))
+
+
+def test_a_run_cannot_be_made_shorter_than_it_is(tmp_path: Path, tiny: Recipe) -> None:
+    def stop_at_40(state: Progress) -> None:
+        if state.clips == 40:
+            raise StopHereError
+
+    with pytest.raises(StopHereError):
+        train_motion(tmp_path, tiny, team=ALONE, progress=stop_at_40)
+    with pytest.raises(CheckpointError, match="learnt from 32 clips already"):
+        train_motion(tmp_path, replace(tiny, clips=24), team=ALONE)
+    train_motion(tmp_path, replace(tiny, clips=48), team=ALONE)
+    assert lengths(tmp_path) == [64, 48]
 
 
 def test_a_temperature_is_fitted_to_clips_of_its_own(tiny: Recipe, trained: TrainedModel) -> None:

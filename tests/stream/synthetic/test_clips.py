@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.synthetic import MOTIONS, STILL, DrawnClip, draw_clip
+from stream.synthetic import MOTIONS, OTHER, STILL, DrawnClip, draw_clip
 
 SEEDS = range(12)
 
@@ -90,8 +90,26 @@ def test_every_clip_can_be_drawn(difficulty: float, label: int) -> None:
         assert clip.label == label
         assert clip.parts.shape[::2] == (8, 6)
         assert np.isfinite(clip.parts).all()
-        # Whoever acts is painted last.
-        assert ((clip.parts[:, -1, :2] > -0.2) & (clip.parts[:, -1, :2] < 1.2)).all()
+        # Nobody leaves the picture but with a limb.
+        middles = np.median(clip.parts[..., :2], axis=1)
+        assert ((middles > -0.1) & (middles < 1.1)).all()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_other_motions_go_no_way_for_most_of_the_clip(seed: int) -> None:
+    clip = drawn(OTHER, seed)
+    if clip.parts.shape[1] in (2, 20):  # two that pass each other: each of them does
+        return
+    moved = np.median(clip.parts[..., [0, 1, 4]], axis=1)
+    steps = np.diff(moved, axis=0)
+    for column in steps.T:
+        ways = [(column > 0.008).mean(), (column < -0.008).mean()]
+        assert max(ways) < 0.86, column  # of 7 steps
+
+
+def test_a_window_that_is_too_long_is_refused() -> None:
+    with pytest.raises(ValueError, match="up to 2 s, not 8"):
+        draw_clip(np.random.default_rng(0), span_s=8.0)
 
 
 def test_the_same_seed_draws_the_same() -> None:

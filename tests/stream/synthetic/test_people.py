@@ -40,11 +40,18 @@ def test_getting_up_is_a_fall_backwards() -> None:
 
 
 def test_who_waves_moves_a_hand_over_the_head_and_stays() -> None:
-    body = at(Act("wave", "one arm", rate=1.0, side=1), 0.0, 0.25, 0.75, 1.0)
+    body = at(Act("wave", "one arm", rate=1.0, side=1), 0.5, 1.25, 1.75, 2.0)
     hand = body["right hand"]
     assert (hand[:, 1] < body["neck"][:, 1]).all()
-    assert hand[1, 0] - hand[2, 0] < -0.05 or hand[1, 0] - hand[2, 0] > 0.05
+    assert abs(hand[1, 0] - hand[2, 0]) > 0.05
     assert np.ptp(body["hip"], axis=0) == pytest.approx([0, 0])
+
+
+def test_who_hops_stands_on_the_ground_between_two_jumps() -> None:
+    body = at(Act("jump", "hop", rate=1.0), 0.0, 0.5, 1.0)
+    lowest = np.maximum(body["left foot"][:, 1], body["right foot"][:, 1])
+    assert lowest[[0, 2]] == pytest.approx([0.9, 0.9], abs=0.03)
+    assert lowest[1] < 0.8
 
 
 def test_who_walks_swings_the_legs_in_turns() -> None:

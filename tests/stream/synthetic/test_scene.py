@@ -44,10 +44,12 @@ def test_a_scene_moves_only_while_its_truth_says_so(seed: int) -> None:
     assert moved.sum() > 10 * still.sum()
 
 
-@pytest.mark.parametrize("seed", range(0, 8, 2))
-def test_a_person_is_where_the_last_motion_left_it(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(8))
+def test_nobody_leaps_between_two_motions(seed: int) -> None:
     scene = Scene(seed, width=160, height=120)
+    body = slice(0, 5)  # the pose of a thing; of a person all but the limbs
     for segment in scene.truth(60.0):
-        last, next_ = (scene.picture(segment.end_s + by) for by in (-0.02, 0.02))
-        differs = np.abs(last.astype(int) - next_).max(axis=2) > 60
-        assert differs.mean() < 0.12, segment  # limbs may come to rest, the body stays
+        for moment in (segment.start_s, segment.end_s):
+            before, after = (scene.state(moment + by)[body] for by in (-1e-4, 1e-4))
+            # A jump begins and ends on bent knees, a fall on the ground with a jolt.
+            assert np.abs(after - before)[:4].max() < 0.07, segment
