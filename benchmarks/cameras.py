@@ -25,15 +25,15 @@ import numpy as np
 
 from benchmarks.report import machine, write_report
 from model.worker import serve
-from stream.capture import Camera
-from stream.config import CameraConfig, InferenceConfig
+from stream.camera.capture import Camera
 from stream.messages import Clip, ClipSpec, Moment, Prediction, Scores
 from stream.metrics import Metrics
-from stream.scheduler import Scheduler
-from stream.supervisor import worker_command
+from stream.settings.config import CameraConfig, InferenceConfig
 from stream.synthetic import MOTIONS, Scene
 from stream.threads import for_capture, worker_environment
-from stream.transport import SchedulerEnd, WorkerEnd
+from stream.workers.scheduler import Scheduler
+from stream.workers.supervisor import worker_command
+from stream.workers.transport import SchedulerEnd, WorkerEnd
 
 _FPS, _STRIDE_S, _BATCH = 15.0, 0.25, 8
 _SETTLE_S = 10.0  # until rings are full: their memory is only taken when it is written to

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.report import write_report
-from stream.event_log import EventLog
-from stream.imports import Truth
-from stream.matching import Found
-from stream.scoring import LabelScore, found, score
+from stream.exchange.imports import Truth
+from stream.exchange.matching import Found
+from stream.exchange.scoring import LabelScore, found, score
+from stream.log.event_log import EventLog
 from stream.synthetic import Scene
 
 

@@ -25,11 +25,11 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from benchmarks.report import write_report
-from stream.config_file import load_config
-from stream.event_rows import as_row
-from stream.imports import Truth
-from stream.replay import replay
-from stream.scoring import Report, found, score
+from stream.detection.replay import replay
+from stream.exchange.imports import Truth
+from stream.exchange.scoring import Report, found, score
+from stream.log.event_rows import as_row
+from stream.settings.config_file import load_config
 from stream.synthetic import Scene
 
 _FPS = 25

@@ -29,13 +29,13 @@ from benchmarks.report import machine, write_report
 from model.predictor import Predictor
 from model.trained import load
 from model.worker import serve
-from stream.config import Config
+from stream.camera.resize import fit_picture
 from stream.messages import Clip, Scores
 from stream.pipeline import Pipeline
-from stream.resize import fit_picture
+from stream.settings.config import Config
 from stream.synthetic import Scene
 from stream.threads import worker_environment
-from stream.transport import WorkerEnd
+from stream.workers.transport import WorkerEnd
 
 _FPS = 30.0
 _BITS = 16  # of a picture's number, as black and white fields along its upper edge

@@ -32,9 +32,9 @@ from model.motion.dataset import held_out
 from model.predictor import Predictor
 from model.preprocess import normalise
 from model.trained import TrainedModel, load
-from stream.config import InferenceConfig
-from stream.decoding import SourceError
-from stream.sampling import FileClips
+from stream.camera.decoding import SourceError
+from stream.camera.sampling import FileClips
+from stream.settings.config import InferenceConfig
 from stream.threads import cores
 
 _REFERENCE = "transformers fp32"

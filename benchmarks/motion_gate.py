@@ -16,13 +16,13 @@ import numpy as np
 
 from benchmarks.report import machine, write_report
 from model.trained import load
-from stream.clip_stream import ClipStream
-from stream.config import MotionGateConfig
+from stream.camera.clip_stream import ClipStream
+from stream.camera.motion_gate import MotionGate
+from stream.camera.recording import Recording, open_recording
 from stream.messages import ClipSpec, Moment
-from stream.motion_gate import MotionGate
-from stream.recording import Recording, open_recording
+from stream.settings.config import MotionGateConfig
 from stream.synthetic import Scene, Segment
-from stream.window_grid import WindowGrid
+from stream.workers.window_grid import WindowGrid
 
 _FPS, _STRIDE_S = 25.0, 0.25
 Picture = tuple[float, np.ndarray]

@@ -33,10 +33,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.report import machine, write_report
 from model.worker import serve
-from stream.event_log import EventLog
+from stream.log.event_log import EventLog
 from stream.messages import Clip, ClipSpec, Scores
 from stream.threads import worker_environment
-from stream.transport import WorkerEnd
+from stream.workers.transport import WorkerEnd
 
 _FPS = 15.0
 _LABELS = ("nothing", "one", "two", "three")

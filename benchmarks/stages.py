@@ -27,21 +27,21 @@ from benchmarks.report import machine, write_report
 from model.predictor import Predictor
 from model.trained import load
 from model.worker import serve
-from stream.decoding import rgb
-from stream.event_log import EventLog
-from stream.events import Detector
+from stream.camera.decoding import rgb
+from stream.camera.picture import LatestPicture
+from stream.camera.resize import fit_picture
+from stream.camera.ring import FrameRing
+from stream.detection.events import Detector
 from stream.judge import View
-from stream.keeping_config import EventsConfig
+from stream.log.event_log import EventLog
 from stream.messages import Clip, ClipSpec, Event, Frame, LoggedEvent, Prediction, Scores
 from stream.metrics import Metrics
-from stream.picture import LatestPicture
-from stream.resize import fit_picture
-from stream.ring import FrameRing
+from stream.settings.keeping_config import EventsConfig
 from stream.synthetic import Scene
 from stream.threads import for_capture
-from stream.transport import SchedulerEnd, WorkerEnd
-from stream.wire import Answer, Ask, Hello, Message, Work, pack, unpack
-from ui.views import live_state
+from stream.workers.transport import SchedulerEnd, WorkerEnd
+from stream.workers.wire import Answer, Ask, Hello, Message, Work, pack, unpack
+from ui.api.views import live_state
 
 _FPS, _STRIDE_S = 25.0, 0.25
 _INFER = "infer"

@@ -22,7 +22,7 @@ from pathlib import Path
 from playwright.sync_api import BrowserContext, Error, Page, sync_playwright
 
 from benchmarks.report import machine, write_report
-from stream.event_log import EventLog
+from stream.log.event_log import EventLog
 from stream.messages import Event, LoggedEvent
 from tests.site import start_site
 

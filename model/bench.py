@@ -14,7 +14,7 @@ from model.checkpoint import CheckpointError
 from model.engine import EngineError
 from model.predictor import Predictor
 from model.trained import TrainedModel
-from stream.config import InferenceConfig
+from stream.settings.config import InferenceConfig
 
 _log = logging.getLogger(__name__)
 # What is worth comparing, the exact one first. What a machine hasn't is left out.

@@ -14,7 +14,7 @@ from model.engine import EngineError
 from model.inference import InferenceNetwork
 from model.torch_engine import buckets, cpu_precision
 from model.trained import TrainedModel
-from stream.config import InferenceConfig
+from stream.settings.config import InferenceConfig
 from stream.threads import cores, is_large
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}

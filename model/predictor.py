@@ -11,7 +11,7 @@ from model.checkpoint import CheckpointError
 from model.engine import Engine, EngineError
 from model.torch_engine import TorchEngine
 from model.trained import TrainedModel
-from stream.config import InferenceConfig
+from stream.settings.config import InferenceConfig
 
 _log = logging.getLogger(__name__)
 

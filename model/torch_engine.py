@@ -20,7 +20,7 @@ from model.engine import EngineError
 from model.inference import Attend, InferenceNetwork, attend_by, attend_fused, attend_plainly
 from model.linear import Int8Linear, MakeLinear, PackedLinear, PlainLinear
 from model.trained import TrainedModel
-from stream.config import InferenceConfig
+from stream.settings.config import InferenceConfig
 from stream.threads import cores, is_large
 
 _log = logging.getLogger(__name__)

@@ -14,12 +14,12 @@ from threading import Event as StopEvent
 
 import numpy as np
 
-from stream.config import InferenceConfig
-from stream.config_file import ConfigError, inference
-from stream.endpoint import check_for_worker
-from stream.keys import WorkerKeys, worker_keys
 from stream.messages import Clip, Scores
-from stream.transport import TransportError, WorkerEnd
+from stream.settings.config import InferenceConfig
+from stream.settings.config_file import ConfigError, inference
+from stream.workers.endpoint import check_for_worker
+from stream.workers.keys import WorkerKeys, worker_keys
+from stream.workers.transport import TransportError, WorkerEnd
 
 _log = logging.getLogger(__name__)
 

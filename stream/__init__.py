@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stream.config import Config as Config
-    from stream.config_file import load_config as load_config
     from stream.pipeline import Pipeline as Pipeline
+    from stream.settings.config import Config as Config
+    from stream.settings.config_file import load_config as load_config
 
-_PLACES = {"Pipeline": "pipeline", "Config": "config", "load_config": "config_file"}
+_PLACES = {
+    "Pipeline": "pipeline",
+    "Config": "settings.config",
+    "load_config": "settings.config_file",
+}
 
 
 def __getattr__(name: str) -> Any:

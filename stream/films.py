@@ -14,9 +14,9 @@ from pathlib import Path
 
 import av
 
-from stream.config import Config
-from stream.event_rows import moment
 from stream.judge import Film
+from stream.log.event_rows import moment
+from stream.settings.config import Config
 
 _NOTES = "scanned.json"
 _UNKNOWN = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -115,7 +115,7 @@ def note(folder: Path, new: Mapping[str, Noted]) -> None:
 
 
 def _stem(file: Path) -> str:
-    """A file's name as far as it may be one of a camera, see stream/config_types.py."""
+    """A file's name as far as it may be one of a camera, see stream/settings/config_types.py."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", file.stem).strip("._-")[:_LONGEST_STEM] or "film"
 
 

@@ -12,16 +12,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from stream.capture import longest_gap_s
-from stream.dispatch import GUEST
-from stream.events import Detector
+from stream.camera.capture import longest_gap_s
+from stream.camera.resize import fit_picture
+from stream.camera.ring import FrameRing
+from stream.detection.events import Detector
 from stream.judge import View
-from stream.keeping_config import EventsConfig
+from stream.log.score_log import as_kept
 from stream.messages import ClipSpec, Prediction
 from stream.metrics import Metrics
-from stream.resize import fit_picture
-from stream.ring import FrameRing
-from stream.score_log import as_kept
+from stream.settings.keeping_config import EventsConfig
+from stream.workers.dispatch import GUEST
 
 _LATEST_S = 1e10  # beyond it clocks are too coarse; seconds since 1970 are well below
 _NOTHING = View(None, ())

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from stream.dispatch import GUEST, Watched
 from stream.guest import Guest
-from stream.keeping_config import EventsConfig
 from stream.messages import ClipSpec, Prediction
 from stream.metrics import Metrics
+from stream.settings.keeping_config import EventsConfig
+from stream.workers.dispatch import GUEST, Watched
 
 
 class GuestsFullError(Exception):

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from threading import Event as StopEvent
 
-from stream.capture import Camera
-from stream.clip_stream import camera_of
-from stream.events import Detector, ids_named_after, random_id
-from stream.keeping_config import EventsConfig
+from stream.camera.capture import Camera
+from stream.camera.clip_stream import camera_of
+from stream.detection.events import Detector, ids_named_after, random_id
+from stream.log.score_log import ScoreLog, as_kept
 from stream.messages import ClipSpec, Event, LoggedEvent, Prediction
 from stream.metrics import Metrics
-from stream.score_log import ScoreLog, as_kept
+from stream.settings.keeping_config import EventsConfig
 
 _log = logging.getLogger(__name__)
 _MOST_WAITING = 256  # predictions between the scheduler and the judge

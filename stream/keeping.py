@@ -12,20 +12,20 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Protocol
 
-from stream.alerts import Alerts
-from stream.capture import Camera
-from stream.config import Config
-from stream.disk_guard import DiskGuard
-from stream.event_log import EventLog
-from stream.event_writer import EventWriter
-from stream.journal import Journal
-from stream.keeping_config import EventsConfig, RetentionConfig
+from stream.alerting.alerts import Alerts
+from stream.alerting.publisher import Publisher
+from stream.camera.capture import Camera
+from stream.clips.recorder import Recorder
+from stream.log.disk_guard import DiskGuard
+from stream.log.event_log import EventLog
+from stream.log.event_writer import EventWriter
+from stream.log.journal import Journal
+from stream.log.retention import Keeper, forget_recorded, sweep
+from stream.log.score_log import ScoreLog
 from stream.messages import ClipSpec, LoggedEvent, Prediction, Recorded
 from stream.metrics import Metrics
-from stream.publisher import Publisher
-from stream.recorder import Recorder
-from stream.retention import Keeper, forget_recorded, sweep
-from stream.score_log import ScoreLog
+from stream.settings.config import Config
+from stream.settings.keeping_config import EventsConfig, RetentionConfig
 
 _LARGEST_SPAN_S = 13.0  # of the published models, and a little
 

@@ -15,26 +15,26 @@ from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 
-from stream.cameras import Cameras, Exchange
-from stream.capture import Camera
-from stream.changes import Changes, check_labels, compare
-from stream.config import CameraConfig, Config
-from stream.config_file import ConfigError
-from stream.crew import Crew
-from stream.decoding import SourceError
+from stream.camera.cameras import Cameras, Exchange
+from stream.camera.capture import Camera
+from stream.camera.decoding import SourceError
+from stream.camera.picture import WIDEST
 from stream.guests import Guests
 from stream.judge import Film, Judge, View
 from stream.keeping import Keeping
-from stream.keys import watch_keys
 from stream.listeners import Listeners
 from stream.messages import ClipSpec, LoggedEvent, Prediction
 from stream.metrics import Metrics
-from stream.picture import WIDEST
-from stream.scheduler import Scheduler
-from stream.supervisor import worker_command
+from stream.settings.changes import Changes, check_labels, compare
+from stream.settings.config import CameraConfig, Config
+from stream.settings.config_file import ConfigError
 from stream.threads import for_capture
-from stream.transport import SchedulerEnd
 from stream.trouble import LatestTroubles, Trouble
+from stream.workers.crew import Crew
+from stream.workers.keys import watch_keys
+from stream.workers.scheduler import Scheduler
+from stream.workers.supervisor import worker_command
+from stream.workers.transport import SchedulerEnd
 
 _log = logging.getLogger(__name__)
 _STOP_WITHIN_S = 2.5

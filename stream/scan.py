@@ -10,19 +10,19 @@ from pathlib import Path
 from threading import Event as StopEvent
 from typing import Any
 
-from stream.config import CameraConfig, Config
-from stream.decoding import SourceError
-from stream.event_log import EventLog
-from stream.event_query import EventQuery
-from stream.event_writer import EventWriter
-from stream.exports import ExportError, export_file
+from stream.camera.decoding import SourceError
+from stream.exchange.exports import ExportError, export_file
 from stream.films import Noted, ScanError, Wanted, note, notes
-from stream.journal import Journal
-from stream.keeping_config import RecordingConfig, RetentionConfig
-from stream.log_database import EventLogError
+from stream.log.event_log import EventLog
+from stream.log.event_query import EventQuery
+from stream.log.event_writer import EventWriter
+from stream.log.journal import Journal
+from stream.log.log_database import EventLogError
+from stream.log.score_log import FOLDER as SCORES
 from stream.metrics import Metrics
 from stream.pipeline import Pipeline
-from stream.score_log import FOLDER as SCORES
+from stream.settings.config import CameraConfig, Config
+from stream.settings.keeping_config import RecordingConfig, RetentionConfig
 
 EXPORTS = {"jsonl": ".jsonl", "webvtt": ".vtt"}  # formats of each file's events, and their suffixes
 _LOOK_EVERY_S = 0.1

@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from stream.delivery import Alert
-from stream.event_rows import as_row
+from stream.alerting.delivery import Alert
+from stream.log.event_rows import as_row
 from stream.messages import Event, LoggedEvent
 
 BEGAN = datetime(2026, 1, 31, 8, tzinfo=timezone.utc)

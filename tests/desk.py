@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from stream.camera.ring import FrameRing
 from stream.messages import ClipSpec, Prediction, Scores
 from stream.metrics import Metrics
-from stream.ring import FrameRing
-from stream.scheduler import Scheduler
-from stream.transport import SchedulerEnd
+from stream.workers.scheduler import Scheduler
+from stream.workers.transport import SchedulerEnd
 
 
 @dataclass

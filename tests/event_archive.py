@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from stream.clip_file import ClipFile
-from stream.event_log import EventLog
+from stream.camera.picture import LatestPicture
+from stream.clips.clip_file import ClipFile
+from stream.log.event_log import EventLog
 from stream.messages import Frame, LoggedEvent, Recorded
-from stream.picture import LatestPicture
 from tests import burnt_clock
 from tests.event_samples import NASTY, logged
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from stream.event_rows import as_row
+from stream.log.event_rows import as_row
 from stream.messages import Event, LoggedEvent
 
 BEGAN = datetime(2026, 1, 31, 23, 59, 50, tzinfo=timezone.utc)

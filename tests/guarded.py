@@ -22,11 +22,11 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
-from stream.dashboard_config import DashboardConfig
+from stream.settings.dashboard_config import DashboardConfig
 from tests.conftest import Clock
-from ui.access import Access
-from ui.guard import Guard
-from ui.login import login_routes
+from ui.security.access import Access
+from ui.security.guard import Guard
+from ui.security.login import login_routes
 
 _STATIC = Path(__file__).parents[1] / "ui" / "static"
 PASSWORD = "correct horse"

@@ -12,17 +12,17 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from stream.config_file import load_config
-from stream.dashboard_config import Role
-from stream.event_log import EventLog
+from stream.detection.trial import Trials
+from stream.log.event_log import EventLog
 from stream.messages import ClipSpec
 from stream.pipeline import Pipeline
-from stream.trial import Trials
+from stream.settings.config_file import load_config
+from stream.settings.dashboard_config import Role
 from tests.web import serving
-from ui import configuration_api, health_api, invalid, status, tuning_api
-from ui.access import Access, Identity
-from ui.condition import Condition
+from ui.api import configuration_api, health_api, invalid, status, tuning_api
+from ui.api.condition import Condition
 from ui.reload import Reload
+from ui.security.access import Access, Identity
 
 SPEC = ClipSpec("small", ("still", "jump", "run"), frozenset({"still"}), 4, 0.4, 8, 8)
 TEXT = """\

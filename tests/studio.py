@@ -11,12 +11,12 @@ import av
 import cv2
 import numpy as np
 
-from stream.clip_buffer import ClipBuffer
-from stream.keeping_config import RecordingConfig
+from stream.camera.picture import LatestPicture
+from stream.clips.clip_buffer import ClipBuffer
+from stream.clips.recorder import Recorder
 from stream.messages import Event, Frame, Recorded
 from stream.metrics import Metrics
-from stream.picture import LatestPicture
-from stream.recorder import Recorder
+from stream.settings.keeping_config import RecordingConfig
 from tests import burnt_clock
 from tests.conftest import Clock
 from tests.waiting import wait_for

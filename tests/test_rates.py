@@ -11,13 +11,13 @@ import pytest
 
 from model.predictor import Predictor
 from model.trained import load
-from stream.clip_stream import ClipStream
-from stream.events import Detector
-from stream.keeping_config import EventsConfig
+from stream.camera.clip_stream import ClipStream
+from stream.camera.recording import open_recording
+from stream.detection.events import Detector
 from stream.messages import Event, Moment, Prediction
-from stream.recording import open_recording
+from stream.settings.keeping_config import EventsConfig
 from stream.synthetic import Scene
-from stream.window_grid import WindowGrid
+from stream.workers.window_grid import WindowGrid
 
 _SECONDS, _STRIDE_S = 60.0, 0.25
 

@@ -9,10 +9,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from stream.event_log import EventLog
+from stream.detection.trial import Trials
+from stream.log.event_log import EventLog
 from stream.pipeline import Pipeline
-from stream.trial import Trials
-from ui import (
+from ui.api import (
     cameras_api,
     configuration_api,
     health_api,
@@ -22,13 +22,13 @@ from ui import (
     try_it,
     tuning_api,
 )
-from ui.access import Access
-from ui.condition import Condition
+from ui.api.condition import Condition
+from ui.api.event_parts import add_events
 from ui.dashboard import mount
-from ui.event_parts import add_events
-from ui.guard import Guard
-from ui.login import login_routes
 from ui.reload import Reload
+from ui.security.access import Access
+from ui.security.guard import Guard
+from ui.security.login import login_routes
 
 _STATIC = Path(__file__).parent / "static"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ui import (
+from ui.commands import (
     access_commands,
     alert_commands,
     camera_commands,
@@ -26,10 +26,10 @@ from ui import (
     teach_command,
     train_commands,
 )
-from ui.terminal import give_up, show_notes, silence_decoders, stop_at_signals
+from ui.commands.terminal import give_up, show_notes, silence_decoders, stop_at_signals
 
 if TYPE_CHECKING:
-    from stream.config import Config
+    from stream.settings.config import Config
 
 app = typer.Typer(
     name="actionwatch",
@@ -95,7 +95,7 @@ def run(
 
     `kill -HUP` lets it read its YAML file again.
     """
-    from stream.config_file import ConfigError, load_config
+    from stream.settings.config_file import ConfigError, load_config
 
     overrides: dict[str, Any] = {}
     if source:
@@ -139,12 +139,12 @@ def _watch(
     silence_decoders()
 
     from stream.allocator import share_arenas
-    from stream.decoding import SourceError
-    from stream.log_database import EventLogError
+    from stream.camera.decoding import SourceError
+    from stream.clips.recorder import RecorderError
+    from stream.log.log_database import EventLogError
     from stream.metrics import summary
     from stream.pipeline import Pipeline
-    from stream.recorder import RecorderError
-    from stream.transport import TransportError
+    from stream.workers.transport import TransportError
     from ui.hangup import Hangups
     from ui.reload import Reload
 

@@ -8,7 +8,7 @@ import signal
 import threading
 from pathlib import Path
 
-from stream.config_file import ConfigError
+from stream.settings.config_file import ConfigError
 from ui.reload import NoFileError, Reload
 
 _log = logging.getLogger(__name__)

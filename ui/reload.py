@@ -10,19 +10,19 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stream.changes import Changes, check_labels, compare
-from stream.config import Config
-from stream.config_file import ConfigError, parse_config, read_text
-from stream.config_text import with_events
-from stream.dashboard_config import DashboardConfig
-from stream.decoding import SourceError
-from stream.keeping_config import EventsConfig
+from stream.camera.decoding import SourceError
+from stream.camera.sources import check_source
 from stream.pipeline import Pipeline
-from stream.sources import check_source
+from stream.settings.changes import Changes, check_labels, compare
+from stream.settings.config import Config
+from stream.settings.config_file import ConfigError, parse_config, read_text
+from stream.settings.config_text import with_events
+from stream.settings.dashboard_config import DashboardConfig
+from stream.settings.keeping_config import EventsConfig
 from ui.kept_file import replaced
 
 if TYPE_CHECKING:
-    from ui.access import Access
+    from ui.security.access import Access
 
 LONGEST = 200_000  # characters of a file that may be edited here
 _ACCESS_KEYS = ("users", "tokens", "names", "session")
@@ -154,7 +154,7 @@ def mark(text: str) -> str:
 
 def _refusal(config: DashboardConfig, host: str) -> str:
     """Why nobody may be let in by this; see Access.problem."""
-    from ui.access import Access
+    from ui.security.access import Access
 
     return Access(config, b"").problem(host)
 

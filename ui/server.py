@@ -9,12 +9,12 @@ import threading
 
 import uvicorn
 
-from stream.dashboard_config import DashboardConfig
-from stream.event_log import EventLog
+from stream.log.event_log import EventLog
 from stream.pipeline import Pipeline
-from ui.access import Access, load_secret
-from ui.addresses import is_loopback
+from stream.settings.dashboard_config import DashboardConfig
 from ui.reload import Reload
+from ui.security.access import Access, load_secret
+from ui.security.addresses import is_loopback
 
 _log = logging.getLogger(__name__)
 _LARGEST_MESSAGE = 2**20  # bytes that a WebSocket may send us at once: a picture, at most

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream.resize import resized
+from stream.camera.resize import resized
 
 # Words of a label that a mirror makes wrong, each with what it becomes.
 _MIRRORED = {

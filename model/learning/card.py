@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from model.learning.clips import Labelled
+from model.learning.evaluation.metrics import Measured
 from model.learning.fit import Epoch, LearningData
-from model.learning.metrics import Measured
 from model.learning.recipe import Recipe
 from model.trained import TrainedModel
 

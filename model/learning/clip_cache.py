@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.learning.examples import Example
+from model.learning.data.examples import Example
 from model.learning.films import MARGIN, Take, read_take, read_views
 from stream.messages import ClipSpec
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from model.learning.augment import Augmentation, augment
 from model.learning.clip_cache import ClipCache
-from model.learning.examples import Example
+from model.learning.data.examples import Example
 from model.learning.films import window_ends
 from stream.messages import ClipSpec
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from model.learning.examples import Example
-from stream.decoding import SourceError
+from model.learning.data.examples import Example
+from stream.camera.decoding import SourceError
+from stream.camera.resize import fit_picture
+from stream.camera.ring import nearest
+from stream.camera.sampling import chosen_pictures, picture_times
 from stream.messages import ClipSpec
-from stream.resize import fit_picture
-from stream.ring import nearest
-from stream.sampling import chosen_pictures, picture_times
 
 # Training pictures are kept larger than the model sees them, so that crops can wander.
 MARGIN = 1.15

@@ -15,11 +15,11 @@ from torch import Tensor
 from model.checkpoint import CheckpointError
 from model.learning.clip_cache import ClipCache
 from model.learning.clips import Labelled
+from model.learning.evaluation.metrics import Measured
+from model.learning.evaluation.scoring import probabilities, view_logits
 from model.learning.kept_run import read_run, write_run
 from model.learning.learner import Learner, Progress
-from model.learning.metrics import Measured
 from model.learning.recipe import Recipe
-from model.learning.scoring import probabilities, view_logits
 from model.learning.team import Team
 from model.trained import TrainedModel
 

@@ -8,11 +8,11 @@ from functools import partial
 
 from model.learning.clip_cache import ClipCache
 from model.learning.clips import Labelled
-from model.learning.examples import DataError, Example
+from model.learning.data.examples import DataError, Example
+from model.learning.data.splits import Splits
 from model.learning.fit import LearningData
-from model.learning.splits import Splits
 from model.learning.team import Team
-from stream.decoding import SourceError
+from stream.camera.decoding import SourceError
 
 _LONG_MIN = 2.0  # minutes
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stream.config_types import Seconds, Section, Share
+from stream.settings.config_types import Seconds, Section, Share
 
 Above0 = Annotated[float, Field(gt=0)]
 

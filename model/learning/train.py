@@ -13,19 +13,19 @@ import numpy as np
 
 from model.checkpoint import CheckpointError, write_json
 from model.learning.beginning import beginning, free, with_clips
-from model.learning.calibration import fit_temperature
 from model.learning.card import card
 from model.learning.clip_cache import ClipCache
 from model.learning.clips import Labelled
+from model.learning.data.splits import Splits, film_name
+from model.learning.evaluation.calibration import fit_temperature
+from model.learning.evaluation.metrics import Measured
+from model.learning.evaluation.plots import confusion, curve
+from model.learning.evaluation.scoring import probabilities, view_logits
 from model.learning.fit import Epoch, LearningData, fit
 from model.learning.kept_run import read_run
 from model.learning.learner import Progress
-from model.learning.metrics import Measured
-from model.learning.plots import confusion, curve
 from model.learning.prepare import prepare
 from model.learning.recipe import Recipe
-from model.learning.scoring import probabilities, view_logits
-from model.learning.splits import Splits, film_name
 from model.learning.team import Team
 from model.trained import TrainedModel, save
 

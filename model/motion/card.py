@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model.learning.metrics import Measured
+from model.learning.evaluation.metrics import Measured
 from model.motion.train import Recipe
 
 _CARD = """---

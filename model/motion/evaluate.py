@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 
 from model.checkpoint import CheckpointError
-from model.learning.calibration import fit_temperature
-from model.learning.evaluate import Sample
-from model.learning.scoring import view_logits
+from model.learning.evaluation.calibration import fit_temperature
+from model.learning.evaluation.evaluate import Sample
+from model.learning.evaluation.scoring import view_logits
 from model.motion.dataset import held_out
 from model.trained import TrainedModel
 from stream.synthetic import MOTIONS

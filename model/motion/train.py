@@ -107,9 +107,8 @@ class _State:
     """What a run needs to go on, besides weights: kept after each lesson."""
 
     done: int = 0
-    lengths: list[int] = field(
-        default_factory=list
-    )  # of the run in clips, as it was begun and goes on
+    # Of the run in clips, as it was begun, and each time that it went on with another.
+    lengths: list[int] = field(default_factory=list)
     difficulty: float = 0.0
     loss: float = math.log(len(MOTIONS))
     accuracy: float = 1 / len(MOTIONS)

@@ -4,7 +4,7 @@ import numpy as np
 
 from model.bench import Row, best, compare, interleaved
 from model.trained import TrainedModel
-from stream.config import InferenceConfig
+from stream.settings.config import InferenceConfig
 
 
 def test_every_way_that_this_machine_has_is_compared_with_fp32(trained: TrainedModel) -> None:

@@ -15,7 +15,7 @@ from model.predictor import Predictor
 from model.preprocess import normalise
 from model.torch_engine import buckets
 from model.trained import TrainedModel, load
-from stream.config import InferenceConfig
+from stream.settings.config import InferenceConfig
 
 
 class SmallRoom:

@@ -7,8 +7,8 @@ from transformers.models.videomae.image_processing_pil_videomae import VideoMAEI
 
 from model.preprocess import normalise
 from model.trained import MEAN, STD
+from stream.camera.resize import fit_picture
 from stream.messages import ClipSpec
-from stream.resize import fit_picture
 from stream.synthetic import Scene
 
 

@@ -20,7 +20,7 @@ from model.hub import find
 from model.predictor import Predictor
 from model.preprocess import normalise
 from model.trained import TrainedModel, load, published_span, save
-from stream.config import InferenceConfig
+from stream.settings.config import InferenceConfig
 from stream.synthetic import MOTIONS
 
 

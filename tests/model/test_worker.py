@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from model.trained import TrainedModel, save
-from stream.keys import make, watch_keys
 from stream.messages import Clip, ClipSpec
-from stream.transport import SchedulerEnd
-from stream.wire import Answer, Ask, Failure, Hello, Message, Work
+from stream.workers.keys import make, watch_keys
+from stream.workers.transport import SchedulerEnd
+from stream.workers.wire import Answer, Ask, Failure, Hello, Message, Work
 
 
 class Line:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from stream.config import Config
-from stream.config_types import Name
 from stream.films import Noted, ScanError, note, notes, plan
-from stream.keeping_config import EventsConfig
+from stream.settings.config import Config
+from stream.settings.config_types import Name
+from stream.settings.keeping_config import EventsConfig
 
 BEGAN = datetime(2026, 5, 1, tzinfo=timezone.utc)
 

@@ -13,12 +13,12 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stream.camera.ring import FrameRing
 from stream.messages import Clip, ClipSpec, Scores
 from stream.metrics import Metrics
-from stream.ring import FrameRing
-from stream.scheduler import Scheduler
-from stream.transport import SchedulerEnd, TransportError, WorkerEnd
-from stream.wire import (
+from stream.workers.scheduler import Scheduler
+from stream.workers.transport import SchedulerEnd, TransportError, WorkerEnd
+from stream.workers.wire import (
     Answer,
     Ask,
     Failure,

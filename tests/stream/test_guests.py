@@ -14,10 +14,10 @@ import pytest
 
 from stream.guest import Guest
 from stream.guests import Guests, GuestsFullError, NotReadyError
-from stream.keeping_config import EventsConfig
 from stream.messages import Clip, ClipSpec, Scores
 from stream.metrics import Metrics
-from stream.transport import WorkerEnd
+from stream.settings.keeping_config import EventsConfig
+from stream.workers.transport import WorkerEnd
 from tests.conftest import Clock
 from tests.desk import Desk, Watched, filled, scores_for
 from tests.waiting import wait_for

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.config import Config
-from stream.event_log import EventLog
+from stream.log.event_log import EventLog
 from stream.pipeline import Pipeline
+from stream.settings.config import Config
 from stream.synthetic import Scene
-from stream.transport import TransportError
+from stream.workers.transport import TransportError
 from tests import burnt_clock
 from tests.waiting import wait_for
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.config import Config
-from stream.event_log import EventLog
-from stream.event_query import EventQuery
+from stream.log.event_log import EventLog
+from stream.log.event_query import EventQuery
 from stream.pipeline import Pipeline
+from stream.settings.config import Config
 from stream.synthetic import Scene
 from tests.waiting import wait_for
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream.config import Config
-from stream.config_file import ConfigError
-from stream.event_log import EventLog
+from stream.log.event_log import EventLog
 from stream.pipeline import Pipeline
+from stream.settings.config import Config
+from stream.settings.config_file import ConfigError
 from stream.synthetic import Scene
 from tests.waiting import wait_for
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from stream.config import Config
-from stream.event_log import EventLog
+from stream.detection.replay import compare, replay
 from stream.films import plan
-from stream.keeping_config import EventsConfig
+from stream.log.event_log import EventLog
 from stream.pipeline import Pipeline
-from stream.replay import compare, replay
 from stream.scan import Progress, Scanned, left_to_do, scan
+from stream.settings.config import Config
+from stream.settings.keeping_config import EventsConfig
 from stream.synthetic import Scene
 
 WriteVideo = Callable[..., Path]

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from stream.config import Config
-from stream.event_log import EventLog
 from stream.films import ScanError, plan
-from stream.keeping_config import RetentionConfig
+from stream.log.event_log import EventLog
+from stream.log.score_log import read_scores
 from stream.scan import Progress, Scanned, left_to_do, scan
-from stream.score_log import read_scores
+from stream.settings.config import Config
+from stream.settings.keeping_config import RetentionConfig
 from stream.synthetic import Scene
 from tests.event_samples import logged
 

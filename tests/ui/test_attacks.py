@@ -23,14 +23,14 @@ from websockets.sync.client import ClientConnection, connect
 from model.motion.train import MEAN, STD, Recipe, motion_spec
 from model.timesformer import TimesformerForVideoClassification
 from model.trained import TrainedModel, save
-from stream.config_file import load_config
+from stream.settings.config_file import load_config
 from tests.browser import new_page, open_tab
 from tests.event_archive import EVIL, WAVE, fill
 from tests.jpegs import PICTURE, claiming, jpeg_of
 from tests.site import Site, start_site
 from tests.waiting import wait_for
-from ui.access import Access
-from ui.passwords import hash_password
+from ui.security.access import Access
+from ui.security.passwords import hash_password
 
 PASSWORD, TOKEN = "correct horse", "aw_of-a-program"
 TABS = ("Live", "Timeline", "Events", "Tuning", "Try it", "Health", "Configuration")

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 
-from stream.event_log import EventLog
+from stream.log.event_log import EventLog
 from stream.synthetic import Scene
 from tests.waiting import wait_for
 

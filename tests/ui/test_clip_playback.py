@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
-from stream.clip_file import ClipFile
+from stream.camera.picture import LatestPicture
+from stream.clips.clip_file import ClipFile
 from stream.messages import Frame
-from stream.picture import LatestPicture
 from tests import burnt_clock
 from tests.browser import new_page
 from tests.waiting import wait_for

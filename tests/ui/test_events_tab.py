@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from stream.event_log import EventLog
+from stream.log.event_log import EventLog
 from tests import event_archive
 from tests.browser import new_page
 from tests.event_archive import DESK, MARKUP, PRE_ROLL_S, TRICKY, WAVE, id_of

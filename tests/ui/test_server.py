@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from stream.dashboard_config import DashboardConfig, UserConfig
-from ui.passwords import hash_password
+from stream.settings.dashboard_config import DashboardConfig, UserConfig
+from ui.security.passwords import hash_password
 from ui.server import ServerError, reserve
 
 

@@ -2,7 +2,7 @@
 // most is under way. Asks for smaller ones where the way is slow, and comes back when it broke.
 import { socketAddress } from "./api.js";
 
-const WIDTHS = [320, 640, 960, 1280]; // what the server makes, see stream/picture.py
+const WIDTHS = [320, 640, 960, 1280]; // what the server makes, see stream/camera/picture.py
 const SLOW_MS = 250; // on the way, longer than anybody likes to wait
 const QUICK_MS = 60; // so that the next width, of four times the pixels, isn't slow
 const SLOW = 3; // pictures in a row, before smaller ones are asked for

@@ -1,5 +1,5 @@
 // A visitor's line to the server: pictures go there one at a time, and each is answered with what
-// the model sees. ui/try_it.py is the other end.
+// the model sees. ui/api/try_it.py is the other end.
 import { logIn, socketAddress } from "./api.js";
 
 const GONE = "The connection to Actionwatch was lost. Try again in a moment.";

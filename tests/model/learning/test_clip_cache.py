@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from model.learning.clip_cache import ClipCache
-from model.learning.examples import Example
-from stream.decoding import SourceError
+from model.learning.data.examples import Example
+from stream.camera.decoding import SourceError
 from stream.messages import ClipSpec
 from tests.ramp import ramp
 

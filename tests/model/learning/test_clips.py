@@ -9,7 +9,7 @@ import pytest
 from model.learning.augment import Augmentation
 from model.learning.clip_cache import ClipCache
 from model.learning.clips import Labelled, TrainingClips, epoch_order
-from model.learning.examples import read_data
+from model.learning.data.examples import read_data
 from stream.messages import ClipSpec
 from tests.two_kinds import write_films
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.learning.examples import Example
+from model.learning.data.examples import Example
 from model.learning.films import read_take, read_views, window_ends
-from stream.decoding import SourceError
+from stream.camera.decoding import SourceError
+from stream.camera.sampling import FileClips
 from stream.messages import ClipSpec
-from stream.sampling import FileClips
 from tests.ramp import numbers, ramp
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from model.learning.recipe import Recipe
-from stream.config_file import ConfigError, parse
+from stream.settings.config_file import ConfigError, parse
 
 DOCS = Path(__file__).parents[3] / "docs" / "training.md"
 

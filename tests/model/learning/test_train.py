@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from model.checkpoint import CheckpointError
-from model.learning.evaluate import evaluate, film_samples
-from model.learning.examples import DataError, read_data
+from model.learning.data.examples import DataError, read_data
+from model.learning.data.splits import Splits, split
+from model.learning.evaluation.evaluate import evaluate, film_samples
 from model.learning.learner import Progress
 from model.learning.recipe import Recipe
-from model.learning.splits import Splits, split
 from model.learning.team import Team
 from model.learning.train import STATE, Result, Start, Told, train
 from model.predictor import Predictor

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from model.checkpoint import CheckpointError
-from model.learning.evaluate import evaluate
+from model.learning.evaluation.evaluate import evaluate
 from model.learning.first_weights import know_place_and_time
 from model.learning.team import Team
 from model.motion.evaluate import calibrated, drawn_samples

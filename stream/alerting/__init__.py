@@ -1,0 +1,1 @@
+"""Events told to others: webhooks, MQTT, subscribers."""

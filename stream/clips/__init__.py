@@ -1,0 +1,1 @@
+"""Films of events and of takes."""

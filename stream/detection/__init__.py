@@ -1,0 +1,1 @@
+"""From scores to events; live, and again from kept scores."""

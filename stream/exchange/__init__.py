@@ -1,0 +1,1 @@
+"""Events as others write and read them, and against their truth."""

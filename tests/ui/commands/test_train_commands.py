@@ -1,0 +1,126 @@
+"""train and evaluate as a person meets them, in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from model.trained import load
+from tests.two_kinds import write_films
+from ui.cli import app
+
+ROOT = Path(__file__).parents[3]
+
+
+def actionwatch(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "ui.cli", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def films(tmp_path: Path) -> Path:
+    return write_films(tmp_path / "films")
+
+
+def test_a_model_is_trained_and_evaluated(tmp_path: Path, films: Path) -> None:
+    (films / "red" / "broken.mp4").write_bytes(b"no film")
+    (tmp_path / "recipe.yaml").write_text("{batch: 4, rate: 0.002, ema: 0.5}")
+    out = tmp_path / "colours"
+    options = ["--config", tmp_path / "recipe.yaml", "--epochs", 6, "--background", "blue"]
+    trained = actionwatch("train", films, "--out", out, *options, "--tensorboard", tmp_path / "tb")
+    assert trained.returncode == 0, trained.stderr
+    assert "broken.mp4: not a video" in trained.stderr
+    assert "epoch   6  loss" in trained.stdout
+    assert f"wrote {out}, the weights after epoch" in trained.stdout
+    assert "of 2 clips kept aside 100.0% right (±25%)" in trained.stdout
+    assert list((tmp_path / "tb").glob("events.out.tfevents.*"))
+    assert load(out).spec.background == {"blue"}
+
+    (films / "red" / "added.mp4").write_bytes((films / "red" / "0.mp4").read_bytes() + b"since")
+    page = tmp_path / "report.html"
+    asked = ("evaluate", out, films, "--split", "val", "--views", "2x1", "--html", page, "--json")
+    evaluated = actionwatch(*asked)
+    assert evaluated.returncode == 0, evaluated.stderr
+    numbers = json.loads(evaluated.stdout)
+    assert (numbers["clips"], numbers["windows"], numbers["top1"]) == (2, 4, 1.0)
+    assert "colours" in page.read_text(encoding="utf-8")
+
+    classified = actionwatch("classify", films / "red" / "0.mp4", "--model", out)
+    assert classified.stdout.splitlines()[1].endswith("red")
+
+
+def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path, films: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("{batch: 4, epochs: 4}")
+    common = ["train", str(films), "--cache", str(tmp_path / "kept")]
+    common += ["--config", str(tmp_path / "recipe.yaml")]
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "ui.cli", *common, "--out", str(tmp_path / "killed")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert killed.stdout is not None
+    for _ in range(2):  # then it is somewhere in the third
+        assert killed.stdout.readline().startswith("epoch")
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    rest = actionwatch(*common, "--out", tmp_path / "killed")
+    assert rest.returncode == 0, rest.stderr
+    assert "goes on after epoch" in rest.stdout
+    assert "epoch   1 " not in rest.stdout
+    whole = actionwatch(*common, "--out", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    courses = [
+        [(one["train_loss"], one["val_loss"]) for one in told["history"]]
+        for told in (
+            json.loads((tmp_path / name / "training.json").read_text())
+            for name in ("killed", "whole")
+        )
+    ]
+    assert courses[0] == courses[1]
+    first, second = (load(tmp_path / n).network.state_dict() for n in ("killed", "whole"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "nowhere", "--out", "x"], ["nowhere"]),
+        (["train", "{films}", "--out", "x", "--init", "none"], ["'none'", "embedded"]),
+        (["train", "{films}", "--out", "x", "--layers", "most"], ["layers", "head"]),
+        (["train", "{films}", "--out", "x", "--background", "quiet"], ["quiet", "blue, red"]),
+        (["train", "{films}", "--out", "x", "--layers", "²"], ["layers"]),
+        (["evaluate", "motion", "{films}", "--views", "3"], ["--views 3", "10x1"]),
+        (["evaluate", "motion", "{films}", "--split", "most"], ["--split most", "train"]),
+        (["evaluate", "motion", "{films}", "--split", "val"], ["--split val", "leave --split out"]),
+        (["evaluate", "motion", "{films}"], ["no clip of a label"]),
+        (["evaluate", "motion", "{films}", "--corruption", "fog"], ["--corruption fog", "blur"]),
+        (["evaluate", "motion", "{films}", "--fps", "10"], ["--fps", "drawn:1000"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_a_mistake_gets_one_line(
+    tmp_path: Path, films: Path, arguments: list[str], words: list[str]
+) -> None:
+    given = [one.replace("{films}", str(films)) for one in arguments]
+    given = [str(tmp_path / "out") if one == "x" else one for one in given]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.stderr
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("actionwatch: ")
+    assert all(word in last for word in words), last
+    assert not (tmp_path / "out" / "config.json").exists()

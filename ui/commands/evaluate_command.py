@@ -1,0 +1,222 @@
+"""`actionwatch evaluate`: how good a model is on labelled clips."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ui.commands.terminal import complain, give_up, progress_bar, say, show_notes, silence_decoders
+
+if TYPE_CHECKING:
+    from model.learning.data.examples import Example
+    from model.learning.evaluation.evaluate import Evaluation, Sample
+    from model.trained import TrainedModel
+
+_SPLITS = ("all", "train", "val", "test")
+_DRAWN = re.compile(r"drawn:(\d+)")
+_SHOWN = 12  # mistakes on the page
+
+
+def evaluate(
+    checkpoint: Annotated[
+        str, typer.Argument(help="embedded name, checkpoint folder, or Hugging Face name")
+    ],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="folder or list of films as `train` takes, or drawn:1000 for as many drawn "
+            "clips, which the embedded model knows"
+        ),
+    ],
+    films: Annotated[
+        Path | None, typer.Option(help="folder of the films of a list, else the list's own")
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            help="all, train, val or test: as the data say, else as `train` parted them for this "
+            "checkpoint"
+        ),
+    ] = "all",
+    views: Annotated[
+        str | None,
+        typer.Option(help="windows x crops of each clip, like 1x3; else as many windows as it has"),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="file for a report with the worst mistakes as films")
+    ] = None,
+    corruption: Annotated[
+        str | None, typer.Option(help="spoil the clips first: noise, blur, dark or jpeg")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=5, max=120, help="of the camera of drawn clips, else any")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of drawn clips")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="print the numbers as JSON")] = False,
+) -> None:
+    """Measure a model on labelled clips."""
+    silence_decoders()
+    show_notes()
+    from stream.threads import spin_briefly
+
+    spin_briefly()
+    from model.checkpoint import CheckpointError
+    from model.learning.data.examples import DataError, read_data
+    from model.learning.evaluation.corruptions import CORRUPTIONS
+    from model.learning.evaluation.evaluate import evaluate as evaluated
+    from model.learning.evaluation.evaluate import film_samples
+    from model.motion.evaluate import drawn_samples
+    from model.predictor import Predictor
+    from model.trained import load
+
+    if split not in _SPLITS:
+        give_up(f"--split {split}: must be one of {', '.join(_SPLITS)}")
+    if corruption is not None and corruption not in CORRUPTIONS:
+        give_up(f"--corruption {corruption}: must be one of {', '.join(CORRUPTIONS)}")
+    drawn = _DRAWN.fullmatch(data)
+    if fps is not None and not drawn:
+        give_up("--fps: films have an fps of their own; it is for drawn clips, like drawn:1000")
+    windows, places = _views(views)
+    try:
+        model = load(checkpoint)
+        predictor = Predictor(model)
+        samples: Iterable[Sample]
+        if drawn:
+            count = int(drawn[1])
+            samples = drawn_samples(model, count, seed=seed, fps=fps)
+        else:
+            found = read_data(Path(data), films=films)
+            for line in found.problems:
+                complain(line)
+            examples = _of_split(found.examples, split, checkpoint)
+            count = len(examples)
+            samples = film_samples(
+                examples, model.spec, windows=windows, places=places, problem=complain
+            )
+        with progress_bar("clips", count) as (bar, task):
+            result = evaluated(
+                predictor,
+                model.spec.labels,
+                samples,
+                mistakes=_SHOWN if html else 0,
+                corruption=corruption,
+                progress=lambda: bar.advance(task, 1),
+            )
+        if html:
+            facts = {"Checkpoint": checkpoint, "Data": data, "Split": split}
+            if corruption:
+                facts["Spoilt by"] = f"{corruption}; films are shown as they were before"
+            if fps:
+                facts["Camera"] = f"{fps:g} frames a second"
+            _write_page(html, facts, model, result)
+    except (CheckpointError, DataError) as error:
+        give_up(str(error))
+    if as_json:
+        asked = {
+            "checkpoint": checkpoint,
+            "data": data,
+            "split": split,
+            "corruption": corruption,
+            "fps": fps,
+        }
+        say(json.dumps({**asked, **_numbers(result)}, ensure_ascii=False))
+    else:
+        _say(result)
+
+
+def _views(text: str | None) -> tuple[int | None, int]:
+    """Windows and crops of a clip; windows None for as many as it has."""
+    if text is None:
+        return None, 1
+    parts = re.fullmatch(r"([1-9]\d{0,2})x([13])", text)
+    if not parts:
+        give_up(f"--views {text}: must be windows x crops, like 10x1 or 1x3; crops are 1 or 3")
+    return int(parts[1]), int(parts[2])
+
+
+def _of_split(examples: tuple[Example, ...], split: str, checkpoint: str) -> list[Example]:
+    """The examples of a split. Raises DataError where nothing says which they are."""
+    from model.learning.data.examples import DataError
+    from model.learning.data.splits import film_name
+
+    films = _films(checkpoint)
+    if split == "all":
+        learnt = sum(film_name(one) in films.get("train", ()) for one in examples)
+        if learnt:
+            complain(f"of {len(examples)} clips {learnt} were learnt from; see --split val")
+        return list(examples)
+    if split in films:
+        chosen = [one for one in examples if film_name(one) in films[split]]
+    elif any(one.split for one in examples):
+        chosen = [one for one in examples if one.split == split]
+    else:
+        raise DataError(
+            f"--split {split}: the data don't say what is whose, and {checkpoint} was not made by "
+            "`actionwatch train`; leave --split out"
+        )
+    if not chosen:
+        raise DataError(f"--split {split}: no film is of it; give what {checkpoint} was trained on")
+    return chosen
+
+
+def _films(checkpoint: str) -> dict[str, set[str]]:
+    """The films that `train` learnt from and kept aside, by split; none where it was not it."""
+    try:
+        told = json.loads((Path(checkpoint) / "training.json").read_text(encoding="utf-8"))
+        return {split: set(films) for split, films in told["films"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _write_page(file: Path, facts: dict[str, str], model: TrainedModel, result: Evaluation) -> None:
+    from model.checkpoint import CheckpointError
+    from model.learning.evaluation.report_page import page
+
+    spec = model.spec
+    title = f"{spec.model} on {facts['Data']}"
+    facts = {
+        **facts,
+        "Clip": f"{spec.frames} frames of {spec.height} x {spec.width} over {spec.span_s:g} s",
+        "Windows": f"{result.views:,}",
+        "Speed": f"{1000 * result.window_s:.1f} ms a window ({result.engine})",
+    }
+    text = page(title, result.measured, result.mistakes, facts=facts)
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(f"{file} can't be written: {error.strerror or error}") from error
+
+
+def _numbers(result: Evaluation) -> dict[str, Any]:
+    return {
+        **result.measured.numbers(),
+        "windows": result.views,
+        "window_ms": round(1000 * result.window_s, 3),
+        "engine": result.engine,
+    }
+
+
+def _say(result: Evaluation) -> None:
+    measured = result.measured
+    say(f"{len(measured.truth)} clips, {result.views} windows")
+    for name, value in (
+        ("top-1", measured.top(1)),
+        *([("top-5", measured.top(5))] if len(measured.labels) > 5 else []),
+        ("mean of the labels", measured.mean_class_accuracy),
+        ("macro F1", measured.macro_f1),
+        ("calibration error", measured.calibration_error()),
+    ):
+        say(f"  {name:<26} {value:6.1%}")
+    say("right, by label:")
+    for label, share in measured.recall().items():
+        say(f"  {label:<26} {share:6.1%}")
+    if mistakes := measured.mistakes(6):
+        say("commonest mistakes (truth -> answer):")
+        for truth, answer, count in mistakes:
+            say(f"  {truth} -> {answer}: {count}")
+    say(f"{1000 * result.window_s:.1f} ms a window by itself ({result.engine})")

@@ -1,0 +1,234 @@
+"""The commands that train models: train, train-motion."""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ui.commands.terminal import complain, give_up, progress_bar, say, show_notes, silence_decoders
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from model.learning.board import Board
+    from model.learning.fit import Epoch
+    from model.learning.learner import Progress
+    from model.learning.train import Result, Told
+    from model.motion.train import Recipe as MotionRecipe
+
+_CARD_CLIPS = 1000
+
+
+def train(
+    data: Annotated[
+        Path,
+        typer.Argument(help="folder with a folder of films for each label, or a list of films"),
+    ],
+    out: Annotated[Path, typer.Option(help="folder of the checkpoint; a broken-off run goes on")],
+    init: Annotated[
+        str, typer.Option(help="what to begin with: embedded name, folder, or Hugging Face name")
+    ] = "motion",
+    scratch: Annotated[
+        bool, typer.Option("--scratch", help="of --init take the shape only, not its weights")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file of a recipe, see docs/training.md")
+    ] = None,
+    films: Annotated[
+        Path | None, typer.Option(help="folder of the films of a list, else the list's own")
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="all, head, or how many layers at the end may learn")
+    ] = None,
+    background: Annotated[
+        list[str] | None,
+        typer.Option(help="a label that means that nothing happens, for no event; repeatable"),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="at most so many")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="of all that is drawn by lot")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="folder for decoded films, kept for the next run")
+    ] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="folder for TensorBoard; needs the extra tensorboard")
+    ] = None,
+) -> None:
+    """Train a model on your own clips; see docs/training.md."""
+    silence_decoders()
+    show_notes()
+    from stream.threads import spin_briefly
+
+    spin_briefly()
+    from model.checkpoint import CheckpointError
+    from model.learning.board import board
+    from model.learning.data.examples import DataError, read_data
+    from model.learning.data.splits import split
+    from model.learning.recipe import Recipe
+    from model.learning.team import team
+    from model.learning.train import Start, Told
+    from model.learning.train import train as trained_on
+    from model.trained import load
+    from stream.settings.config_file import ConfigError, parse, read_text
+
+    flags = {
+        "layers": _layers(layers),
+        "background": tuple(background) if background else None,
+        "epochs": epochs,
+        "seed": seed,
+    }
+    try:
+        recipe = parse(
+            Recipe,
+            read_text(config) if config else "",
+            config,
+            {key: value for key, value in flags.items() if value is not None},
+        )
+        model = load(init)
+        found = read_data(data, films=films)
+        splits = split(found.examples, share=recipe.val_share, seed=recipe.seed)
+    except (ConfigError, CheckpointError, DataError) as error:
+        give_up(str(error))
+    start = Start(model, f"The shape of {init}" if scratch else init, scratch)
+    with team() as own:
+        if own.leads:
+            for line in (*found.problems, *splits.notes):
+                complain(line)
+        try:
+            with ExitStack() as shown:
+                told = Told()
+                if own.leads:  # one of them speaks
+                    bar, task = shown.enter_context(progress_bar("", 1))
+                    numbers = shown.enter_context(board(tensorboard))
+                    told = _told(bar, task, numbers, recipe.epochs)
+                result = trained_on(splits, out, recipe, start, team=own, cache=cache, told=told)
+        except (CheckpointError, DataError) as error:
+            give_up(str(error))
+        if own.leads:
+            _say_result(out, result)
+
+
+def train_motion(
+    out: Annotated[
+        Path, typer.Option(help="folder of the checkpoint; a broken-off run goes on")
+    ] = Path("motion"),
+    clips: Annotated[int, typer.Option(min=2, help="how many clips to learn from")] = 260_000,
+    seed: Annotated[int, typer.Option(min=0, help="of the clips and the first weights")] = 0,
+) -> None:
+    """Train the embedded motion model on drawn clips."""
+    from stream.threads import spin_briefly
+
+    spin_briefly()
+    from model.checkpoint import CheckpointError
+    from model.learning.team import team
+    from model.motion.train import Progress as State
+    from model.motion.train import Recipe
+    from model.motion.train import train_motion as trained_on
+
+    recipe = Recipe(clips=clips, seed=seed)
+    with team() as own:
+        try:
+            with ExitStack() as shown:
+                bar, task = None, None
+                if own.leads:  # one of them speaks
+                    bar, task = shown.enter_context(progress_bar("clips", clips))
+
+                def show(state: State) -> None:
+                    if bar is not None and task is not None:
+                        bar.update(
+                            task,
+                            completed=state.clips,
+                            state=f"loss {state.loss:.3f}  accuracy {state.accuracy:.3f}  "
+                            f"difficulty {state.difficulty:.2f}",
+                        )
+
+                trained_on(out, recipe, team=own, progress=show)
+            if own.leads:
+                _measure_motion(out, recipe)
+        except (CheckpointError, OSError) as error:
+            give_up(str(error))
+
+
+def _measure_motion(out: Path, recipe: MotionRecipe) -> None:
+    """Give the model its temperature, measure it as it was written, and write its card."""
+    from model.learning.evaluation.evaluate import evaluate
+    from model.motion.card import motion_card
+    from model.motion.evaluate import calibrated, drawn_samples
+    from model.motion.train import finish, lengths
+    from model.predictor import Predictor
+    from model.trained import load, save
+
+    save(calibrated(load(out), _CARD_CLIPS), out, half=True)
+    with progress_bar("clips", _CARD_CLIPS) as (bar, task):
+        model = load(out)
+        measured = evaluate(
+            Predictor(model),
+            model.spec.labels,
+            drawn_samples(model, _CARD_CLIPS),
+            progress=lambda: bar.advance(task, 1),
+        ).measured
+    card = motion_card(out.name, recipe, measured, lengths=lengths(out), eval_seed=0)
+    (out / "README.md").write_text(card, encoding="utf-8")
+    finish(out)
+    say(f"wrote {out}: top-1 {measured.top(1):.1%} on {_CARD_CLIPS} held-out clips")
+
+
+def _layers(text: str | None) -> str | int | None:
+    if text is not None and text.isascii() and text.isdigit() and int(text):
+        return int(text)
+    if text not in (None, "all", "head"):
+        give_up(f"--layers {text}: must be all, head, or how many layers at the end")
+    return text
+
+
+def _told(bar: Bar, task: TaskID, numbers: Board, epochs: int) -> Told:
+    """What a run tells: on the bar, line by line for each epoch, and to TensorBoard."""
+    from model.learning.train import Told
+
+    def decoding(films: int) -> None:
+        bar.update(task, total=films, state="films decoded")
+
+    def step(state: Progress) -> None:
+        bar.update(
+            task,
+            total=epochs,
+            completed=state.epoch - 1 + state.step / state.steps,
+            state=f"epochs  loss {state.loss:.3f}",
+        )
+
+    def epoch(state: Epoch) -> None:
+        val = f"  val {state.val_balanced:6.1%}  loss {state.val_loss:.3f}"
+        say(
+            f"epoch {state.epoch:>3}  loss {state.train_loss:.3f}"
+            + (val if state.val_loss == state.val_loss else "")
+            + f"  {state.seconds:.1f} s, {state.waiting:.0%} of it waiting for clips"
+        )
+        numbers.write(state)
+
+    return Told(
+        resumed=lambda epochs: say(f"goes on after epoch {epochs}"),
+        decoding=decoding,
+        decoded=lambda: bar.advance(task, 1),
+        problem=complain,
+        step=step,
+        epoch=epoch,
+    )
+
+
+def _say_result(out: Path, result: Result) -> None:
+    measured = result.measured
+    if measured is None:
+        say(f"wrote {out}, measured on nothing: no source could be kept aside")
+        return
+    clips, right = len(measured.truth), measured.top(1)
+    worth = math.sqrt(max(right * (1 - right), 0.25 / clips) / clips)
+    say(
+        f"wrote {out}, the weights after epoch {result.kept}: of {clips} clips kept aside "
+        f"{right:.1%} right (±{worth:.0%}), mean of the labels {measured.mean_class_accuracy:.1%}"
+    )
+    if not result.model.spec.background:
+        say("no label is background: a watch will see one of them at any time; see --background")
