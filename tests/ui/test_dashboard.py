@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from stream.synthetic import MOTIONS
 from tests.browser import new_page
 from tests.site import Site, start_site
 from tests.waiting import wait_for
@@ -50,7 +51,7 @@ def test_the_picture_moves_and_the_label_is_said(page: Page) -> None:
     first = canvas.evaluate("canvas => canvas.toDataURL()")
     wait_for(lambda: canvas.evaluate("canvas => canvas.toDataURL()") != first)
     expect(page.locator("aw-live [role=status]")).to_have_text(
-        re.compile(r"demo, (still|move|wave|rotate|approach|recede)"), timeout=60_000
+        re.compile(rf"demo, ({'|'.join(MOTIONS)})"), timeout=60_000
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from stream.log.event_log import EventLog
+from stream.synthetic import MOTIONS
 from tests import event_archive
 from tests.browser import new_page
 from tests.event_archive import DESK, MARKUP, PRE_ROLL_S, TRICKY, WAVE, id_of
@@ -20,7 +21,7 @@ from tests.site import Site, start_site
 from tests.waiting import wait_for
 
 SPARE = id_of("spare")
-MOTION = re.compile(r"wave|approach|recede|move|rotate")
+MOTION = re.compile("|".join(MOTIONS))
 
 
 @pytest.fixture(scope="module")
