@@ -62,7 +62,10 @@ class Scene:
     def __init__(self, seed: int = 0, *, width: int = 640, height: int = 480) -> None:
         rng = np.random.default_rng((seed, 0xD3A0))
         self._seed = seed
-        self._stage = Stage(rng, width, height, textures=DEMO_TEXTURES, difficulty=0.3)
+        # Without any noise a rest would look like a camera that froze.
+        self._stage = Stage(
+            rng, width, height, textures=DEMO_TEXTURES, difficulty=0.3, least_noise=1.0
+        )
         self._play: _Play = (_ThingPlay if seed % 2 else _PersonPlay)(rng, self._stage)
         self._timeline = self._plan(rng)
         self._steps: list[tuple[Segment, Course]] = []

@@ -31,7 +31,7 @@ class Stage:
     every range: textures, clutter, weaker contrast, what stands in the way, noise, shake, changing
     light, blur, compression. `aspect` is the shape of the scene, width over height: where it
     differs from the picture's own the scene is squashed into it, as a model that takes square
-    pictures sees a camera.
+    pictures sees a camera. The noise has a standard deviation of `least_noise` or more, in levels.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class Stage:
         textures: tuple[str, ...] = TRAINING_TEXTURES,
         difficulty: float = 1.0,
         aspect: float | None = None,
+        least_noise: float = 0.0,
     ) -> None:
         self.width, self.height = width, height
         aspect = aspect or width / height
@@ -58,7 +59,7 @@ class Stage:
         grave = {fault for fault in sorted(grave) if rng.random() < 0.8 * difficulty}
         # A bank of noise, because drawing it afresh costs more than the rest.
         level = rng.uniform(4, 14) if "noise" in grave else 4.0 * difficulty * rng.random()
-        self._noise = _noise_bank(rng, full, level)
+        self._noise = _noise_bank(rng, full, max(level, least_noise))
         self._blur = 0.016 * width * rng.random() if "blur" in grave else 0.0
         self._gain = rng.uniform(0.3, 0.8) if "dark" in grave else 1.0
         self._quality = int(rng.integers(15, 70)) if "compression" in grave else None

@@ -83,7 +83,7 @@ def test_a_worker_announces_its_model_and_answers_clips(
         assert isinstance(answer, Answer)
         assert [scores.number for scores in answer.scores] == [1, 2]
         for scores in answer.scores:
-            assert scores.probabilities.shape == (10,)
+            assert scores.probabilities.shape == (len(trained.spec.labels),)
             assert scores.probabilities.sum() == pytest.approx(1, abs=1e-4)
             assert scores.inference_s > 0
         assert line.hear(Ask) == ask  # and it is free again

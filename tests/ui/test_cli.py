@@ -139,7 +139,7 @@ def test_files_are_classified_and_the_unreadable_one_named(tmp_path: Path, demo_
 def test_answers_come_as_json_lines(tmp_path: Path, demo_clip: Path) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("no video")
-    result = actionwatch("classify", text, demo_clip, "--json", "--clips", 3, "--top-k", 10)
+    result = actionwatch("classify", text, demo_clip, "--json", "--clips", 3, "--top-k", 15)
     assert result.returncode == 1
     broken, answer = (json.loads(line) for line in result.stdout.splitlines())
     assert "not a video" in broken["error"]
