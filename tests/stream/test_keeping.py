@@ -129,7 +129,7 @@ def test_a_camera_that_hangs_costs_no_clip_at_the_stop(tmp_path: Path) -> None:
                     "dead": {"source": f"rtsp://127.0.0.1:{port}/live"},
                 },
                 "events": {"enter": 0.3, "leave": 0.0, "minimum": 0},
-                "recording": {"enabled": True, "post_roll": "10s"},
+                "recording": {"enabled": True, "post_roll": "10s", "width": 320},
                 "data": tmp_path / "data",
             }
         )
