@@ -8,12 +8,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from model.trained import TrainedModel
-from stream.synthetic import BACKWARDS, MOTIONS, draw_clip
+from stream.synthetic import BACKWARDS, LONGEST_S, MOTIONS, draw_clip
 
 # The splits draw from random streams that have nothing in common.
 SPLITS = {"train": 1, "held out": 2, "calibration": 3}
 FIELD_CHANNELS = 5
-_LONGEST_S = 2.0
 _BACKWARDS = torch.tensor([MOTIONS.index(BACKWARDS.get(name, name)) for name in MOTIONS])
 # One step of a typical motion: share of the picture, growth (natural logarithm), radians.
 _MOVED, _GROWN, _TURNED = 0.06, 0.1, 0.4
@@ -131,6 +130,6 @@ def held_out(
         frames=spec.frames,
         size=spec.height,
         patch=model.network.config.patch_size,
-        span_s=min(spec.span_s, _LONGEST_S),
+        span_s=min(spec.span_s, LONGEST_S),
         fps=fps,
     )

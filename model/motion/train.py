@@ -125,8 +125,9 @@ def train_motion(
 
     `out/training.pt` keeps the state after each lesson, until `finish`. A run that goes on may be
     given another number of clips: what is left of it is made longer or shorter. Of a team each
-    process draws its share of the clips, with `workers` processes of its own where that is not 0.
-    Raises CheckpointError where `out` holds a run of another recipe, or a finished one.
+    process draws its share of the clips.
+    Raises CheckpointError where `out` holds a run of another recipe, or a finished one, for fewer
+    clips than it has learnt from, and where a batch can't be shared out evenly.
     """
     file = out / "training.pt"
     if (out / "config.json").exists() and not file.exists():

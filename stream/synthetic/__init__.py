@@ -5,7 +5,7 @@ function of time, so the same code draws a training clip of 8 frames and a camer
 moment.
 """
 
-from stream.synthetic.clips import DrawnClip, draw_clip
+from stream.synthetic.clips import LONGEST_S, DrawnClip, draw_clip
 from stream.synthetic.motions import (
     ACTIONS,
     BACKWARDS,
@@ -16,10 +16,12 @@ from stream.synthetic.motions import (
     random_motion,
 )
 from stream.synthetic.scene import Scene, Segment
+from stream.synthetic.stage import compressed
 
 __all__ = [
     "ACTIONS",
     "BACKWARDS",
+    "LONGEST_S",
     "MOTIONS",
     "OTHER",
     "STILL",
@@ -27,6 +29,7 @@ __all__ = [
     "Motion",
     "Scene",
     "Segment",
+    "compressed",
     "draw_clip",
     "random_motion",
 ]

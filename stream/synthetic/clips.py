@@ -26,7 +26,7 @@ from stream.synthetic.stage import Actor, Stage
 
 _PEOPLE = 0.5  # share of clips with a person, where a motion can be a person's or a thing's
 _TALL = (0.35, 0.95)  # people, as shares of the scene's shorter side
-_LONGEST_S = 2.0  # in a longer window hardly a motion fits into the picture
+LONGEST_S = 2.0  # in a longer window hardly a motion fits into the picture
 _BRIEF = ("fall", "get up")  # they are over in less than a window
 
 
@@ -83,8 +83,8 @@ def draw_clip(
     of a fall or getting up most of it is seen. Without `fps` it is any camera's.
     Raises ValueError for a window longer than 2 s.
     """
-    if span_s > _LONGEST_S:
-        raise ValueError(f"motions are drawn for up to {_LONGEST_S:g} s, not {span_s:g}")
+    if span_s > LONGEST_S:
+        raise ValueError(f"motions are drawn for up to {LONGEST_S:g} s, not {span_s:g}")
     label = int(rng.integers(len(MOTIONS))) if label is None else label
     times = _frame_times(rng, frames, span_s, difficulty, fps)
     aspect = float(rng.choice((1.0, 4 / 3, 16 / 9)))
@@ -181,7 +181,7 @@ def _thing(
         row = np.column_stack([poses[:, :2], reach, np.log(poses[:, 2]), poses[:, 3]])
         return row[:, None]
 
-    largest = float(course(np.linspace(0, _LONGEST_S, 9))[:, 2].max())
+    largest = float(course(np.linspace(0, LONGEST_S, 9))[:, 2].max())
     return _Role(stage.thing(rng, largest=largest), course, parts)
 
 
@@ -192,7 +192,7 @@ def _person(
         act = people.random_act(rng, name, ease)
         start = _place(rng, stage, ease, tallest=0.7 if name == "approach" else _TALL[1])
         course = timing.course(act, partial(people.postures, act, start))
-        x, feet, tall = course(np.linspace(0, _LONGEST_S, 9))[:, :3].T
+        x, feet, tall = course(np.linspace(0, LONGEST_S, 9))[:, :3].T
         inside = (x > MARGIN / 2) & (x < 1 - MARGIN / 2) & (feet <= 1.15)
         if inside.all() and _TALL[0] / 1.5 < tall.min() and tall.max() < 1.3 * _TALL[1]:
             return _person_role(rng, stage, course)

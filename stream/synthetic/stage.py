@@ -124,12 +124,7 @@ class Stage:
             patch = self._noise[top : top + self.height, left : left + self.width]
             frame = cv2.add(frame, patch, dtype=cv2.CV_8U)
         if self._quality is not None:
-            _, data = cv2.imencode(
-                ".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, self._quality]
-            )
-            decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
-            assert decoded is not None
-            frame = decoded[..., ::-1]
+            frame = compressed(frame, self._quality)
         return frame
 
     def _shifted_background(self, shift_x: float, shift_y: float) -> np.ndarray:
@@ -140,6 +135,15 @@ class Stage:
         return cv2.warpAffine(
             self._background, move, (self.width, self.height), borderMode=cv2.BORDER_REPLICATE
         )
+
+
+def compressed(frame: np.ndarray, quality: int) -> np.ndarray:
+    """A picture, uint8 RGB (H, W, 3), as JPEG of that quality leaves it."""
+    bgr = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert decoded is not None
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
 
 def _in_the_way(rng: np.random.Generator) -> tuple[np.ndarray, tuple[float, ...]]:

@@ -10,7 +10,7 @@ from stream.settings.config import InferenceConfig
 def test_every_way_that_this_machine_has_is_compared_with_fp32(trained: TrainedModel) -> None:
     sample = np.random.default_rng(0).integers(0, 256, (3, 4, 32, 32, 3), dtype=np.uint8)
     told: list[str] = []
-    rows = compare(trained, sample, batch=1, rounds=1, progress=told.append)
+    rows = compare(trained, sample, batch=4, rounds=1, progress=told.append)
     assert rows[0].name.startswith("torch fp32")
     assert (rows[0].agreement, rows[0].difference) == (1.0, 0.0)
     assert len({row.name for row in rows}) == len(rows) > 1

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from stream.synthetic import compressed
+
 # As strong as a person would call bad. Noise is in levels of 255, blur is the standard deviation
 # as a share of the picture's width, the dark leaves this share of the light.
 _NOISE, _BLUR, _LIGHT, _QUALITY = 12.0, 0.015, 0.3, 20
@@ -28,11 +30,7 @@ def _dark(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _jpeg(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-    _, data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)
-    decoded = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
-    assert decoded is not None
-    return decoded
+    return compressed(frame, _QUALITY)
 
 
 CORRUPTIONS: dict[str, Corruption] = {
