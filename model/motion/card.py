@@ -54,6 +54,7 @@ def motion_card(
 ) -> str:
     """The card as Markdown, with Hugging Face's header. For `lengths` see `train.lengths`."""
     command = f"actionwatch train-motion --out OUT --clips {recipe.clips} --seed {recipe.seed}"
+    command += f" --init {recipe.init}" if recipe.init else ""
     mistakes = report.mistakes(4)
     return _CARD.format(
         name=name,

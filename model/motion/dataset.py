@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from model.learning.corruptions import CORRUPTIONS, corrupted
 from model.trained import TrainedModel
 from stream.synthetic import BACKWARDS, LONGEST_S, MOTIONS, draw_clip
 
@@ -17,11 +18,14 @@ _BACKWARDS = torch.tensor([MOTIONS.index(BACKWARDS.get(name, name)) for name in 
 # One step of a typical motion: share of the picture, growth (natural logarithm), radians.
 _MOVED, _GROWN, _TURNED = 0.06, 0.1, 0.4
 _MOST = 4.0  # steps beyond which a motion is just fast
+_SPOILT = 0.4  # share of the training clips at full difficulty that have one more fault
 
 
 class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Of clips `first` up to but without `last` of a split each `every`th, all of one difficulty.
 
+    Some of those to train on are spoilt by one of CORRUPTIONS, besides the faults of the camera
+    that every split has.
     Each item is a clip, uint8 (T, H, W, 3), its label, and the motion field: float32
     (T, side * side, 5), for each patch whether an actor is there, and how that moves at this very
     place (x, y) and as a whole (growth, turn), in typical steps. What stands in the way of the
@@ -43,6 +47,7 @@ class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
         every: int = 1,
         fps: float | None = None,
     ) -> None:
+        self._split = split
         self._key = (seed, SPLITS[split])
         self._first, self._last = first, last
         self._frames, self._size, self._span_s = frames, size, span_s
@@ -66,7 +71,10 @@ class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
             fps=self._fps,
         )
         field = motion_field(clip.parts, clip.unit, self._side)
-        return torch.from_numpy(clip.frames), torch.tensor(clip.label), torch.from_numpy(field)
+        frames = clip.frames
+        if self._split == "train" and rng.random() < _SPOILT * self._difficulty:
+            frames = corrupted(str(rng.choice(list(CORRUPTIONS))), frames, rng, rng.random())
+        return torch.from_numpy(frames), torch.tensor(clip.label), torch.from_numpy(field)
 
 
 def motion_field(parts: np.ndarray, unit: np.ndarray, side: int) -> np.ndarray:

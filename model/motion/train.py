@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -33,7 +33,7 @@ from model.learning.team import Team
 from model.motion.dataset import FIELD_CHANNELS, DrawnClips, with_backwards
 from model.preprocess import normalise
 from model.timesformer import TimesformerForVideoClassification
-from model.trained import MEAN, STD, TrainedModel, save
+from model.trained import MEAN, STD, TrainedModel, load, save
 from stream.messages import ClipSpec
 from stream.synthetic import MOTIONS, OTHER, STILL
 
@@ -41,6 +41,7 @@ _READY = 0.75  # accuracy at which the next lesson is harder
 _HARDER = 0.04
 # Whatever the accuracy, lessons become harder between these shares of the run.
 _PATIENCE = (0.15, 0.6)
+_GENTLE = 0.5  # of the rate, for a network that knows the motions already
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Recipe:
 
     clips: int = 260_000  # as the network sees them: half of them are drawn, half played backwards
     seed: int = 0
+    init: str = ""  # embedded name or folder of a motion model that this run makes better
     batch: int = 32  # of the whole team
     lesson: int = 50  # batches of one difficulty
     rate: float = 1.4e-3
@@ -92,9 +94,8 @@ class _Learner(nn.Module):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        self.network = TimesformerForVideoClassification(recipe.network())
+        self.network = _first_network(recipe)
         self.motion_field = nn.Linear(recipe.hidden, FIELD_CHANNELS)
-        know_place_and_time(self.network.timesformer)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (batch, labels) and the motion field (batch, T, patches, 5)."""
@@ -185,6 +186,23 @@ def motion_spec(recipe: Recipe, name: str) -> ClipSpec:
     )
 
 
+def _first_network(recipe: Recipe) -> TimesformerForVideoClassification:
+    """What a run begins with. Raises CheckpointError for an `init` of another shape or labels."""
+    network = TimesformerForVideoClassification(recipe.network())
+    if not recipe.init:
+        know_place_and_time(network.timesformer)
+        return network
+    begun = load(recipe.init)
+    shape = replace(begun.network.config, extra={})
+    if shape != network.config or begun.spec.span_s != recipe.span_s:
+        raise CheckpointError(
+            f"--init {recipe.init}: a motion model of this shape and these labels is expected; "
+            f"train one without --init"
+        )
+    network.load_state_dict(begun.network.state_dict())
+    return network
+
+
 def field_loss(predicted: Tensor, truth: Tensor) -> Tensor:
     """How wrong a motion field is, both (batch, T, patches, 5): where, and there how."""
     covered = truth[..., 0]
@@ -228,11 +246,12 @@ def _lesson(
         prefetch_factor=8 if workers else None,
         worker_init_fn=one_thread,
     )
+    rate = recipe.rate * (_GENTLE if recipe.init else 1.0)
     for batch in loader:
         frames, labels, truth = (part.to(team.device) for part in with_backwards(*batch))
         for optimiser in optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = recipe.rate * rate_factor(state.done / recipe.clips, recipe.warmup)
+                group["lr"] = rate * rate_factor(state.done / recipe.clips, recipe.warmup)
         with torch.autocast(team.device.type, torch.bfloat16):
             logits, predicted = learner(normalise(frames, MEAN, STD))
         loss = F.cross_entropy(logits.float(), labels)
@@ -312,7 +331,7 @@ def _resume(
     """Where an earlier run into this folder has come to; the beginning for a new run."""
     kept = read_run(file, _belongs(recipe))
     if kept is None:
-        return _State()
+        return _State(difficulty=1.0 if recipe.init else 0.0)
     learner.load_state_dict(kept["learner"])
     for optimiser, held in zip(optimisers, kept["optimisers"], strict=True):
         optimiser.load_state_dict(held)

@@ -55,7 +55,8 @@ class _Play(Protocol):
 class Scene:
     """The demo camera: random motions of one actor, all about as often, with rests between.
 
-    Scenes of an even `seed` show a person, the others a thing. The same seed draws the same scene.
+    Scenes of an even `seed` show a person, the others a thing. The same seed and size draw
+    the same scene.
     Not safe for use by several threads.
     """
 

@@ -38,11 +38,14 @@ def logged(config: Config) -> list[dict]:
 
 
 def film(write_video: WriteVideo, seed: int) -> tuple[Path, float, float, str]:
-    """The first motion of a scene with a rest around it: file, start, end, label."""
+    """The first motion of a scene with a rest around it: file, start, end, label.
+
+    The rest after it is longer than a window, so that the event is over before the film is.
+    """
     scene = Scene(seed, width=320, height=240)
     first = scene.truth(10.0)[0]
     begin_s = first.start_s - 1.5
-    count = int((first.end_s + 1.5 - begin_s) * 25)
+    count = int((first.end_s + 2.4 - begin_s) * 25)
     pictures = [scene.picture(begin_s + number / 25) for number in range(count)]
     file = write_video(pictures, fps=25, name=f"film-{seed}.mp4")
     return file, first.start_s - begin_s, first.end_s - begin_s, first.label
@@ -68,7 +71,7 @@ def test_a_film_goes_in_and_its_event_comes_out(tmp_path: Path, write_video: Wri
     assert row["end"] > row["start"]
     # The last window is judged too: nothing is left behind at the end of a file.
     totals = pipeline.metrics.totals()
-    assert totals["windows"] + totals.get("skipped_windows", 0) >= (end_s + 1.5 - 1.6) / 0.25 - 1
+    assert totals["windows"] + totals.get("skipped_windows", 0) >= (end_s + 2.4 - 1.6) / 0.25 - 1
 
 
 def test_predictions_resume_after_the_worker_was_killed(

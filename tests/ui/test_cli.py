@@ -36,10 +36,14 @@ def actionwatch(*arguments: object, timeout_s: float = 90) -> subprocess.Complet
     )
 
 
+def demo_scene() -> Scene:
+    return Scene(7, width=320, height=240)
+
+
 @pytest.fixture
 def demo_clip(write_video: Callable[..., Path]) -> Path:
     """Five seconds of a drawn scene with a motion in them."""
-    scene = Scene(7, width=320, height=240)
+    scene = demo_scene()
     first = scene.truth(10)[0]
     pictures = [scene.picture(first.start_s - 1.5 + n / 25) for n in range(125)]
     return write_video(pictures, fps=25)
@@ -118,8 +122,7 @@ def test_a_file_is_watched_to_its_end_and_its_events_are_listed(
     listed = actionwatch("events", "list", "--data", data)
     exported = actionwatch("events", "export", "--data", data, "--format", "jsonl")
     rows = [json.loads(line) for line in exported.stdout.splitlines()]
-    truth = Scene(7).truth(10)[0]
-    assert truth.label in [row["label"] for row in rows]
+    assert demo_scene().truth(10)[0].label in [row["label"] for row in rows]
     assert all(row["end_s"] is not None for row in rows)
     assert len(listed.stdout.splitlines()) == len(rows)
     since = actionwatch("events", "export", "--data", data, "--since", "2999-01-01")

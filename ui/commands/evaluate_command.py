@@ -66,8 +66,8 @@ def evaluate(
 
     spin_briefly()
     from model.checkpoint import CheckpointError
+    from model.learning.corruptions import CORRUPTIONS
     from model.learning.data.examples import DataError, read_data
-    from model.learning.evaluation.corruptions import CORRUPTIONS
     from model.learning.evaluation.evaluate import evaluate as evaluated
     from model.learning.evaluation.evaluate import film_samples
     from model.motion.evaluate import drawn_samples

@@ -118,6 +118,9 @@ def train_motion(
     ] = Path("motion"),
     clips: Annotated[int, typer.Option(min=2, help="how many clips to learn from")] = 260_000,
     seed: Annotated[int, typer.Option(min=0, help="of the clips and the first weights")] = 0,
+    init: Annotated[
+        str, typer.Option(help="embedded name or folder of a motion model to make better")
+    ] = "",
 ) -> None:
     """Train the embedded motion model on drawn clips."""
     from stream.threads import spin_briefly
@@ -129,7 +132,7 @@ def train_motion(
     from model.motion.train import Recipe
     from model.motion.train import train_motion as trained_on
 
-    recipe = Recipe(clips=clips, seed=seed)
+    recipe = Recipe(clips=clips, seed=seed, init=init)
     with team() as own:
         try:
             with ExitStack() as shown:

@@ -11,9 +11,9 @@ from functools import partial
 import numpy as np
 
 from model.checkpoint import CheckpointError
+from model.learning.corruptions import corrupted
 from model.learning.data.examples import Example
 from model.learning.evaluation.clip_video import encode
-from model.learning.evaluation.corruptions import corrupted
 from model.learning.evaluation.metrics import Measured
 from model.learning.evaluation.report_page import Mistake
 from model.learning.films import read_views

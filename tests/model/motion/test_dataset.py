@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
-from model.motion.dataset import DrawnClips, motion_field, with_backwards
-from stream.synthetic import MOTIONS
+from model.motion.dataset import SPLITS, DrawnClips, motion_field, with_backwards
+from stream.synthetic import MOTIONS, draw_clip
 
 SHAPE = {"frames": 4, "size": 32, "patch": 8, "span_s": 1.6}
 
@@ -36,6 +37,20 @@ def test_held_out_clips_are_not_those_of_the_training() -> None:
     train = DrawnClips(seed=1, split="train", first=0, last=1, **SHAPE)
     held_out = DrawnClips(seed=1, split="held out", first=0, last=1, **SHAPE)
     assert not torch.equal(train[0][0], held_out[0][0])
+
+
+@pytest.mark.parametrize(("split", "difficulty"), [("train", 1.0), ("train", 0.0), ("held out", 1)])
+def test_clips_to_train_on_are_spoilt_and_no_others(split: str, difficulty: float) -> None:
+    clips = DrawnClips(seed=1, split=split, first=0, last=20, difficulty=difficulty, **SHAPE)
+    spoilt = 0
+    for number in range(20):
+        rng = np.random.default_rng((1, SPLITS[split], number))
+        drawn = draw_clip(rng, frames=4, size=32, difficulty=difficulty)
+        frames, label, _ = clips[number]
+        assert label == drawn.label
+        spoilt += not np.array_equal(frames.numpy(), drawn.frames)
+    assert (spoilt > 2) == (split == "train" and difficulty == 1.0)
+    assert spoilt < 16
 
 
 def box(count: int, **changes: np.ndarray | float) -> np.ndarray:

@@ -70,6 +70,23 @@ def test_a_run_with_other_options_does_not_go_on(tmp_path: Path, tiny: Recipe) -
     assert (done[0], done[-1]) == (24, 72)
 
 
+def test_a_run_may_begin_with_what_another_has_learnt(tmp_path: Path, tiny: Recipe) -> None:
+    begun = train_motion(tmp_path / "first", tiny, team=ALONE)
+    seen: list[Progress] = []
+    again = replace(tiny, seed=1, clips=8, rate=0.0, init=str(tmp_path / "first"))
+    better = train_motion(tmp_path / "second", again, team=ALONE, progress=seen.append)
+    assert seen[0].difficulty == 1.0  # nothing easy is left to learn
+    kept = load(tmp_path / "first").network.state_dict()
+    for key, value in better.network.state_dict().items():
+        assert torch.equal(kept[key], value), key
+    assert better.spec.labels == begun.spec.labels
+
+
+def test_a_run_begins_with_no_model_of_another_shape(tmp_path: Path, tiny: Recipe) -> None:
+    with pytest.raises(CheckpointError, match="--init motion: a motion model of this shape"):
+        train_motion(tmp_path, replace(tiny, init="motion"), team=ALONE)
+
+
 def test_lessons_get_harder_to_the_full(tmp_path: Path, tiny: Recipe) -> None:
     difficulties: list[float] = []
     recipe = replace(tiny, clips=320)

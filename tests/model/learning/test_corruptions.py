@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.learning.evaluation.corruptions import CORRUPTIONS, corrupted
+from model.learning.corruptions import CORRUPTIONS, corrupted
 from stream.synthetic import draw_clip
 
 VIEWS = draw_clip(np.random.default_rng(1), difficulty=0.5).frames[None]
@@ -29,6 +29,17 @@ def test_the_dark_is_dark_and_colours_stay_in_their_places() -> None:
     squeezed = corrupted("jpeg", red, np.random.default_rng(0))
     assert squeezed[..., 0].min() > 150
     assert squeezed[..., 1:].max() < 50
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_weaker_corruption_changes_less(name: str) -> None:
+    changes = [
+        np.abs(corrupted(name, VIEWS, np.random.default_rng(0), strength).astype(int) - VIEWS).sum()
+        for strength in (0.0, 0.4, 1.0)
+    ]
+    # JPEG changes something at its best, too.
+    assert changes[0] < 0.2 * changes[1] or name == "jpeg"
+    assert changes[0] < changes[1] < changes[2]
 
 
 def test_the_same_generator_makes_the_same_noise() -> None:
