@@ -10,20 +10,25 @@ import numpy as np
 
 from stream.camera.resize import resized
 
-# Words of a label that a mirror makes wrong, each with what it becomes.
-_MIRRORED = {
-    "left": "right",
-    "right": "left",
-    "leftward": "rightward",
-    "rightward": "leftward",
-    "leftwards": "rightwards",
-    "rightwards": "leftwards",
-    "clockwise": "counterclockwise",
-    "counterclockwise": "clockwise",
-}
+# Words of a label that a mirror makes wrong, in pairs, in some languages.
+_PAIRS = (
+    ("left", "right"),
+    ("leftward", "rightward"),
+    ("leftwards", "rightwards"),
+    ("l", "r"),
+    ("clockwise", "counterclockwise"),
+    ("cw", "ccw"),
+    ("links", "rechts"),
+    ("linke", "rechte"),
+    ("gauche", "droite"),
+    ("izquierda", "derecha"),
+    ("esquerda", "direita"),
+    ("sinistra", "destra"),
+)
+_MIRRORED = {one: other for pair in _PAIRS for one, other in (pair, pair[::-1])}
 _COUNTER = re.compile(r"(counter|anti)[\W_]*clockwise", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\Wa-zA-Z_]+")
-_DIRECTED = re.compile("left|right|clockwise")
+_LIKE_ONE = re.compile("left|right|clockwise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ def mirrored(labels: Sequence[str]) -> list[int | None]:
     """
     words = [_words(label) for label in labels]
     return [
-        number if not any(map(_DIRECTED.search, own)) else _image(own, words)
+        number if not any(map(_directed, own)) else _image(own, words)
         for number, own in enumerate(words)
     ]
 
@@ -79,8 +84,12 @@ def _words(label: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(_COUNTER.sub(" counterclockwise ", label))]
 
 
+def _directed(word: str) -> bool:
+    return word in _MIRRORED or _LIKE_ONE.search(word) is not None
+
+
 def _image(own: list[str], labels: Sequence[list[str]]) -> int | None:
     """Where the label with these words, but the other directions, is among the labels."""
     turned = [_MIRRORED.get(word, word) for word in own]
-    known = turned in labels and all(w in _MIRRORED for w in own if _DIRECTED.search(w))
+    known = turned in labels and all(w in _MIRRORED for w in own if _directed(w))
     return labels.index(turned) if known else None

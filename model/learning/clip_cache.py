@@ -31,7 +31,7 @@ class ClipCache:
 
     def __init__(self, folder: Path, spec: ClipSpec, slowest: float = 1.0) -> None:
         self._folder = folder
-        self._spec = spec
+        self.spec = spec
         self._slowest = slowest
         self._unwritten: dict[str, Arrays] = {}
 
@@ -39,7 +39,7 @@ class ClipCache:
         """See `read_take`."""
 
         def read() -> Arrays:
-            take = read_take(example, self._spec, self._slowest)
+            take = read_take(example, self.spec, self._slowest)
             bounds = [take.start_s, take.end_s, take.film_s]
             return np.concatenate([bounds, take.times]), take.pictures
 
@@ -50,7 +50,7 @@ class ClipCache:
     def views(self, example: Example, windows: int | None = None) -> np.ndarray:
         """See `read_views`."""
         kind = ("views", windows)
-        return self._get(example, kind, 1, lambda: (read_views(example, self._spec, windows),))[0]
+        return self._get(example, kind, 1, lambda: (read_views(example, self.spec, windows),))[0]
 
     def _get(
         self, example: Example, kind: tuple[object, ...], count: int, read: Callable[[], Arrays]
@@ -77,7 +77,7 @@ class ClipCache:
 
     def _key(self, example: Example, kind: tuple[object, ...]) -> str:
         """Digits that change with anything that the pictures depend on."""
-        film, spec = example.path.resolve(), self._spec
+        film, spec = example.path.resolve(), self.spec
         try:
             state = film.stat()
             version = (state.st_size, state.st_mtime_ns)

@@ -49,6 +49,11 @@ def window_ends(spec: ClipSpec, start_s: float, end_s: float, film_s: float) -> 
     return min(max(first, span_s), last), last
 
 
+def is_short(film_s: float, spec: ClipSpec) -> bool:
+    """Whether windows of a film that ends then stand still at their end for a step or more."""
+    return film_s < spec.step_s * (spec.frames - 2)
+
+
 def read_take(example: Example, spec: ClipSpec, slowest: float = 1.0) -> Take:
     """Decode what windows of an example can need, `MARGIN` times as large as the model sees it.
 

@@ -10,11 +10,13 @@ from model.learning.clip_cache import ClipCache
 from model.learning.clips import Labelled
 from model.learning.data.examples import DataError, Example
 from model.learning.data.splits import Splits
+from model.learning.films import is_short
 from model.learning.fit import LearningData
 from model.learning.team import Team
 from stream.camera.decoding import SourceError
 
 _LONG_MIN = 2.0  # minutes
+_SHORT = "too short"  # may be said of thousands
 
 
 def prepare(
@@ -29,7 +31,14 @@ def prepare(
     nothing can be learnt about. `progress` is told of each film, by any thread. The processes of a
     team share the work. Raises DataError where less than two labels are left.
     """
-    train, problems = _decoded(splits.train, partial(_take, cache), team, progress)
+    train, told = _decoded(splits.train, partial(_take, cache), team, progress)
+    problems = [line for line in told if line != _SHORT]
+    if short := told.count(_SHORT):
+        problems.append(
+            f"{short} of {len(train)} clips to learn from are shorter than the "
+            f"{cache.spec.span_s:g} s that the model looks at, and stand still at their end, which "
+            "no watch will see; give the recipe a shorter span"
+        )
     val, more = _decoded(splits.val, partial(_views, cache), team, progress)
     problems += more
     labels = tuple(sorted({one.label for one in train}))
@@ -59,6 +68,8 @@ def _take(cache: ClipCache, example: Example) -> str:
     """Decode an example to learn from. Returns what is to be said of it, if anything."""
     take = cache.take(example)
     minutes = (take.end_s - take.start_s) / 60
+    if is_short(take.film_s, cache.spec):
+        return _SHORT
     if minutes < _LONG_MIN:
         return ""
     return (

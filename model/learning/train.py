@@ -16,7 +16,8 @@ from model.learning.beginning import beginning, free, with_clips
 from model.learning.card import card
 from model.learning.clip_cache import ClipCache
 from model.learning.clips import Labelled
-from model.learning.data.splits import Splits, film_name
+from model.learning.data.record import as_json
+from model.learning.data.splits import Splits
 from model.learning.evaluation.calibration import fit_temperature
 from model.learning.evaluation.metrics import Measured
 from model.learning.evaluation.plots import confusion, curve
@@ -24,6 +25,7 @@ from model.learning.evaluation.scoring import probabilities, view_logits
 from model.learning.fit import Epoch, LearningData, fit
 from model.learning.kept_run import read_run
 from model.learning.learner import Progress
+from model.learning.out_folder import claim, release
 from model.learning.prepare import prepare
 from model.learning.recipe import Recipe
 from model.learning.team import Team
@@ -82,7 +84,7 @@ def train(
     """
     told = told or Told()
     state = out / STATE
-    _check_out(out)
+    claim(out)
     init = with_clips(start.model, size=recipe.size, frames=recipe.frames, span_s=recipe.span)
     decoded = ClipCache(cache or out / _CACHE, init.spec, slowest=recipe.speed)
     _check_background(recipe, {one.label for one in splits.train})
@@ -117,25 +119,11 @@ def train(
     if team.leads:
         model, measured = measure(model, data)
         _write(out, model, history, kept, measured, recipe, start, data)
-        state.unlink(missing_ok=True)
         if cache is None:
             shutil.rmtree(out / _CACHE, ignore_errors=True)
+        release(out)
+        state.unlink(missing_ok=True)
     return Result(model, history, kept, measured)
-
-
-def _check_out(out: Path) -> None:
-    """Raise CheckpointError where `out` can't be written, or would bury what somebody has there."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        there = {file.name for file in out.iterdir()}
-    except OSError as error:
-        raise CheckpointError(
-            f"{out} can't be written ({error.strerror or error}); give a new --out"
-        ) from error
-    if STATE in there or there <= {_CACHE}:
-        return
-    what = "a finished checkpoint" if "model.safetensors" in there else "other files"
-    raise CheckpointError(f"{out} holds {what}; give a new --out")
 
 
 def measure(model: TrainedModel, data: LearningData) -> tuple[TrainedModel, Measured | None]:
@@ -174,10 +162,12 @@ def _write(
             "clips": {"train": len(data.train), "val": len(data.val)},
             "kept_epoch": kept,
             # By these `evaluate` knows later what was learnt from, however much was added since.
-            "films": {
-                "train": sorted({film_name(one.example) for one in data.train}),
-                "val": sorted({film_name(one.example) for one in data.val}),
-            },
+            "films": as_json(
+                {
+                    "train": [one.example for one in data.train],
+                    "val": [one.example for one in data.val],
+                }
+            ),
             "history": [_plain(asdict(epoch)) for epoch in history],
             "val": numbers,
         },

@@ -29,6 +29,7 @@ from model.learning.clips import one_thread
 from model.learning.first_weights import know_place_and_time
 from model.learning.kept_run import read_run, write_run
 from model.learning.optimiser import decays, rate_factor
+from model.learning.out_folder import claim, release
 from model.learning.team import Team
 from model.motion.dataset import FIELD_CHANNELS, DrawnClips, with_backwards
 from model.preprocess import normalise
@@ -131,8 +132,7 @@ def train_motion(
     clips than it has learnt from, and where a batch can't be shared out evenly.
     """
     file = out / "training.pt"
-    if (out / "config.json").exists() and not file.exists():
-        raise CheckpointError(f"{out} holds a finished checkpoint; give another --out")
+    claim(out)
     if recipe.batch % (2 * team.size):
         raise CheckpointError(
             f"a batch of {recipe.batch // 2} clips and their reverses can't be shared out among "
@@ -155,7 +155,9 @@ def train_motion(
         state.difficulty = team.told(_next_difficulty(state, state.done / recipe.clips))
         if team.leads:
             _keep(file, recipe, learner, optimisers, state)
-    trained = TrainedModel(learner.network.cpu().eval(), motion_spec(recipe, out.name), MEAN, STD)
+    trained = TrainedModel(
+        learner.network.cpu().eval(), motion_spec(recipe, out.resolve().name), MEAN, STD
+    )
     if team.leads:
         save(trained, out, half=True)
     return trained
@@ -169,6 +171,7 @@ def lengths(out: Path) -> list[int]:
 
 def finish(out: Path) -> None:
     """Forget the state of a run whose checkpoint has been written and measured."""
+    release(out)
     (out / "training.pt").unlink(missing_ok=True)
 
 

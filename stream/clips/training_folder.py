@@ -29,7 +29,9 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LIST = "clips.csv"
-COLUMNS = ("path", "label", "start", "end", "camera", "event")  # start and end in the clip, seconds
+# Start and end are seconds in the clip; events of one source are seen as alike.
+COLUMNS = ("path", "label", "start", "end", "camera", "event", "source")
+BEFORE = COLUMNS[:-1]  # of lists of earlier versions
 _PARTS = (".clips-", ".part")  # begin and end the name of the folder of what is not whole yet
 _ID = re.compile(r"[0-9a-f]{32}")
 _OURS = re.compile(r"(?!\.)[^/\\]+/([0-9a-f]{32})\.mp4")  # a path in the list
@@ -47,6 +49,7 @@ class Example:
 
     event: str
     camera: str
+    source: str  # a camera in an hour: events close to each other look alike, and share pictures
     label: str
     start_s: float  # of the event, on the camera's clock
     end_s: float
@@ -101,7 +104,8 @@ def choose(
             left_out["without a clip"] += 1
         else:
             times_s = (row["start_s"], row["end_s"], row["clip_start_s"])
-            examples.append(Example(row["id"], row["camera"], label, *times_s))
+            source = f"{row['camera']} {row['start'][:13]}"
+            examples.append(Example(row["id"], row["camera"], source, label, *times_s))
     return Chosen(tuple(examples), left_out, frozenset(rejected))
 
 
@@ -180,7 +184,8 @@ def _line(one: Example, path: str, clip: Path) -> tuple[Line | None, str]:
         if end_s <= start_s:
             return None, "that are not in their clip"
         start, end = f"{start_s:.3f}", f"{end_s:.3f}"
-    return dict(zip(COLUMNS, (path, one.label, start, end, one.camera, one.event), strict=True)), ""
+    cells = (path, one.label, start, end, one.camera, one.event, one.source)
+    return dict(zip(COLUMNS, cells, strict=True)), ""
 
 
 def _duration(clip: Path) -> float | None:
@@ -211,8 +216,11 @@ def _listed(file: Path) -> list[Line]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             header, *rows = csv.reader(text, strict=True)
-            if tuple(header) == COLUMNS and all(len(row) in (0, len(COLUMNS)) for row in rows):
-                return [dict(zip(COLUMNS, row, strict=True)) for row in rows if row]
+            known = tuple(header) in (COLUMNS, BEFORE)
+            if known and all(len(row) in (0, len(header)) for row in rows):
+                return [
+                    {"source": "", **dict(zip(header, row, strict=True))} for row in rows if row
+                ]
     except FileNotFoundError:
         return []
     except (ValueError, csv.Error):  # no text, no header

@@ -39,8 +39,8 @@ def evaluate(
     split: Annotated[
         str,
         typer.Option(
-            help="all, train, val or test: as the data say, else as `train` parted them for this "
-            "checkpoint"
+            help="all, train, val or test: as `train` parted them for this checkpoint, clips new "
+            "to it as the data say"
         ),
     ] = "all",
     views: Annotated[
@@ -82,6 +82,8 @@ def evaluate(
     if fps is not None and not drawn:
         give_up("--fps: films have an fps of their own; it is for drawn clips, like drawn:1000")
     windows, places = _views(views)
+    if html is not None and not html.parent.is_dir():
+        give_up(f"--html {html}: there is no folder {html.parent}; make it, or give another file")
     try:
         model = load(checkpoint)
         predictor = Predictor(model)
@@ -107,13 +109,6 @@ def evaluate(
                 corruption=corruption,
                 progress=lambda: bar.advance(task, 1),
             )
-        if html:
-            facts = {"Checkpoint": checkpoint, "Data": data, "Split": split}
-            if corruption:
-                facts["Spoilt by"] = f"{corruption}; films are shown as they were before"
-            if fps:
-                facts["Camera"] = f"{fps:g} frames a second"
-            _write_page(html, facts, model, result)
     except (CheckpointError, DataError) as error:
         give_up(str(error))
     if as_json:
@@ -127,6 +122,13 @@ def evaluate(
         say(json.dumps({**asked, **_numbers(result)}, ensure_ascii=False))
     else:
         _say(result)
+    if html:  # last, for the numbers may have taken an hour
+        facts = {"Checkpoint": checkpoint, "Data": data, "Split": split}
+        if corruption:
+            facts["Spoilt by"] = f"{corruption}; films are shown as they were before"
+        if fps:
+            facts["Camera"] = f"{fps:g} frames a second"
+        _write_page(html, facts, model, result)
 
 
 def _views(text: str | None) -> tuple[int | None, int]:
@@ -141,40 +143,30 @@ def _views(text: str | None) -> tuple[int | None, int]:
 
 def _of_split(examples: tuple[Example, ...], split: str, checkpoint: str) -> list[Example]:
     """The examples of a split. Raises DataError where nothing says which they are."""
+    from model.hub import find
     from model.learning.data.examples import DataError
-    from model.learning.data.splits import film_name
+    from model.learning.data.record import read_record
 
-    films = _films(checkpoint)
+    record = read_record(find(checkpoint, local_files_only=True))
+    held = [record.split_of(one) for one in examples]
     if split == "all":
-        learnt = sum(film_name(one) in films.get("train", ()) for one in examples)
-        if learnt:
+        if learnt := held.count("train"):
             complain(f"of {len(examples)} clips {learnt} were learnt from; see --split val")
         return list(examples)
-    if split in films:
-        chosen = [one for one in examples if film_name(one) in films[split]]
-    elif any(one.split for one in examples):
-        chosen = [one for one in examples if one.split == split]
-    else:
+    # What the checkpoint has not seen is what the data say that it is.
+    splits = [its or one.split for one, its in zip(examples, held, strict=True)]
+    if not any(splits):
         raise DataError(
-            f"--split {split}: the data don't say what is whose, and {checkpoint} was not made by "
-            "`actionwatch train`; leave --split out"
+            f"--split {split}: neither the data nor {checkpoint} say what is whose; leave --split "
+            "out, or give what it was trained on"
         )
+    chosen = [one for one, its in zip(examples, splits, strict=True) if its == split]
     if not chosen:
-        raise DataError(f"--split {split}: no film is of it; give what {checkpoint} was trained on")
+        raise DataError(f"--split {split}: no clip is of it; give what {checkpoint} was trained on")
     return chosen
 
 
-def _films(checkpoint: str) -> dict[str, set[str]]:
-    """The films that `train` learnt from and kept aside, by split; none where it was not it."""
-    try:
-        told = json.loads((Path(checkpoint) / "training.json").read_text(encoding="utf-8"))
-        return {split: set(films) for split, films in told["films"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
-
-
 def _write_page(file: Path, facts: dict[str, str], model: TrainedModel, result: Evaluation) -> None:
-    from model.checkpoint import CheckpointError
     from model.learning.evaluation.report_page import page
 
     spec = model.spec
@@ -189,7 +181,7 @@ def _write_page(file: Path, facts: dict[str, str], model: TrainedModel, result: 
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise CheckpointError(f"{file} can't be written: {error.strerror or error}") from error
+        give_up(f"{file} can't be written: {error.strerror or error}")
 
 
 def _numbers(result: Evaluation) -> dict[str, Any]:

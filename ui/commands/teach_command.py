@@ -62,7 +62,7 @@ def teach(
     from model.learning.data.rows import label_of
     from model.learning.teaching.few_shots import HEADS, OTHER, check_labels
     from model.learning.teaching.few_shots import teach as taught_with
-    from model.learning.teaching.taught import write
+    from model.learning.teaching.taught import check_place, write
     from model.trained import load
     from stream.clips.takes import TakesError
 
@@ -74,6 +74,7 @@ def teach(
         give_up(f"--head {head}: must be auto, {' or '.join(HEADS)}")
     sources = _sources(source)
     try:
+        check_place(into / "model")  # before anybody waves
         model = load(init)
         folder = into / "takes"
         length_s = seconds or model.spec.span_s + 1.0

@@ -68,6 +68,7 @@ def train(
     from model.learning.board import board
     from model.learning.data.examples import DataError, read_data
     from model.learning.data.splits import split
+    from model.learning.out_folder import claim
     from model.learning.recipe import Recipe
     from model.learning.team import team
     from model.learning.train import Start, Told
@@ -99,6 +100,7 @@ def train(
             for line in (*found.problems, *splits.notes):
                 complain(line)
         try:
+            claim(out)  # before TensorBoard writes there
             with ExitStack() as shown:
                 told = Told()
                 if own.leads:  # one of them speaks
@@ -115,7 +117,7 @@ def train(
 def train_motion(
     out: Annotated[
         Path, typer.Option(help="folder of the checkpoint; a broken-off run goes on")
-    ] = Path("motion"),
+    ] = Path("my-motion"),
     clips: Annotated[int, typer.Option(min=2, help="how many clips to learn from")] = 260_000,
     seed: Annotated[int, typer.Option(min=0, help="of the clips and the first weights")] = 0,
     init: Annotated[
@@ -174,7 +176,7 @@ def _measure_motion(out: Path, recipe: MotionRecipe) -> None:
             drawn_samples(model, _CARD_CLIPS),
             progress=lambda: bar.advance(task, 1),
         ).measured
-    card = motion_card(out.name, recipe, measured, lengths=lengths(out), eval_seed=0)
+    card = motion_card(out.resolve().name, recipe, measured, lengths=lengths(out), eval_seed=0)
     (out / "README.md").write_text(card, encoding="utf-8")
     finish(out)
     say(f"wrote {out}: top-1 {measured.top(1):.1%} on {_CARD_CLIPS} held-out clips")

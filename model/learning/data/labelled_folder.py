@@ -96,17 +96,27 @@ def _by_film(tables: Iterable[Listed], finder: Finder) -> tuple[dict[str, _Named
             film = named.setdefault(_key(row.file), _Named(table.file))
             if row.problem:
                 unused.append(row)
-            elif film.by == table.file:
+                continue
+            same = [one for one in film.rows if _same_stretch(one, row)]
+            if film.by == table.file or (film.rows and not same):
                 film.rows.append(row)
-            elif row.label in {one.label for one in film.rows}:
+            elif row.label in {one.label for one in same}:
                 film.rows[:] = [
                     replace(one, source=one.source or row.source, split=one.split or row.split)
+                    if one in same
+                    else one
                     for one in film.rows
                 ]
             else:
                 problem = f"{film.by.name} says otherwise of {row.path}; this row is left out"
                 unused.append(replace(row, problem=problem))
     return named, unused
+
+
+def _same_stretch(one: Row, other: Row) -> bool:
+    """Whether two rows of a film speak of the same: one that says no stretch speaks of all."""
+    stretches = [(row.start_s, row.end_s) for row in (one, other)]
+    return stretches[0] == stretches[1] or (None, None) in stretches
 
 
 def _key(file: Path) -> str:

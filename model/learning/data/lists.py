@@ -11,7 +11,7 @@ from pathlib import Path
 from model.learning.data import published_lists
 from model.learning.data.film_folder import SUFFIXES
 from model.learning.data.rows import Listed, Row, label_of, split_of, stretch
-from stream.clips.training_folder import COLUMNS
+from stream.clips.training_folder import BEFORE
 
 _NO_TEXT = "is no text in UTF-8; save it as CSV in UTF-8"
 _DELIMITERS = (",", ";", "\t")
@@ -45,6 +45,8 @@ def read_list(file: Path) -> Listed:
         return Listed(file, tuple(_table(file, text, delimiter)))
     if published_lists.UCF101.fullmatch(file.name):
         return published_lists.ucf101(file, text)
+    if "label" in header and not any(Path(cell).suffix in SUFFIXES for cell in header):
+        raise ValueError(f"has no column path; its columns are {', '.join(header)}")
     return Listed(file, tuple(_bare(file, text)))
 
 
@@ -133,7 +135,7 @@ def _table(file: Path, text: str, delimiter: str) -> Iterator[Row]:
             end_s=end_s,
             source=cells.get("source", "").strip(),
             # Elsewhere a column of this name may mean anything.
-            event=cells["event"].strip() if set(COLUMNS) <= set(cells) else "",
+            event=cells["event"].strip() if set(BEFORE) <= set(cells) else "",
             split=split,
         )
 

@@ -72,6 +72,13 @@ def split(examples: Iterable[Example], *, share: float = 0.2, seed: int = 0) -> 
     return _splits(train, val, copies, notes)
 
 
+def related(examples: Iterable[Example]) -> tuple[list[list[Example]], list[str]]:
+    """Examples by what they were cut from, copies together; and what to tell of copies."""
+    known = sorted(examples, key=lambda one: one.order)
+    copies = duplicates(known)
+    return _units(known, copies), copy_notes(known, copies, _names(known))
+
+
 def folds(
     examples: Iterable[Example], *, key: Callable[[Example], str]
 ) -> Iterator[tuple[str, Splits]]:
@@ -134,14 +141,6 @@ def _units(
     for one in examples:
         units[root(source_of(one))].append(one)
     return [units[source] for source in sorted(units)]
-
-
-def film_name(example: Example) -> str:
-    """A film's name and bytes: the same wherever it lies, and however a list names its source."""
-    try:
-        return f"{example.path.name} {example.path.stat().st_size}"
-    except OSError:
-        return example.path.name
 
 
 def source_of(example: Example) -> str:

@@ -13,7 +13,7 @@ import torch
 from model.learning.augment import mirrored
 from model.learning.beginning import beginning
 from model.learning.data.examples import DataError, Example
-from model.learning.data.splits import source_of
+from model.learning.data.splits import related
 from model.learning.evaluation.calibration import fit_temperature
 from model.learning.evaluation.metrics import Measured
 from model.learning.evaluation.scoring import probabilities
@@ -35,9 +35,14 @@ class Taught:
     measured: Measured | None  # None where no label has takes of two sources
     head: str
     extras: tuple[str, ...]  # what it was shown besides takes, to know what is nothing
-    takes: dict[str, int]  # by label
+    examples: tuple[Example, ...]  # the takes
     init: str
     seconds: float
+
+    @property
+    def takes(self) -> dict[str, int]:
+        """How many of each label."""
+        return dict(Counter(one.label for one in self.examples))
 
 
 def teach(
@@ -53,9 +58,9 @@ def teach(
     """Fit a classifier to takes; all other layers stay as they are.
 
     `head` is "prototypes", "linear" or "auto", which takes the one that answers left-out takes
-    better. A take is left out together with all that was cut from the same source. `progress` is
-    told of each take, `problem` of each that can't be decoded. Raises DataError where there is
-    nothing to tell apart.
+    better. A take is left out together with all that was cut from the same source, and copies of
+    it. `progress` is told of each take, `problem` of each that can't be decoded, and of what else
+    is odd. Raises DataError where there is nothing to tell apart.
     """
     began = time.perf_counter()
     if head not in (*HEADS, "auto"):
@@ -65,7 +70,12 @@ def teach(
     with one_thread():
         shots = tuple(read_shots(init, examples, progress=progress, problem=problem))
         check_labels([shot.example for shot in shots])
-        lesson = _with_extras(shots, drawn_tokens(init))
+        units, notes = related(shot.example for shot in shots)
+        notes += _short(shots, init.spec.span_s)
+        for note in notes:
+            problem(note)
+        groups = {one: group for group, unit in enumerate(units) for one in unit}
+        lesson = _best_lesson(_Shown(shots, groups, drawn_tokens(init)))
         answers = {one: lesson.ask(one) for one in (HEADS if head == "auto" else (head,))}
         head = min(answers, key=lambda one: answers[one].rank)
         found = lesson.fit(head, lesson.windows)
@@ -79,7 +89,7 @@ def teach(
         answers[head].measured,
         head,
         lesson.extras,
-        dict(Counter(shot.example.label for shot in shots)),
+        tuple(shot.example for shot in shots),
         init_name,
         time.perf_counter() - began,
     )
@@ -156,26 +166,46 @@ class _Lesson:
         return {take: label for take, label in pairs if label in several}
 
 
-def _with_extras(shots: Sequence[Shot], drawn: np.ndarray) -> _Lesson:
-    """A lesson in which "other" is more than its takes, as far as that spoils no label.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Shown:
+    """All that a lesson can be made of."""
+
+    shots: tuple[Shot, ...]
+    groups: dict[Example, int]  # what is left out together
+    drawn: np.ndarray  # class tokens of drawn scenes, float64 (N, hidden)
+
+
+def _best_lesson(shown: _Shown) -> _Lesson:
+    """A lesson with takes in a mirror, and with more than takes for "other", if no label suffers.
+
+    In a mirror most actions are what they were. Where labels are directions, in whatever words,
+    they become each other: then many left-out takes that are right without it are wrong with it.
 
     Takes alone don't say what is nothing. Taught with 6 falls and 8 takes of people who sit, stand
     or walk, the embedded model called every room in which nothing moved a fall, and 69 % of the
     windows of other places. With single pictures of the takes and drawn scenes as "other" these
     were 1 % and 39 %, and left-out falls 5 of 6 instead of all. Of fights, with 10 takes a label,
     it knew as many in other places as before (63 % of both labels instead of 62 %), and called 20 %
-    of other cameras' windows fights instead of 29 %.
-
-    But what is taught may be just that: to lie still, say. Then many left-out takes of a label that
-    are right without an extra are wrong with it, and it stays away.
+    of other cameras' windows fights instead of 29 %. But what is taught may be just that: to lie
+    still, say.
     """
-    without = _recall(_lesson(shots, drawn, ()))
+    best = _lesson(shown, mirror=False)
+    without = _recall(best)
+    mirror = _spares(_lesson(shown, mirror=True), without)
+    if mirror:
+        best = _lesson(shown, mirror=True)
+        without = _recall(best)
     for extras in ((STILLS, DRAWN), (STILLS,), (DRAWN,)):
-        lesson = _lesson(shots, drawn, extras)
-        recall = _recall(lesson)
-        if all(recall.get(label, 0.0) >= _SPARED * share for label, share in without.items()):
+        lesson = _lesson(shown, extras, mirror=mirror)
+        if _spares(lesson, without):
             return lesson
-    return _lesson(shots, drawn, ())
+    return best
+
+
+def _spares(lesson: _Lesson, without: dict[str, float]) -> bool:
+    """Whether what a lesson has more leaves each label most of the takes that it had right."""
+    recall = _recall(lesson)
+    return all(recall.get(label, 0.0) >= _SPARED * share for label, share in without.items())
 
 
 def _recall(lesson: _Lesson) -> dict[str, float]:
@@ -185,10 +215,10 @@ def _recall(lesson: _Lesson) -> dict[str, float]:
     return {label: share for label, share in recall.items() if label != OTHER}
 
 
-def _lesson(shots: Sequence[Shot], drawn: np.ndarray, extras: tuple[str, ...]) -> _Lesson:
+def _lesson(shown: _Shown, extras: tuple[str, ...] = (), *, mirror: bool) -> _Lesson:
+    shots = shown.shots
     labels = sorted({shot.example.label for shot in shots} | ({OTHER} if extras else set()))
     numbers = {label: number for number, label in enumerate(labels)}
-    sources = sorted({source_of(shot.example) for shot in shots})
     images = mirrored(labels)
     # Stills weigh as much as the takes of "other", drawn scenes half as much: takes show the right
     # people. With half of that the network called a good part of the still rooms falls.
@@ -196,19 +226,29 @@ def _lesson(shots: Sequence[Shot], drawn: np.ndarray, extras: tuple[str, ...]) -
     seen: list[Windows] = []
     more: list[Windows] = []
     for take, shot in enumerate(shots):
-        label, group = numbers[shot.example.label], sources.index(source_of(shot.example))
+        label, group = numbers[shot.example.label], shown.groups[shot.example]
         image = images[label]
         seen.append(_windows(shot.windows, label, take, group))
-        if image is not None:
+        if mirror and image is not None:
             more.append(_windows(shot.mirrored, image, take, group))
         if STILLS in extras:
             unit = len(shots) + take % others
             more.append(_windows(shot.stills, numbers[OTHER], unit, group))
     if DRAWN in extras:
-        units = 2 * len(shots) + np.arange(len(drawn)) % max(1, others // 2)
-        as_other = _windows(drawn, numbers[OTHER], 0, NO_GROUP)
+        units = 2 * len(shots) + np.arange(len(shown.drawn)) % max(1, others // 2)
+        as_other = _windows(shown.drawn, numbers[OTHER], 0, NO_GROUP)
         more.append(replace(as_other, takes=units))
     return _Lesson(tuple(labels), extras, _joined([*seen, *more]), _joined(seen))
+
+
+def _short(shots: Sequence[Shot], span_s: float) -> list[str]:
+    count = sum(shot.is_short for shot in shots)
+    if not count:
+        return []
+    return [
+        f"{count} of {len(shots)} takes are shorter than the {span_s:g} s that the model looks at, "
+        "and stand still at their end, which no watch will see; give longer ones"
+    ]
 
 
 def _windows(features: np.ndarray, label: int, take: int, group: int) -> Windows:

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 
 from model.learning.data.examples import Example
 from model.learning.evaluation.scoring import in_parts
-from model.learning.films import read_views, window_ends
+from model.learning.films import is_short, read_views, window_ends
 from model.trained import TrainedModel
 from stream.camera.decoding import SourceError
 from stream.camera.sampling import picture_times
@@ -37,6 +37,7 @@ class Shot:
     windows: np.ndarray  # as a watch would cut them
     mirrored: np.ndarray  # the same windows in a mirror
     stills: np.ndarray  # of some of them one picture, as if nothing moved
+    is_short: bool = False  # the film ends before a window is full
 
 
 def read_shots(
@@ -103,15 +104,17 @@ def tokens(model: TrainedModel, clips: np.ndarray) -> np.ndarray:
 
 def _tried(model: TrainedModel, example: Example) -> Shot | str:
     """A shot, or why there is none."""
+    spec = model.spec
     try:
-        return _shot(model, example, read_views(example, model.spec, _count(example, model.spec)))
+        film_s = float(picture_times(example.path)[-1])
+        shot = _shot(model, example, read_views(example, spec, _count(example, spec, film_s)))
+        return replace(shot, is_short=is_short(film_s, spec))
     except SourceError as error:
         return str(error)
 
 
-def _count(example: Example, spec: ClipSpec) -> int:
-    """How many windows an example has. Raises SourceError."""
-    film_s = float(picture_times(example.path)[-1])
+def _count(example: Example, spec: ClipSpec, film_s: float) -> int:
+    """How many windows an example has in a film that ends then."""
     end_s = film_s if example.end_s is None else min(example.end_s, film_s)
     first, last = window_ends(spec, example.start_s or 0.0, end_s, film_s)
     return min(_MOST_WINDOWS, 1 + int((last - first) / _EVERY_S + 1e-6))
@@ -122,4 +125,5 @@ def _shot(model: TrainedModel, example: Example, views: np.ndarray) -> Shot:
     middle = views.shape[1] // 2
     stills = np.repeat(chosen[:, middle : middle + 1], views.shape[1], axis=1)
     found = tokens(model, np.concatenate([views, views[:, :, :, ::-1], stills]))
-    return Shot(example, *np.split(found, (len(views), 2 * len(views))))
+    windows, mirrored, alone = np.split(found, (len(views), 2 * len(views)))
+    return Shot(example, windows, mirrored, alone)

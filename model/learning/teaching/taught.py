@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import math
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from model.checkpoint import CheckpointError, write_json
 from model.learning.card import plain
+from model.learning.data.record import as_json
 from model.learning.teaching.few_shots import Taught
 from model.trained import save
 
@@ -39,11 +41,24 @@ Taught with `actionwatch teach`: {init} as it is, with a new classifier ({head})
 """
 
 
+def check_place(folder: Path) -> None:
+    """Raise CheckpointError where a taught model would bury what is none."""
+    if not folder.exists():
+        return
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        if "takes" in json.loads((folder / "training.json").read_text(encoding="utf-8")):
+            return
+    raise CheckpointError(
+        f"{folder} was not made by `actionwatch teach`, and would be replaced; give another --into"
+    )
+
+
 def write(taught: Taught, folder: Path) -> None:
     """Put the model in this folder's place. A kill leaves the old one or the new one.
 
-    Raises CheckpointError where that can't be done.
+    Raises CheckpointError where that can't be done, or the folder holds anything else.
     """
+    check_place(folder)
     begin, end = _PARTS
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +86,7 @@ def numbers(taught: Taught) -> dict[str, object]:
         "extras": list(taught.extras),
         "takes": taught.takes,
         "seconds": round(taught.seconds, 1),
+        "films": as_json({"train": taught.examples}),
         "left_out": taught.measured.numbers() if taught.measured else None,
     }
 

@@ -206,6 +206,17 @@ def test_training_ends_when_nothing_gets_better(
     assert len(run(splits, tmp_path / "out", trained, stale).history) < 50
 
 
+def test_clips_shorter_than_a_window_are_told_in_one_line(
+    tmp_path: Path, trained: TrainedModel
+) -> None:
+    films = write_films(tmp_path / "short", 3, seconds=0.5)
+    told: list[str] = []
+    brief = split(read_data(films).examples, share=0.34)
+    run(brief, tmp_path / "out", trained, told=Told(problem=told.append))
+    (line,) = told
+    assert line.startswith("4 of 4 clips to learn from are shorter than the ")
+
+
 def test_a_network_that_diverges_is_told(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:

@@ -10,6 +10,7 @@ import torch
 from model.checkpoint import CheckpointError
 from model.learning.evaluation.evaluate import evaluate
 from model.learning.first_weights import know_place_and_time
+from model.learning.out_folder import claim
 from model.learning.team import Team
 from model.motion.evaluate import calibrated, drawn_samples
 from model.motion.train import (
@@ -195,6 +196,7 @@ def test_a_temperature_is_fitted_to_clips_of_its_own(tiny: Recipe, trained: Trai
 
 
 def test_a_damaged_state_is_named(tmp_path: Path, tiny: Recipe) -> None:
+    claim(tmp_path)
     (tmp_path / "training.pt").write_bytes(b"half written")
     with pytest.raises(CheckpointError, match=r"training\.pt can't be read"):
         train_motion(tmp_path, tiny, team=ALONE)

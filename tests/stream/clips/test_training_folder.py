@@ -103,6 +103,7 @@ def test_a_folder_for_each_label_and_a_list_of_all(watched: Watched) -> None:
             "end": "3.000",
             "camera": "door",
             "event": f"{2:032x}",
+            "source": "door 2026-05-01T12",
         },
         {
             "path": f"wave/{1:032x}.mp4",
@@ -111,6 +112,7 @@ def test_a_folder_for_each_label_and_a_list_of_all(watched: Watched) -> None:
             "end": "3.000",
             "camera": "door",
             "event": f"{1:032x}",
+            "source": "door 2026-05-01T12",
         },
     ]
     copied, clip = watched.out / watched.lines[1]["path"], watched.clips / f"{1:032x}.mp4"

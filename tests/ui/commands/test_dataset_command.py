@@ -63,9 +63,9 @@ def test_makes_a_training_folder_of_what_was_reviewed(data: Path, tmp_path: Path
     )
     assert made(out) == ["hop", "wave"]
     assert (out / "clips.csv").read_text().splitlines() == [
-        "path,label,start,end,camera,event",
-        f"hop/{1:032x}.mp4,hop,0.500,1.500,door,{1:032x}",
-        f"wave/{0:032x}.mp4,wave,0.500,1.500,door,{0:032x}",
+        "path,label,start,end,camera,event,source",
+        f"hop/{1:032x}.mp4,hop,0.500,1.500,door,{1:032x},door 2026-05-01T13",
+        f"wave/{0:032x}.mp4,wave,0.500,1.500,door,{0:032x},door 2026-05-01T12",
     ]
 
 

@@ -40,13 +40,13 @@ def test_a_model_is_trained_and_evaluated(tmp_path: Path, films: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("{batch: 4, rate: 0.002, ema: 0.5}")
     out = tmp_path / "colours"
     options = ["--config", tmp_path / "recipe.yaml", "--epochs", 6, "--background", "blue"]
-    trained = actionwatch("train", films, "--out", out, *options, "--tensorboard", tmp_path / "tb")
+    trained = actionwatch("train", films, "--out", out, *options, "--tensorboard", out / "tb")
     assert trained.returncode == 0, trained.stderr
     assert "broken.mp4: not a video" in trained.stderr
     assert "epoch   6  loss" in trained.stdout
     assert f"wrote {out}, the weights after epoch" in trained.stdout
     assert "of 2 clips kept aside 100.0% right (±25%)" in trained.stdout
-    assert list((tmp_path / "tb").glob("events.out.tfevents.*"))
+    assert list((out / "tb").glob("events.out.tfevents.*"))
     assert load(out).spec.background == {"blue"}
 
     (films / "red" / "added.mp4").write_bytes((films / "red" / "0.mp4").read_bytes() + b"since")
@@ -109,6 +109,9 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path, films: Path) -
         (["evaluate", "motion", "{films}"], ["no clip of a label"]),
         (["evaluate", "motion", "{films}", "--corruption", "fog"], ["--corruption fog", "blur"]),
         (["evaluate", "motion", "{films}", "--fps", "10"], ["--fps", "drawn:1000"]),
+        (["evaluate", "motion", "drawn:2", "--html", "no/x.html"], ["--html", "no folder no"]),
+        (["train", "{films}", "--out", "motion"], ["--out motion", "embedded"]),
+        (["teach", "x", "--source", "{films}", "--into", "."], ["model was not made by", "--into"]),
     ],
     ids=lambda value: " ".join(value),
 )

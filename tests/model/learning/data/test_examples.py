@@ -130,10 +130,26 @@ def test_a_table_in_a_folder_goes_before_where_a_film_lies(tmp_path: Path) -> No
     assert data.problems == ("sources.csv line 6: the label is empty",)
 
 
+def test_tables_of_the_splits_may_tell_of_one_film(tmp_path: Path) -> None:
+    put(tmp_path, "cam.mp4")
+    (tmp_path / "train.csv").write_text("path,label,start,end\ncam.mp4,fall,0,5\n")
+    rows = "cam.mp4,fall,60,65\ncam.mp4,sit,70,75\ncam.mp4,sit,0,5\n"
+    (tmp_path / "val.csv").write_text("path,label,start,end\n" + rows)
+    data = read_data(tmp_path)
+    assert [(one.label, one.start_s, one.split) for one in data.examples] == [
+        ("fall", 0.0, "train"),
+        ("fall", 60.0, "val"),
+        ("sit", 70.0, "val"),
+    ]
+    assert data.problems == (
+        "val.csv line 4: train.csv says otherwise of cam.mp4; this row is left out",
+    )
+
+
 def test_two_tables_add_to_each_other(tmp_path: Path) -> None:
     put(tmp_path, "wave/a.mp4", "wave/b.mp4")
     (tmp_path / "clips.csv").write_text(
-        f"{','.join(COLUMNS)}\nwave/a.mp4,wave,1,2,yard,e1\nwave/b.mp4,wave,,,yard,e2\n"
+        f"{','.join(COLUMNS)}\nwave/a.mp4,wave,1,2,yard,e1,\nwave/b.mp4,wave,,,yard,e2,\n"
     )
     (tmp_path / "a.csv").write_text("path,label,source\nwave/a.mp4,wave,S\nwave/b.mp4,hop,S\n")
     data = read_data(tmp_path)

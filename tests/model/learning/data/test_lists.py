@@ -96,3 +96,11 @@ def test_a_path_that_no_file_can_have_is_a_problem(tmp_path: Path) -> None:
         "list.csv line 3",
         "list.csv line 4",
     ]
+
+
+def test_a_table_without_a_path_is_no_list_of_bare_lines(tmp_path: Path) -> None:
+    file = listed(tmp_path, "video,label,start,end\na.mp4,wave,0,5\n")
+    with pytest.raises(ValueError, match="no column path; its columns are video, label, start"):
+        read_list(file)
+    (row,) = read_list(listed(tmp_path, "a.mp4,label\n")).rows
+    assert (row.path, row.label) == ("a.mp4", "label")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from model.checkpoint import CheckpointError
 from model.learning.data.examples import DataError, Example, read_data
 from model.learning.films import read_views
 from model.learning.teaching.few_shots import DRAWN, STILLS, Taught, teach
@@ -131,6 +132,43 @@ def test_one_label_alone_is_told_with_what_to_do(tmp_path: Path, trained: Traine
         teach(trained, "tiny", others)
 
 
+def test_labels_that_a_mirror_makes_each_other_are_taught_without_one(
+    write_video: Callable[..., Path], motion: TrainedModel
+) -> None:
+    takes = []
+    for name, called in (("move left", "away"), ("move right", "home")):
+        for number in range(6):
+            rng = np.random.default_rng((number, len(name)))
+            clip = draw_clip(rng, size=128, difficulty=0.2, label=MOTIONS.index(name))
+            file = write_video(list(clip.frames), fps=5, name=f"{called}-{number}.mp4")
+            takes.append(Example(file, called))
+    measured = teach(motion, "motion", takes).measured
+    assert measured is not None
+    assert measured.mean_class_accuracy > 0.9
+
+
+def test_a_take_with_two_labels_is_told_and_left_out_as_one(
+    tmp_path: Path, trained: TrainedModel
+) -> None:
+    takes = two_kinds(tmp_path, 2)
+    takes[0].path.write_bytes(takes[-1].path.read_bytes())  # it shows red, and is said to be blue
+    told: list[str] = []
+    taught = teach(trained, "tiny", takes, problem=told.append)
+    assert told == [
+        "1 film is a copy of another, such as red/1.mp4 of blue/0.mp4",
+        "blue/0.mp4 and red/1.mp4 are the same film: blue in one, red in the other",
+    ]
+    assert taught.takes == {"blue": 2, "red": 2}
+
+
+def test_takes_shorter_than_a_window_are_told(tmp_path: Path, trained: TrainedModel) -> None:
+    takes = list(read_data(write_films(tmp_path / "films", 2, seconds=0.5)).examples)
+    told: list[str] = []
+    teach(trained, "tiny", takes, problem=told.append)
+    (line,) = told
+    assert line.startswith("4 of 4 takes are shorter than the ")
+
+
 @pytest.fixture
 def taught(tmp_path: Path, trained: TrainedModel) -> Taught:
     return teach(trained, "tiny", two_kinds(tmp_path / "films", 2))
@@ -151,6 +189,15 @@ def test_a_model_takes_the_place_of_the_one_before(tmp_path: Path, taught: Taugh
     assert told["head"] == "another"
     assert told["takes"] == {"blue": 2, "red": 2}
     assert "| red | 2 |" in (folder / "README.md").read_text()
+
+
+def test_a_model_takes_the_place_of_nothing_else(tmp_path: Path, taught: Taught) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "training.json").write_text('{"films": {}}')  # of `train`
+    with pytest.raises(CheckpointError, match="was not made by `actionwatch teach`"):
+        write(taught, folder)
+    assert [file.name for file in folder.iterdir()] == ["training.json"]
 
 
 def windows(rng: np.random.Generator) -> Windows:
