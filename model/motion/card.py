@@ -24,7 +24,7 @@ plain to photographic-like, with bystanders, things in the way, motion blur, swa
 light, noise, darkness, compression, late frames, and motions that begin or end within the clip. No
 real video was used. {clips:,} clips, seed {seed}:
 
-    {command}{went_on}
+    {command}{began}{went_on}
 
 ## What was measured
 
@@ -44,6 +44,9 @@ for real people it is a beginning to train from, and what it says of them untrai
 motion counts if it is about as fast as those drawn, a tenth to a half of the picture a second.
 """
 
+_BEGAN = """
+
+It began with the weights of `{init}`, which had learnt from clips of its own before."""
 _WENT_ON = """
 
 The run was broken off and went on with another number of clips: {lengths}."""
@@ -66,6 +69,7 @@ def motion_card(
         clips=recipe.clips,
         seed=recipe.seed,
         command=command,
+        began=_BEGAN.format(init=recipe.init) if recipe.init else "",
         went_on=_WENT_ON.format(lengths=", ".join(f"{length:,}" for length in lengths))
         if len(lengths) > 1
         else "",

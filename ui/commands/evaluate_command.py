@@ -153,14 +153,17 @@ def _of_split(examples: tuple[Example, ...], split: str, checkpoint: str) -> lis
         if learnt := held.count("train"):
             complain(f"of {len(examples)} clips {learnt} were learnt from; see --split val")
         return list(examples)
-    # What the checkpoint has not seen is what the data say that it is.
-    splits = [its or one.split for one, its in zip(examples, held, strict=True)]
+    # What was learnt from is nothing else. A test set may have stood in for the validation.
+    splits = [
+        {its} if its == "train" else {its, one.split} - {""}
+        for one, its in zip(examples, held, strict=True)
+    ]
     if not any(splits):
         raise DataError(
             f"--split {split}: neither the data nor {checkpoint} say what is whose; leave --split "
             "out, or give what it was trained on"
         )
-    chosen = [one for one, its in zip(examples, splits, strict=True) if its == split]
+    chosen = [one for one, its in zip(examples, splits, strict=True) if split in its]
     if not chosen:
         raise DataError(f"--split {split}: no clip is of it; give what {checkpoint} was trained on")
     return chosen

@@ -189,22 +189,20 @@ def _best_lesson(shown: _Shown) -> _Lesson:
     of other cameras' windows fights instead of 29 %. But what is taught may be just that: to lie
     still, say.
     """
-    best = _lesson(shown, mirror=False)
-    without = _recall(best)
-    mirror = _spares(_lesson(shown, mirror=True), without)
+    best, in_mirror = _lesson(shown, mirror=False), _lesson(shown, mirror=True)
+    without, recall = _recall(best), _recall(in_mirror)
+    mirror = _spares(recall, without)
     if mirror:
-        best = _lesson(shown, mirror=True)
-        without = _recall(best)
+        best, without = in_mirror, recall
     for extras in ((STILLS, DRAWN), (STILLS,), (DRAWN,)):
         lesson = _lesson(shown, extras, mirror=mirror)
-        if _spares(lesson, without):
+        if _spares(_recall(lesson), without):
             return lesson
     return best
 
 
-def _spares(lesson: _Lesson, without: dict[str, float]) -> bool:
+def _spares(recall: dict[str, float], without: dict[str, float]) -> bool:
     """Whether what a lesson has more leaves each label most of the takes that it had right."""
-    recall = _recall(lesson)
     return all(recall.get(label, 0.0) >= _SPARED * share for label, share in without.items())
 
 

@@ -58,6 +58,16 @@ def test_a_model_is_trained_and_evaluated(tmp_path: Path, films: Path) -> None:
     assert (numbers["clips"], numbers["windows"], numbers["top1"]) == (2, 4, 1.0)
     assert "colours" in page.read_text(encoding="utf-8")
 
+    # Stretches of films that it has seen, and of one that it has not.
+    listed = tmp_path / "stretches.csv"
+    rows = [f"{kind}/{n}.mp4,{kind},0,1,test" for kind in ("red", "blue") for n in range(6)]
+    listed.write_text(
+        "\n".join(["path,label,start,end,split", *rows]) + "\nred/added.mp4,red,0,1,test\n"
+    )
+    asked = ("evaluate", out, listed, "--films", films, "--json", "--split")
+    counts = [json.loads(actionwatch(*asked, one).stdout)["clips"] for one in ("val", "test")]
+    assert counts == [2, 3]
+
     classified = actionwatch("classify", films / "red" / "0.mp4", "--model", out)
     assert classified.stdout.splitlines()[1].endswith("red")
 
