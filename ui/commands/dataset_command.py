@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from ui.commands.event_commands import Data, Since, Until, rows
+from ui.commands.event_commands import DATA, Data, Since, Until, rows
 from ui.commands.terminal import give_up, say, silence_decoders
 
 
 def dataset(
-    data: Data,
     out: Annotated[Path, typer.Option(help="the training folder, which may be there already")],
+    data: Data = DATA,
     rejected_as: Annotated[
         str | None,
         typer.Option(help="take rejected events as examples of this label, else leave them out"),

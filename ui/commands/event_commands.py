@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 events_app = typer.Typer(help="Read the event log.", no_args_is_help=True)
 
+DATA = Path("actionwatch-data")  # as `run` has it
 Data = Annotated[Path, typer.Option(help="folder of the event log")]
 Camera = Annotated[str | None, typer.Option(help="only this camera, with its zones")]
 Label = Annotated[
@@ -37,7 +38,7 @@ Reviewed = Annotated[
 
 @events_app.command("list")
 def events_list(
-    data: Data,
+    data: Data = DATA,
     camera: Camera = None,
     label: Label = None,
     since: Since = None,
@@ -69,7 +70,7 @@ def events_list(
 
 @events_app.command("export")
 def events_export(
-    data: Data,
+    data: Data = DATA,
     format: Annotated[
         str, typer.Option(help="jsonl, csv, webvtt, activitynet, elan or parquet")
     ] = "jsonl",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ui.commands.event_commands import DATA
 from ui.commands.terminal import give_up, say, show_warnings, utc
 
 if TYPE_CHECKING:
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def replay(
-    data: Annotated[Path, typer.Option(help="folder of the event log and the kept scores")],
     policy: Annotated[Path, typer.Option(help="YAML file with the other `events:`")],
+    data: Annotated[Path, typer.Option(help="folder of the event log and the kept scores")] = DATA,
     since: Annotated[str | None, typer.Option(help="ISO 8601 time, UTC unless it says")] = None,
     apply: Annotated[bool, typer.Option("--apply", help="change the log accordingly")] = False,
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -99,6 +98,11 @@ def train(
         if own.leads:
             for line in (*found.problems, *splits.notes):
                 complain(line)
+            if not recipe.background:
+                complain(
+                    "no label is background, so a watch will see one of them at any time; give "
+                    "--background LABEL for what is nothing to report"
+                )
         try:
             claim(out)  # before TensorBoard writes there
             with ExitStack() as shown:
@@ -225,15 +229,16 @@ def _told(bar: Bar, task: TaskID, numbers: Board, epochs: int) -> Told:
 
 
 def _say_result(out: Path, result: Result) -> None:
+    from model.learning.evaluation.metrics import likely
+
     measured = result.measured
     if measured is None:
         say(f"wrote {out}, measured on nothing: no source could be kept aside")
         return
     clips, right = len(measured.truth), measured.top(1)
-    worth = math.sqrt(max(right * (1 - right), 0.25 / clips) / clips)
+    low, high = likely(right, clips)
     say(
         f"wrote {out}, the weights after epoch {result.kept}: of {clips} clips kept aside "
-        f"{right:.1%} right (±{worth:.0%}), mean of the labels {measured.mean_class_accuracy:.1%}"
+        f"{right:.1%} right (likely {low:.0%} to {high:.0%} of others), mean of the labels "
+        f"{measured.mean_class_accuracy:.1%}; actionwatch run --model {out}"
     )
-    if not result.model.spec.background:
-        say("no label is background: a watch will see one of them at any time; see --background")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +11,17 @@ from typing import Any
 import numpy as np
 
 _SUM_TOLERANCE = 0.01  # half precision and hundreds of labels miss 1 by less
+
+
+def likely(share: float, count: int) -> tuple[float, float]:
+    """Between what the true share is, 19 times of 20, when of `count` clips this share was right.
+
+    Wilson, "Probable inference", 1927: sensible for few clips, and where all were right, too.
+    """
+    z = 1.96
+    middle = share + z * z / (2 * count)
+    off = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    return (middle - off) / (1 + z * z / count), (middle + off) / (1 + z * z / count)
 
 
 @dataclass(frozen=True, eq=False)  # eq=False: equality of arrays is ambiguous

@@ -25,10 +25,20 @@ def write(folder: Path, text: str, name: str = "walk.csv", encoding: str = "utf-
         ("end;start;label;note\n1:00:03,5;7,25;wave;x\n", [("walk", "wave", 7.25, 3603.5)]),
         ("file\tlabel\tstart\tend\na.mp4\twave\t1\t3\n", [("a.mp4", "wave", 1.0, 3.0)]),
         ('camera,label,start,end\ndoor,"a ""b"",\nc",1,3\n', [("door", 'a "b",\nc', 1.0, 3.0)]),
+        ("path,label,start,end\nv.mp4,wave,1,3\n", [("v.mp4", "wave", 1.0, 3.0)]),
         ('"video","label","start","end"\n\n"v",戸,1,3\n,,,\n', [("v", "戸", 1.0, 3.0)]),
         ("label,start,end\n", []),
     ],
-    ids=["plain", "bom and times", "semicolons", "tabs", "quotes", "quoted header", "nothing"],
+    ids=[
+        "plain",
+        "bom and times",
+        "semicolons",
+        "tabs",
+        "quotes",
+        "path",
+        "quoted header",
+        "nothing",
+    ],
 )
 def test_csv_comes_in_many_forms(
     tmp_path: Path, text: str, expected: list[tuple[str, str, float, float]]

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from stream.exchange.imports import read_truth
 from stream.log.event_log import EventLog
 from stream.messages import Review
+from stream.settings.config import Config
 from tests.event_samples import BEGAN, NASTY, logged
 from ui.cli import app
 
@@ -45,6 +46,14 @@ def data(tmp_path: Path) -> Path:
 
 def actionwatch(*arguments: object) -> Result:
     return CliRunner().invoke(app, list(map(str, arguments)), prog_name="actionwatch")
+
+
+def test_without_a_folder_the_log_of_a_run_without_one_is_read(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data.parent)
+    data.rename(Config.model_fields["data"].default)
+    assert len(actionwatch("events", "list").stdout.splitlines()) == 4
 
 
 def test_events_are_listed_by_camera_label_and_time(data: Path) -> None:

@@ -130,6 +130,16 @@ def test_a_table_in_a_folder_goes_before_where_a_film_lies(tmp_path: Path) -> No
     assert data.problems == ("sources.csv line 6: the label is empty",)
 
 
+def test_clips_of_a_log_in_the_folder_are_no_label(tmp_path: Path) -> None:
+    put(tmp_path, "wave/a.mp4", "clips/0.mp4", "clips/1.mp4", "scores/cam/1970.scores")
+    put(tmp_path, "events.sqlite", "events.lock", "jump/clips/b.mp4")
+    data = read_data(tmp_path)
+    assert [one.label for one in data.examples] == ["jump", "wave"]
+    (line,) = data.problems
+    assert "is an event log" in line
+    assert "events dataset" in line
+
+
 def test_tables_of_the_splits_may_tell_of_one_film(tmp_path: Path) -> None:
     put(tmp_path, "cam.mp4")
     (tmp_path / "train.csv").write_text("path,label,start,end\ncam.mp4,fall,0,5\n")

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from model.learning.evaluation.metrics import Measured
+from model.learning.evaluation.metrics import Measured, likely
 
 # Five clips: a a b b c. The answers are a b b b a, with 0.5 0.6 0.7 0.8 0.9.
 BY_HAND = Measured(
@@ -183,3 +183,10 @@ def test_no_bins_and_no_guesses_are_refused() -> None:
         BY_HAND.reliability(0)
     with pytest.raises(ValueError, match="k of 1 or more"):
         BY_HAND.top(0)
+
+
+def test_a_share_of_few_clips_is_worth_little() -> None:
+    # Against a table of Wilson's intervals at 95 %.
+    assert likely(1.0, 6) == pytest.approx((0.610, 1.0), abs=1e-3)
+    assert likely(0.0, 10) == pytest.approx((0.0, 0.278), abs=1e-3)
+    assert likely(0.5, 100) == pytest.approx((0.404, 0.596), abs=1e-3)
