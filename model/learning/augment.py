@@ -15,7 +15,6 @@ _PAIRS = (
     ("left", "right"),
     ("leftward", "rightward"),
     ("leftwards", "rightwards"),
-    ("l", "r"),
     ("clockwise", "counterclockwise"),
     ("cw", "ccw"),
     ("links", "rechts"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TypeVar
 
 from model.learning.clip_cache import ClipCache
 from model.learning.clips import Labelled
@@ -14,9 +15,12 @@ from model.learning.films import is_short
 from model.learning.fit import LearningData
 from model.learning.team import Team
 from stream.camera.decoding import SourceError
+from stream.messages import ClipSpec
 
 _LONG_MIN = 2.0  # minutes
-_SHORT = "too short"  # may be said of thousands
+
+_Lengths = tuple[float, float]  # seconds of the stretch that is shown, and of the whole film
+_Result = TypeVar("_Result")
 
 
 def prepare(
@@ -31,16 +35,11 @@ def prepare(
     nothing can be learnt about. `progress` is told of each film, by any thread. The processes of a
     team share the work. Raises DataError where less than two labels are left.
     """
-    train, told = _decoded(splits.train, partial(_take, cache), team, progress)
-    problems = [line for line in told if line != _SHORT]
-    if short := told.count(_SHORT):
-        problems.append(
-            f"{short} of {len(train)} clips to learn from are shorter than the "
-            f"{cache.spec.span_s:g} s that the model looks at, and stand still at their end, which "
-            "no watch will see; give the recipe a shorter span"
-        )
-    val, more = _decoded(splits.val, partial(_views, cache), team, progress)
+    taken, problems = _decoded(splits.train, partial(_take, cache), team, progress)
+    problems += _odd_lengths(taken, cache.spec)
+    viewed, more = _decoded(splits.val, partial(_views, cache), team, progress)
     problems += more
+    train, val = list(taken), list(viewed)
     labels = tuple(sorted({one.label for one in train}))
     if len(labels) < 2:
         raise DataError(
@@ -59,42 +58,53 @@ def prepare(
     return data, labels, problems
 
 
-def _views(cache: ClipCache, example: Example) -> str:
-    cache.views(example)
-    return ""
-
-
-def _take(cache: ClipCache, example: Example) -> str:
-    """Decode an example to learn from. Returns what is to be said of it, if anything."""
+def _take(cache: ClipCache, example: Example) -> _Lengths:
     take = cache.take(example)
-    minutes = (take.end_s - take.start_s) / 60
-    if is_short(take.film_s, cache.spec):
-        return _SHORT
-    if minutes < _LONG_MIN:
-        return ""
-    return (
-        f"{example.path} shows {example.label} for {minutes:.0f} minutes, and counts as one clip "
-        "all the same; cut it into rows with start and end"
-    )
+    return take.end_s - take.start_s, take.film_s
+
+
+def _views(cache: ClipCache, example: Example) -> None:
+    cache.views(example)
+
+
+def _odd_lengths(taken: Mapping[Example, _Lengths], spec: ClipSpec) -> list[str]:
+    """What is to be said of examples to learn from that are too long or too short."""
+    notes = [
+        f"{one.path} shows {one.label} for {lasts_s / 60:.0f} minutes, and counts as one clip all "
+        "the same; cut it into rows with start and end"
+        for one, (lasts_s, _) in taken.items()
+        if lasts_s >= 60 * _LONG_MIN
+    ]
+    if short := sum(is_short(film_s, spec) for _, film_s in taken.values()):
+        notes.append(
+            f"{short} of {len(taken)} clips to learn from are shorter than the {spec.span_s:g} s "
+            "that the model looks at, and stand still at their end, which no watch will see; give "
+            "the recipe a shorter span"
+        )
+    return notes
 
 
 def _decoded(
     examples: Sequence[Example],
-    decode: Callable[[Example], str],
+    decode: Callable[[Example], _Result],
     team: Team,
     progress: Callable[[], None],
-) -> tuple[list[Example], list[str]]:
-    """The examples that `decode` can decode, and what is to be said of them and the others."""
+) -> tuple[dict[Example, _Result], list[str]]:
+    """What `decode` says of the examples that it can decode, and why it can't decode the others."""
 
-    def try_one(example: Example) -> tuple[bool, str]:
+    def try_one(example: Example) -> tuple[list[_Result], str]:
         try:
-            return True, decode(example)
+            return [decode(example)], ""
         except (SourceError, MemoryError) as error:
-            return False, str(error) or f"{example.path}: not enough memory"
+            return [], str(error) or f"{example.path}: not enough memory"
         finally:
             progress()
 
     with ThreadPoolExecutor(team.cores) as pool:
         answers = team.together(list(pool.map(try_one, team.share(examples))))
-    good = [example for example, (is_good, _) in zip(examples, answers, strict=True) if is_good]
-    return good, [line for _, line in answers if line]
+    good = {
+        example: result
+        for example, (results, _) in zip(examples, answers, strict=True)
+        for result in results
+    }
+    return good, [why_not for _, why_not in answers if why_not]

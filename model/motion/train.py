@@ -42,7 +42,7 @@ _READY = 0.75  # accuracy at which the next lesson is harder
 _HARDER = 0.04
 # Whatever the accuracy, lessons become harder between these shares of the run.
 _PATIENCE = (0.15, 0.6)
-_GENTLE = 0.5  # of the rate, for a network that knows the motions already
+GENTLE = 0.5  # of the rate, for a network that knows the motions already
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,9 @@ class _Learner(nn.Module):
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
-        self.network = _first_network(recipe)
+        self.network = TimesformerForVideoClassification(recipe.network())
         self.motion_field = nn.Linear(recipe.hidden, FIELD_CHANNELS)
+        know_place_and_time(self.network.timesformer)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (batch, labels) and the motion field (batch, T, patches, 5)."""
@@ -189,23 +190,6 @@ def motion_spec(recipe: Recipe, name: str) -> ClipSpec:
     )
 
 
-def _first_network(recipe: Recipe) -> TimesformerForVideoClassification:
-    """What a run begins with. Raises CheckpointError for an `init` of another shape or labels."""
-    network = TimesformerForVideoClassification(recipe.network())
-    if not recipe.init:
-        know_place_and_time(network.timesformer)
-        return network
-    begun = load(recipe.init)
-    shape = replace(begun.network.config, extra={})
-    if shape != network.config or begun.spec.span_s != recipe.span_s:
-        raise CheckpointError(
-            f"--init {recipe.init}: a motion model of this shape and these labels is expected; "
-            f"train one without --init"
-        )
-    network.load_state_dict(begun.network.state_dict())
-    return network
-
-
 def field_loss(predicted: Tensor, truth: Tensor) -> Tensor:
     """How wrong a motion field is, both (batch, T, patches, 5): where, and there how."""
     covered = truth[..., 0]
@@ -249,12 +233,11 @@ def _lesson(
         prefetch_factor=8 if workers else None,
         worker_init_fn=one_thread,
     )
-    rate = recipe.rate * (_GENTLE if recipe.init else 1.0)
     for batch in loader:
         frames, labels, truth = (part.to(team.device) for part in with_backwards(*batch))
         for optimiser in optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = rate * rate_factor(state.done / recipe.clips, recipe.warmup)
+                group["lr"] = recipe.rate * rate_factor(state.done / recipe.clips, recipe.warmup)
         with torch.autocast(team.device.type, torch.bfloat16):
             logits, predicted = learner(normalise(frames, MEAN, STD))
         loss = F.cross_entropy(logits.float(), labels)
@@ -329,13 +312,28 @@ def _belongs(recipe: Recipe) -> dict[str, object]:
 
 
 def _resume(
-    file: Path, recipe: Recipe, learner: nn.Module, optimisers: Sequence[torch.optim.Optimizer]
+    file: Path, recipe: Recipe, learner: _Learner, optimisers: Sequence[torch.optim.Optimizer]
 ) -> _State:
     """Where an earlier run into this folder has come to; the beginning for a new run."""
     kept = read_run(file, _belongs(recipe))
+    if kept is None and recipe.init:
+        _know_what_is_known(recipe, learner.network)
+        return _State(difficulty=1.0)  # nothing easy is left to learn
     if kept is None:
-        return _State(difficulty=1.0 if recipe.init else 0.0)
+        return _State()
     learner.load_state_dict(kept["learner"])
     for optimiser, held in zip(optimisers, kept["optimisers"], strict=True):
         optimiser.load_state_dict(held)
     return _State(**kept["state"])
+
+
+def _know_what_is_known(recipe: Recipe, network: TimesformerForVideoClassification) -> None:
+    """Take over the weights of `init`. Raises CheckpointError for another shape or labels."""
+    begun = load(recipe.init)
+    shape = replace(begun.network.config, extra={})
+    if shape != network.config or begun.spec.span_s != recipe.span_s:
+        raise CheckpointError(
+            f"--init {recipe.init}: a motion model of this shape and these labels is expected; "
+            f"train one without --init"
+        )
+    network.load_state_dict(begun.network.state_dict())

@@ -20,6 +20,7 @@ from typing import Any
 
 import av
 
+from stream.camera.clip_stream import camera_of
 from stream.clips.class_folder import class_folder
 from stream.clips.clip_file import settle
 
@@ -104,7 +105,7 @@ def choose(
             left_out["without a clip"] += 1
         else:
             times_s = (row["start_s"], row["end_s"], row["clip_start_s"])
-            source = f"{row['camera']} {row['start'][:13]}"
+            source = f"{camera_of(row['camera'])} {row['start'][:13]}"
             examples.append(Example(row["id"], row["camera"], source, label, *times_s))
     return Chosen(tuple(examples), left_out, frozenset(rejected))
 

@@ -14,7 +14,7 @@ from typing import Any
 from stream.exchange.elan import ElanError, read_elan
 
 _FILE_COLUMNS = ("file", "video", "camera", "path")
-_EXPECTED = "label, start and end, and file or camera where it is about many"
+_EXPECTED = "label, start and end, and file, path or camera where it is about many"
 _NEEDED = ("camera", "label", "start_s", "end_s")  # of our own exports
 _NUMBERS = ("start_s", "end_s", "detected_s", "peak", "mean")
 

@@ -150,20 +150,21 @@ def _of_split(examples: tuple[Example, ...], split: str, checkpoint: str) -> lis
     record = read_record(find(checkpoint, local_files_only=True))
     held = [record.split_of(one) for one in examples]
     if split == "all":
-        if learnt := held.count("train"):
+        if learnt := sum(its == "train" for its in held):
             complain(f"of {len(examples)} clips {learnt} were learnt from; see --split val")
         return list(examples)
-    # What was learnt from is nothing else. A test set may have stood in for the validation.
-    splits = [
-        {its} if its == "train" else {its, one.split} - {""}
-        for one, its in zip(examples, held, strict=True)
-    ]
+    splits = [its or one.split for one, its in zip(examples, held, strict=True)]
+    if split == "test":  # it may have stood in for the validation
+        splits = [
+            "test" if (its, one.split) == ("val", "test") else its
+            for one, its in zip(examples, splits, strict=True)
+        ]
     if not any(splits):
         raise DataError(
             f"--split {split}: neither the data nor {checkpoint} say what is whose; leave --split "
             "out, or give what it was trained on"
         )
-    chosen = [one for one, its in zip(examples, splits, strict=True) if split in its]
+    chosen = [one for one, its in zip(examples, splits, strict=True) if its == split]
     if not chosen:
         raise DataError(f"--split {split}: no clip is of it; give what {checkpoint} was trained on")
     return chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -134,11 +135,13 @@ def train_motion(
     spin_briefly()
     from model.checkpoint import CheckpointError
     from model.learning.team import team
+    from model.motion.train import GENTLE, Recipe
     from model.motion.train import Progress as State
-    from model.motion.train import Recipe
     from model.motion.train import train_motion as trained_on
 
     recipe = Recipe(clips=clips, seed=seed, init=init)
+    if init:
+        recipe = replace(recipe, rate=GENTLE * recipe.rate)
     with team() as own:
         try:
             with ExitStack() as shown:

@@ -23,10 +23,8 @@ SUFFIXES = _suffixes("""
 _BESIDE = _suffixes("""
     csv tsv txt json jsonl md rst pdf html htm xml yaml yml toml ini cfg log xls xlsx
     ods doc docx odt bib eaf srt vtt mat npy npz pkl parquet db py sh bat ipynb lnk url
-    sqlite sqlite-wal sqlite-shm lock
+    sqlite sqlite-wal sqlite-shm lock scores
 """)
-# A folder with this file is also an event log, and has these for itself.
-_LOG, _LOGS_OWN = "events.sqlite", ("clips", "snapshots", "scores")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class FilmFolder:
 
 
 def look_through(folder: Path) -> FilmFolder:
-    """Find all films in a folder. Hidden files and folders are passed over, as are those of a log.
+    """Find all films in a folder. Hidden files and folders are passed over.
 
     Links are followed, but a folder that has been read already isn't read again: so links that
     lead in circles come to an end, and what is really in the folder goes before what is linked.
@@ -61,14 +59,6 @@ def look_through(folder: Path) -> FilmFolder:
         except OSError as error:
             problems.append(f"{_name(here, folder)}: can't be read: {error.strerror or error}")
             continue
-        if any(entry.name == _LOG for entry in found):
-            films_of_log = [entry for entry in found if entry.name in _LOGS_OWN]
-            found = [entry for entry in found if entry not in films_of_log]
-            if films_of_log:
-                problems.append(
-                    f"{_name(here, folder)}: is an event log, whose clips have no labels yet; "
-                    "`actionwatch events dataset` makes a folder of those that were reviewed"
-                )
         for entry in found:
             path, suffix = here / entry.name, os.path.splitext(entry.name)[1].lower()
             if entry.name.startswith("."):

@@ -15,15 +15,20 @@ from model.learning.data.rows import Listed, Row, label_of, shown, split_in_name
 from stream.clips.class_folder import class_folder
 from stream.clips.training_folder import LIST
 
+# A folder with this file is also an event log, whose films these are.
+_LOG, _LOGS_OWN = "events.sqlite", ("clips", "snapshots")
 _SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")
 
 
 @dataclass(slots=True)
 class _Named:
-    """A film that a table names; no rows where what the table says of it can't be used."""
+    """A film that tables name; no rows where what they say of it can't be used."""
 
-    by: Path
-    rows: list[Row] = field(default_factory=list)
+    by_table: dict[Path, list[Row]] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> list[Row]:
+        return [row for rows in self.by_table.values() for row in rows]
 
 
 def read_folder(folder: Path, films: Path) -> Listed:
@@ -35,6 +40,14 @@ def read_folder(folder: Path, films: Path) -> Listed:
     tables, problems = _tables(folder)
     named, rows = _by_film(tables, Finder(films))
     through = look_through(folder)
+    if (folder / _LOG).exists():
+        films_left = tuple(film for film in through.films if film.parts[0] not in _LOGS_OWN)
+        if films_left != through.films:
+            problems.append(
+                f"{shown(folder)}: is an event log, whose clips have no labels yet; `actionwatch "
+                "events dataset` makes a folder of those that were reviewed"
+            )
+        through = replace(through, films=films_left)
     # The folder of an awkward label is called a little otherwise.
     labels = {class_folder(row.label): row.label for one in named.values() for row in one.rows}
     splits = _split_folders(through.films)
@@ -93,30 +106,34 @@ def _by_film(tables: Iterable[Listed], finder: Finder) -> tuple[dict[str, _Named
             if row.file is None:
                 unused.append(row)
                 continue
-            film = named.setdefault(_key(row.file), _Named(table.file))
+            film = named.setdefault(_key(row.file), _Named())
             if row.problem:
                 unused.append(row)
                 continue
-            same = [one for one in film.rows if _same_stretch(one, row)]
-            if film.by == table.file or (film.rows and not same):
-                film.rows.append(row)
-            elif row.label in {one.label for one in same}:
-                film.rows[:] = [
-                    replace(one, source=one.source or row.source, split=one.split or row.split)
-                    if one in same
-                    else one
-                    for one in film.rows
-                ]
+            said = [
+                (by, one)
+                for by, rows in film.by_table.items()
+                for one in rows
+                if by != table.file and _same_stretch(one, row)
+            ]
+            if not said:
+                film.by_table.setdefault(table.file, []).append(row)
+            elif row.label in {one.label for _, one in said}:
+                for by, one in said:
+                    more = replace(
+                        one, source=one.source or row.source, split=one.split or row.split
+                    )
+                    film.by_table[by][film.by_table[by].index(one)] = more
             else:
-                problem = f"{film.by.name} says otherwise of {row.path}; this row is left out"
+                problem = f"{said[0][0].name} says otherwise of {row.path}; this row is left out"
                 unused.append(replace(row, problem=problem))
     return named, unused
 
 
 def _same_stretch(one: Row, other: Row) -> bool:
     """Whether two rows of a film speak of the same: one that says no stretch speaks of all."""
-    stretches = [(row.start_s, row.end_s) for row in (one, other)]
-    return stretches[0] == stretches[1] or (None, None) in stretches
+    stretches = [(row.start_s or 0.0, row.end_s) for row in (one, other)]
+    return stretches[0] == stretches[1] or (0.0, None) in stretches
 
 
 def _key(file: Path) -> str:

@@ -46,7 +46,9 @@ def read_list(file: Path) -> Listed:
     if published_lists.UCF101.fullmatch(file.name):
         return published_lists.ucf101(file, text)
     if "label" in header and not any(Path(cell).suffix in SUFFIXES for cell in header):
-        raise ValueError(f"has no column path; its columns are {', '.join(header)}")
+        raise ValueError(
+            f"has no column path; call the one with the films so (there are {', '.join(header)})"
+        )
     return Listed(file, tuple(_bare(file, text)))
 
 

@@ -21,7 +21,8 @@ def likely(share: float, count: int) -> tuple[float, float]:
     z = 1.96
     middle = share + z * z / (2 * count)
     off = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    return (middle - off) / (1 + z * z / count), (middle + off) / (1 + z * z / count)
+    whole = 1 + z * z / count
+    return max(0.0, (middle - off) / whole), min(1.0, (middle + off) / whole)
 
 
 @dataclass(frozen=True, eq=False)  # eq=False: equality of arrays is ambiguous

@@ -190,10 +190,10 @@ def _best_lesson(shown: _Shown) -> _Lesson:
     still, say.
     """
     best, in_mirror = _lesson(shown, mirror=False), _lesson(shown, mirror=True)
-    without, recall = _recall(best), _recall(in_mirror)
-    mirror = _spares(recall, without)
+    without = _recall(best)
+    mirror = _spares(_recall(in_mirror), without)
     if mirror:
-        best, without = in_mirror, recall
+        best = in_mirror
     for extras in ((STILLS, DRAWN), (STILLS,), (DRAWN,)):
         lesson = _lesson(shown, extras, mirror=mirror)
         if _spares(_recall(lesson), without):

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -37,7 +37,7 @@ class Shot:
     windows: np.ndarray  # as a watch would cut them
     mirrored: np.ndarray  # the same windows in a mirror
     stills: np.ndarray  # of some of them one picture, as if nothing moved
-    is_short: bool = False  # the film ends before a window is full
+    is_short: bool  # the film ends before a window is full
 
 
 def read_shots(
@@ -107,8 +107,8 @@ def _tried(model: TrainedModel, example: Example) -> Shot | str:
     spec = model.spec
     try:
         film_s = float(picture_times(example.path)[-1])
-        shot = _shot(model, example, read_views(example, spec, _count(example, spec, film_s)))
-        return replace(shot, is_short=is_short(film_s, spec))
+        views = read_views(example, spec, _count(example, spec, film_s))
+        return _shot(model, example, views, is_short(film_s, spec))
     except SourceError as error:
         return str(error)
 
@@ -120,10 +120,10 @@ def _count(example: Example, spec: ClipSpec, film_s: float) -> int:
     return min(_MOST_WINDOWS, 1 + int((last - first) / _EVERY_S + 1e-6))
 
 
-def _shot(model: TrainedModel, example: Example, views: np.ndarray) -> Shot:
+def _shot(model: TrainedModel, example: Example, views: np.ndarray, short: bool) -> Shot:
     chosen = views[np.linspace(0, len(views) - 1, _STILLS).round().astype(int)]
     middle = views.shape[1] // 2
     stills = np.repeat(chosen[:, middle : middle + 1], views.shape[1], axis=1)
     found = tokens(model, np.concatenate([views, views[:, :, :, ::-1], stills]))
     windows, mirrored, alone = np.split(found, (len(views), 2 * len(views)))
-    return Shot(example, windows, mirrored, alone)
+    return Shot(example, windows, mirrored, alone, short)

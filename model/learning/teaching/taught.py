@@ -43,7 +43,7 @@ Taught with `actionwatch teach`: {init} as it is, with a new classifier ({head})
 
 def check_place(folder: Path) -> None:
     """Raise CheckpointError where a taught model would bury what is none."""
-    if not folder.exists():
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     with contextlib.suppress(OSError, ValueError, TypeError):
         if "takes" in json.loads((folder / "training.json").read_text(encoding="utf-8")):

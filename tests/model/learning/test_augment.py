@@ -21,7 +21,7 @@ from model.learning.augment import Augmentation, augment, mirrored
         (("Turning Hand Clockwise", "Turning Hand Counterclockwise"), [1, 0]),
         (("rotate clockwise", "rotate counter-clockwise"), [1, 0]),
         (("Run", "run"), [0, 1]),
-        (("rotate CW", "rotate CCW", "swipe l", "swipe r"), [1, 0, 3, 2]),
+        (("rotate CW", "rotate CCW", "l'enfant court"), [1, 0, 2]),
         (("nach links", "nach rechts"), [1, 0]),
     ],
 )

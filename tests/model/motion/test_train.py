@@ -81,6 +81,9 @@ def test_a_run_may_begin_with_what_another_has_learnt(tmp_path: Path, tiny: Reci
     for key, value in better.network.state_dict().items():
         assert torch.equal(kept[key], value), key
     assert better.spec.labels == begun.spec.labels
+    # What it began with is needed no more when it goes on.
+    (tmp_path / "first").rename(tmp_path / "gone")
+    train_motion(tmp_path / "second", replace(again, clips=16), team=ALONE)
 
 
 def test_a_run_begins_with_no_model_of_another_shape(tmp_path: Path, tiny: Recipe) -> None:

@@ -35,6 +35,7 @@ class Watched:
         verdict: str = "confirmed",
         *,
         corrected: str = "",
+        camera: str = "door",
         clip: bool = True,
         clip_start_s: float | None = 9.0,
         lasts_s: float = 4.0,
@@ -42,7 +43,7 @@ class Watched:
     ) -> str:
         """Its id. It starts at 10 s."""
         name = f"{number:032x}"
-        event = Event(name, "door", label, 10.0, 12.0, end_s, 11.0, 0.9, 11.0, 0.8)
+        event = Event(name, camera, label, 10.0, 12.0, end_s, 11.0, 0.9, 11.0, 0.8)
         self.log.save([LoggedEvent(event, "end", NOON, "motion")])
         if clip:
             self.film(self.clips / f"{name}.mp4", lasts_s)
@@ -82,6 +83,13 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     made = Watched(tmp_path)
     yield made
     made.log.close()
+
+
+def test_events_in_two_zones_of_a_camera_are_of_one_source(watched: Watched) -> None:
+    watched.event(1, camera="door/porch")
+    watched.event(2, camera="door/gate")
+    watched.make()
+    assert [line["source"] for line in watched.lines] == ["door 2026-05-01T12"] * 2
 
 
 def test_a_folder_for_each_label_and_a_list_of_all(watched: Watched) -> None:

@@ -58,15 +58,22 @@ def test_a_model_is_trained_and_evaluated(tmp_path: Path, films: Path) -> None:
     assert (numbers["clips"], numbers["windows"], numbers["top1"]) == (2, 4, 1.0)
     assert "colours" in page.read_text(encoding="utf-8")
 
-    # Stretches of films that it has seen, and of one that it has not.
-    listed = tmp_path / "stretches.csv"
-    rows = [f"{kind}/{n}.mp4,{kind},0,1,test" for kind in ("red", "blue") for n in range(6)]
-    listed.write_text(
-        "\n".join(["path,label,start,end,split", *rows]) + "\nred/added.mp4,red,0,1,test\n"
-    )
-    asked = ("evaluate", out, listed, "--films", films, "--json", "--split")
-    counts = [json.loads(actionwatch(*asked, one).stdout)["clips"] for one in ("val", "test")]
-    assert counts == [2, 3]
+    # What it has learnt from is no test, whatever a list says; what it was measured on may be.
+    rows = [f"{kind}/{number}.mp4,{kind}" for kind in ("red", "blue") for number in range(6)]
+    rows.append("red/added.mp4,red")
+    counts = {}
+    for said, asked in (("test", "val"), ("test", "test"), ("train", "train"), ("train", "val")):
+        lines = ["path,label,start,end,split", *(f"{row},0,1,{said}" for row in rows)]
+        (tmp_path / "list.csv").write_text("\n".join(lines))
+        common = ("evaluate", out, tmp_path / "list.csv", "--films", films, "--json")
+        answer = json.loads(actionwatch(*common, "--split", asked).stdout)
+        counts[said, asked] = answer["clips"]
+    assert counts == {
+        ("test", "val"): 2,
+        ("test", "test"): 3,
+        ("train", "train"): 11,
+        ("train", "val"): 2,
+    }
 
     classified = actionwatch("classify", films / "red" / "0.mp4", "--model", out)
     assert classified.stdout.splitlines()[1].endswith("red")
@@ -126,8 +133,15 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path, films: Path) -
     ids=lambda value: " ".join(value),
 )
 def test_a_mistake_gets_one_line(
-    tmp_path: Path, films: Path, arguments: list[str], words: list[str]
+    tmp_path: Path,
+    films: Path,
+    arguments: list[str],
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.py").touch()
     given = [one.replace("{films}", str(films)) for one in arguments]
     given = [str(tmp_path / "out") if one == "x" else one for one in given]
     result = CliRunner().invoke(app, given)

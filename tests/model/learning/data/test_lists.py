@@ -100,7 +100,7 @@ def test_a_path_that_no_file_can_have_is_a_problem(tmp_path: Path) -> None:
 
 def test_a_table_without_a_path_is_no_list_of_bare_lines(tmp_path: Path) -> None:
     file = listed(tmp_path, "video,label,start,end\na.mp4,wave,0,5\n")
-    with pytest.raises(ValueError, match="no column path; its columns are video, label, start"):
+    with pytest.raises(ValueError, match=r"no column path; call .* \(there are video, label"):
         read_list(file)
     (row,) = read_list(listed(tmp_path, "a.mp4,label\n")).rows
     assert (row.path, row.label) == ("a.mp4", "label")

@@ -14,7 +14,7 @@ from model.learning.data.examples import DataError, Example, read_data
 from model.learning.films import read_views
 from model.learning.teaching.few_shots import DRAWN, STILLS, Taught, teach
 from model.learning.teaching.heads import NO_GROUP, Windows, left_out, linear, prototypes
-from model.learning.teaching.taught import write
+from model.learning.teaching.taught import check_place, write
 from model.predictor import Predictor
 from model.trained import TrainedModel, load
 from stream.synthetic import MOTIONS, draw_clip
@@ -194,6 +194,7 @@ def test_a_model_takes_the_place_of_the_one_before(tmp_path: Path, taught: Taugh
 def test_a_model_takes_the_place_of_nothing_else(tmp_path: Path, taught: Taught) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
+    check_place(folder)
     (folder / "training.json").write_text('{"films": {}}')  # of `train`
     with pytest.raises(CheckpointError, match="was not made by `actionwatch teach`"):
         write(taught, folder)
