@@ -52,8 +52,9 @@ def read_data(where: Path, *, films: Path | None = None) -> Data:
     - A folder: DIR/LABEL/FILM, at any depth below LABEL, or DIR/SPLIT/LABEL/FILM, where SPLIT is
       train, val, valid, validation or test. CSV files in DIR with the columns path and label, as
       `actionwatch events dataset` writes clips.csv, tell more of the films that they name; the
-      others count as what their folder is called. Of two tables that name a film the first counts
-      (clips.csv, else by name); source and split that it leaves empty are taken from the other.
+      others count as what their folder is called. Of two tables that name a stretch of a film the
+      first counts (clips.csv, else by name); source and split that it leaves empty are taken from
+      the other. The clips of an event log in DIR are left out.
       train.csv beside val.csv or test.csv says the split by its name.
     - A CSV with the columns path and label, and perhaps start and end (seconds, or h:mm:ss), source
       and split. Commas, semicolons or tabs part them; other columns are ignored.
