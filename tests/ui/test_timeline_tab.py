@@ -93,8 +93,8 @@ def test_a_block_opens_until_single_events_are_seen(page: Page) -> None:
 
 def test_the_keyboard_zooms_moves_and_opens(page: Page) -> None:
     page.get_by_role("button", name="Whole day").click()
+    expect(page.locator(".aw-tick span").first).to_have_text("12:00 AM")
     chart(page).focus()
-    whole = page.locator(".aw-tick").count()
     for _ in range(4):
         page.keyboard.press("+")
     expect(page.locator(".aw-tick span").first).not_to_have_text("12:00 AM")
@@ -103,7 +103,7 @@ def test_the_keyboard_zooms_moves_and_opens(page: Page) -> None:
     page.keyboard.press("ArrowRight")
     expect(page.locator(".aw-tick span").first).not_to_have_text(before)
     page.keyboard.press("0")
-    expect(page.locator(".aw-tick")).to_have_count(whole)
+    expect(page.locator(".aw-tick span").first).to_have_text("12:00 AM")
     page.keyboard.press("Enter")
     expect(page.locator(".aw-bar:focus")).to_have_count(1)
     first = page.locator(".aw-bar:focus")
