@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from model.learning.data.examples import Example
+from model.learning.data.examples import Example, overlap
 from model.learning.data.rows import shown
 
 _PIECE = 1 << 20  # bytes read at once
@@ -73,24 +72,19 @@ def _odd_copies(
     """Two copies of which the same pictures are said to show different things."""
     for one, other in itertools.combinations(group, 2):
         for first, second in itertools.product(of_path[one], of_path[other]):
-            if first.label != second.label and _overlap(first, second):
+            if first.label != second.label and overlap(first.stretch, second.stretch):
                 return first, second
     return None
 
 
 def _odd_stretches(film: Sequence[Example]) -> tuple[Example, Example] | None:
     """The same stretch of one file with two labels. Stretches that overlap may well have two."""
-    seen: dict[tuple[float, float | None], Example] = {}
+    seen: dict[tuple[float, float], Example] = {}
     for one in film:
-        first = seen.setdefault((one.start_s or 0.0, one.end_s), one)
+        first = seen.setdefault(one.stretch, one)
         if first.label != one.label:
             return first, one
     return None
-
-
-def _overlap(one: Example, other: Example) -> bool:
-    ends = [math.inf if end_s is None else end_s for end_s in (one.end_s, other.end_s)]
-    return max(one.start_s or 0.0, other.start_s or 0.0) < min(ends)
 
 
 def _digest(file: Path) -> bytes | None:

@@ -35,7 +35,17 @@ class Example:
     def order(self) -> tuple[str, float, float, str]:
         """Sorts examples, the same on each machine however its file names are composed."""
         path = unicodedata.normalize("NFC", self.path.as_posix())
-        return path, self.start_s or 0.0, math.inf if self.end_s is None else self.end_s, self.label
+        return path, *self.stretch, self.label
+
+    @property
+    def stretch(self) -> tuple[float, float]:
+        """From when to when, in seconds: from 0 and to infinity where the data don't say it."""
+        return self.start_s or 0.0, math.inf if self.end_s is None else self.end_s
+
+
+def overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether two stretches of a film have pictures in common."""
+    return max(one[0], other[0]) < min(one[1], other[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from model.learning.data.examples import Example
+from model.learning.data.examples import Example, overlap
 
 _Stretch = tuple[float, float]  # from when to when, seconds
 
@@ -22,13 +22,13 @@ class Record:
 
     def split_of(self, example: Example) -> str:
         """The split of just this stretch, else of one that shares pictures with it, else ""."""
-        name, own = _film(example), _stretch(example)
+        name, own = _film(example), example.stretch
         held = {split: films.get(name, []) for split, films in self.films.items()}
         for split, stretches in held.items():
             if own in stretches:
                 return split
         for split, stretches in held.items():
-            if any(max(own[0], start) < min(own[1], end) for start, end in stretches):
+            if any(overlap(own, stretch) for stretch in stretches):
                 return split
         return ""
 
@@ -39,7 +39,7 @@ def as_json(splits: Mapping[str, Iterable[Example]]) -> dict[str, dict[str, list
     for split, examples in splits.items():
         of_film: dict[str, list[object]] = defaultdict(list)
         for one in examples:
-            start_s, end_s = _stretch(one)
+            start_s, end_s = one.stretch
             of_film[_film(one)].append([start_s, None if end_s == math.inf else end_s])
         films[split] = dict(sorted(of_film.items()))
     return films
@@ -71,7 +71,3 @@ def _film(example: Example) -> str:
         return f"{example.path.name} {example.path.stat().st_size}"
     except OSError:
         return example.path.name
-
-
-def _stretch(example: Example) -> _Stretch:
-    return example.start_s or 0.0, math.inf if example.end_s is None else example.end_s

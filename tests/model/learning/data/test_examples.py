@@ -9,6 +9,7 @@ import pytest
 from model.learning.data.examples import Data, DataError, Example, read_data
 from stream.clips.class_folder import class_folder
 from stream.clips.training_folder import COLUMNS
+from stream.log.log_database import FILE
 from stream.messages import LONGEST_LABEL
 
 
@@ -132,7 +133,7 @@ def test_a_table_in_a_folder_goes_before_where_a_film_lies(tmp_path: Path) -> No
 
 def test_clips_of_a_log_in_the_folder_are_no_label(tmp_path: Path) -> None:
     put(tmp_path, "wave/a.mp4", "clips/0.mp4", "clips/1.mp4", "scores/cam/1970.scores")
-    put(tmp_path, "events.sqlite", "events.lock", "jump/clips/b.mp4")
+    put(tmp_path, FILE, "events.lock", "jump/clips/b.mp4")
     data = read_data(tmp_path)
     assert [one.label for one in data.examples] == ["jump", "wave"]
     (line,) = data.problems
