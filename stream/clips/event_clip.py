@@ -109,6 +109,7 @@ class EventClip:
         if no_more or (settled and newest_s is not None and newest_s >= until_s):
             if until_s == self._cut_s:
                 self.notes.append(f"cut after {self._config.longest:g} s")
+            self._missed += self._missed_before(until_s)
             self._finish()
         return False
 
@@ -142,6 +143,14 @@ class EventClip:
         self.start_s = first.time_s
         self._written_s = nextafter(first.time_s, -inf)
         self._cut_s = first.time_s + self._config.longest
+
+    def _missed_before(self, until_s: float) -> int:
+        """Pictures that should have been the clip's last: those after them know how many."""
+        after = self.buffer.first_from(nextafter(self._written_s, inf))
+        if after is None or not self._pictures:
+            return 0
+        share = (until_s - self._written_s) / (after.time_s - self._written_s)
+        return min(after.missed, int(share * (after.missed + 1)))  # they come at one rate
 
     def _finish(self) -> None:
         if self._file is None or not self._pictures:

@@ -185,23 +185,27 @@ class Recorder:
             for buffer in self._all_buffers():
                 while not buffer.join(_LOOK_EVERY_S) and not self._give_up.is_set():
                     pass
-            self._turn()  # for news that came at the end
+            self._turn(stopping=True)  # for news that came at the end
             while self._open:
-                self._turn()
+                self._turn(stopping=True)
         except Exception:  # the watch goes on without clips
             _log.exception("the recorder died; there are no more clips")
             self._metrics.count("recorder_deaths")
 
-    def _turn(self) -> bool:
-        """Do a little for each event. True where there is more to do at once."""
+    def _turn(self, *, stopping: bool = False) -> bool:
+        """Do a little for each event. True where there is more to do at once.
+
+        `stopping`: all news and all pictures are there. To ask whether the stop was told would not
+        do, for that may be in the middle of a turn, with news that the turn has not seen.
+        """
         with self._lock:
             news, self._news = self._news, {}
         for event, buffer in news.values():
             self._take(event, buffer)
         self._keep_what_is_needed()
-        more = [self._advance(clip) for clip in self._open.values()]
+        more = [self._advance(clip, stopping) for clip in self._open.values()]
         for event_id, clip in list(self._open.items()):
-            if clip.over and (clip.event.end_s is not None or self._stop.is_set()):
+            if clip.over and (clip.event.end_s is not None or stopping):
                 del self._open[event_id]
                 self._report(clip)
         self._keep_what_is_needed()
@@ -228,7 +232,7 @@ class Recorder:
             raise LookupError(f"{_MOST_OPEN} others were being written")
         return ClipFile(file, self._config.width)
 
-    def _advance(self, clip: EventClip) -> bool:
+    def _advance(self, clip: EventClip, stopping: bool) -> bool:
         """True where there is more to write at once."""
         clip.look_at_peak()
         if clip.over:
@@ -244,7 +248,7 @@ class Recorder:
             if not allowed:
                 clip.cut("disk nearly full")
                 return False
-            return clip.write(stopping=self._stop.is_set())
+            return clip.write(stopping=stopping)
         except Exception as error:  # of an encoder, a disk: nothing else may stop for that
             self._drop(clip, f"clip dropped: {_reason(error)}")
             return False

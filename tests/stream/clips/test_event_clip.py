@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -121,3 +122,38 @@ def test_is_cut_with_what_is_there(buffer: ClipBuffer, tmp_path: Path) -> None:
     clip.cut("no more room")
     assert (clip.whole, clip.over, clip.notes) == (True, True, ["cut: no more room"])
     assert [file.name for file in tmp_path.iterdir()] == ["e1.mp4"]
+
+
+def test_pictures_that_are_missing_at_its_end_are_told(tmp_path: Path, clock: Clock) -> None:
+    picture, go_on = LatestPicture(), threading.Event()
+
+    def hang() -> None:
+        assert go_on.wait(60)
+
+    buffer = ClipBuffer(
+        "door",
+        picture,
+        Metrics(),
+        keep_s=20.0,
+        memory=10_000_000,
+        on_picture=hang,
+        now=clock,
+    )
+    buffer.start()
+    try:
+        picture.put(Frame(burnt_clock.draw(1.0), 1.0, 0.0, 0))
+        wait_for(lambda: buffer.newest_s == 1.0)
+        for index in range(1, 41):  # every 0.2 s; those of 1.2 to 2.6 s have room to wait
+            picture.put(Frame(burnt_clock.draw(1 + index / 5), 1 + index / 5, 0.0, index))
+        go_on.set()
+        wait_for(lambda: buffer.newest_s == 2.6)
+        picture.put(Frame(burnt_clock.draw(9.2), 9.2, 0.0, 41))
+        wait_for(lambda: buffer.newest_s == 9.2)
+        clip = clip_of(buffer, tmp_path)
+        write_all(clip)
+    finally:
+        buffer.tell_stop()
+        assert buffer.join(10)
+    assert clip.whole
+    # From 2.8 to 7.0 s, where its post-roll ends.
+    assert clip.notes == ["22 pictures are missing: the machine was too busy"]

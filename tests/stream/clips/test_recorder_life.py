@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,27 @@ def test_the_stop_finishes_what_is_open_with_what_is_there(studio: Studio) -> No
     assert studio.clip("e1")[1][-1] == 11.0
     assert studio.clip("e2")[1][-1] == 11.0
     assert len(studio.files()) == 4
+
+
+def test_the_end_of_an_event_that_comes_with_the_stop_is_heard(studio: Studio) -> None:
+    """Also where both come while the recorder is at work on what it knew of it before."""
+    recorder = studio.start(pre_roll=0.0, post_roll=1.0)
+    studio.feed(rate(15, 14))
+    at_work, told = threading.Event(), threading.Event()
+
+    def allowed() -> bool:
+        at_work.set()
+        return told.wait(20)
+
+    studio.allowed = allowed
+    recorder.follow(event(latest_s=8.4))  # few pictures, written in one go
+    assert at_work.wait(20)
+    recorder.follow(event(end_s=END_S))
+    recorder.tell_stop()
+    told.set()
+    studio.stop()
+    assert studio.row().note == ""
+    assert studio.clip()[1][-1] == pytest.approx(END_S + 1, abs=1 / 15)
 
 
 def test_the_stop_drops_what_takes_too_long(studio: Studio) -> None:
