@@ -17,7 +17,7 @@ from stream.messages import ClipSpec
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 1  # of what is kept; a higher one makes all of it anew
+_FORMAT = 2  # of what is kept; a higher one makes all of it anew
 
 Arrays = tuple[np.ndarray, ...]
 

@@ -20,6 +20,7 @@ MARGIN = 1.15
 _KEPT_PER_STEP = 4
 _DENSEST_S = 1 / 40  # a watch keeps no more either
 _MOST_WINDOWS = 10
+LONGEST_S = 120.0  # that is learnt from of one stretch: 0.1 GB of small pictures, 0.4 GB of large
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,10 +58,13 @@ def is_short(film_s: float, spec: ClipSpec) -> bool:
 def read_take(example: Example, spec: ClipSpec, slowest: float = 1.0) -> Take:
     """Decode what windows of an example can need, `MARGIN` times as large as the model sees it.
 
-    `slowest` is how many times longer than the span of `spec` windows may be. Raises SourceError
-    for a film that can't be decoded, or ends before the example begins.
+    Of a stretch longer than `LONGEST_S` it is the middle. `slowest` is how many times longer than
+    the span of `spec` windows may be. Raises SourceError for a film that can't be decoded, or ends
+    before the example begins.
     """
     known, start_s, end_s = _stretch(example)
+    aside_s = max(0.0, end_s - start_s - LONGEST_S) / 2
+    start_s, end_s = start_s + aside_s, end_s - aside_s
     reach_s = spec.step_s * (spec.frames - 1) * slowest
     low, high = min(start_s, end_s - reach_s), max(end_s, start_s + reach_s)
     # A window must find its pictures also where the film ends early.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import queue
@@ -92,14 +93,9 @@ class Publisher:
 
     def _run(self, context: zmq.Context, socket: zmq.Socket) -> None:
         try:
-            while True:
-                try:
-                    what = self._waiting.get(timeout=_LOOK_EVERY_S)
-                except queue.Empty:
-                    if self._stop.is_set():
-                        return
-                    continue
-                self._send(socket, what)
+            while not (self._stop.is_set() and self._waiting.empty()):
+                with contextlib.suppress(queue.Empty):
+                    self._send(socket, self._waiting.get(timeout=_LOOK_EVERY_S))
         except Exception:  # the watch goes on without it
             _log.exception("the publisher died; nothing more is published")
             self._metrics.count("publisher_deaths")

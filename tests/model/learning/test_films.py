@@ -69,6 +69,17 @@ def test_a_take_keeps_no_more_pictures_than_windows_can_need(
     assert np.diff(read_take(Example(file, "jump"), slow).times).min() > 0.15
 
 
+def test_of_a_long_film_the_middle_is_taken(
+    write_video: Callable[..., Path], spec: ClipSpec
+) -> None:
+    file = write_video(ramp(200), fps=1)
+    take = read_take(Example(file, "jump"), spec)
+    assert (take.start_s, take.end_s) == (39.5, 159.5)
+    assert (take.times[0], take.times[-1]) == (39.0, 160.0)
+    shorter = read_take(Example(file, "jump", 20.0, 60.0), spec)
+    assert (shorter.start_s, shorter.end_s) == (20.0, 60.0)
+
+
 def test_three_crops_are_the_ends_and_the_middle(
     write_video: Callable[..., Path], spec: ClipSpec
 ) -> None:
