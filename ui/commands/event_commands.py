@@ -56,6 +56,8 @@ def events_list(
         score=score,
         reviewed=reviewed,
     )
+    if not found:
+        complain(f"{data}: no events to list")
     width = max((len(row["camera"]) for row in found), default=0)
     with pipe_may_close():
         for row in found:

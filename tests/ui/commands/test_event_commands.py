@@ -63,6 +63,9 @@ def test_events_are_listed_by_camera_label_and_time(data: Path) -> None:
         f"2026-01-31T23:59:55.000Z  desk          wave{' ' * 22}     1.0 s  peak 0.90"
     ]
     until = ["--since", "2026-01-31T23:59:53", "--until", "2026-02-01"]
+    none = actionwatch("events", "list", "--data", data, "--label", "no such")
+    assert (none.exit_code, none.stdout) == (0, "")
+    assert none.stderr == f"actionwatch: {data}: no events to list\n"
     between = actionwatch("events", "list", "--data", data, *until)
     assert ["wave" in line for line in between.stdout.splitlines()] == [False, True]
 
