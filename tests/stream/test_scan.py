@@ -80,9 +80,11 @@ def test_a_scan_and_a_live_watch_find_the_same_events(
     assert pipeline.failure == ""
     found, expected = rows(live), rows(scanned)
     assert [row["label"] for row in found] == [row["label"] for row in expected]
+    # A watch on a busy machine passes over windows, and sees an end with the next one.
+    off_s = STRIDE_S * (0.5 + pipeline.metrics.total("skipped_windows"))
     for one, other in zip(found, expected, strict=True):
-        assert one["start_s"] == pytest.approx(other["start_s"], abs=STRIDE_S / 2)
-        assert one["end_s"] == pytest.approx(other["end_s"], abs=STRIDE_S / 2)
+        assert one["start_s"] == pytest.approx(other["start_s"], abs=off_s)
+        assert one["end_s"] == pytest.approx(other["end_s"], abs=off_s)
     # Whoever iterates hears of each start and each end.
     assert sorted(seen) == sorted(
         (row["label"], change) for row in found for change in ("start", "end")
