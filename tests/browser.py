@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.waiting import wait_for
+
 _PROGRAM = shutil.which("chromium")
 _FLAGS = [
     "--no-sandbox",
@@ -42,11 +44,21 @@ def new_page(
 
 
 def open_tab(page: Page, label: str) -> None:
-    """Open a tab of the dashboard; on a phone those that don't fit are in a menu."""
+    """Open a tab of the dashboard; on a phone those that don't fit are in a menu.
+
+    While a page is being put together a button may move away from under a click: as a person would,
+    it is clicked again.
+    """
     expect(page.get_by_role("tab").first).to_be_visible()
     tab = page.get_by_role("tab", name=label, exact=True)
     if tab.count() == 0:
         page.get_by_role("button", name="More tabs").click()
-        tab = page.locator(".overflow-dropdown").get_by_role("button", name=label, exact=True)
-    tab.click()
+        page.locator(".overflow-dropdown").get_by_role("button", name=label, exact=True).click()
+    else:
+
+        def opened() -> bool:
+            tab.click()
+            return tab.get_attribute("aria-selected") == "true"
+
+        wait_for(opened)
     expect(page.get_by_role("tabpanel").filter(visible=True)).to_have_count(1)

@@ -14,7 +14,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from stream.synthetic import MOTIONS
-from tests.browser import new_page
+from tests.browser import new_page, open_tab
 from tests.site import Site, start_site
 from tests.waiting import wait_for
 
@@ -56,7 +56,7 @@ def test_the_picture_moves_and_the_label_is_said(page: Page) -> None:
 
 
 def test_events_come_into_the_table_by_themselves(page: Page) -> None:
-    page.get_by_role("tab", name="Events").click()
+    open_tab(page, "Events")
     motion = re.compile(r"wave|approach|recede|move \w+")
     expect(page.locator("aw-events tbody tr").first).to_contain_text(motion, timeout=60_000)
 

@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 from stream.log.event_log import EventLog
 from stream.synthetic import MOTIONS
 from tests import event_archive
-from tests.browser import new_page
+from tests.browser import new_page, open_tab
 from tests.event_archive import DESK, MARKUP, PRE_ROLL_S, TRICKY, WAVE, id_of
 from tests.event_samples import NASTY
 from tests.site import Site, start_site
@@ -41,7 +41,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def page(site: Site) -> Iterator[Page]:
     with new_page() as page:
         page.goto(site.page)
-        page.get_by_role("tab", name="Events", exact=True).click()
+        open_tab(page, "Events")
         expect(rows(page).first).to_be_visible()
         yield page
 
@@ -111,7 +111,7 @@ def test_times_are_asked_for_by_the_viewers_clock(site: Site) -> None:
         there = page.context.browser.new_context(timezone_id="Asia/Kolkata")
         page = there.new_page()
         page.goto(site.page)
-        page.get_by_role("tab", name="Events", exact=True).click()
+        open_tab(page, "Events")
         local = page.evaluate(
             """iso => { const at = new Date(iso), two = n => String(n).padStart(2, "0");
             return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}T` +
@@ -178,7 +178,7 @@ def test_two_who_look_see_what_the_other_says(page: Page, site: Site) -> None:
     expect(detail(other)).to_contain_text("Rejected")
     expect(row(page, event_id)).to_contain_text("rejected")
     page.reload()
-    page.get_by_role("tab", name="Events", exact=True).click()
+    open_tab(page, "Events")
     of_the_door(page)
     expect(row(page, event_id)).to_contain_text("rejected")
 

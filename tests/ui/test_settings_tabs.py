@@ -13,7 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser import new_page
+from tests.browser import new_page, open_tab
 from tests.site import ROOT, Site, start_site
 from tests.waiting import wait_for
 
@@ -42,10 +42,6 @@ def page(site: Site) -> Iterator[Page]:
 def asked(site: Site, path: str) -> Any:
     with urllib.request.urlopen(site.url(path), timeout=30) as answer:
         return json.load(answer)
-
-
-def open_tab(page: Page, name: str) -> None:
-    page.get_by_role("tab", name=name, exact=True).click()
 
 
 def finds_nothing_serious(page: Page, part: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests import event_archive
-from tests.browser import new_page
+from tests.browser import new_page, open_tab
 from tests.event_archive import BEGAN, EVIL, MARKUP, WAVE
 from tests.site import Site, start_site
 
@@ -33,13 +33,13 @@ def page(site: Site) -> Iterator[Page]:
         yield page
 
 
-def open_tab(page: Page, site: Site) -> None:
+def open_page(page: Page, site: Site) -> None:
     page.goto(site.page)
-    page.get_by_role("tab", name="Timeline", exact=True).click()
+    open_tab(page, "Timeline")
 
 
 def open_timeline(page: Page, site: Site) -> None:
-    open_tab(page, site)
+    open_page(page, site)
     day = page.get_by_label("Day", exact=True)
     if day.input_value() != f"{BEGAN:%Y-%m-%d}":  # it has been midnight since
         day.fill(f"{BEGAN:%Y-%m-%d}")
@@ -150,7 +150,7 @@ def test_after_midnight_today_is_the_new_day_and_another_day_stays(site: Site) -
     tomorrow = today + timedelta(days=1)
     with new_page() as page:
         page.clock.set_fixed_time(today)
-        open_tab(page, site)
+        open_page(page, site)
         day, later = page.get_by_label("Day", exact=True), page.get_by_role("button", name="Next")
         expect(day).to_have_value(f"{today:%Y-%m-%d}")
         expect(later).to_be_disabled()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import new_page
+from tests.browser import new_page, open_tab
 from tests.motion_video import write_mp4, write_webcam
 from tests.site import Site, start_site
 from tests.waiting import wait_for
@@ -56,7 +56,7 @@ def visitor(site: Site, *flags: str, script: str = "") -> Iterator[Page]:
         if script:
             page.add_init_script(script)
         page.goto(site.page)
-        page.get_by_role("tab", name="Try it", exact=True).click()
+        open_tab(page, "Try it")
         expect(page.locator("aw-try")).to_contain_text("your webcam", timeout=_WITHIN_MS)
         yield page
 
@@ -127,7 +127,7 @@ def test_two_visitors_see_their_own_and_a_third_one_waits_for_a_place(
         first, third = other.new_page(), other.new_page()
         for page in (first, third):
             page.goto(site.page)
-            page.get_by_role("tab", name="Try it", exact=True).click()
+            open_tab(page, "Try it")
         start_webcam(first)
         expect_motion(first, "wave")
         expect_motion(second, "approach")
@@ -189,9 +189,9 @@ def test_who_goes_to_another_tab_gives_camera_and_place_back(site: Site, videos:
     with visitor(site, *webcam(videos, "wave"), script=_HOLD) as page:
         start_webcam(page)
         expect(page.locator(".aw-try-labels li").first).to_be_visible(timeout=_WITHIN_MS)
-        page.get_by_role("tab", name="Health", exact=True).click()
+        open_tab(page, "Health")
         wait_for(lambda: track_state(page) == "ended")
-        page.get_by_role("tab", name="Try it", exact=True).click()
+        open_tab(page, "Try it")
         expect_said(page, "Stopped, because this tab was left.")
 
 
@@ -200,6 +200,6 @@ def test_a_page_whose_server_turned_it_off_says_so(site: Site) -> None:
     with new_page() as page:
         page.route("**/api/visitors", lambda route: route.fulfill(json=off))
         page.goto(site.page)
-        page.get_by_role("tab", name="Try it", exact=True).click()
+        open_tab(page, "Try it")
         expect_said(page, "Trying it with your own webcam or video is turned off here.")
         expect(page.locator("aw-try button")).to_have_count(0, timeout=_WITHIN_MS)

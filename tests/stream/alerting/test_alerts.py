@@ -341,6 +341,7 @@ def test_states_know_no_cool_down_and_what_is_announced_is_there_at_once(
         alerts.announce(["door"], ["wave"])  # what goes on goes on
         alerts.put(news(f"e{number}", "end", number))
     wait_for(lambda: subscriber.of("actionwatch/door/wave") == ["OFF", "ON", "OFF", "ON", "OFF"])
+    wait_for(lambda: len(subscriber.of("actionwatch/door/events")) == 1)
     stop(alerts)
     assert len(subscriber.of("actionwatch/door/events")) == 1
     topics = {topic for topic, _ in subscriber.got}

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from tests import burnt_clock
-from tests.browser import new_page
+from tests.browser import new_page, open_tab
 from tests.http_camera import HttpCamera, http_camera
 from tests.site import Site, start_site
 from tests.waiting import wait_for
@@ -264,7 +264,7 @@ def test_other_tabs_ask_for_nothing(page: Page, site: Site) -> None:
     page.add_init_script(_COUNTING)
     page.reload()
     wait_until_it_moves(camera(page, "door"))
-    page.get_by_role("tab", name="Timeline", exact=True).click()
+    open_tab(page, "Timeline")
     expect(page.locator("aw-timeline .aw-chart")).to_be_visible()
     asks_for_nothing(page, site)
 
