@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from model.learning.data.examples import Example
-from model.learning.films import MARGIN, Take, read_take, read_views
+from model.learning.films import LONGEST_TAKE_S, MARGIN, Take, read_take, read_views
 from stream.messages import ClipSpec
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 2  # of what is kept; a higher one makes all of it anew
+_FORMAT = 1  # of what is kept; a higher one makes all of it anew
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -40,12 +40,12 @@ class ClipCache:
 
         def read() -> Arrays:
             take = read_take(example, self.spec, self._slowest)
-            bounds = [take.start_s, take.end_s, take.film_s]
+            bounds = [take.start_s, take.end_s, take.film_s, take.lasts_s]
             return np.concatenate([bounds, take.times]), take.pictures
 
-        numbers, pictures = self._get(example, ("take", MARGIN, self._slowest), 2, read)
-        start_s, end_s, film_s = numbers[:3].tolist()
-        return Take(pictures, np.array(numbers[3:]), start_s, end_s, film_s)
+        kind = ("take", MARGIN, LONGEST_TAKE_S, self._slowest)
+        numbers, pictures = self._get(example, kind, 2, read)
+        return Take(pictures, np.array(numbers[4:]), *numbers[:4].tolist())
 
     def views(self, example: Example, windows: int | None = None) -> np.ndarray:
         """See `read_views`."""

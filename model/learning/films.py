@@ -20,7 +20,9 @@ MARGIN = 1.15
 _KEPT_PER_STEP = 4
 _DENSEST_S = 1 / 40  # a watch keeps no more either
 _MOST_WINDOWS = 10
-LONGEST_S = 120.0  # that is learnt from of one stretch: 0.1 GB of small pictures, 0.4 GB of large
+# That is learnt from of one stretch: 0.1 GB as the embedded model sees it, 1 GB of the largest
+# pictures (224 pixels) at the highest rate.
+LONGEST_TAKE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,9 +31,10 @@ class Take:
 
     pictures: np.ndarray  # uint8 RGB, (N, H, W, 3)
     times: np.ndarray  # float64 seconds of the film, (N,)
-    start_s: float  # the stretch that shows what its label says
+    start_s: float  # the stretch that shows what its label says, or its middle
     end_s: float
     film_s: float  # when the film ends
+    lasts_s: float  # the whole stretch
 
     def clip(self, spec: ClipSpec, end_s: float) -> np.ndarray:
         """The window that ends then, pictures as they are kept: (T, H, W, 3)."""
@@ -58,12 +61,13 @@ def is_short(film_s: float, spec: ClipSpec) -> bool:
 def read_take(example: Example, spec: ClipSpec, slowest: float = 1.0) -> Take:
     """Decode what windows of an example can need, `MARGIN` times as large as the model sees it.
 
-    Of a stretch longer than `LONGEST_S` it is the middle. `slowest` is how many times longer than
-    the span of `spec` windows may be. Raises SourceError for a film that can't be decoded, or ends
-    before the example begins.
+    Of a stretch longer than `LONGEST_TAKE_S` it is the middle. `slowest` is how many times longer
+    than the span of `spec` windows may be. Raises SourceError for a film that can't be decoded, or
+    ends before the example begins.
     """
     known, start_s, end_s = _stretch(example)
-    aside_s = max(0.0, end_s - start_s - LONGEST_S) / 2
+    lasts_s = end_s - start_s
+    aside_s = max(0.0, lasts_s - LONGEST_TAKE_S) / 2
     start_s, end_s = start_s + aside_s, end_s - aside_s
     reach_s = spec.step_s * (spec.frames - 1) * slowest
     low, high = min(start_s, end_s - reach_s), max(end_s, start_s + reach_s)
@@ -76,7 +80,7 @@ def read_take(example: Example, spec: ClipSpec, slowest: float = 1.0) -> Take:
     roomy = replace(spec, height=round(spec.height * MARGIN), width=round(spec.width * MARGIN))
     read = dict(chosen_pictures(example.path, set(numbers), lambda one: fit_picture(one, roomy)))
     pictures = np.stack([read[number] for number in numbers])
-    return Take(pictures, known[numbers], start_s, end_s, float(known[-1]))
+    return Take(pictures, known[numbers], start_s, end_s, float(known[-1]), lasts_s)
 
 
 def read_views(

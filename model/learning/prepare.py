@@ -11,13 +11,13 @@ from model.learning.clip_cache import ClipCache
 from model.learning.clips import Labelled
 from model.learning.data.examples import DataError, Example
 from model.learning.data.splits import Splits
-from model.learning.films import LONGEST_S, is_short
+from model.learning.films import LONGEST_TAKE_S, is_short
 from model.learning.fit import LearningData
 from model.learning.team import Team
 from stream.camera.decoding import SourceError
 from stream.messages import ClipSpec
 
-_Lengths = tuple[float, float]  # seconds of what is learnt from, and of the whole film
+_Lengths = tuple[float, float]  # seconds of the stretch that is shown, and of the whole film
 _Result = TypeVar("_Result")
 
 
@@ -58,7 +58,7 @@ def prepare(
 
 def _take(cache: ClipCache, example: Example) -> _Lengths:
     take = cache.take(example)
-    return take.end_s - take.start_s, take.film_s
+    return take.lasts_s, take.film_s
 
 
 def _views(cache: ClipCache, example: Example) -> None:
@@ -68,10 +68,10 @@ def _views(cache: ClipCache, example: Example) -> None:
 def _odd_lengths(taken: Mapping[Example, _Lengths], spec: ClipSpec) -> list[str]:
     """What is to be said of examples to learn from that are too long or too short."""
     notes = [
-        f"{one.path} shows {one.label} for longer than {LONGEST_S / 60:.0f} minutes: those in its "
-        "middle are learnt from, as one clip; cut it into rows with start and end"
+        f"{one.path} shows {one.label} for longer than {LONGEST_TAKE_S / 60:.0f} minutes: those in "
+        "its middle are learnt from, as one clip; cut it into rows with start and end"
         for one, (lasts_s, _) in taken.items()
-        if lasts_s > LONGEST_S - 1e-3  # as long as a take becomes
+        if lasts_s > LONGEST_TAKE_S
     ]
     if short := sum(is_short(film_s, spec) for _, film_s in taken.values()):
         notes.append(
