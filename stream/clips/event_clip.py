@@ -145,12 +145,13 @@ class EventClip:
         self._cut_s = first.time_s + self._config.longest
 
     def _missed_before(self, until_s: float) -> int:
-        """Pictures that should have been the clip's last: those after them know how many."""
+        """Pictures that should have been the clip's last. A picture after them knows how many
+        there were; where none came, nobody does."""
         after = self.buffer.first_from(nextafter(self._written_s, inf))
         if after is None or not self._pictures:
             return 0
         share = (until_s - self._written_s) / (after.time_s - self._written_s)
-        return min(after.missed, int(share * (after.missed + 1)))  # they come at one rate
+        return min(after.missed, int(share * (after.missed + 1) + 1e-6))  # they come at one rate
 
     def _finish(self) -> None:
         if self._file is None or not self._pictures:
