@@ -129,7 +129,8 @@ def test_a_camera_that_hangs_costs_no_clip_at_the_stop(tmp_path: Path) -> None:
                     "dead": {"source": f"rtsp://127.0.0.1:{port}/live"},
                 },
                 "events": {"enter": 0.3, "leave": 0.0, "minimum": 0},
-                "recording": {"enabled": True, "post_roll": "10s", "width": 320},
+                # Little to encode, so that a busy machine keeps up.
+                "recording": {"enabled": True, "pre_roll": "0s", "post_roll": "10s", "width": 160},
                 "data": tmp_path / "data",
             }
         )

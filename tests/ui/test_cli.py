@@ -11,7 +11,8 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -93,17 +94,23 @@ def test_a_mistake_gets_one_line_and_exit_code_2(
 def test_a_camera_that_was_never_there_is_tried_again_and_told_at_the_end(tmp_path: Path) -> None:
     source = ["--source", "rtsp://u:pw@127.0.0.1:9/x", "--source", "demo:"]
     until = "nothing listens on port 9; check the port; trying again"
-    with watching(*source, "--no-ui", "--data", tmp_path / "data", until=until) as process:
+    with watching(*source, "--no-ui", "--data", tmp_path / "data", until=until) as run:
         scores = tmp_path / "data" / "scores" / "camera-2"
         wait_for(lambda: any(scores.glob("*.scores")))  # the other one is watched all the same
-        process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=_PATIENCE_S)
-    assert process.returncode == 2
+        assert run.interrupt() == 2
+        out, errors = run.said("out"), run.said("errors")
     (told,) = [line for line in errors.splitlines() if line.startswith("actionwatch:")]
     assert "camera camera-1: source rtsp://127.0.0.1:9/x can't be reached" in told
     assert "reconnect attempts" in out
     assert " 0 windows" not in out
     assert "pw" not in errors
+
+
+def test_a_run_too_short_for_the_model_says_that_nothing_was_seen(tmp_path: Path) -> None:
+    result = actionwatch("run", "--no-ui", "--duration", "0.1", "--data", tmp_path / "data")
+    assert result.returncode == 0
+    assert "no worker was ready in time: nothing was looked at" in result.stderr
+    assert " 0 windows" in result.stdout
 
 
 def test_a_taken_port_is_a_mistake(tmp_path: Path) -> None:
@@ -182,41 +189,59 @@ def test_what_was_converted_classifies(tmp_path: Path, demo_clip: Path) -> None:
     assert {one["label"] for one in json.loads(answer.stdout)["labels"]} == {"jump", "run", "rest"}
 
 
+@dataclass(frozen=True)
+class Watching:
+    """A run in a process of its own."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    def said(self, stream: str) -> str:
+        return (self.folder / stream).read_text()
+
+    def worker(self) -> int:
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        (child,) = " ".join(task.read_text() for task in tasks).split()
+        return int(child)
+
+    def interrupt(self) -> int:
+        """As Ctrl-C does. Returns the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(_PATIENCE_S)
+
+
 @contextmanager
-def watching(*arguments: object, until: str) -> Iterator[subprocess.Popen[str]]:
+def watching(*arguments: object, until: str) -> Iterator[Watching]:
     """A run that has come so far that it says `until`; killed at the end if it still lives."""
-    with tempfile.TemporaryDirectory() as sockets:  # a run that is killed leaves its own behind
+    with ExitStack() as stack:
+        # A run that is killed leaves its sockets behind.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        out, errors = (
+            stack.enter_context((folder / stream).open("wb")) for stream in ("out", "errors")
+        )
         process = subprocess.Popen(
             [sys.executable, "-m", "ui.cli", "run", *map(str, arguments)],
             cwd=ROOT,
-            env={**os.environ, "TMPDIR": sockets},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            env={**os.environ, "TMPDIR": str(folder)},
+            stdout=out,
+            stderr=errors,
         )
+        run = Watching(process, folder)
         try:
-            assert process.stderr is not None
-            assert any(until in line for line in process.stderr)
-            yield process
+            wait_for(lambda: until in run.said("errors") or process.poll() is not None)
+            assert until in run.said("errors")
+            yield run
         finally:
             process.kill()
-            process.communicate()
-
-
-def worker_of(process: subprocess.Popen[str]) -> int:
-    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
-    (child,) = " ".join(task.read_text() for task in tasks).split()
-    return int(child)
+            process.wait()
 
 
 def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
     arguments = ("--no-ui", "--data", tmp_path / "data")
-    with watching(*arguments, until="frames over") as process:
-        worker = worker_of(process)
-        process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=_PATIENCE_S)
-    assert process.returncode == 0, errors
-    assert "frames" in out
+    with watching(*arguments, until="frames over") as run:
+        worker = run.worker()
+        assert run.interrupt() == 0, run.said("errors")
+        assert "frames" in run.said("out")
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
 
@@ -225,21 +250,19 @@ def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
 def test_ctrl_c_stops_the_dashboard_too_even_while_it_starts(tmp_path: Path, until: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    with watching("--port", port, "--data", tmp_path / "data", until=until) as process:
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=_PATIENCE_S)
-    assert process.returncode == 0, errors
-    assert "Traceback" not in errors
+    with watching("--port", port, "--data", tmp_path / "data", until=until) as run:
+        assert run.interrupt() == 0, run.said("errors")
+        assert "Traceback" not in run.said("errors")
 
 
 def test_after_a_kill_the_worker_goes_and_the_log_is_whole(tmp_path: Path) -> None:
     arguments = ("--no-ui", "--source", "demo:7", "--data", tmp_path / "data")
-    with watching(*arguments, until=" at ") as process:  # an event has begun
-        worker = worker_of(process)
+    with watching(*arguments, until=" at ") as run:  # an event has begun
+        worker = run.worker()
         with EventLog.open(tmp_path / "data") as log:
             wait_for(lambda: log.count() > 0)  # it is told of a moment before it is written
-        process.kill()
-        process.communicate()
+        run.process.kill()
+        run.process.wait()
     pause, tries = threading.Event(), 500
     while Path(f"/proc/{worker}").exists() and (tries := tries - 1):
         pause.wait(0.02)

@@ -93,7 +93,7 @@ def test_a_block_opens_until_single_events_are_seen(page: Page) -> None:
 
 def test_the_keyboard_zooms_moves_and_opens(page: Page) -> None:
     page.get_by_role("button", name="Whole day").click()
-    # Drawn a moment later; no part of a day has both.
+    # Drawn a moment later; before, some hours were shown.
     expect(page.locator(".aw-tick span").first).to_have_text("12:00 AM")
     expect(page.locator(".aw-tick span").last).to_have_text(re.compile("PM$"))
     chart(page).focus()
