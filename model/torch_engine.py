@@ -140,8 +140,7 @@ def buckets(most: int) -> tuple[int, ...]:
 def _gpu_precision(wanted: str) -> str:
     if wanted == "int8":
         raise EngineError("precision int8 is for CPUs; take auto, which is bf16 or fp16 on GPUs")
-    bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    return ("bf16" if bf16 else "fp16") if wanted == "auto" else wanted
+    return ("bf16" if _cuda_multiplies_bf16() else "fp16") if wanted == "auto" else wanted
 
 
 def cpu_precision(wanted: str) -> str:
@@ -159,6 +158,15 @@ def multiplies_bf16() -> bool:
     """Whether this processor has instructions for bf16; emulated, it is slower than fp32."""
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, check, lambda: False)() for check in checks)
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether a network learns faster in bf16 on this device."""
+    return _cuda_multiplies_bf16() if device.type == "cuda" else multiplies_bf16()
+
+
+def _cuda_multiplies_bf16() -> bool:
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _network(

@@ -47,6 +47,7 @@ def save(model: TrainedModel, folder: Path, *, half: bool = False) -> None:
     spec = model.spec
     values = {
         **model.network.config.to_dict(),
+        "drop_path_rate": 0,  # matters in training alone, and transformers opens no other
         "background_labels": sorted(spec.background),
         "temperature": model.temperature,
     }

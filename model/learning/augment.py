@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from stream.camera.resize import resized
@@ -70,12 +71,11 @@ def augment(
 
 def _coloured(clip: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     brightness, contrast, saturation = np.exp(rng.uniform(-strength, strength, 3))
-    pixels = clip.astype(np.float32)
-    grey = pixels.mean(axis=-1, keepdims=True)
-    pixels = grey + (pixels - grey) * saturation
-    middle = pixels.mean()
-    pixels = (middle + (pixels - middle) * contrast) * brightness
-    return pixels.clip(0, 255).astype(np.uint8)
+    # All of it is linear: saturation about each pixel's grey, contrast about the clip's middle.
+    mix = saturation * np.eye(3) + (1 - saturation) / 3
+    shift = np.full((3, 1), (1 - contrast) * clip.mean())
+    change = brightness * np.hstack([contrast * mix, shift])
+    return cv2.transform(clip.reshape(-1, clip.shape[2], 3), change).reshape(clip.shape)
 
 
 def _words(label: str) -> list[str]:

@@ -97,6 +97,15 @@ def with_clips(
     return replace(init, network=network, spec=wanted)
 
 
+def set_learning(network: TimesformerForVideoClassification) -> None:
+    """Training mode for what may learn: frozen layers see clips as they will afterwards."""
+    network.train()
+    body = network.timesformer
+    body.dropout.train(body.position.requires_grad)
+    for block in body.blocks:
+        block.train(any(parameter.requires_grad for parameter in block.parameters()))
+
+
 def free(network: TimesformerForVideoClassification, layers: str | int) -> None:
     """Let "all" of a network learn, its "head", or so many of its last layers with it."""
     body = network.timesformer

@@ -20,7 +20,9 @@ library_name: actionwatch
 A TimeSformer (arXiv 2102.05095, {attention}) that tells {count} labels apart. It sees {frames}
 frames over {span:g} s, {height} x {width} pixels (`fit: {fit}`). {background}
 
-    actionwatch run --model {name}
+In this folder:
+
+    actionwatch run --model .
 
 ## How it was trained
 

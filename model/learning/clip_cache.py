@@ -61,7 +61,7 @@ class ClipCache:
         files = [self._folder / f"{key}-{number}.npy" for number in range(count)]
         try:
             return tuple(np.load(file, mmap_mode="r") for file in files)
-        except (FileNotFoundError, NotADirectoryError, ValueError, EOFError):  # or damaged
+        except (OSError, ValueError, EOFError):  # not there, not ours to read, or damaged
             arrays = read()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,10 @@
-"""Training clips as a torch data set: number i of an epoch is the same clip on each machine."""
+"""Training clips as a torch data set: what is drawn by the same lot is the same clip anywhere."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -26,8 +25,16 @@ class Labelled:
     label: int
 
 
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """What a training clip depends on."""
+
+    example: int
+    seed: tuple[int, ...]
+
+
 class TrainingClips(Dataset[tuple[Tensor, int]]):
-    """The clips of one epoch: uint8 (T, H, W, 3) with the number of the label.
+    """A clip for each Lot: uint8 (T, H, W, 3) with the number of the label.
 
     Each is a window of an example as a watch might cut it, somewhat faster or slower, cropped,
     coloured and mirrored. `mirror` says what each label is in a mirror, see `mirrored`.
@@ -37,29 +44,22 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         self,
         examples: Sequence[Labelled],
         cache: ClipCache,
-        order: Sequence[int],
         spec: ClipSpec,
         change: Augmentation,
         *,
         mirror: Sequence[int | None],
         speed: float,
-        seed: tuple[int, ...],
     ) -> None:
         self._examples = examples
         self._cache = cache
-        self._order = order
         self._spec = spec
         self._change = change
         self._mirror = mirror
         self._speed = speed
-        self._seed = seed
 
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __getitem__(self, item: int) -> tuple[Tensor, int]:
-        rng = np.random.default_rng((*self._seed, item))
-        one = self._examples[self._order[item]]
+    def __getitem__(self, lot: Lot) -> tuple[Tensor, int]:
+        rng = np.random.default_rng(lot.seed)
+        one = self._examples[lot.example]
         take, label = self._cache.take(one.example), one.label
         slower = np.exp(rng.uniform(-np.log(self._speed), np.log(self._speed)))
         spec = replace(self._spec, span_s=self._spec.span_s * float(slower))
@@ -70,11 +70,6 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         if self._change.flip and image is not None and rng.random() < 0.5:
             clip, label = np.ascontiguousarray(clip[:, :, ::-1]), image
         return torch.from_numpy(clip), label
-
-
-def one_thread(_: int) -> None:
-    """For the loader's processes: small pictures are made fastest without helpers."""
-    cv2.setNumThreads(1)
 
 
 def epoch_order(labels: Sequence[int], *, balance: bool, rng: np.random.Generator) -> list[int]:

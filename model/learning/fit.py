@@ -32,9 +32,10 @@ class LearningData:
     val: Sequence[Labelled]
     cache: ClipCache
 
-    def views(self) -> Iterator[np.ndarray]:
-        """Of each example of `val`: uint8 RGB (V, T, H, W, 3)."""
-        return (self.cache.views(one.example) for one in self.val)
+    def views(self, team: Team | None = None) -> Iterator[np.ndarray]:
+        """Of each example of `val`, or of a process's share: uint8 RGB (V, T, H, W, 3)."""
+        val = team.share(self.val) if team else self.val
+        return (self.cache.views(one.example) for one in val)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +78,21 @@ def fit(
     by name. Raises CheckpointError where `file` is another's, or can't be written, and where the
     network diverges.
     """
-    learner = Learner(model, recipe, team)
+    learner = Learner(model, data.train, data.cache, recipe, team)
     state = _resume(file, belongs, learner)
     if state.history:
         resumed(len(state.history))
     while len(state.history) < recipe.epochs and not _is_stale(state, recipe):
         number = len(state.history)
         began = time.perf_counter()
-        loss, waiting = learner.learn(number, data.train, data.cache, progress)
-        measured = _measure(learner, data) if team.leads and data.val else None
+        loss, waiting = learner.learn(number, progress)
+        measured = _measure(learner, data, team) if data.val else None
         epoch = Epoch(
             epoch=number + 1,
             train_loss=loss,
-            val_loss=team.told(measured.log_loss if measured else math.nan),
-            val_accuracy=team.told(measured.top(1) if measured else math.nan),
-            val_balanced=team.told(measured.mean_class_accuracy if measured else math.nan),
+            val_loss=measured.log_loss if measured else math.nan,
+            val_accuracy=measured.top(1) if measured else math.nan,
+            val_balanced=measured.mean_class_accuracy if measured else math.nan,
             seconds=time.perf_counter() - began,
             waiting=waiting,
         )
@@ -99,9 +100,8 @@ def fit(
             state.best = number
             state.weights = learner.averaged.copy()
         state.history.append(epoch)
-        if team.leads:
-            _keep(file, belongs, learner, state)
-            after(epoch)
+        team.led(lambda: _keep(file, belongs, learner, state))
+        after(epoch)
     model.network.load_state_dict(state.weights)
     model.network.eval()
     return state.history, state.best + 1
@@ -118,12 +118,12 @@ def _is_stale(state: _State, recipe: Recipe) -> bool:
     return len(state.history) - 1 - state.best >= recipe.patience
 
 
-def _measure(learner: Learner, data: LearningData) -> Measured:
-    """The averaged weights on the examples for validation."""
+def _measure(learner: Learner, data: LearningData, team: Team) -> Measured:
+    """The averaged weights on the examples for validation, of which each process looks at some."""
     own = {key: value.clone() for key, value in learner.network.state_dict().items()}
     learner.network.load_state_dict(learner.averaged.weights)
     try:
-        logits = view_logits(learner.model, data.views())
+        logits = team.together(view_logits(learner.model, data.views(team)))
     finally:
         learner.network.load_state_dict(own)
     truth = np.array([one.label for one in data.val])

@@ -1,9 +1,9 @@
-"""One epoch of training: its clips, its steps."""
+"""A network that learns, epoch by epoch: its clips, its steps."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +15,16 @@ from torch.utils.data import DataLoader
 
 from model.checkpoint import CheckpointError
 from model.learning.augment import Augmentation, mirrored
+from model.learning.beginning import set_learning
 from model.learning.clip_cache import ClipCache
-from model.learning.clips import Labelled, TrainingClips, epoch_order, one_thread
+from model.learning.clips import Labelled, Lot, TrainingClips, epoch_order
+from model.learning.loader import make_loader
 from model.learning.optimiser import Averaged, make_optimiser, set_rate
 from model.learning.recipe import Recipe
 from model.learning.team import Team
 from model.preprocess import normalise
-from model.torch_engine import multiplies_bf16
+from model.torch_engine import computes_bf16
 from model.trained import TrainedModel
-
-_MOST_WORKERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,40 +40,52 @@ class Progress:
 class Learner:
     """A network that learns: with its optimiser, and the average of its weights."""
 
-    def __init__(self, model: TrainedModel, recipe: Recipe, team: Team) -> None:
-        self.model = model
-        self.network = model.network.to(team.device).train()
-        self.optimiser = make_optimiser(self.network, recipe)
-        self.averaged = Averaged(self.network, recipe.ema)
-        self._recipe, self._team = recipe, team
-        self._wrapped = team.wrap(self.network)
-
-    def learn(
+    def __init__(
         self,
-        epoch: int,
+        model: TrainedModel,
         examples: Sequence[Labelled],
         cache: ClipCache,
-        progress: Callable[[Progress], None] = lambda state: None,
+        recipe: Recipe,
+        team: Team,
+    ) -> None:
+        self.model = model
+        self.network = model.network.to(team.device)
+        self.optimiser = make_optimiser(self.network, recipe)
+        self.averaged = Averaged(self.network, recipe.ema)
+        self._examples, self._cache, self._recipe, self._team = examples, cache, recipe, team
+        self._wrapped = team.wrap(self.network)
+        # As many for each process, for they wait for each other.
+        self._steps = -(-max(1, len(examples) // team.size) // team.part(recipe.batch))
+        self._coming: Iterator[tuple[Tensor, Tensor]] | None = None  # batches, up to the last epoch
+
+    def learn(
+        self, epoch: int, progress: Callable[[Progress], None] = lambda state: None
     ) -> tuple[float, float]:
-        """One epoch, numbered from 0.
+        """One epoch, numbered from 0; after it the next one.
 
         Returns the mean loss, and the share of the time in which clips were waited for. Raises
         CheckpointError where the network diverges.
         """
-        recipe = self._recipe
+        recipe, steps = self._recipe, self._steps
         rng = np.random.default_rng((recipe.seed, epoch, self._team.rank, 1))
         torch.manual_seed(int(rng.integers(2**31)))
-        loader = _loader(epoch, self.model, examples, cache, recipe, self._team)
+        set_learning(self.network)
         losses: list[float] = []
-        began = ready = time.perf_counter()
+        began = time.perf_counter()
         waited_s = 0.0
-        for number, (frames, labels) in enumerate(loader):
-            waited_s += time.perf_counter() - ready
-            last = (number + 1) % recipe.accumulate == 0 or number + 1 == len(loader)
+        if self._coming is None:
+            self._coming = iter(self._loader(epoch))
+        for number in range(steps):
+            asked = time.perf_counter()
+            frames, labels = next(self._coming)
+            waited_s += time.perf_counter() - asked
+            first = number - number % recipe.accumulate  # of those that make one step
+            together = min(recipe.accumulate, steps - first)
+            last = number + 1 == first + together
             with self._team.quiet(self._wrapped, last):
-                losses.append(self._backward(frames, labels, rng))
+                losses.append(self._backward(frames, labels, rng, 1 / together))
             if last:
-                set_rate(self.optimiser, recipe, (epoch + number / len(loader)) / recipe.epochs)
+                set_rate(self.optimiser, recipe, (epoch + first / steps) / recipe.epochs)
                 norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm)
                 if not norm.isfinite():  # with several processes it is the same in all of them
                     raise CheckpointError(
@@ -83,21 +95,63 @@ class Learner:
                 self.optimiser.step()
                 self.optimiser.zero_grad()
                 self.averaged.update(self.network)
-            progress(Progress(epoch + 1, number + 1, len(loader), float(np.mean(losses[-50:]))))
-            ready = time.perf_counter()
+            progress(Progress(epoch + 1, number + 1, steps, float(np.mean(losses[-50:]))))
         return float(np.mean(losses)), waited_s / (time.perf_counter() - began)
 
-    def _backward(self, frames: Tensor, labels: Tensor, rng: np.random.Generator) -> float:
-        """The gradients of a batch, added to those that there are. Returns the loss."""
+    def _backward(
+        self, frames: Tensor, labels: Tensor, rng: np.random.Generator, weight: float
+    ) -> float:
+        """The gradients of a batch, weighted, added to those that there are. Returns the loss."""
         device, recipe = self._team.device, self._recipe
-        pixels = normalise(frames.to(device), self.model.mean, self.model.std)
+        frames = frames.to(device, non_blocking=True)
+        pixels = normalise(frames, self.model.mean, self.model.std)
         wanted = F.one_hot(labels.to(device), len(self.model.spec.labels)).float()
         pixels, wanted = mix(pixels, wanted, recipe.mixup, rng)
-        with torch.autocast(device.type, torch.bfloat16, enabled=_bf16(recipe, device)):
+        bf16 = precision(recipe, device) == "bf16"
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = self._wrapped(pixels, return_dict=False)[0]
         loss = F.cross_entropy(logits.float(), wanted, label_smoothing=recipe.smoothing)
-        (loss / recipe.accumulate).backward()
+        (loss * weight).backward()
         return loss.item()
+
+    def _loader(self, first: int) -> DataLoader[Any]:
+        """This process's clips of all epochs from the first on, in batches.
+
+        One for all of them: where processes make clips ready, they begin with the next epoch's
+        while the network is measured.
+        """
+        recipe, team, spec = self._recipe, self._team, self.model.spec
+        clips = TrainingClips(
+            self._examples,
+            self._cache,
+            spec,
+            Augmentation(recipe.crop, recipe.colour, recipe.flip),
+            mirror=mirrored(spec.labels),
+            speed=recipe.speed,
+        )
+        batches = _Batches(self._examples, recipe, team, first)
+        return make_loader(clips, team, workers=recipe.workers, batch_sampler=batches)
+
+
+class _Batches:
+    """Of all epochs from the first on, the lots of each batch that this process has a part in."""
+
+    def __init__(
+        self, examples: Sequence[Labelled], recipe: Recipe, team: Team, first: int
+    ) -> None:
+        self._labels = [one.label for one in examples]
+        self._recipe, self._team, self._first = recipe, team, first
+
+    def __iter__(self) -> Iterator[list[Lot]]:
+        recipe, team = self._recipe, self._team
+        for epoch in range(self._first, recipe.epochs):
+            rng = np.random.default_rng((recipe.seed, epoch))
+            order = epoch_order(self._labels, balance=recipe.balance, rng=rng)
+            lots = [Lot(one, (recipe.seed, epoch, place)) for place, one in enumerate(order)]
+            # Of each batch of the team every process has its share.
+            own = team.share(lots)[: max(1, len(lots) // team.size)]
+            size = team.part(recipe.batch)
+            yield from (list(own[at : at + size]) for at in range(0, len(own), size))
 
 
 def mix(
@@ -111,48 +165,8 @@ def mix(
     return pixels.lerp(pixels[other], 1 - share), wanted.lerp(wanted[other], 1 - share)
 
 
-def _bf16(recipe: Recipe, device: torch.device) -> bool:
+def precision(recipe: Recipe, device: torch.device) -> str:
+    """What the network computes in on this device: "bf16" or "fp32"."""
     if recipe.precision != "auto":
-        return recipe.precision == "bf16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return multiplies_bf16()
-
-
-def _loader(
-    epoch: int,
-    model: TrainedModel,
-    examples: Sequence[Labelled],
-    cache: ClipCache,
-    recipe: Recipe,
-    team: Team,
-) -> DataLoader[Any]:
-    """The clips of an epoch that are this process's, in batches."""
-    order = epoch_order(
-        [one.label for one in examples],
-        balance=recipe.balance,
-        rng=np.random.default_rng((recipe.seed, epoch)),
-    )
-    own = max(1, len(order) // team.size)  # as many for each, for they wait for each other
-    clips = TrainingClips(
-        examples,
-        cache,
-        order[team.rank * own :][:own],
-        model.spec,
-        Augmentation(recipe.crop, recipe.colour, recipe.flip),
-        mirror=mirrored(model.spec.labels),
-        speed=recipe.speed,
-        seed=(recipe.seed, epoch, team.rank),
-    )
-    # On a CPU they would take the cores from the network.
-    workers = 0 if team.device.type == "cpu" else min(_MOST_WORKERS, team.cores)
-    if recipe.workers != "auto":
-        workers = recipe.workers
-    return DataLoader(
-        clips,
-        recipe.batch,
-        num_workers=workers,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=one_thread,
-        pin_memory=team.device.type == "cuda",
-    )
+        return recipe.precision
+    return "bf16" if computes_bf16(device) else "fp32"

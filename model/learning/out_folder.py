@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from model.checkpoint import CheckpointError
 from model.hub import EMBEDDED
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 _MARK = ".unfinished"
 
@@ -32,6 +39,24 @@ def claim(out: Path) -> None:
     if there and _MARK not in there:
         what = "a finished checkpoint" if "model.safetensors" in there else "other files"
         raise CheckpointError(f"{out} holds {what}; give a new --out")
+
+
+@contextmanager
+def held(out: Path) -> Iterator[None]:
+    """For one run alone, until it ends in whatever way. Raises CheckpointError for another one."""
+    if fcntl is None:
+        yield
+        return
+    with (out / _MARK).open("a") as mark:
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CheckpointError(
+                f"{out} is being written by another run; wait for its end, or give another --out"
+            ) from error
+        except OSError:  # a file system that knows no locks
+            pass
+        yield
 
 
 def release(out: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed, nn
 
-from stream.threads import all_cores, cores
+from model.checkpoint import CheckpointError
+from stream.threads import all_cores
 
 Thing = TypeVar("Thing")
 
@@ -44,6 +45,18 @@ class Team:
             return wrapped.no_sync()
         return nullcontext()
 
+    def part(self, batch: int, clips: str = "clips") -> int:
+        """How many of a batch of the whole team are this process's: as many as each other's.
+
+        Raises CheckpointError where that can't be.
+        """
+        if batch % self.size:
+            raise CheckpointError(
+                f"a batch of {batch} {clips} can't be shared out among {self.size} processes; "
+                "start as many as divide it"
+            )
+        return batch // self.size
+
     def share(self, things: Sequence[Thing]) -> Sequence[Thing]:
         """Those that this process sees to."""
         return things[self.rank :: self.size]
@@ -57,13 +70,24 @@ class Team:
         longest = max(map(len, parts))
         return [part[n] for n in range(longest) for part in parts if n < len(part)]
 
-    def told(self, value: float) -> float:
-        """What the leader gives here, for all."""
+    def led(self, work: Callable[[], Thing]) -> Thing:
+        """What the leader's work comes to, for all; the others wait for it.
+
+        What the leader raises as CheckpointError is raised in all, so that none is left waiting.
+        """
         if self.size == 1:
-            return value
-        held = torch.tensor([value], dtype=torch.float64, device=self.device)
-        distributed.broadcast(held, 0)
-        return float(held.item())
+            return work()
+        told: list[Any] = [None, ""]
+        if self.leads:
+            try:
+                told[0] = work()
+            except CheckpointError as error:
+                told[1] = str(error)
+        distributed.broadcast_object_list(told, 0, device=self.device)
+        if told[1]:
+            raise CheckpointError(told[1])
+        result: Thing = told[0]
+        return result
 
 
 @contextmanager
@@ -78,7 +102,7 @@ def team() -> Iterator[Team]:
     else:
         device = torch.device("cpu")
     if size == 1:
-        yield Team(1, 0, device, cores())
+        yield Team(1, 0, device, shared)
         return
     # All wait while the leader measures, which may take long.
     distributed.init_process_group(

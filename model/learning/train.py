@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from model.learning.beginning import beginning, free, with_clips
 from model.learning.card import card
 from model.learning.clip_cache import ClipCache
 from model.learning.clips import Labelled
-from model.learning.data.record import as_json
+from model.learning.data.record import Record, as_json
 from model.learning.data.splits import Splits
 from model.learning.evaluation.calibration import fit_temperature
 from model.learning.evaluation.metrics import Measured
@@ -24,8 +25,8 @@ from model.learning.evaluation.plots import confusion, curve
 from model.learning.evaluation.scoring import probabilities, view_logits
 from model.learning.fit import Epoch, LearningData, fit
 from model.learning.kept_run import read_run
-from model.learning.learner import Progress
-from model.learning.out_folder import claim, release
+from model.learning.learner import Progress, precision
+from model.learning.out_folder import claim, held, release
 from model.learning.prepare import prepare
 from model.learning.recipe import Recipe
 from model.learning.team import Team
@@ -42,6 +43,7 @@ class Start:
     model: TrainedModel
     name: str  # for people: what --init said
     scratch: bool = False  # only its shape, none of its weights
+    record: Record = field(default_factory=Record)  # what its weights have learnt from
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +81,31 @@ def train(
     """Train on examples, or go on where a run into `out` was broken off; write the checkpoint.
 
     `out` has it as `save` writes it, with a model card, `training.json` and pictures. Decoded
-    films are kept in `cache`, or else in `out` until the run is finished. Raises CheckpointError
-    and DataError.
+    films are kept in `cache`, or else in `out` until the run is finished. Raises DataError, and
+    CheckpointError, also while another run writes to `out`.
     """
     told = told or Told()
-    state = out / STATE
     claim(out)
+    team.part(recipe.batch)  # what can't be is told before hours of decoding
+    with held(out) if team.leads else nullcontext():
+        return _train(splits, out, recipe, start, team, cache, told)
+
+
+def _train(
+    splits: Splits,
+    out: Path,
+    recipe: Recipe,
+    start: Start,
+    team: Team,
+    cache: Path | None,
+    told: Told,
+) -> Result:
+    state = out / STATE
     init = with_clips(start.model, size=recipe.size, frames=recipe.frames, span_s=recipe.span)
     decoded = ClipCache(cache or out / _CACHE, init.spec, slowest=recipe.speed)
     _check_background(recipe, {one.label for one in splits.train})
-    belongs = _belongs(recipe, start)
-    read_run(state, belongs)  # what is another's is told before hours of decoding
+    belongs = _belongs(recipe, start, team)
+    read_run(state, belongs)  # so is what is another's
     told.decoding(len(team.share([*splits.train, *splits.val])))
     data, labels, problems = prepare(splits, decoded, team, told.decoded)
     for problem in problems:
@@ -166,7 +182,8 @@ def _write(
                 {
                     "train": [one.example for one in data.train],
                     "val": [one.example for one in data.val],
-                }
+                },
+                before=None if start.scratch else start.record,
             ),
             "history": [_plain(asdict(epoch)) for epoch in history],
             "val": numbers,
@@ -197,7 +214,7 @@ def _check_background(recipe: Recipe, labels: set[str]) -> None:
         )
 
 
-def _belongs(recipe: Recipe, start: Start) -> dict[str, Any]:
+def _belongs(recipe: Recipe, start: Start, team: Team) -> dict[str, Any]:
     """Everything that the result depends on, but for the data."""
     weights = hashlib.blake2b(digest_size=16)
     if not start.scratch:
@@ -205,6 +222,8 @@ def _belongs(recipe: Recipe, start: Start) -> dict[str, Any]:
             weights.update(value.detach().cpu().numpy().tobytes())
     return {
         **recipe.model_dump(mode="json", exclude={"workers"}),
+        "precision": precision(recipe, team.device),
+        "number of processes": team.size,
         "init": repr(start.model.network.config) + weights.hexdigest(),
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from model.learning.evaluation.metrics import Measured
-from model.motion.train import Recipe
+from model.motion.recipe import Recipe
 
 _CARD = """---
 license: apache-2.0

@@ -15,25 +15,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
 
 from model.checkpoint import CheckpointError
-from model.configuration import TimesformerConfig
-from model.learning.clips import one_thread
 from model.learning.first_weights import know_place_and_time
 from model.learning.kept_run import read_run, write_run
+from model.learning.loader import make_loader
 from model.learning.optimiser import decays, rate_factor
-from model.learning.out_folder import claim, release
+from model.learning.out_folder import claim, held, release
 from model.learning.team import Team
 from model.motion.dataset import FIELD_CHANNELS, DrawnClips, with_backwards
+from model.motion.recipe import Recipe
 from model.preprocess import normalise
 from model.timesformer import TimesformerForVideoClassification
+from model.torch_engine import computes_bf16
 from model.trained import MEAN, STD, TrainedModel, load, save
 from stream.messages import ClipSpec
 from stream.synthetic import MOTIONS, OTHER, STILL
@@ -42,42 +43,6 @@ _READY = 0.75  # accuracy at which the next lesson is harder
 _HARDER = 0.04
 # Whatever the accuracy, lessons become harder between these shares of the run.
 _PATIENCE = (0.15, 0.6)
-GENTLE = 0.5  # of the rate, for a network that knows the motions already
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that a training run depends on."""
-
-    clips: int = 260_000  # as the network sees them: half of them are drawn, half played backwards
-    seed: int = 0
-    init: str = ""  # embedded name or folder of a motion model that this run makes better
-    batch: int = 32  # of the whole team
-    lesson: int = 50  # batches of one difficulty
-    rate: float = 1.4e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.005  # share of the clips
-    size: int = 96
-    patch: int = 12
-    frames: int = 8
-    span_s: float = 1.6
-    hidden: int = 128
-    layers: int = 5
-    heads: int = 4
-    intermediate: int = 384
-
-    def network(self) -> TimesformerConfig:
-        return TimesformerConfig(
-            image_size=self.size,
-            patch_size=self.patch,
-            num_frames=self.frames,
-            hidden_size=self.hidden,
-            num_hidden_layers=self.layers,
-            num_attention_heads=self.heads,
-            intermediate_size=self.intermediate,
-            initializer_range=0.5 / math.sqrt(self.hidden),  # 0.02 is too faint if it is narrow
-            id2label=dict(enumerate(MOTIONS)),
-        )
 
 
 @dataclass(frozen=True)
@@ -130,15 +95,19 @@ def train_motion(
     given another number of clips: what is left of it is made longer or shorter. Of a team each
     process draws its share of the clips.
     Raises CheckpointError where `out` holds a run of another recipe, or a finished one, for fewer
-    clips than it has learnt from, and where a batch can't be shared out evenly.
+    clips than it has learnt from, where a batch can't be shared out evenly, and where the network
+    diverges.
     """
-    file = out / "training.pt"
     claim(out)
-    if recipe.batch % (2 * team.size):
-        raise CheckpointError(
-            f"a batch of {recipe.batch // 2} clips and their reverses can't be shared out among "
-            f"{team.size} processes; start as many as divide it"
-        )
+    team.part(recipe.batch // 2, "clips and their reverses")
+    with held(out) if team.leads else nullcontext():
+        return _train_motion(out, recipe, team, progress)
+
+
+def _train_motion(
+    out: Path, recipe: Recipe, team: Team, progress: Callable[[Progress], None]
+) -> TrainedModel:
+    file = out / "training.pt"
     torch.manual_seed(recipe.seed)
     learner = _Learner(recipe).to(team.device).train()
     optimisers = _optimisers(learner, recipe)
@@ -153,9 +122,8 @@ def train_motion(
     while state.done < recipe.clips:
         _lesson(recipe, wrapped, optimisers, state, team, progress)
         # What one process found hard decides for all.
-        state.difficulty = team.told(_next_difficulty(state, state.done / recipe.clips))
-        if team.leads:
-            _keep(file, recipe, learner, optimisers, state)
+        state.difficulty = team.led(lambda: _next_difficulty(state, state.done / recipe.clips))
+        team.led(lambda: _keep(file, recipe, learner, optimisers, state))
     trained = TrainedModel(
         learner.network.cpu().eval(), motion_spec(recipe, out.resolve().name), MEAN, STD
     )
@@ -224,26 +192,25 @@ def _lesson(
         difficulty=state.difficulty,
         every=team.size,
     )
-    # On a CPU workers would take the cores from the network.
-    workers = 0 if team.device.type == "cpu" else team.cores
-    loader = DataLoader(
-        drawn,
-        pairs // team.size,
-        num_workers=workers,
-        prefetch_factor=8 if workers else None,
-        worker_init_fn=one_thread,
-    )
-    for batch in loader:
+    bf16 = computes_bf16(team.device)
+    for batch in make_loader(drawn, team, batch_size=team.part(pairs)):
         frames, labels, truth = (part.to(team.device) for part in with_backwards(*batch))
         for optimiser in optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = recipe.rate * rate_factor(state.done / recipe.clips, recipe.warmup)
-        with torch.autocast(team.device.type, torch.bfloat16):
+                group["lr"] = recipe.highest_rate * rate_factor(
+                    state.done / recipe.clips, recipe.warmup
+                )
+        with torch.autocast(team.device.type, torch.bfloat16, enabled=bf16):
             logits, predicted = learner(normalise(frames, MEAN, STD))
         loss = F.cross_entropy(logits.float(), labels)
         learner.zero_grad()
         (loss + field_loss(predicted.float(), truth)).backward()
-        nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+        norm = nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+        if not norm.isfinite():
+            raise CheckpointError(
+                f"after {state.done:,} clips the gradients are no numbers any more; try another "
+                "--seed"
+            )
         for optimiser in optimisers:
             optimiser.step()
         hits = (logits.argmax(dim=1) == labels).float().mean()
@@ -322,8 +289,8 @@ def _resume(
     if kept is None:
         return _State()
     learner.load_state_dict(kept["learner"])
-    for optimiser, held in zip(optimisers, kept["optimisers"], strict=True):
-        optimiser.load_state_dict(held)
+    for optimiser, before in zip(optimisers, kept["optimisers"], strict=True):
+        optimiser.load_state_dict(before)
     return _State(**kept["state"])
 
 

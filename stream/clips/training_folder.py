@@ -15,6 +15,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import av
 from stream.camera.clip_stream import camera_of
 from stream.clips.class_folder import class_folder
 from stream.clips.clip_file import settle
+from stream.log.event_rows import moment
 
 try:
     import fcntl
@@ -34,6 +36,7 @@ LIST = "clips.csv"
 COLUMNS = ("path", "label", "start", "end", "camera", "event", "source")
 BEFORE = COLUMNS[:-1]  # of lists of earlier versions
 _PARTS = (".clips-", ".part")  # begin and end the name of the folder of what is not whole yet
+_CLOSE = timedelta(minutes=1)
 _ID = re.compile(r"[0-9a-f]{32}")
 _OURS = re.compile(r"(?!\.)[^/\\]+/([0-9a-f]{32})\.mp4")  # a path in the list
 
@@ -50,7 +53,7 @@ class Example:
 
     event: str
     camera: str
-    source: str  # a camera in an hour: events close to each other look alike, and share pictures
+    source: str  # see `_sources`
     label: str
     start_s: float  # of the event, on the camera's clock
     end_s: float
@@ -86,7 +89,7 @@ def choose(
     rejected one is nothing, or with `rejected_as` an example of that. With `unreviewed`, those that
     nobody reviewed are examples of what the model said.
     """
-    examples: list[Example] = []
+    usable: list[tuple[Mapping[str, Any], str]] = []
     left_out: Counter[str] = Counter()
     rejected: set[str] = set()
     for row in rows:
@@ -104,10 +107,34 @@ def choose(
         ):
             left_out["without a clip"] += 1
         else:
-            times_s = (row["start_s"], row["end_s"], row["clip_start_s"])
-            source = f"{camera_of(row['camera'])} {row['start'][:13]}"
-            examples.append(Example(row["id"], row["camera"], source, label, *times_s))
+            usable.append((row, label))
+    sources = _sources(row for row, _ in usable)
+    examples = (
+        Example(
+            *(row["id"], row["camera"], sources[row["id"]], label),
+            *(row["start_s"], row["end_s"], row["clip_start_s"]),
+        )
+        for row, label in usable
+    )
     return Chosen(tuple(examples), left_out, frozenset(rejected))
+
+
+def _sources(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The source of each event: its camera in an hour (UTC), in which all looks alike.
+
+    Events close to each other share pictures, in what their clips show before and after. So where
+    they go on over the full hour they stay with the hour before.
+    """
+    found: dict[str, str] = {}
+    latest: dict[str, tuple[datetime, str]] = {}  # of each camera when it ended, and its source
+    for row in sorted(rows, key=lambda row: str(row["start"])):
+        camera, began = camera_of(row["camera"]), moment(row["start"])
+        ended, source = latest.get(camera, (began - 2 * _CLOSE, ""))
+        if began - ended > _CLOSE:
+            source = f"{camera} {row['start'][:13]}"
+        latest[camera] = (max(ended, moment(row["end"])), source)
+        found[row["id"]] = source
+    return found
 
 
 def add_to(folder: Path, chosen: Chosen, clips: Path) -> Made:

@@ -17,6 +17,7 @@ from transformers import TimesformerForVideoClassification as Theirs
 from model.checkpoint import CheckpointError
 from model.configuration import TimesformerConfig
 from model.hub import find
+from model.learning.beginning import beginning
 from model.predictor import Predictor
 from model.preprocess import normalise
 from model.trained import TrainedModel, load, published_span, save
@@ -44,7 +45,11 @@ def test_what_was_saved_is_loaded(folder: Path, trained: TrainedModel) -> None:
         assert torch.equal(back.network.state_dict()[key], value), key
 
 
-def test_transformers_opens_what_was_saved(folder: Path, trained: TrainedModel) -> None:
+def test_transformers_opens_what_was_saved(tmp_path: Path, trained: TrainedModel) -> None:
+    folder = tmp_path / "learning"
+    learning = beginning(trained, "tiny", trained.spec.labels, drop_path=0.1).network.eval()
+    learning.classifier.load_state_dict(trained.network.classifier.state_dict())
+    save(replace(trained, network=learning), folder)  # transformers takes no rate but 0
     theirs = Theirs.from_pretrained(folder).eval()
     pixels = torch.randn(1, 4, 3, 32, 32)
     with torch.no_grad():

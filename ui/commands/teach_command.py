@@ -58,7 +58,9 @@ def teach(
     """Teach a model an action with a few takes; see docs/training.md."""
     silence_decoders()
     from model.checkpoint import CheckpointError
+    from model.hub import find
     from model.learning.data.examples import DataError, read_data
+    from model.learning.data.record import read_record
     from model.learning.data.rows import label_of
     from model.learning.teaching.few_shots import HEADS, OTHER, check_labels
     from model.learning.teaching.few_shots import teach as taught_with
@@ -99,6 +101,7 @@ def teach(
                 data.examples,
                 head=head,
                 name="model",
+                record=read_record(find(init)),
                 progress=lambda: bar.advance(task, 1),
                 problem=complain,
             )

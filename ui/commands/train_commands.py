@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -18,10 +17,8 @@ if TYPE_CHECKING:
     from model.learning.board import Board
     from model.learning.fit import Epoch
     from model.learning.learner import Progress
+    from model.learning.team import Team
     from model.learning.train import Result, Told
-    from model.motion.train import Recipe as MotionRecipe
-
-_CARD_CLIPS = 1000
 
 
 def train(
@@ -65,8 +62,10 @@ def train(
 
     spin_briefly()
     from model.checkpoint import CheckpointError
+    from model.hub import find
     from model.learning.board import board
     from model.learning.data.examples import DataError, read_data
+    from model.learning.data.record import Record, read_record
     from model.learning.data.splits import split
     from model.learning.out_folder import claim
     from model.learning.recipe import Recipe
@@ -91,10 +90,13 @@ def train(
         )
         model = load(init)
         found = read_data(data, films=films)
-        splits = split(found.examples, share=recipe.val_share, seed=recipe.seed)
+        record = Record() if scratch else read_record(find(init))
+        splits = split(
+            found.examples, share=recipe.val_share, seed=recipe.seed, learnt=record.learnt
+        )
     except (ConfigError, CheckpointError, DataError) as error:
         give_up(str(error))
-    start = Start(model, f"The shape of {init}" if scratch else init, scratch)
+    start = Start(model, f"The shape of {init}" if scratch else init, scratch, record)
     with team() as own:
         if own.leads:
             for line in (*found.problems, *splits.notes):
@@ -114,9 +116,9 @@ def train(
                     told = _told(bar, task, numbers, recipe.epochs)
                 result = trained_on(splits, out, recipe, start, team=own, cache=cache, told=told)
         except (CheckpointError, DataError) as error:
-            give_up(str(error))
+            _end(own, str(error))
         if own.leads:
-            _say_result(out, result)
+            _say_result(out, result, recipe.keep)
 
 
 def train_motion(
@@ -135,13 +137,12 @@ def train_motion(
     spin_briefly()
     from model.checkpoint import CheckpointError
     from model.learning.team import team
-    from model.motion.train import GENTLE, Recipe
+    from model.motion.complete import HELD_OUT, complete
+    from model.motion.recipe import Recipe
     from model.motion.train import Progress as State
     from model.motion.train import train_motion as trained_on
 
     recipe = Recipe(clips=clips, seed=seed, init=init)
-    if init:
-        recipe = replace(recipe, rate=GENTLE * recipe.rate)
     with team() as own:
         try:
             with ExitStack() as shown:
@@ -160,33 +161,18 @@ def train_motion(
 
                 trained_on(out, recipe, team=own, progress=show)
             if own.leads:
-                _measure_motion(out, recipe)
+                with progress_bar("clips", HELD_OUT) as (bar, task):
+                    measured = complete(out, recipe, progress=lambda: bar.advance(task, 1))
+                say(f"wrote {out}: top-1 {measured.top(1):.1%} on {HELD_OUT} held-out clips")
         except (CheckpointError, OSError) as error:
-            give_up(str(error))
+            _end(own, str(error))
 
 
-def _measure_motion(out: Path, recipe: MotionRecipe) -> None:
-    """Give the model its temperature, measure it as it was written, and write its card."""
-    from model.learning.evaluation.evaluate import evaluate
-    from model.motion.card import motion_card
-    from model.motion.evaluate import calibrated, drawn_samples
-    from model.motion.train import finish, lengths
-    from model.predictor import Predictor
-    from model.trained import load, save
-
-    save(calibrated(load(out), _CARD_CLIPS), out, half=True)
-    with progress_bar("clips", _CARD_CLIPS) as (bar, task):
-        model = load(out)
-        measured = evaluate(
-            Predictor(model),
-            model.spec.labels,
-            drawn_samples(model, _CARD_CLIPS),
-            progress=lambda: bar.advance(task, 1),
-        ).measured
-    card = motion_card(out.resolve().name, recipe, measured, lengths=lengths(out), eval_seed=0)
-    (out / "README.md").write_text(card, encoding="utf-8")
-    finish(out)
-    say(f"wrote {out}: top-1 {measured.top(1):.1%} on {_CARD_CLIPS} held-out clips")
+def _end(own: Team, reason: str) -> NoReturn:
+    """Of the processes of a team one says why they end."""
+    if own.leads:
+        give_up(reason)
+    raise typer.Exit(2)
 
 
 def _layers(text: str | None) -> str | int | None:
@@ -231,7 +217,7 @@ def _told(bar: Bar, task: TaskID, numbers: Board, epochs: int) -> Told:
     )
 
 
-def _say_result(out: Path, result: Result) -> None:
+def _say_result(out: Path, result: Result, keep: str) -> None:
     from model.learning.evaluation.metrics import likely
 
     measured = result.measured
@@ -240,8 +226,9 @@ def _say_result(out: Path, result: Result) -> None:
         return
     clips, right = len(measured.truth), measured.top(1)
     low, high = likely(right, clips)
+    chosen = "; rather less, as these chose the epoch, too" if keep == "best" else ""
     say(
         f"wrote {out}, the weights after epoch {result.kept}: of {clips} clips kept aside "
-        f"{right:.1%} right (likely {low:.0%} to {high:.0%} of others), mean of the labels "
+        f"{right:.1%} right (likely {low:.0%} to {high:.0%} of others{chosen}), mean of the labels "
         f"{measured.mean_class_accuracy:.1%}; actionwatch run --model {out}"
     )

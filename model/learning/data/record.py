@@ -11,6 +11,7 @@ from pathlib import Path
 
 from model.learning.data.examples import Example, overlap
 
+LEARNT = "train"
 _Stretch = tuple[float, float]  # from when to when, seconds
 
 
@@ -19,6 +20,10 @@ class Record:
     """The stretches of each film, by split."""
 
     films: Mapping[str, Mapping[str, list[_Stretch]]] = field(default_factory=dict)
+
+    def learnt(self, example: Example) -> bool:
+        """Whether some of its pictures were learnt from."""
+        return self.split_of(example) == LEARNT
 
     def split_of(self, example: Example) -> str:
         """The split of just this stretch, else of one that shares pictures with it, else ""."""
@@ -33,15 +38,27 @@ class Record:
         return ""
 
 
-def as_json(splits: Mapping[str, Iterable[Example]]) -> dict[str, dict[str, list[object]]]:
-    """A record for `training.json`; what was learnt from belongs first."""
+def as_json(
+    splits: Mapping[str, Iterable[Example]], before: Record | None = None
+) -> dict[str, dict[str, list[object]]]:
+    """A record for `training.json`; what was learnt from belongs first.
+
+    That is also what a checkpoint has learnt from, whose record is `before`, that training began
+    with.
+    """
     films: dict[str, dict[str, list[object]]] = {}
     for split, examples in splits.items():
-        of_film: dict[str, list[object]] = defaultdict(list)
+        of_film: dict[str, list[_Stretch]] = defaultdict(list)
         for one in examples:
-            start_s, end_s = one.stretch
-            of_film[_film(one)].append([start_s, None if end_s == math.inf else end_s])
-        films[split] = dict(sorted(of_film.items()))
+            of_film[_film(one)].append(one.stretch)
+        if split == LEARNT and before is not None:
+            for name, stretches in before.films.get(LEARNT, {}).items():
+                own = of_film[name]
+                own += [stretch for stretch in stretches if stretch not in own]
+        films[split] = {
+            name: [[start_s, None if end_s == math.inf else end_s] for start_s, end_s in stretches]
+            for name, stretches in sorted(of_film.items())
+        }
     return films
 
 

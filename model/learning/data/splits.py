@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.learning.data.copies import copy_notes
-from model.learning.data.copies import duplicates as duplicates
+from model.learning.data.copies import copy_notes, duplicates
 from model.learning.data.dealing import deal
 from model.learning.data.examples import DataError, Example
 from model.learning.data.rows import shown
@@ -30,13 +29,20 @@ class Splits:
     notes: tuple[str, ...]  # what a person should know: too small classes, duplicates, leaks
 
 
-def split(examples: Iterable[Example], *, share: float = 0.2, seed: int = 0) -> Splits:
+def split(
+    examples: Iterable[Example],
+    *,
+    share: float = 0.2,
+    seed: int = 0,
+    learnt: Callable[[Example], bool] = lambda example: False,
+) -> Splits:
     """Part examples into those to learn from, and about `share` of each label to measure with.
 
     Splits that the data give are taken as they are; "test" stands in for "val" where there is none,
     and is left out else. Examples without a split among others that have one are learnt from,
     unless something of their source is kept. Where nothing is given to measure with, whole sources
     are kept, at least one of each label that has several. Copies of a film are of one source.
+    What training begins with may have `learnt` from some of them: their sources are not kept.
     The same on every machine for the same data, share and seed.
 
     Raises DataError where there are not two labels to learn.
@@ -58,16 +64,27 @@ def split(examples: Iterable[Example], *, share: float = 0.2, seed: int = 0) -> 
             sides = {"train": train, held: val, "": rest}
             for one in unit:
                 sides.get(one.split, []).append(one)
+        if old := sum(map(learnt, val)):
+            notes.append(
+                f"{old} of {len(val)} clips of {held} were learnt from before, by what training "
+                "begins with: what is told of them will be too good"
+            )
     else:
         given_count = sum(one.split == "train" for one in known)
         # A part of what is all for training is kept; but what is so among others stays there.
-        fixed = [0 < given_count < len(known) and any(e.split for e in unit) for unit in units]
+        some = 0 < given_count < len(known)
+        old_units = [any(map(learnt, unit)) for unit in units]
+        fixed = [
+            old or (some and any(e.split for e in unit))
+            for unit, old in zip(units, old_units, strict=True)
+        ]
         if given_count == len(known):
             notes.append("the data keep nothing for validation; a part of their train is kept")
         kept = deal([Counter(e.label for e in unit) for unit in units], fixed, share, seed)
         for unit, is_kept in zip(units, kept, strict=True):
             (val if is_kept else train).extend(unit)
-        notes += _unkept(units, val)
+        fresh = [unit for unit, old in zip(units, old_units, strict=True) if not old]
+        notes += _unkept(fresh, known, val)
     _check_labels(train, " to learn from")
     return _splits(train, val, copies, notes)
 
@@ -148,14 +165,17 @@ def source_of(example: Example) -> str:
     return example.source or example.path.as_posix()
 
 
-def _unkept(units: Sequence[Sequence[Example]], val: Sequence[Example]) -> list[str]:
-    """A note for each label of which nothing could be kept."""
-    sources = Counter(label for unit in units for label in {one.label for one in unit})
-    notes = []
-    for label in sorted(set(sources) - {one.label for one in val}):
-        has = "has one source only" if sources[label] == 1 else "shares its sources with others"
-        notes.append(f"label {shown(label)} {has}: nothing of it can be kept for validation")
-    return notes
+def _unkept(
+    fresh: Sequence[Sequence[Example]], known: Iterable[Example], val: Iterable[Example]
+) -> list[str]:
+    """A note for each label of which nothing could be kept. `fresh` is what might have been."""
+    sources = Counter(label for unit in fresh for label in {one.label for one in unit})
+    reasons = {0: "was learnt from before, all of it", 1: "has one source only"}
+    return [
+        f"label {shown(label)} {reasons.get(sources[label], 'shares its sources with others')}: "
+        "nothing of it can be kept for validation"
+        for label in sorted({one.label for one in known} - {one.label for one in val})
+    ]
 
 
 def _splits(

@@ -13,6 +13,7 @@ import torch
 from model.learning.augment import mirrored
 from model.learning.beginning import beginning
 from model.learning.data.examples import DataError, Example
+from model.learning.data.record import Record
 from model.learning.data.splits import related
 from model.learning.evaluation.calibration import fit_temperature
 from model.learning.evaluation.metrics import Measured
@@ -36,6 +37,7 @@ class Taught:
     head: str
     extras: tuple[str, ...]  # what it was shown besides takes, to know what is nothing
     examples: tuple[Example, ...]  # the takes
+    record: Record  # what the network has learnt from before
     init: str
     seconds: float
 
@@ -52,6 +54,7 @@ def teach(
     *,
     head: str = "auto",
     name: str = "model",
+    record: Record | None = None,
     progress: Callable[[], None] = lambda: None,
     problem: Callable[[str], None] = lambda line: None,
 ) -> Taught:
@@ -59,10 +62,12 @@ def teach(
 
     `head` is "prototypes", "linear" or "auto", which takes the one that answers left-out takes
     better. A take is left out together with all that was cut from the same source, and copies of
-    it. `progress` is told of each take, `problem` of each that can't be decoded, and of what else
-    is odd. Raises DataError where there is nothing to tell apart.
+    it. `record` is of what `init` has learnt from. `progress` is told of each take, `problem` of
+    each that can't be decoded, and of what else is odd. Raises DataError where there is nothing to
+    tell apart.
     """
     began = time.perf_counter()
+    record = record or Record()
     if head not in (*HEADS, "auto"):
         raise DataError(f"--head {head}: must be auto, {' or '.join(HEADS)}")
     check_labels(examples)
@@ -71,11 +76,11 @@ def teach(
         shots = tuple(read_shots(init, examples, progress=progress, problem=problem))
         check_labels([shot.example for shot in shots])
         units, notes = related(shot.example for shot in shots)
-        notes += _short(shots, init.spec.span_s)
-        for note in notes:
-            problem(note)
+        notes += _short(shots, init.spec.span_s) + _learnt(shots, init_name, record)
         groups = {one: group for group, unit in enumerate(units) for one in unit}
-        lesson = _best_lesson(_Shown(shots, groups, drawn_tokens(init)))
+        lesson, more = _best_lesson(_Shown(shots, groups, drawn_tokens(init)))
+        for note in notes + more:
+            problem(note)
         answers = {one: lesson.ask(one) for one in (HEADS if head == "auto" else (head,))}
         head = min(answers, key=lambda one: answers[one].rank)
         found = lesson.fit(head, lesson.windows)
@@ -90,6 +95,7 @@ def teach(
         head,
         lesson.extras,
         tuple(shot.example for shot in shots),
+        record,
         init_name,
         time.perf_counter() - began,
     )
@@ -175,8 +181,11 @@ class _Shown:
     drawn: np.ndarray  # class tokens of drawn scenes, float64 (N, hidden)
 
 
-def _best_lesson(shown: _Shown) -> _Lesson:
+def _best_lesson(shown: _Shown) -> tuple[_Lesson, list[str]]:
     """A lesson with takes in a mirror, and with more than takes for "other", if no label suffers.
+
+    Where that can't be told of some label, as its takes are of one source, it is without; then
+    there is a line to say so.
 
     In a mirror most actions are what they were. Where labels are directions, in whatever words,
     they become each other: then many left-out takes that are right without it are wrong with it.
@@ -189,16 +198,23 @@ def _best_lesson(shown: _Shown) -> _Lesson:
     of other cameras' windows fights instead of 29 %. But what is taught may be just that: to lie
     still, say.
     """
-    best, in_mirror = _lesson(shown, mirror=False), _lesson(shown, mirror=True)
+    best = _lesson(shown, mirror=False)
     without = _recall(best)
+    if unsure := sorted(set(best.labels) - set(without) - {OTHER}):
+        return best, [
+            f"takes of {', '.join(unsure)} are of one source only, so nothing tells how well they "
+            "are known, nor whether to learn from their mirror images and from scenes where "
+            "nothing happens; that is left out until there are more"
+        ]
+    in_mirror = _lesson(shown, mirror=True)
     mirror = _spares(_recall(in_mirror), without)
     if mirror:
         best = in_mirror
     for extras in ((STILLS, DRAWN), (STILLS,), (DRAWN,)):
         lesson = _lesson(shown, extras, mirror=mirror)
         if _spares(_recall(lesson), without):
-            return lesson
-    return best
+            return lesson, []
+    return best, []
 
 
 def _spares(recall: dict[str, float], without: dict[str, float]) -> bool:
@@ -237,6 +253,16 @@ def _lesson(shown: _Shown, extras: tuple[str, ...] = (), *, mirror: bool) -> _Le
         as_other = _windows(shown.drawn, numbers[OTHER], 0, NO_GROUP)
         more.append(replace(as_other, takes=units))
     return _Lesson(tuple(labels), extras, _joined([*seen, *more]), _joined(seen))
+
+
+def _learnt(shots: Sequence[Shot], init_name: str, record: Record) -> list[str]:
+    count = sum(record.learnt(shot.example) for shot in shots)
+    if not count:
+        return []
+    return [
+        f"{count} of {len(shots)} takes were learnt from before, by {init_name}: what is told of "
+        "left-out takes will be too good"
+    ]
 
 
 def _short(shots: Sequence[Shot], span_s: float) -> list[str]:

@@ -30,7 +30,9 @@ library_name: actionwatch
 Taught with `actionwatch teach`: {init} as it is, with a new classifier ({head}) that tells
 {count} labels apart.{background}
 
-    actionwatch run --model {name}
+In this folder:
+
+    actionwatch run --model .
 
 | label | takes | right when left out |
 | --- | --- | --- |
@@ -86,7 +88,7 @@ def numbers(taught: Taught) -> dict[str, object]:
         "extras": list(taught.extras),
         "takes": taught.takes,
         "seconds": round(taught.seconds, 1),
-        "films": as_json({"train": taught.examples}),
+        "films": as_json({"train": taught.examples}, before=taught.record),
         "left_out": taught.measured.numbers() if taught.measured else None,
     }
 

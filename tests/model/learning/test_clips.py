@@ -8,7 +8,7 @@ import pytest
 
 from model.learning.augment import Augmentation
 from model.learning.clip_cache import ClipCache
-from model.learning.clips import Labelled, TrainingClips, epoch_order
+from model.learning.clips import Labelled, Lot, TrainingClips, epoch_order
 from model.learning.data.examples import read_data
 from stream.messages import ClipSpec
 from tests.two_kinds import write_films
@@ -21,38 +21,36 @@ def examples(tmp_path: Path) -> list[Labelled]:
 
 
 def clips(
-    tmp_path: Path, examples: list[Labelled], spec: ClipSpec, *, seed: int, flip: bool = False
+    tmp_path: Path, examples: list[Labelled], spec: ClipSpec, *, flip: bool = False
 ) -> TrainingClips:
     return TrainingClips(
         examples,
         ClipCache(tmp_path / "kept", spec, 1.25),
-        [0, 1, 2, 3],
         spec,
         Augmentation(flip=flip),
         mirror=[1, 0],
         speed=1.25,
-        seed=(seed,),
     )
 
 
 def test_a_clip_is_the_same_whenever_it_is_made(
     tmp_path: Path, examples: list[Labelled], spec: ClipSpec
 ) -> None:
-    one, same, other = (clips(tmp_path, examples, spec, seed=seed) for seed in (0, 0, 1))
-    assert (one[2][0] == same[2][0]).all()
-    assert (one[2][0] != other[2][0]).any()
-    assert one[2][0].shape == (4, 8, 8, 3)
-    assert [label for _, label in (one[n] for n in range(4))] == [0, 0, 1, 1]
+    one, same = (clips(tmp_path, examples, spec) for _ in range(2))
+    lot, other = Lot(2, (0, 5)), Lot(2, (1, 5))
+    assert (one[lot][0] == same[lot][0]).all()
+    assert (one[lot][0] != same[other][0]).any()
+    assert one[lot][0].shape == (4, 8, 8, 3)
+    assert [one[Lot(number, (0,))][1] for number in range(4)] == [0, 0, 1, 1]
 
 
 def test_a_mirrored_clip_has_its_image_as_label(
     tmp_path: Path, examples: list[Labelled], spec: ClipSpec
 ) -> None:
-    plain = clips(tmp_path, examples, spec, seed=3)
-    flipped = clips(tmp_path, examples, spec, seed=3, flip=True)
+    plain, flipped = clips(tmp_path, examples, spec), clips(tmp_path, examples, spec, flip=True)
     turned = 0
-    for number in range(4):
-        (clip, label), (image, its_label) = plain[number], flipped[number]
+    for lot in [Lot(number, (3, number)) for number in range(4)]:
+        (clip, label), (image, its_label) = plain[lot], flipped[lot]
         if its_label != label:
             turned += 1
             assert (clip.flip(2) == image).all()

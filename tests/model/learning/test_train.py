@@ -13,6 +13,7 @@ import torch
 
 from model.checkpoint import CheckpointError
 from model.learning.data.examples import DataError, read_data
+from model.learning.data.record import read_record
 from model.learning.data.splits import Splits, split
 from model.learning.evaluation.evaluate import evaluate, film_samples
 from model.learning.learner import Progress
@@ -108,6 +109,40 @@ def test_a_run_of_other_options_does_not_go_on(
     fewer = Splits(splits.train[1:], splits.val, ())
     with pytest.raises(CheckpointError, match=r"another data;"):
         run(fewer, tmp_path / "out", trained)
+
+
+def test_what_was_learnt_before_is_remembered_and_kept_aside_by_no_run_that_goes_on_from_it(
+    tmp_path: Path, splits: Splits, trained: TrainedModel
+) -> None:
+    once = QUICK.model_copy(update={"epochs": 1})
+    run(splits, tmp_path / "first", trained, once)
+    record = read_record(tmp_path / "first")
+    assert [one for one in (*splits.train, *splits.val) if record.learnt(one)] == [*splits.train]
+    more = read_data(write_films(tmp_path / "more", 3)).examples
+    again = split([*splits.train, *splits.val, *more], share=0.3, seed=1, learnt=record.learnt)
+    assert not set(again.val) & set(splits.train)
+    fresh = Splits(more[1:], more[:1], ())
+    begun = Start(load(tmp_path / "first"), "first", record=record)
+    train(fresh, tmp_path / "second", once, begun, team=ALONE)
+    second = read_record(tmp_path / "second")
+    assert all(map(second.learnt, (*splits.train, *more[1:])))
+    assert second.split_of(more[0]) == "val"
+
+
+def test_a_folder_that_a_run_is_writing_is_no_other_runs(
+    tmp_path: Path, splits: Splits, trained: TrainedModel
+) -> None:
+    told: list[str] = []
+
+    def another(state: Progress) -> None:
+        if (state.epoch, state.step) == (1, 1):
+            with pytest.raises(CheckpointError) as refused:
+                run(splits, tmp_path / "out", trained)
+            told.append(str(refused.value))
+
+    run(splits, tmp_path / "out", trained, told=Told(step=another))
+    (line,) = told
+    assert "out is being written by another run; wait for its end" in line
 
 
 def test_a_finished_checkpoint_is_not_overwritten(

@@ -4,7 +4,7 @@ import csv
 import os
 import shutil
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import cv2
@@ -40,11 +40,12 @@ class Watched:
         clip_start_s: float | None = 9.0,
         lasts_s: float = 4.0,
         end_s: float | None = 12.0,
+        opened: datetime = NOON,
     ) -> str:
         """Its id. It starts at 10 s."""
         name = f"{number:032x}"
         event = Event(name, camera, label, 10.0, 12.0, end_s, 11.0, 0.9, 11.0, 0.8)
-        self.log.save([LoggedEvent(event, "end", NOON, "motion")])
+        self.log.save([LoggedEvent(event, "end", opened, "motion")])
         if clip:
             self.film(self.clips / f"{name}.mp4", lasts_s)
             self.log.save([Recorded(name, f"{name}.mp4", "", "", clip_start_s)])
@@ -83,6 +84,18 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     made = Watched(tmp_path)
     yield made
     made.log.close()
+
+
+def test_events_that_go_on_over_the_hour_are_of_one_source(watched: Watched) -> None:
+    for number, minutes in enumerate((30, 59.5, 60.2, 90)):
+        watched.event(number, opened=NOON + timedelta(minutes=minutes))
+    watched.event(9, camera="yard", opened=NOON + timedelta(minutes=60.1))
+    watched.make()
+    assert [line["source"] for line in watched.lines] == [
+        *["door 2026-05-01T12"] * 3,  # what is in the same hour, and close to that
+        "door 2026-05-01T13",
+        "yard 2026-05-01T13",
+    ]
 
 
 def test_events_in_two_zones_of_a_camera_are_of_one_source(watched: Watched) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -45,7 +47,8 @@ def test_a_model_is_trained_and_evaluated(tmp_path: Path, films: Path) -> None:
     assert "broken.mp4: not a video" in trained.stderr
     assert "epoch   6  loss" in trained.stdout
     assert f"wrote {out}, the weights after epoch" in trained.stdout
-    assert "of 2 clips kept aside 100.0% right (likely 34% to 100% of others)" in trained.stdout
+    said = "of 2 clips kept aside 100.0% right (likely 34% to 100% of others; rather less, as"
+    assert said in trained.stdout
     assert list((out / "tb").glob("events.out.tfevents.*"))
     assert load(out).spec.background == {"blue"}
 
@@ -80,20 +83,22 @@ def test_a_model_is_trained_and_evaluated(tmp_path: Path, films: Path) -> None:
 
 
 def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path, films: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text("{batch: 4, epochs: 4}")
+    (tmp_path / "recipe.yaml").write_text("{batch: 4, epochs: 20, keep: last}")
     common = ["train", str(films), "--cache", str(tmp_path / "kept")]
     common += ["--config", str(tmp_path / "recipe.yaml")]
-    killed = subprocess.Popen(
-        [sys.executable, "-m", "ui.cli", *common, "--out", str(tmp_path / "killed")],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert killed.stdout is not None
-    for _ in range(2):  # then it is somewhere in the third
-        assert killed.stdout.readline().startswith("epoch")
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate()
+    for _ in range(2):
+        killed = subprocess.Popen(
+            [sys.executable, "-m", "ui.cli", *common, "--out", str(tmp_path / "killed")],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert killed.stdout is not None
+        for _ in range(random.randint(1, 5)):  # then it is somewhere in the next
+            assert "epoch" in killed.stdout.readline()
+        threading.Event().wait(random.uniform(0, 0.1))
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.communicate()
     rest = actionwatch(*common, "--out", tmp_path / "killed")
     assert rest.returncode == 0, rest.stderr
     assert "goes on after epoch" in rest.stdout

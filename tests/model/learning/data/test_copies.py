@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from model.learning.data.copies import copy_notes
+from model.learning.data.copies import copy_notes, duplicates
 from model.learning.data.examples import Example
-from model.learning.data.splits import duplicates
 
 
 def film(folder: Path, name: str, content: bytes, label: str = "a", **times: float) -> Example:

@@ -43,6 +43,20 @@ def labels(examples: Sequence[Example]) -> Counter[str]:
     return Counter(one.label for one in examples)
 
 
+def test_what_was_learnt_from_before_is_not_kept_nor_is_its_source() -> None:
+    examples = [*of("jump", "old", 2), *many("jump", 4), *many("wave", 5), *of("rest", "old")]
+    old = examples[0]
+    for seed in range(5):
+        parted = split(examples, seed=seed, learnt=lambda one: one == old)
+        assert "old" not in sources(parted.val)
+        assert labels(parted.val) == {"jump": 1, "wave": 1}
+        (note,) = (one for one in parted.notes if "rest" in one and "kept" in one)
+        assert note.startswith("label rest was learnt from before, all of it: nothing of it")
+    given = [*many("jump", 3), *many("wave", 3), *of("jump", "a", split="val")]
+    parted = split(given, learnt=lambda one: one.split == "val")
+    assert parted.notes[0].startswith("1 of 1 clips of val were learnt from before")
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_uneven_sources_never_part_and_each_label_gets_its_share(seed: int) -> None:
     examples = [
