@@ -15,13 +15,14 @@ from threading import Event as StopEvent
 import numpy as np
 
 from stream.messages import Clip, Scores
+from stream.notes import show_notes
 from stream.settings.config import InferenceConfig
 from stream.settings.config_file import ConfigError, inference
 from stream.workers.endpoint import check_for_worker
 from stream.workers.keys import WorkerKeys, worker_keys
 from stream.workers.transport import TransportError, WorkerEnd
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("model.worker")  # its own name is __main__
 
 Predict = Callable[[tuple[Clip, ...]], tuple[Scores, ...]]
 
@@ -66,11 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ConfigError as error:
         print(f"actionwatch worker: {error}", file=sys.stderr)
         return 2
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s worker: %(message)s", datefmt="%H:%M:%S"
-    )
-    for talkative in ("httpx", "httpx2", "huggingface_hub"):
-        logging.getLogger(talkative).setLevel(logging.ERROR)
+    show_notes("worker: ")
     stop = StopEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

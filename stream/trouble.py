@@ -7,7 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-_LOGGERS = ("stream", "model", "ui")  # ours; others log what nobody here can mend
+from stream.notes import OURS
+
 _MOST = 20
 _LONGEST = 500  # characters
 
@@ -50,11 +51,11 @@ class LatestTroubles(logging.Handler):
             self.handleError(record)
 
     def __enter__(self) -> LatestTroubles:
-        for name in _LOGGERS:
+        for name in OURS:
             logging.getLogger(name).addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in _LOGGERS:
+        for name in OURS:
             logging.getLogger(name).removeHandler(self)
         self.close()

@@ -26,7 +26,7 @@ from ui.commands import (
     teach_command,
     train_commands,
 )
-from ui.commands.terminal import give_up, show_notes, silence_decoders, stop_at_signals
+from ui.commands.terminal import give_up, silence_decoders, stop_at_signals
 
 if TYPE_CHECKING:
     from stream.settings.config import Config
@@ -149,6 +149,8 @@ def _watch(
     from ui.reload import Reload
 
     share_arenas()
+    from stream.notes import show_notes
+
     show_notes()
     stopped = stop_at_signals()
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ui.commands.terminal import complain, give_up, progress_bar, say, show_notes, silence_decoders
+from ui.commands.terminal import complain, give_up, progress_bar, say, silence_decoders
 
 if TYPE_CHECKING:
     from model.learning.data.examples import Example
@@ -61,6 +61,8 @@ def evaluate(
 ) -> None:
     """Measure a model on labelled clips."""
     silence_decoders()
+    from stream.notes import show_notes
+
     show_notes()
     from stream.threads import spin_briefly
 

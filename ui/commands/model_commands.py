@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ui.commands.terminal import complain, give_up, progress_bar, say, show_notes, silence_decoders
+from ui.commands.terminal import complain, give_up, progress_bar, say, silence_decoders
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +52,8 @@ def classify(
 
     if fit is not None and fit not in FITS:
         give_up(f"--fit {fit}: must be one of {', '.join(FITS)}")
+    from stream.notes import show_notes
+
     show_notes()
     try:
         trained = load(model)
@@ -163,6 +165,7 @@ def bench(
     from model.checkpoint import CheckpointError
     from model.motion.dataset import held_out
     from model.trained import load
+    from stream.notes import show_notes
 
     show_notes()
     try:

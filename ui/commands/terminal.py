@@ -40,13 +40,6 @@ def say(text: str, to: TextIO | None = None) -> None:
     print(text, file=to or sys.stdout, flush=True)
 
 
-def show_notes() -> None:
-    """Print what our modules log; of other packages only warnings."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    for talkative in ("httpx", "httpx2", "huggingface_hub"):
-        logging.getLogger(talkative).setLevel(logging.ERROR)
-
-
 def show_warnings() -> None:
     """Print only what our modules and other packages warn of; the command tells the rest."""
     logging.basicConfig(level=logging.WARNING, format="actionwatch: %(message)s")

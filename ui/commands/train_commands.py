@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from ui.commands.terminal import complain, give_up, progress_bar, say, show_notes, silence_decoders
+from ui.commands.terminal import complain, give_up, progress_bar, say, silence_decoders
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -57,6 +57,8 @@ def train(
 ) -> None:
     """Train a model on your own clips; see docs/training.md."""
     silence_decoders()
+    from stream.notes import show_notes
+
     show_notes()
     from stream.threads import spin_briefly
 
