@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from model.learning.learner import Progress
     from model.learning.team import Team
     from model.learning.train import Result, Told
+
+_MISTAKE, _STOPPED = 2, 130  # exit codes; 130 is that of Ctrl+C in a shell
 
 
 def train(
@@ -108,7 +111,7 @@ def train(
                     "no label is background, so a watch will see one of them at any time; give "
                     "--background LABEL for what is nothing to report"
                 )
-        try:
+        with _says_why_it_ends(own):
             claim(out)  # before TensorBoard writes there
             with ExitStack() as shown:
                 told = Told()
@@ -117,8 +120,6 @@ def train(
                     numbers = shown.enter_context(board(tensorboard))
                     told = _told(bar, task, numbers, recipe.epochs)
                 result = trained_on(splits, out, recipe, start, team=own, cache=cache, told=told)
-        except (CheckpointError, DataError) as error:
-            _end(own, str(error))
         if own.leads:
             _say_result(out, result, recipe.keep)
 
@@ -137,7 +138,6 @@ def train_motion(
     from stream.threads import spin_briefly
 
     spin_briefly()
-    from model.checkpoint import CheckpointError
     from model.learning.team import team
     from model.motion.complete import HELD_OUT, complete
     from model.motion.recipe import Recipe
@@ -145,36 +145,45 @@ def train_motion(
     from model.motion.train import train_motion as trained_on
 
     recipe = Recipe(clips=clips, seed=seed, init=init)
-    with team() as own:
-        try:
-            with ExitStack() as shown:
-                bar, task = None, None
-                if own.leads:  # one of them speaks
-                    bar, task = shown.enter_context(progress_bar("clips", clips))
+    with team() as own, _says_why_it_ends(own):
+        with ExitStack() as shown:
+            bar, task = None, None
+            if own.leads:  # one of them speaks
+                bar, task = shown.enter_context(progress_bar("clips", clips))
 
-                def show(state: State) -> None:
-                    if bar is not None and task is not None:
-                        bar.update(
-                            task,
-                            completed=state.clips,
-                            state=f"loss {state.loss:.3f}  accuracy {state.accuracy:.3f}  "
-                            f"difficulty {state.difficulty:.2f}",
-                        )
+            def show(state: State) -> None:
+                if bar is not None and task is not None:
+                    bar.update(
+                        task,
+                        completed=state.clips,
+                        state=f"loss {state.loss:.3f}  accuracy {state.accuracy:.3f}  "
+                        f"difficulty {state.difficulty:.2f}",
+                    )
 
-                trained_on(out, recipe, team=own, progress=show)
-            if own.leads:
-                with progress_bar("clips", HELD_OUT) as (bar, task):
-                    measured = complete(out, recipe, progress=lambda: bar.advance(task, 1))
-                say(f"wrote {out}: top-1 {measured.top(1):.1%} on {HELD_OUT} held-out clips")
-        except (CheckpointError, OSError) as error:
-            _end(own, str(error))
+            trained_on(out, recipe, team=own, progress=show)
+        if own.leads:
+            with progress_bar("clips", HELD_OUT) as (bar, task):
+                measured = complete(out, recipe, progress=lambda: bar.advance(task, 1))
+            say(f"wrote {out}: top-1 {measured.top(1):.1%} on {HELD_OUT} held-out clips")
 
 
-def _end(own: Team, reason: str) -> NoReturn:
-    """Of the processes of a team one says why they end."""
+@contextmanager
+def _says_why_it_ends(own: Team) -> Iterator[None]:
+    """What goes wrong in a run, and Ctrl+C, in one line: of the processes of a team one says it."""
+    from model.checkpoint import CheckpointError
+    from model.learning.data.examples import DataError
+    from stream.camera.decoding import SourceError
+
+    try:
+        yield
+        return
+    except (CheckpointError, DataError, SourceError, OSError) as error:
+        reason, code = str(error), _MISTAKE
+    except KeyboardInterrupt:
+        reason, code = "stopped; the same command goes on after what was kept last", _STOPPED
     if own.leads:
-        give_up(reason)
-    raise typer.Exit(2)
+        complain(reason)
+    raise typer.Exit(code)
 
 
 def _layers(text: str | None) -> str | int | None:

@@ -117,6 +117,19 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path: Path, films: Path) -
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path, films: Path) -> None:
+    command = [sys.executable, "-m", "ui.cli", "train", films, "--out", tmp_path / "out"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    stopped = subprocess.Popen([*map(str, command), "--epochs", "500"], cwd=ROOT, **pipes)
+    assert stopped.stdout is not None
+    assert stopped.stdout.readline().startswith("epoch")
+    stopped.send_signal(signal.SIGINT)
+    _, errors = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130
+    assert errors.splitlines()[-1].startswith("actionwatch: stopped; the same command goes on")
+    assert "Traceback" not in errors
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
