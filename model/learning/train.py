@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,8 @@ def train(
     told = told or Told()
     claim(out)
     team.part(recipe.batch)  # what can't be is told before hours of decoding
-    with held(out) if team.leads else nullcontext():
+    with ExitStack() as stack:
+        team.led(lambda: stack.enter_context(held(out)))
         return _train(splits, out, recipe, start, team, cache, told)
 
 

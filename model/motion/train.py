@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -100,7 +100,8 @@ def train_motion(
     """
     claim(out)
     team.part(recipe.batch // 2, "clips and their reverses")
-    with held(out) if team.leads else nullcontext():
+    with ExitStack() as stack:
+        team.led(lambda: stack.enter_context(held(out)))
         return _train_motion(out, recipe, team, progress)
 
 
