@@ -26,7 +26,7 @@ In this folder:
 
 ## How it was trained
 
-{begun}, {layers}, for {epochs} epochs on {train} clips, seed {seed}; the whole recipe and the
+{begun}, {layers}, for {epochs} on {train} clips, seed {seed}; the whole recipe and the
 course of it are in `training.json`.
 
 | label | clips to learn from | for validation | right |
@@ -43,7 +43,7 @@ _MEASURED = """On the {clips} clips for validation. They chose the best epoch an
 
 | | |
 | --- | --- |
-| top-1 | {top1:.1%} |
+| top-1 | {top1:.1%} (likely {low:.0%} to {high:.0%} of others) |
 | mean accuracy of the labels | {balanced:.1%} |
 | macro F1 | {f1:.3f} |
 | calibration error | {ece:.3f} |
@@ -75,7 +75,7 @@ def card(
         background=f"{plain(quiet)}: nothing happens." if quiet else "",
         begun=init,
         layers=layers.get(str(recipe.layers), f"the last {recipe.layers} layers"),
-        epochs=len(history),
+        epochs=f"{len(history)} epoch{'s' * (len(history) != 1)}",
         train=len(data.train),
         seed=recipe.seed,
         rows="\n".join(_rows(spec.labels, measured, data)),
@@ -94,11 +94,16 @@ def _rows(labels: Sequence[str], measured: Measured | None, data: LearningData) 
 
 
 def _measured(measured: Measured, temperature: float) -> str:
-    mistakes = (f"{plain(truth)} for {plain(a)} ({n})" for truth, a, n in measured.mistakes(4))
+    low, high = measured.likely
+    mistakes = (
+        f"{plain(truth)} taken for {plain(a)} ({n})" for truth, a, n in measured.mistakes(4)
+    )
     return _MEASURED.format(
         clips=len(measured.truth),
         temperature=temperature,
         top1=measured.top(1),
+        low=low,
+        high=high,
         balanced=measured.mean_class_accuracy,
         f1=measured.macro_f1,
         ece=measured.calibration_error(),

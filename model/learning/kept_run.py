@@ -45,7 +45,7 @@ def read_run(file: Path, belongs: Mapping[str, Any]) -> dict[str, Any] | None:
     differs = [key for key in belongs if key not in before or before[key] != belongs[key]]
     if differs:
         raise CheckpointError(
-            f"{file} belongs to a run with another {', '.join(differs)}; "
-            "go on with the same options, or give a new --out"
+            f"{file} belongs to a run that differs in {', '.join(differs)}; "
+            "go on with the same data and options, or give a new --out"
         )
     return kept

@@ -27,8 +27,9 @@ class Recipe(Section):
         Seconds | None, Field(gt=0, description="that a clip lasts; null is as --init")
     ] = None
     background: Annotated[
-        tuple[str, ...], Field(description="labels that mean that nothing happens")
-    ] = ()
+        tuple[str, ...] | None,
+        Field(description="labels that mean that nothing happens; null is as --init"),
+    ] = None
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     epochs: Annotated[int, Field(ge=1)] = 30
     keep: Annotated[

@@ -85,11 +85,21 @@ def train(
     CheckpointError, also while another run writes to `out`.
     """
     told = told or Told()
+    # What can't be is told before a folder is made, and before hours of decoding.
+    team.part(recipe.batch)
+    _check_layers(recipe, start)
+    init = with_clips(start.model, size=recipe.size, frames=recipe.frames, span_s=recipe.span)
+    background = _background(recipe, init, {one.label for one in splits.train})
+    if not background:
+        told.problem(
+            "no label is background, so a watch will see one of them at any time; give "
+            "--background LABEL for what is nothing to report"
+        )
+    recipe = recipe.model_copy(update={"background": background})
     claim(out)
-    team.part(recipe.batch)  # what can't be is told before hours of decoding
     with ExitStack() as stack:
         team.led(lambda: stack.enter_context(held(out)))
-        return _train(splits, out, recipe, start, team, cache, told)
+        return _train(splits, out, recipe, replace(start, model=init), team, cache, told)
 
 
 def _train(
@@ -101,12 +111,10 @@ def _train(
     cache: Path | None,
     told: Told,
 ) -> Result:
-    state = out / STATE
-    init = with_clips(start.model, size=recipe.size, frames=recipe.frames, span_s=recipe.span)
+    state, init = out / STATE, start.model
     decoded = ClipCache(cache or out / _CACHE, init.spec, slowest=recipe.speed)
-    _check_background(recipe, {one.label for one in splits.train})
     belongs = _belongs(recipe, start, team)
-    read_run(state, belongs)  # so is what is another's
+    read_run(state, belongs)  # what is another's is told before all is decoded
     told.decoding(len(team.share([*splits.train, *splits.val])))
     data, labels, problems = prepare(splits, decoded, team, told.decoded)
     for problem in problems:
@@ -115,7 +123,7 @@ def _train(
         init,
         out.resolve().name,
         labels,
-        background=recipe.background,
+        background=recipe.background or (),
         drop_path=recipe.drop_path,
         scratch=start.scratch,
         seed=recipe.seed,
@@ -207,11 +215,31 @@ def _plain(epoch: dict[str, float]) -> dict[str, float | None]:
     return {key: None if value != value else value for key, value in epoch.items()}
 
 
-def _check_background(recipe: Recipe, labels: set[str]) -> None:
+def _background(recipe: Recipe, init: TrainedModel, labels: set[str]) -> tuple[str, ...]:
+    """Which labels mean that nothing happens: as the recipe has it, or what training begins with.
+
+    Raises CheckpointError where that can't be.
+    """
+    if recipe.background is None:
+        return tuple(sorted(init.spec.background & labels))
+    there_are = f"the labels are {', '.join(sorted(labels))}"
     if unknown := set(recipe.background) - labels:
         raise CheckpointError(
-            f"background: no clips are labelled {', '.join(sorted(unknown))}; the labels are "
-            f"{', '.join(sorted(labels))}"
+            f"background: no clips are labelled {', '.join(sorted(unknown))}; {there_are}"
+        )
+    if labels <= set(recipe.background):
+        raise CheckpointError(f"background: something must be to report; {there_are}")
+    return recipe.background
+
+
+def _check_layers(recipe: Recipe, start: Start) -> None:
+    depth = start.model.network.config.num_hidden_layers
+    if isinstance(recipe.layers, int) and recipe.layers > depth:
+        raise CheckpointError(f"layers: {start.name} has {depth}, got {recipe.layers}")
+    if start.scratch and recipe.layers != "all":
+        raise CheckpointError(
+            f"layers: {recipe.layers} of a network that has learnt nothing yet are too few; from "
+            "scratch all must learn"
         )
 
 

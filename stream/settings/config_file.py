@@ -98,7 +98,8 @@ def parse(
     except RecursionError as error:
         raise ConfigError(f"{file} is not YAML: brackets within brackets, too many") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{file} must hold keys like `cameras:`, got {_harmless(values)!r:.40}")
+        like = next(iter(schema.model_fields))
+        raise ConfigError(f"{file} must hold keys like `{like}:`, got {_harmless(values)!r:.40}")
     try:
         return schema.model_validate(_overlay(values, overrides or {}))
     except ValidationError as error:

@@ -147,7 +147,7 @@ def _of_split(examples: tuple[Example, ...], split: str, checkpoint: str) -> lis
     """The examples of a split. Raises DataError where nothing says which they are."""
     from model.hub import find
     from model.learning.data.examples import DataError
-    from model.learning.data.record import read_record
+    from model.learning.data.record import LEARNT, read_record
 
     record = read_record(find(checkpoint, local_files_only=True))
     held = [record.split_of(one) for one in examples]
@@ -161,6 +161,11 @@ def _of_split(examples: tuple[Example, ...], split: str, checkpoint: str) -> lis
             "test" if (its, one.split) == ("val", "test") else its
             for one, its in zip(examples, splits, strict=True)
         ]
+    if split in ("val", "test") and set(record.films) == {LEARNT} and not set(splits) & {split}:
+        raise DataError(
+            f"--split {split}: {checkpoint} kept nothing aside; it was taught, and what is known "
+            "of left-out takes is in its README.md"
+        )
     if not any(splits):
         raise DataError(
             f"--split {split}: neither the data nor {checkpoint} say what is whose; leave --split "
@@ -201,6 +206,7 @@ def _numbers(result: Evaluation) -> dict[str, Any]:
 
 def _say(result: Evaluation) -> None:
     measured = result.measured
+    low, high = measured.likely
     say(f"{len(measured.truth)} clips, {result.views} windows")
     for name, value in (
         ("top-1", measured.top(1)),
@@ -209,7 +215,8 @@ def _say(result: Evaluation) -> None:
         ("macro F1", measured.macro_f1),
         ("calibration error", measured.calibration_error()),
     ):
-        say(f"  {name:<26} {value:6.1%}")
+        told = f"  likely {low:.0%} to {high:.0%} of others" if name == "top-1" else ""
+        say(f"  {name:<26} {value:6.1%}{told}")
     say("right, by label:")
     for label, share in measured.recall().items():
         say(f"  {label:<26} {share:6.1%}")

@@ -157,7 +157,8 @@ def _gather(
             for line in (*problems, *more):
                 complain(line)
             known = len(films) - len(more) - new
-            say(f"{source}: {new} new takes of {label}" + (f", {known} known" if known else ""))
+            takes = f"{new} new take{'s' * (new != 1)} of {label}"
+            say(f"{source}: {takes}" + (f", {known} known" if known else ""))
             continue
         plan = [(label, recording.takes)]
         there = count_takes(folder, label) + recording.takes
@@ -197,6 +198,8 @@ def _record(
     try:
         with _signals() as stop, closing(open_source(source)) as opened:
             for number, (label, count) in enumerate(plan):
+                if stop.is_set():
+                    break
                 if number:
                     say(
                         f"now anything else than {plan[0][0]}, each time something new: stand "
@@ -272,11 +275,21 @@ def _say(taught: Taught, folder: Path, init: TrainedModel) -> None:
         say("no label has several takes: nothing could be measured")
     else:
         say("right, each take judged by what was learnt from the others:")
-        for label, share in measured.recall().items():
-            say(f"  {label:<26} {share:6.1%} of {taught.takes[label]} takes")
-        say(f"  {'mean of the labels':<26} {measured.mean_class_accuracy:6.1%}")
+        recall = measured.recall()
+        for label, count in sorted(taught.takes.items()):
+            share = f"{recall[label]:6.1%} of {count} takes" if label in recall else "not measured"
+            say(f"  {label:<26} {share}")
+        if set(recall) == set(taught.takes):
+            say(f"  {'mean of the labels':<26} {measured.mean_class_accuracy:6.1%}")
+        if poor := [label for label, share in recall.items() if share <= 1 / len(measured.labels)]:
+            complain(
+                f"{', '.join(poor)}: known no better than by guessing; give more or longer takes, "
+                "or teach what looks more different"
+            )
     fewest = min(taught.takes.values())
-    say(f"with {fewest} takes of a label a figure is worth ±{worth(taught):.0%}")
+    say(
+        f"with {fewest} take{'s' * (fewest != 1)} of a label a figure is worth ±{worth(taught):.0%}"
+    )
     if fewest < _FEW:
         few = ", ".join(one for one, count in sorted(taught.takes.items()) if count < _FEW)
         complain(f"fewer than {_FEW} takes are hardly enough ({few}); record more of them")

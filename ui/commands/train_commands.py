@@ -72,7 +72,6 @@ def train(
     from model.learning.data.examples import DataError, read_data
     from model.learning.data.record import Record, read_record
     from model.learning.data.splits import split
-    from model.learning.out_folder import claim
     from model.learning.recipe import Recipe
     from model.learning.team import team
     from model.learning.train import Start, Told
@@ -106,20 +105,13 @@ def train(
         if own.leads:
             for line in (*found.problems, *splits.notes):
                 complain(line)
-            if not recipe.background:
-                complain(
-                    "no label is background, so a watch will see one of them at any time; give "
-                    "--background LABEL for what is nothing to report"
-                )
-        with _says_why_it_ends(own):
-            claim(out)  # before TensorBoard writes there
-            with ExitStack() as shown:
-                told = Told()
-                if own.leads:  # one of them speaks
-                    bar, task = shown.enter_context(progress_bar("", 1))
-                    numbers = shown.enter_context(board(tensorboard))
-                    told = _told(bar, task, numbers, recipe.epochs)
-                result = trained_on(splits, out, recipe, start, team=own, cache=cache, told=told)
+        with _says_why_it_ends(own), ExitStack() as shown:
+            told = Told()
+            if own.leads:  # one of them speaks
+                bar, task = shown.enter_context(progress_bar("", 1))
+                numbers = shown.enter_context(board(tensorboard))
+                told = _told(bar, task, numbers, recipe.epochs)
+            result = trained_on(splits, out, recipe, start, team=own, cache=cache, told=told)
         if own.leads:
             _say_result(out, result, recipe.keep)
 
@@ -229,14 +221,12 @@ def _told(bar: Bar, task: TaskID, numbers: Board, epochs: int) -> Told:
 
 
 def _say_result(out: Path, result: Result, keep: str) -> None:
-    from model.learning.evaluation.metrics import likely
-
     measured = result.measured
     if measured is None:
         say(f"wrote {out}, measured on nothing: no source could be kept aside")
         return
     clips, right = len(measured.truth), measured.top(1)
-    low, high = likely(right, clips)
+    low, high = measured.likely
     chosen = "; rather less, as these chose the epoch, too" if keep == "best" else ""
     say(
         f"wrote {out}, the weights after epoch {result.kept}: of {clips} clips kept aside "

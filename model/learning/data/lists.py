@@ -45,9 +45,12 @@ def read_list(file: Path) -> Listed:
         return Listed(file, tuple(_table(file, text, delimiter)))
     if published_lists.UCF101.fullmatch(file.name):
         return published_lists.ucf101(file, text)
-    if "label" in header and not any(Path(cell).suffix in SUFFIXES for cell in header):
+    names_films = any(Path(cell).suffix in SUFFIXES for cell in header)
+    if {"path", "label"} & set(header) and not names_films:
+        lacks, holds = ("path", "films") if "label" in header else ("label", "labels")
         raise ValueError(
-            f"has no column path; call the one with the films so (there are {', '.join(header)})"
+            f"has no column {lacks}; call the one with the {holds} so (there are "
+            f"{', '.join(header)})"
         )
     return Listed(file, tuple(_bare(file, text)))
 

@@ -75,15 +75,20 @@ def split(
         some = 0 < given_count < len(known)
         old_units = [any(map(learnt, unit)) for unit in units]
         fixed = [
-            old or (some and any(e.split for e in unit))
-            for unit, old in zip(units, old_units, strict=True)
+            is_old or (some and any(e.split for e in unit))
+            for unit, is_old in zip(units, old_units, strict=True)
         ]
         if given_count == len(known):
             notes.append("the data keep nothing for validation; a part of their train is kept")
         kept = deal([Counter(e.label for e in unit) for unit in units], fixed, share, seed)
         for unit, is_kept in zip(units, kept, strict=True):
             (val if is_kept else train).extend(unit)
-        fresh = [unit for unit, old in zip(units, old_units, strict=True) if not old]
+        if old := sum(len(unit) for unit, is_old in zip(units, old_units, strict=True) if is_old):
+            notes.append(
+                f"{old} of {len(known)} clips are of sources that were learnt from before, by what "
+                "training begins with; they are not kept for validation"
+            )
+        fresh = [unit for unit, is_old in zip(units, old_units, strict=True) if not is_old]
         notes += _unkept(fresh, known, val)
     _check_labels(train, " to learn from")
     return _splits(train, val, copies, notes)
@@ -200,7 +205,7 @@ def _few(examples: Sequence[Example]) -> list[str]:
         return []
     more = f" and {len(few) - 10} more" if len(few) > 10 else ""
     return [
-        f"labels with less than {_FEW} examples can hardly be learnt: {', '.join(few[:10])}{more}"
+        f"labels with fewer than {_FEW} examples can hardly be learnt: {', '.join(few[:10])}{more}"
     ]
 
 
@@ -230,7 +235,7 @@ def _leaks(
         film, source = next(iter(kin.items()))
         notes.append(
             f"{_films(kin)} of val are cut from what is also in train, such as {name(film)} from "
-            f"{shown(source)}"
+            f"source {shown(source)}"
         )
     return notes
 

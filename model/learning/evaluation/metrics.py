@@ -89,6 +89,11 @@ class Measured:
         return float((order == self.truth[:, None]).any(axis=1).mean())
 
     @property
+    def likely(self) -> tuple[float, float]:
+        """Between what, 19 times of 20, the share of right answers is of other clips like these."""
+        return likely(self.top(1), len(self.truth))
+
+    @property
     def mean_class_accuracy(self) -> float:
         """The mean of `recall`, in which a rare label counts as much as a common one."""
         return float(np.mean(list(self.recall().values())))
@@ -165,6 +170,7 @@ class Measured:
         return {
             "clips": len(self.truth),
             "top1": self.top(1),
+            "top1_likely": list(self.likely),
             **({"top5": self.top(5)} if len(self.labels) > 5 else {}),
             "mean_class_accuracy": self.mean_class_accuracy,
             "macro_f1": self.macro_f1,

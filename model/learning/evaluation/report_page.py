@@ -121,6 +121,9 @@ def _numbers(measured: Measured) -> str:
     for key, (name, meaning) in _NUMBERS.items():
         if key in numbers:
             value = numbers[key]
+            if key == "top1":
+                low, high = map(_percent, measured.likely)
+                meaning += f"; of other clips like these likely {low} to {high}"
             if key in _SHARES:
                 rows.append((name, _percent(value), meaning))
             else:

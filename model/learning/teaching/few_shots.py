@@ -25,7 +25,8 @@ from model.trained import TrainedModel
 OTHER = "other"  # what is none of the labels
 HEADS = ("prototypes", "linear")
 STILLS, DRAWN = "stills", "drawn scenes"
-_SPARED = 0.7  # of the takes that a label has right: fewer are a sign, and no accident
+# Of the takes that a label has right: fewer are a sign, and no accident.
+_SPARED, _SPARED_IN_MIRROR = 0.66, 0.7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,6 +136,7 @@ class _Lesson:
 
     labels: tuple[str, ...]
     extras: tuple[str, ...]
+    mirror: bool  # whether takes are learnt in a mirror, too
     windows: Windows
     seen: Windows  # those of the takes as they are
 
@@ -160,6 +162,22 @@ class _Lesson:
         shares = probabilities(logits.values(), temperature)
         return _Answers(Measured(self.labels, truth, shares), temperature)
 
+    def measured(self) -> dict[str, float]:
+        """The share of left-out takes that are right, of labels that are taught by several."""
+        measured = self.ask("linear").measured
+        recall = measured.recall() if measured else {}
+        return {label: share for label, share in recall.items() if label != OTHER}
+
+    def known(self) -> dict[str, float]:
+        """The same of all that are taught: for one source alone by what was learnt from it."""
+        known, head = self.measured(), self.fit("linear", self.windows)
+        for number in np.unique(self.seen.labels).tolist():
+            if (label := self.labels[number]) not in (OTHER, *known):
+                takes = np.unique(self.seen.takes[self.seen.labels == number]).tolist()
+                logits = [head.logits(self.seen.features[self.seen.takes == one]) for one in takes]
+                known[label] = float((probabilities(logits).argmax(axis=1) == number).mean())
+        return known
+
     def _known_elsewhere(self) -> dict[int, int]:
         """The labels of the takes whose label others show, too, by take."""
         seen = self.seen
@@ -184,8 +202,7 @@ class _Shown:
 def _best_lesson(shown: _Shown) -> tuple[_Lesson, list[str]]:
     """A lesson with takes in a mirror, and with more than takes for "other", if no label suffers.
 
-    Where that can't be told of some label, as its takes are of one source, it is without; then
-    there is a line to say so.
+    Also what a person should know of it.
 
     In a mirror most actions are what they were. Where labels are directions, in whatever words,
     they become each other: then many left-out takes that are right without it are wrong with it.
@@ -198,35 +215,38 @@ def _best_lesson(shown: _Shown) -> tuple[_Lesson, list[str]]:
     of other cameras' windows fights instead of 29 %. But what is taught may be just that: to lie
     still, say.
     """
-    best = _lesson(shown, mirror=False)
-    without = _recall(best)
-    if unsure := sorted(set(best.labels) - set(without) - {OTHER}):
-        return best, [
-            f"takes of {', '.join(unsure)} are of one source only, so nothing tells how well they "
-            "are known, nor whether to learn from their mirror images and from scenes where "
-            "nothing happens; that is left out until there are more"
-        ]
-    in_mirror = _lesson(shown, mirror=True)
-    mirror = _spares(_recall(in_mirror), without)
-    if mirror:
-        best = in_mirror
+    best, notes = _lesson(shown, mirror=False), list[str]()
+    without = best.known()
+    unsure = sorted(set(without) - set(best.measured()))
+    if unsure:
+        notes.append(
+            f"takes of {', '.join(unsure)} are of one source only: nothing tells how well they are "
+            "known, nor whether they look the same in a mirror, so none is learnt from its mirror "
+            "image until there are more"
+        )
+    else:
+        in_mirror = _lesson(shown, mirror=True)
+        if not _suffering(in_mirror, without, _SPARED_IN_MIRROR):
+            best = in_mirror
+    mirror = best.mirror
     for extras in ((STILLS, DRAWN), (STILLS,), (DRAWN,)):
         lesson = _lesson(shown, extras, mirror=mirror)
-        if _spares(_recall(lesson), without):
-            return lesson, []
-    return best, []
+        if not _suffering(lesson, without, _SPARED):
+            best = lesson
+            break
+    if STILLS not in best.extras:
+        like = _suffering(_lesson(shown, (STILLS,), mirror=mirror), without, _SPARED)
+        notes.append(
+            f"a scene in which nothing moves may be called {' or '.join(like)}: single pictures of "
+            f"takes look like that, so they are not learnt as {OTHER!r}"
+        )
+    return best, notes
 
 
-def _spares(recall: dict[str, float], without: dict[str, float]) -> bool:
-    """Whether what a lesson has more leaves each label most of the takes that it had right."""
-    return all(recall.get(label, 0.0) >= _SPARED * share for label, share in without.items())
-
-
-def _recall(lesson: _Lesson) -> dict[str, float]:
-    """Of the labels that are taught."""
-    measured = lesson.ask("linear").measured
-    recall = measured.recall() if measured else {}
-    return {label: share for label, share in recall.items() if label != OTHER}
+def _suffering(lesson: _Lesson, without: dict[str, float], spared: float) -> list[str]:
+    """The labels that lose too many of the takes that were right without what a lesson has more."""
+    known = lesson.known()
+    return [label for label, share in without.items() if known[label] < spared * share]
 
 
 def _lesson(shown: _Shown, extras: tuple[str, ...] = (), *, mirror: bool) -> _Lesson:
@@ -252,7 +272,7 @@ def _lesson(shown: _Shown, extras: tuple[str, ...] = (), *, mirror: bool) -> _Le
         units = 2 * len(shots) + np.arange(len(shown.drawn)) % max(1, others // 2)
         as_other = _windows(shown.drawn, numbers[OTHER], 0, NO_GROUP)
         more.append(replace(as_other, takes=units))
-    return _Lesson(tuple(labels), extras, _joined([*seen, *more]), _joined(seen))
+    return _Lesson(tuple(labels), extras, mirror, _joined([*seen, *more]), _joined(seen))
 
 
 def _learnt(shots: Sequence[Shot], init_name: str, record: Record) -> list[str]:

@@ -107,8 +107,9 @@ def card(taught: Taught) -> str:
         f"| {plain(label)} | {takes} | " + (f"{recall[label]:.0%} |" if label in recall else "|")
         for label, takes in sorted(taught.takes.items())
     )
+    of = "the labels" if set(recall) == set(taught.takes) else "the labels that could be measured"
     said = (
-        f"Mean of the labels {measured.mean_class_accuracy:.0%}; each take was judged by a "
+        f"Mean of {of} {measured.mean_class_accuracy:.0%}; each take was judged by a "
         "classifier that was taught\nwithout it. The better of two kinds and the temperature "
         f"({taught.model.temperature:.2f}) were chosen by the same answers,\nso other takes, "
         f"and above all other places, may come out worse. A figure of the label with the\nfewest "

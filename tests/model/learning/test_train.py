@@ -104,10 +104,10 @@ def test_a_run_of_other_options_does_not_go_on(
 
     with pytest.raises(StopHereError):
         run(splits, tmp_path / "out", trained, told=Told(step=stop))
-    with pytest.raises(CheckpointError, match=r"training\.pt .* another seed, rate; go on with"):
+    with pytest.raises(CheckpointError, match=r"training\.pt .* differs in seed, rate; go on with"):
         run(splits, tmp_path / "out", trained, QUICK.model_copy(update={"seed": 1, "rate": 0.1}))
     fewer = Splits(splits.train[1:], splits.val, ())
-    with pytest.raises(CheckpointError, match=r"another data;"):
+    with pytest.raises(CheckpointError, match=r"differs in data;"):
         run(fewer, tmp_path / "out", trained)
 
 
@@ -213,6 +213,43 @@ def test_a_background_that_is_no_label_is_a_mistake(
     wrong = QUICK.model_copy(update={"background": ("none",)})
     with pytest.raises(CheckpointError, match="no clips are labelled none; the labels are blue"):
         run(splits, tmp_path / "out", trained, wrong)
+
+
+@pytest.mark.parametrize(
+    ("changes", "scratch", "words"),
+    [
+        ({"background": ("blue", "red")}, False, "something must be to report; the labels are"),
+        ({"layers": 3}, False, "layers: tiny has 2, got 3"),
+        ({"layers": "head"}, True, "from scratch all must learn"),
+        ({"size": 40}, False, "multiple of the patches' 16 pixels"),
+    ],
+)
+def test_what_cannot_be_is_told_before_a_folder_is_made(
+    tmp_path: Path,
+    splits: Splits,
+    trained: TrainedModel,
+    changes: dict[str, object],
+    scratch: bool,
+    words: str,
+) -> None:
+    with pytest.raises(CheckpointError, match=words):
+        run(splits, tmp_path / "out", trained, QUICK.model_copy(update=changes), scratch=scratch)
+    assert not (tmp_path / "out").exists()
+
+
+def test_background_is_as_it_was_unless_said(
+    tmp_path: Path, splits: Splits, trained: TrainedModel
+) -> None:
+    quiet = replace(trained.spec, background=frozenset({"still", "red"}))
+    quiet = replace(quiet, labels=(*quiet.labels[:-1], "red"))
+    begun = Start(replace(trained, spec=quiet), "tiny")
+    told: list[str] = []
+    for said, found in ((None, {"red"}), ((), set())):
+        recipe = QUICK.model_copy(update={"background": said, "epochs": 1})
+        out = tmp_path / str(said)
+        train(splits, out, recipe, begun, team=ALONE, told=Told(problem=told.append))
+        assert load(out).spec.background == found
+    assert [line.split(",")[0] for line in told] == ["no label is background"]
 
 
 def test_from_scratch_nothing_of_the_weights_is_taken(

@@ -127,7 +127,7 @@ def test_sources_of_several_labels_leave_something_to_learn_of_each() -> None:
 
 def test_few_examples_are_told() -> None:
     parted = split(many("a", 4) + many("b", 5))
-    assert parted.notes == ("labels with less than 5 examples can hardly be learnt: a (4)",)
+    assert parted.notes == ("labels with fewer than 5 examples can hardly be learnt: a (4)",)
 
 
 def test_given_splits_are_taken() -> None:
@@ -192,7 +192,7 @@ def test_leaks_of_given_splits_are_told(tmp_path: Path) -> None:
     assert split([*examples, copied, kin]).notes[:2] == (
         "1 film of val are also in train, such as val/a/copy.mp4 (as train/a/3.mp4)",
         "1 film of val are cut from what is also in train, such as val/a/kin.mp4 from "
-        f"{examples[0].source}",
+        f"source {examples[0].source}",
     )
 
 
