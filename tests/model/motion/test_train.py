@@ -63,7 +63,7 @@ def test_a_run_with_other_options_does_not_go_on(tmp_path: Path, tiny: Recipe) -
 
     with pytest.raises(StopHereError):
         train_motion(tmp_path, tiny, team=ALONE, progress=stop_at_24)
-    with pytest.raises(CheckpointError, match=r"training\.pt .* another seed"):
+    with pytest.raises(CheckpointError, match=r"training\.pt .* differs in seed"):
         train_motion(tmp_path, replace(tiny, seed=5), team=ALONE)
     done: list[int] = []
     longer = replace(tiny, clips=72)
