@@ -162,20 +162,27 @@ class _Lesson:
         shares = probabilities(logits.values(), temperature)
         return _Answers(Measured(self.labels, truth, shares), temperature)
 
-    def measured(self) -> dict[str, float]:
-        """The share of left-out takes that are right, of labels that are taught by several."""
-        measured = self.ask("linear").measured
-        recall = measured.recall() if measured else {}
-        return {label: share for label, share in recall.items() if label != OTHER}
+    @property
+    def of_one_source(self) -> list[str]:
+        """The labels that are taught by one source alone, so that none of it can be left out."""
+        several, seen = set(self._known_elsewhere().values()), self.seen
+        numbers = (one for one in np.unique(seen.labels).tolist() if one not in several)
+        return [self.labels[one] for one in numbers if self.labels[one] != OTHER]
 
     def known(self) -> dict[str, float]:
-        """The same of all that are taught: for one source alone by what was learnt from it."""
-        known, head = self.measured(), self.fit("linear", self.windows)
-        for number in np.unique(self.seen.labels).tolist():
-            if (label := self.labels[number]) not in (OTHER, *known):
-                takes = np.unique(self.seen.takes[self.seen.labels == number]).tolist()
-                logits = [head.logits(self.seen.features[self.seen.takes == one]) for one in takes]
-                known[label] = float((probabilities(logits).argmax(axis=1) == number).mean())
+        """The share of left-out takes that are right, of each label that is taught.
+
+        Of one source alone it is that of its takes by what was learnt from them.
+        """
+        measured = self.ask("linear").measured
+        recall = measured.recall() if measured else {}
+        known = {label: share for label, share in recall.items() if label != OTHER}
+        head, seen = self.fit("linear", self.windows), self.seen
+        for label in self.of_one_source:
+            number = self.labels.index(label)
+            takes = np.unique(seen.takes[seen.labels == number]).tolist()
+            logits = [head.logits(seen.features[seen.takes == one]) for one in takes]
+            known[label] = float((probabilities(logits).argmax(axis=1) == number).mean())
         return known
 
     def _known_elsewhere(self) -> dict[int, int]:
@@ -217,8 +224,7 @@ def _best_lesson(shown: _Shown) -> tuple[_Lesson, list[str]]:
     """
     best, notes = _lesson(shown, mirror=False), list[str]()
     without = best.known()
-    unsure = sorted(set(without) - set(best.measured()))
-    if unsure:
+    if unsure := best.of_one_source:
         notes.append(
             f"takes of {', '.join(unsure)} are of one source only: nothing tells how well they are "
             "known, nor whether they look the same in a mirror, so none is learnt from its mirror "
