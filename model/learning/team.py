@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -111,4 +112,6 @@ def team() -> Iterator[Team]:
     try:
         yield Team(size, rank, device, shared)
     finally:
+        # What still knows the group, in circles, would keep it until the interpreter is half gone.
+        gc.collect()
         distributed.destroy_process_group()

@@ -65,7 +65,7 @@ class Result:
     model: TrainedModel
     history: list[Epoch]
     kept: int  # which epoch's weights, from 1
-    measured: Measured | None  # by the leader, where there are examples for validation
+    measured: Measured | None  # where there are examples for validation
 
 
 def train(
@@ -140,15 +140,18 @@ def _train(
         progress=told.step,
         after=told.epoch,
     )
-    measured = None
-    if team.leads:
-        model, measured = measure(model, data)
-        _write(out, model, history, kept, measured, recipe, start, data)
+
+    def finish() -> tuple[float, Measured | None]:
+        finished, measured = measure(model, data)
+        _write(out, finished, history, kept, measured, recipe, start, data)
         if cache is None:
             shutil.rmtree(out / _CACHE, ignore_errors=True)
         release(out)
         state.unlink(missing_ok=True)
-    return Result(model, history, kept, measured)
+        return finished.temperature, measured
+
+    temperature, measured = team.led(finish)
+    return Result(replace(model, temperature=temperature), history, kept, measured)
 
 
 def measure(model: TrainedModel, data: LearningData) -> tuple[TrainedModel, Measured | None]:
