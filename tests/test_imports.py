@@ -25,6 +25,7 @@ MODEL_MAY_IMPORT = {
 }
 # And what learns from films, of films.
 LEARNING_MAY_IMPORT = MODEL_MAY_IMPORT | {
+    "stream.locks",
     "stream.settings.config_types",
     "stream.camera.decoding",
     "stream.camera.resize",
@@ -38,7 +39,7 @@ STREAM = (
     ("", "messages"),
     ("settings", "config_types keeping_config dashboard_config config config_file"),
     ("settings", "changes config_text"),
-    ("", "threads allocator notes trouble metrics child"),
+    ("", "threads allocator locks notes trouble metrics child"),
     ("synthetic", "motions canvas backgrounds things people stage clips scene"),
     ("camera", "resize decoding isolated credentials reachability recording source_clock sources"),
     ("camera", "ring sampling zone motion_gate clip_stream picture picture_check examine reading"),

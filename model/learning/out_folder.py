@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from model.checkpoint import CheckpointError
 from model.hub import EMBEDDED
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from stream.locks import THERE_ARE, take
 
 _MARK = ".unfinished"
 
@@ -44,18 +40,17 @@ def claim(out: Path) -> None:
 @contextmanager
 def held(out: Path) -> Iterator[None]:
     """For one run alone, until it ends in whatever way. Raises CheckpointError for another one."""
-    if fcntl is None:
+    if not THERE_ARE:
         yield
         return
     with (out / _MARK).open("a") as mark:
-        try:
-            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        taken = True
+        with suppress(OSError):  # a file system that knows no locks
+            taken = take(mark)
+        if not taken:
             raise CheckpointError(
                 f"{out} is being written by another run; wait for its end, or give another --out"
-            ) from error
-        except OSError:  # a file system that knows no locks
-            pass
+            )
         yield
 
 

@@ -24,12 +24,8 @@ import av
 from stream.camera.clip_stream import camera_of
 from stream.clips.class_folder import class_folder
 from stream.clips.clip_file import settle
+from stream.locks import THERE_ARE, take
 from stream.log.event_rows import moment
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 LIST = "clips.csv"
 # Start and end are seconds in the clip; events of one source are seen as alike.
@@ -268,17 +264,16 @@ def _write_list(file: Path, lines: Iterable[Line]) -> None:
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """For us alone. The lock is one of the folder itself, so that no file is left in it."""
-    if fcntl is None:
+    if not THERE_ARE:
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not take(descriptor):
+            raise TrainingFolderError(
+                f"{folder} is being written by another `events dataset`; wait for its end"
+            )
         yield
-    except BlockingIOError as error:
-        raise TrainingFolderError(
-            f"{folder} is being written by another `events dataset`; wait for its end"
-        ) from error
     finally:
         os.close(descriptor)
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from stream.locks import take
 from stream.log.event_query import EVERY, EventQuery, conditions
 from stream.log.event_rows import COLUMNS, as_row, iso
 from stream.log.journal import News
@@ -35,11 +36,6 @@ from stream.log.log_database import (
     version_of,
 )
 from stream.messages import LoggedEvent, Recorded, Review
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 _LOCK_FILE = "events.lock"
 _SITE_FILE = "site"  # holds the id by which a database that many share knows this folder
@@ -93,7 +89,7 @@ class EventLog:
             folder.mkdir(parents=True, exist_ok=True)
             former = lock_file.stat().st_mtime if lock_file.exists() else None
             lock = stack.enter_context(lock_file.open("a", encoding="utf-8"))
-            if not _take(lock):
+            if not take(lock):
                 raise EventLogError(f"another run is writing to {folder}; give another folder")
             os.utime(lock_file)  # tells the next run when this one began
             if not _text(folder / _SITE_FILE):
@@ -293,19 +289,9 @@ def _latest(one: LoggedEvent) -> dict[str, Any]:
     return {"latest": iso(one.utc(one.event.latest_s)), "latest_s": one.event.latest_s}
 
 
-def _take(lock: IO[str]) -> bool:
-    """Take the lock of a folder, until the file is closed or the process ends, however it does."""
-    try:
-        if fcntl is not None:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _is_held(file: Path) -> bool:
     with suppress(OSError), file.open(encoding="utf-8") as lock:
-        return not _take(lock)
+        return not take(lock)
     return False
 
 

@@ -177,8 +177,10 @@ class _Lesson:
         measured = self.ask("linear").measured
         recall = measured.recall() if measured else {}
         known = {label: share for label, share in recall.items() if label != OTHER}
+        if not (alone := self.of_one_source):
+            return known
         head, seen = self.fit("linear", self.windows), self.seen
-        for label in self.of_one_source:
+        for label in alone:
             number = self.labels.index(label)
             takes = np.unique(seen.takes[seen.labels == number]).tolist()
             logits = [head.logits(seen.features[seen.takes == one]) for one in takes]
