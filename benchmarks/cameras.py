@@ -25,14 +25,14 @@ import numpy as np
 
 from benchmarks.report import machine, write_report
 from model.worker import serve
-from stream.camera.capture import Camera
+from stream.capture.camera import Camera
+from stream.config.config import CameraConfig, InferenceConfig
 from stream.messages import Clip, ClipSpec, Moment, Prediction, Scores
-from stream.metrics import Metrics
-from stream.settings.config import CameraConfig, InferenceConfig
+from stream.runtime.metrics import Metrics
+from stream.runtime.thread_limits import for_capture, worker_environment
+from stream.scheduling.scheduler import Scheduler
 from stream.synthetic import MOTIONS, Scene
-from stream.threads import for_capture, worker_environment
-from stream.workers.scheduler import Scheduler
-from stream.workers.supervisor import worker_command
+from stream.workers.launcher import worker_command
 from stream.workers.transport import SchedulerEnd, WorkerEnd
 
 _FPS, _STRIDE_S, _BATCH = 15.0, 0.25, 8

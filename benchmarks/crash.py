@@ -23,8 +23,8 @@ from pathlib import Path
 import zmq
 
 from benchmarks.report import write_report
-from stream.log.event_log import EventLog
-from stream.log.log_database import FILE
+from stream.sinks.event_log.database import FILE
+from stream.sinks.event_log.event_log import EventLog
 
 _POLICY = "events: {enter: 0.3, leave: 0.25, minimum: 0s, merge_gap: 0s, smoothing: 0s}"
 

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.report import write_report
-from stream.exchange.imports import Truth
-from stream.exchange.matching import Found
-from stream.exchange.scoring import LabelScore, found, score
-from stream.log.event_log import EventLog
+from stream.evaluation.event_metrics import LabelScore, found, score
+from stream.evaluation.ground_truth import Truth
+from stream.evaluation.matching import Found
+from stream.sinks.event_log.event_log import EventLog
 from stream.synthetic import Scene
 
 

@@ -25,11 +25,11 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from benchmarks.report import write_report
-from stream.detection.replay import replay
-from stream.exchange.imports import Truth
-from stream.exchange.scoring import Report, found, score
-from stream.log.event_rows import as_row
-from stream.settings.config_file import load_config
+from stream.config.load import load_config
+from stream.evaluation.event_metrics import Report, found, score
+from stream.evaluation.ground_truth import Truth
+from stream.replay.replay import replay
+from stream.sinks.event_log.rows import as_row
 from stream.synthetic import Scene
 
 _FPS = 25

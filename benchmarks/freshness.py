@@ -27,14 +27,14 @@ import numpy as np
 
 from benchmarks.report import machine, write_report
 from model.predictor import Predictor
-from model.trained import load
+from model.trained_model import load
 from model.worker import serve
-from stream.camera.resize import fit_picture
+from stream.config.config import Config
 from stream.messages import Clip, Scores
 from stream.pipeline import Pipeline
-from stream.settings.config import Config
+from stream.regions.resize import fit_picture
+from stream.runtime.thread_limits import worker_environment
 from stream.synthetic import Scene
-from stream.threads import worker_environment
 from stream.workers.transport import WorkerEnd
 
 _FPS = 30.0

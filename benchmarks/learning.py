@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import machine, write_report
-from model.learning.data.examples import Example, read_data
-from model.learning.data.splits import Splits, folds, split
-from model.learning.evaluation.metrics import Measured
-from model.learning.recipe import Recipe
-from model.learning.team import team
-from model.learning.train import Result, Start, train
-from model.trained import TrainedModel, load
-from stream.settings.config_file import parse, read_text
+from model.data.examples import Example, read_data
+from model.data.splits import Splits, folds, split
+from model.evaluation.metrics import Measured
+from model.trained_model import TrainedModel, load
+from model.training.distributed import team
+from model.training.train import Result, Start, train
+from model.training.train_config import Recipe
+from stream.config.load import parse, read_text
 
 
 @dataclass(frozen=True)

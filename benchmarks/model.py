@@ -25,17 +25,17 @@ from torch import Tensor
 from benchmarks.report import machine, write_report
 from model.bench import CHOICES, interleaved
 from model.checkpoint import CheckpointError
-from model.configuration import TimesformerConfig
-from model.engine import EngineError
-from model.linear import Int8Linear, PackedLinear
-from model.motion.dataset import held_out
+from model.engines.base import EngineError
+from model.engines.linear import Int8Linear, PackedLinear
+from model.families.timesformer.configuration import TimesformerConfig
 from model.predictor import Predictor
 from model.preprocess import normalise
-from model.trained import TrainedModel, load
-from stream.camera.decoding import SourceError
-from stream.camera.sampling import FileClips
-from stream.settings.config import InferenceConfig
-from stream.threads import cores
+from model.pretraining.dataset import held_out
+from model.trained_model import TrainedModel, load
+from stream.config.config import InferenceConfig
+from stream.runtime.thread_limits import cores
+from stream.sources.opencv_capture import SourceError
+from stream.sources.uniform_clips import FileClips
 
 _REFERENCE = "transformers fp32"
 
@@ -199,7 +199,7 @@ def ours(
 
 
 def gflop_a_clip(config: TimesformerConfig) -> float:
-    """What `model/inference.py` computes for a clip with divided attention: products alone."""
+    """What the inference network computes for a clip with divided attention: products alone."""
     hidden, frames = config.hidden_size, config.num_frames
     patches, inner = config.patches_per_frame, config.intermediate_size
     rows = frames * (1 + patches)

@@ -1,7 +1,7 @@
 """How good the embedded model is at drawn clips, as they are and spoilt, and how fast.
 
 Clips are held-out ones at full difficulty, with the faults of cameras drawn into them. The rows
-below the first add one more fault to each clip, see model/learning/corruptions.py, or
+below the first add one more fault to each clip, see model/training/corruptions.py, or
 have all clips from a camera of 10 frames a second.
 """
 
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.report import machine, write_report
-from model.learning.corruptions import CORRUPTIONS
-from model.learning.evaluation.evaluate import evaluate
-from model.motion.evaluate import drawn_samples
+from model.evaluation.corruptions import CORRUPTIONS
+from model.evaluation.evaluate import evaluate
 from model.predictor import Predictor
-from model.trained import load
+from model.pretraining.evaluate import drawn_samples
+from model.trained_model import load
 
 _FPS = 10.0
 

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.report import machine, write_report
-from model.trained import load
-from stream.camera.clip_stream import ClipStream
-from stream.camera.motion_gate import MotionGate
-from stream.camera.recording import Recording, open_recording
+from model.trained_model import load
+from stream.config.config import MotionGateConfig
 from stream.messages import ClipSpec, Moment
-from stream.settings.config import MotionGateConfig
+from stream.regions.clip_source import ClipStream
+from stream.regions.motion_gate import MotionGate
+from stream.scheduling.window_grid import WindowGrid
+from stream.sources.video_file import Recording, open_recording
 from stream.synthetic import Scene, Segment
-from stream.workers.window_grid import WindowGrid
 
 _FPS, _STRIDE_S = 25.0, 0.25
 Picture = tuple[float, np.ndarray]

@@ -25,23 +25,23 @@ import numpy as np
 
 from benchmarks.report import machine, write_report
 from model.predictor import Predictor
-from model.trained import load
+from model.trained_model import load
 from model.worker import serve
-from stream.camera.decoding import rgb
-from stream.camera.picture import LatestPicture
-from stream.camera.resize import fit_picture
-from stream.camera.ring import FrameRing
-from stream.detection.events import Detector
-from stream.judge import View
-from stream.log.event_log import EventLog
+from stream.capture.latest_frame import LatestPicture
+from stream.config.events import EventsConfig
+from stream.events.detector import Detector
+from stream.events.processor import View
 from stream.messages import Clip, ClipSpec, Event, Frame, LoggedEvent, Prediction, Scores
-from stream.metrics import Metrics
-from stream.settings.keeping_config import EventsConfig
+from stream.regions.frame_ring import FrameRing
+from stream.regions.resize import fit_picture
+from stream.runtime.metrics import Metrics
+from stream.runtime.thread_limits import for_capture
+from stream.sinks.event_log.event_log import EventLog
+from stream.sources.opencv_capture import rgb
 from stream.synthetic import Scene
-from stream.threads import for_capture
 from stream.workers.transport import SchedulerEnd, WorkerEnd
 from stream.workers.wire import Answer, Ask, Hello, Message, Work, pack, unpack
-from ui.api.views import live_state
+from ui.web.api.views import live_state
 
 _FPS, _STRIDE_S = 25.0, 0.25
 _INFER = "infer"

@@ -22,8 +22,8 @@ from pathlib import Path
 from playwright.sync_api import BrowserContext, Error, Page, sync_playwright
 
 from benchmarks.report import machine, write_report
-from stream.log.event_log import EventLog
 from stream.messages import Event, LoggedEvent
+from stream.sinks.event_log.event_log import EventLog
 from tests.site import start_site
 
 _TABS = ("Timeline", "Events", "Tuning", "Health", "Configuration", "Live")

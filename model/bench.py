@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from model.checkpoint import CheckpointError
-from model.engine import EngineError
+from model.engines.base import EngineError
 from model.predictor import Predictor
-from model.trained import TrainedModel
-from stream.settings.config import InferenceConfig
+from model.trained_model import TrainedModel
+from stream.config.config import InferenceConfig
 
 _log = logging.getLogger(__name__)
 # What is worth comparing, the exact one first. What a machine hasn't is left out.

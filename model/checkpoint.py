@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from model.configuration import TimesformerConfig
+from model.families.timesformer.configuration import TimesformerConfig
 
 # Where weights may lie in a folder, best first: safetensors hold no code, shards have an index.
 WEIGHT_FILES = (

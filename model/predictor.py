@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from model.checkpoint import CheckpointError
-from model.engine import Engine, EngineError
-from model.torch_engine import TorchEngine
-from model.trained import TrainedModel
-from stream.settings.config import InferenceConfig
+from model.engines.base import Engine, EngineError
+from model.engines.torch_engine import TorchEngine
+from model.trained_model import TrainedModel
+from stream.config.config import InferenceConfig
 
 _log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class Predictor:
 
 def _engine(model: TrainedModel, choice: InferenceConfig) -> Engine:
     if choice.engine == "openvino":
-        from model.openvino_engine import OpenVinoEngine  # an extra
+        from model.engines.openvino_engine import OpenVinoEngine  # an extra
 
         return OpenVinoEngine(model, choice)
     return TorchEngine(model, choice)

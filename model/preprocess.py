@@ -1,7 +1,7 @@
 """uint8 clips -> normalised tensors, on the model's own device.
 
 The same code serves training, files and live cameras. Pictures were brought to the model's
-size before, once, where they were captured (`stream/camera/resize.py`).
+size before, once, where they were captured (`stream/regions/resize.py`).
 """
 
 from __future__ import annotations

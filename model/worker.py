@@ -14,12 +14,12 @@ from threading import Event as StopEvent
 
 import numpy as np
 
+from stream.config.config import InferenceConfig
+from stream.config.load import ConfigError, inference
 from stream.messages import Clip, Scores
-from stream.notes import show_notes
-from stream.settings.config import InferenceConfig
-from stream.settings.config_file import ConfigError, inference
+from stream.runtime.logging_setup import show_notes
+from stream.workers.curve_auth import WorkerKeys, worker_keys
 from stream.workers.endpoint import check_for_worker
-from stream.workers.keys import WorkerKeys, worker_keys
 from stream.workers.transport import TransportError, WorkerEnd
 
 _log = logging.getLogger("model.worker")  # its own name is __main__
@@ -93,10 +93,10 @@ def _run(
 ) -> int:
     """Load the model, then serve. What can't be loaded is told to the scheduler as well."""
     from model.checkpoint import CheckpointError  # torch takes seconds; signals work already
-    from model.engine import EngineError
+    from model.engines.base import EngineError
+    from model.engines.torch_engine import devices
     from model.predictor import Predictor
-    from model.torch_engine import devices
-    from model.trained import load
+    from model.trained_model import load
 
     try:
         there_are = devices(choice)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stream.config.config import Config as Config
+    from stream.config.load import load_config as load_config
     from stream.pipeline import Pipeline as Pipeline
-    from stream.settings.config import Config as Config
-    from stream.settings.config_file import load_config as load_config
 
 _PLACES = {
     "Pipeline": "pipeline",

@@ -47,7 +47,7 @@ class ClipSpec:
     span_s: float
     height: int
     width: int
-    fit: str = "crop"  # how a picture of another shape is made to fit, see stream/camera/resize.py
+    fit: str = "crop"  # how a picture of another shape is made to fit, see stream/regions/resize.py
     shortest_edge: int = 0  # with "crop": the shorter side is brought to this before the crop
 
     def __post_init__(self) -> None:

@@ -15,25 +15,25 @@ from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 
-from stream.camera.cameras import Cameras, Exchange
-from stream.camera.capture import Camera
-from stream.camera.decoding import SourceError
-from stream.camera.picture import WIDEST
-from stream.guests import Guests
-from stream.judge import Film, Judge, View
-from stream.keeping import Keeping
-from stream.listeners import Listeners
+from stream.capture.camera import Camera
+from stream.capture.latest_frame import WIDEST
+from stream.capture.manager import Cameras, Exchange
+from stream.config.config import CameraConfig, Config
+from stream.config.diff import Changes, check_labels, compare
+from stream.config.load import ConfigError
+from stream.events.processor import Film, Judge, View
 from stream.messages import ClipSpec, LoggedEvent, Prediction
-from stream.metrics import Metrics
-from stream.settings.changes import Changes, check_labels, compare
-from stream.settings.config import CameraConfig, Config
-from stream.settings.config_file import ConfigError
-from stream.threads import for_capture
-from stream.trouble import LatestTroubles, Trouble
-from stream.workers.crew import Crew
-from stream.workers.keys import watch_keys
-from stream.workers.scheduler import Scheduler
-from stream.workers.supervisor import worker_command
+from stream.runtime.metrics import Metrics
+from stream.runtime.recent_logs import LatestTroubles, Trouble
+from stream.runtime.thread_limits import for_capture
+from stream.scheduling.scheduler import Scheduler
+from stream.sessions.manager import Guests
+from stream.sinks.build import Keeping
+from stream.sinks.subscribers import Listeners
+from stream.sources.opencv_capture import SourceError
+from stream.workers.curve_auth import watch_keys
+from stream.workers.launcher import worker_command
+from stream.workers.pool import Crew
 from stream.workers.transport import SchedulerEnd
 
 _log = logging.getLogger(__name__)

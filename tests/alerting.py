@@ -9,9 +9,9 @@ from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from stream.alerting.delivery import Alert
-from stream.log.event_rows import as_row
 from stream.messages import Event, LoggedEvent
+from stream.sinks.alerts.sender import Alert
+from stream.sinks.event_log.rows import as_row
 
 BEGAN = datetime(2026, 1, 31, 8, tzinfo=timezone.utc)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stream.camera.ring import FrameRing
 from stream.messages import ClipSpec, Prediction, Scores
-from stream.metrics import Metrics
-from stream.workers.scheduler import Scheduler
+from stream.regions.frame_ring import FrameRing
+from stream.runtime.metrics import Metrics
+from stream.scheduling.scheduler import Scheduler
 from stream.workers.transport import SchedulerEnd
 
 

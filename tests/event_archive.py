@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from stream.camera.picture import LatestPicture
-from stream.clips.clip_file import ClipFile
-from stream.log.event_log import EventLog
+from stream.capture.latest_frame import LatestPicture
 from stream.messages import Frame, LoggedEvent, Recorded
+from stream.sinks.clips.mp4 import ClipFile
+from stream.sinks.event_log.event_log import EventLog
 from tests import burnt_clock
 from tests.event_samples import NASTY, logged
 

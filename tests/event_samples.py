@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from stream.log.event_rows import as_row
 from stream.messages import Event, LoggedEvent
+from stream.sinks.event_log.rows import as_row
 
 BEGAN = datetime(2026, 1, 31, 23, 59, 50, tzinfo=timezone.utc)
 NASTY = 'öffnen, "die"\nTür; 戸\u2028<b>&amp; -->'

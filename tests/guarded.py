@@ -22,13 +22,13 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
-from stream.settings.dashboard_config import DashboardConfig
+from stream.config.dashboard import DashboardConfig
 from tests.conftest import Clock
-from ui.security.access import Access
-from ui.security.guard import Guard
-from ui.security.login import login_routes
+from ui.web.security.access import Access
+from ui.web.security.guard import Guard
+from ui.web.security.login import login_routes
 
-_STATIC = Path(__file__).parents[1] / "ui" / "static"
+_STATIC = Path(__file__).parents[1] / "ui" / "web" / "static"
 PASSWORD = "correct horse"
 SECRET = b"s" * 32
 TOKEN = "aw_of-a-program"

@@ -12,17 +12,17 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from stream.detection.trial import Trials
-from stream.log.event_log import EventLog
+from stream.config.dashboard import Role
+from stream.config.load import load_config
 from stream.messages import ClipSpec
 from stream.pipeline import Pipeline
-from stream.settings.config_file import load_config
-from stream.settings.dashboard_config import Role
+from stream.replay.policy_preview import Trials
+from stream.sinks.event_log.event_log import EventLog
 from tests.web import serving
-from ui.api import configuration_api, health_api, invalid, status, tuning_api
-from ui.api.condition import Condition
-from ui.reload import Reload
-from ui.security.access import Access, Identity
+from ui.config_reload import Reload
+from ui.web.api import configuration_api, health_api, invalid, monitoring, tuning_api
+from ui.web.api.run_status import Condition
+from ui.web.security.access import Access, Identity
 
 SPEC = ClipSpec("small", ("still", "jump", "run"), frozenset({"still"}), 4, 0.4, 8, 8)
 TEXT = """\
@@ -77,7 +77,7 @@ def serve_settings(folder: Path, *, with_file: bool = True) -> Iterator[Settings
         app.include_router(tuning_api.router(pipeline, Trials(config.data, log), reload))
         app.include_router(configuration_api.router(reload))
         app.include_router(health_api.router(condition))
-        app.router.routes.extend(status.routes(condition))
+        app.router.routes.extend(monitoring.routes(condition))
         with (
             serving(Somebody(app)) as address,
             httpx.Client(base_url=address, timeout=30) as client,

@@ -11,12 +11,12 @@ import av
 import cv2
 import numpy as np
 
-from stream.camera.picture import LatestPicture
-from stream.clips.clip_buffer import ClipBuffer
-from stream.clips.recorder import Recorder
+from stream.capture.latest_frame import LatestPicture
+from stream.config.events import RecordingConfig
 from stream.messages import Event, Frame, Recorded
-from stream.metrics import Metrics
-from stream.settings.keeping_config import RecordingConfig
+from stream.runtime.metrics import Metrics
+from stream.sinks.clips.buffer import ClipBuffer
+from stream.sinks.clips.recorder import Recorder
 from tests import burnt_clock
 from tests.conftest import Clock
 from tests.waiting import wait_for

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from model.predictor import Predictor
-from model.trained import load
-from stream.camera.clip_stream import ClipStream
-from stream.camera.recording import open_recording
-from stream.detection.events import Detector
+from model.trained_model import load
+from stream.config.events import EventsConfig
+from stream.events.detector import Detector
 from stream.messages import Event, Moment, Prediction
-from stream.settings.keeping_config import EventsConfig
+from stream.regions.clip_source import ClipStream
+from stream.scheduling.window_grid import WindowGrid
+from stream.sources.video_file import open_recording
 from stream.synthetic import Scene
-from stream.workers.window_grid import WindowGrid
 
 _SECONDS, _STRIDE_S = 60.0, 0.25
 

@@ -1,1 +1,1 @@
-"""From windows that are due to workers, and their answers back, over ZeroMQ."""
+"""Worker processes and the encrypted ZeroMQ connection to them."""

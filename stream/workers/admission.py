@@ -11,8 +11,8 @@ import zmq
 from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
+from stream.workers.curve_auth import WATCH_FILE, WatchKeys, WorkerKeys
 from stream.workers.endpoint import TransportError
-from stream.workers.keys import WATCH_FILE, WatchKeys, WorkerKeys
 
 _log = logging.getLogger(__name__)
 _HANDSHAKE_MS = 5000  # a stranger that connects and says nothing is hung up on

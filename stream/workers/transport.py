@@ -18,6 +18,7 @@ import zmq
 
 from stream.messages import Clip, ClipSpec, Scores
 from stream.workers.admission import Admission, Knock
+from stream.workers.curve_auth import WatchKeys, WorkerKeys
 from stream.workers.endpoint import (
     TransportError,
     check_for_watch,
@@ -25,7 +26,6 @@ from stream.workers.endpoint import (
     is_tcp,
     keep_to_oneself,
 )
-from stream.workers.keys import WatchKeys, WorkerKeys
 from stream.workers.wire import (
     Answer,
     Ask,

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model.motion.train import MEAN, STD, Recipe, motion_spec
-from model.timesformer import TimesformerForVideoClassification
-from model.trained import TrainedModel
+from model.families.timesformer.network import TimesformerForVideoClassification
+from model.pretraining.train import MEAN, STD, Recipe, motion_spec
+from model.trained_model import TrainedModel
 
 TINY = Recipe(
     clips=64,

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from model.bench import Row, best, compare, interleaved
-from model.trained import TrainedModel
-from stream.settings.config import InferenceConfig
+from model.trained_model import TrainedModel
+from stream.config.config import InferenceConfig
 
 
 def test_every_way_that_this_machine_has_is_compared_with_fp32(trained: TrainedModel) -> None:

@@ -16,7 +16,7 @@ from transformers import TimesformerModel as TheirModel
 
 from model import TimesformerForVideoClassification, TimesformerModel
 from model.checkpoint import AUTHORS, TRANSFORMERS, CheckpointError, names_of
-from model.configuration import ATTENTION_TYPES
+from model.families.timesformer.configuration import ATTENTION_TYPES
 
 PIXELS = torch.randn(1, 4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 

@@ -15,7 +15,7 @@ from huggingface_hub import constants
 from model import TimesformerForVideoClassification, TimesformerModel
 from model.checkpoint import CheckpointError
 from model.hub import find
-from model.trained import TrainedModel, load, save
+from model.trained_model import TrainedModel, load, save
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = "someone/tiny"

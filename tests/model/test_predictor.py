@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from model.checkpoint import CheckpointError
-from model.engine import EngineError
-from model.linear import Int8Linear
-from model.motion.dataset import held_out
+from model.engines.base import EngineError
+from model.engines.linear import Int8Linear
+from model.engines.torch_engine import buckets
 from model.predictor import Predictor
 from model.preprocess import normalise
-from model.torch_engine import buckets
-from model.trained import TrainedModel, load
-from stream.settings.config import InferenceConfig
+from model.pretraining.dataset import held_out
+from model.trained_model import TrainedModel, load
+from stream.config.config import InferenceConfig
 
 
 class SmallRoom:

@@ -6,9 +6,9 @@ import torch
 from transformers.models.videomae.image_processing_pil_videomae import VideoMAEImageProcessorPil
 
 from model.preprocess import normalise
-from model.trained import MEAN, STD
-from stream.camera.resize import fit_picture
+from model.trained_model import MEAN, STD
 from stream.messages import ClipSpec
+from stream.regions.resize import fit_picture
 from stream.synthetic import Scene
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from model.trained import TrainedModel, save
+from model.trained_model import TrainedModel, save
 from stream.messages import Clip, ClipSpec
-from stream.workers.keys import make, watch_keys
+from stream.workers.curve_auth import make, watch_keys
 from stream.workers.transport import SchedulerEnd
 from stream.workers.wire import Answer, Ask, Failure, Hello, Message, Work
 

@@ -13,10 +13,10 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream.camera.ring import FrameRing
 from stream.messages import Clip, ClipSpec, Scores
-from stream.metrics import Metrics
-from stream.workers.scheduler import Scheduler
+from stream.regions.frame_ring import FrameRing
+from stream.runtime.metrics import Metrics
+from stream.scheduling.scheduler import Scheduler
 from stream.workers.transport import SchedulerEnd, TransportError, WorkerEnd
 from stream.workers.wire import (
     Answer,

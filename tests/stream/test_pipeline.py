@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.log.event_log import EventLog
-from stream.log.event_query import EventQuery
+from stream.config.config import Config
 from stream.pipeline import Pipeline
-from stream.settings.config import Config
+from stream.sinks.event_log.event_log import EventLog
+from stream.sinks.event_log.query import EventQuery
 from stream.synthetic import Scene
 from tests.waiting import wait_for
 

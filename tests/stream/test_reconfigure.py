@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream.log.event_log import EventLog
+from stream.config.config import Config
+from stream.config.load import ConfigError
 from stream.pipeline import Pipeline
-from stream.settings.config import Config
-from stream.settings.config_file import ConfigError
+from stream.sinks.event_log.event_log import EventLog
 from stream.synthetic import Scene
 from tests.waiting import wait_for
 

@@ -17,7 +17,7 @@ import pytest
 import zmq
 
 from stream.messages import Clip, ClipSpec, Scores
-from stream.workers.keys import WatchKeys, WorkerKeys, make, watch_keys, worker_keys
+from stream.workers.curve_auth import WatchKeys, WorkerKeys, make, watch_keys, worker_keys
 from stream.workers.transport import SchedulerEnd, TransportError, WorkerEnd
 from stream.workers.wire import Answer, Ask, Hello, Work, pack
 from tests.waiting import wait_for

@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 from stream.messages import ClipSpec
-from stream.workers.keys import make, watch_keys
+from stream.workers.curve_auth import make, watch_keys
 from stream.workers.transport import SchedulerEnd, TransportError, WorkerEnd
 from stream.workers.wire import Ask, Hello, Refusal, unpack
 

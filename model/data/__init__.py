@@ -1,0 +1,1 @@
+"""Labeled segments of videos: reading, splitting, checking."""

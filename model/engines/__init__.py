@@ -1,0 +1,1 @@
+"""Inference engines: torch and OpenVINO, and the layers that they run."""

@@ -1,0 +1,129 @@
+"""Linear layers for inference, each the fastest way of its kind on a processor.
+
+A layer computes activation(x W^T + b), or x W^T + b + residual. torch's own `nn.Linear` hands
+float32 to a BLAS that is at half rate on AMD processors, and packs its weights anew each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.families.timesformer.network import ACTIVATIONS
+
+_MIDDLE = 128  # of the unsigned bytes that stand for signed ones
+# oneDNN's names of the activations that it computes while it multiplies.
+_FUSED = {"gelu": ("gelu", "none"), "gelu_new": ("gelu", "tanh"), "relu": ("relu", "")}
+
+
+class Linear(Protocol):
+    """activation(x W^T + b), or x W^T + b + residual, for x of (..., inputs)."""
+
+    def __call__(
+        self, x: Tensor, activation: str | None = None, residual: Tensor | None = None
+    ) -> Tensor: ...
+
+
+# Makes a layer of a weight (outputs, inputs), a bias (outputs,) or None, and how many rows x has.
+MakeLinear = Callable[[Tensor, Tensor | None, int], nn.Module]
+
+
+class PlainLinear(nn.Module):
+    """Works everywhere, and can be compiled and exported."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+
+    def forward(
+        self, x: Tensor, activation: str | None = None, residual: Tensor | None = None
+    ) -> Tensor:
+        x = F.linear(x, self.weight, self.bias)
+        if activation is not None:
+            x = ACTIVATIONS[activation](x)
+        return x if residual is None else x + residual
+
+
+class PackedLinear(nn.Module):
+    """oneDNN with the weight packed once; float32 or bfloat16 on a CPU.
+
+    Activation and residual are computed while the product is written. These are the operators that
+    torch's own compiler uses for frozen weights.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int) -> None:
+        super().__init__()
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), rows)
+        self._bias = None if bias is None else bias.contiguous()
+
+    @staticmethod
+    def available(dtype: torch.dtype = torch.float32) -> bool:
+        """Whether torch has these operators, for that type on this processor."""
+        ops = torch.ops.mkldnn
+        if not (torch.backends.mkldnn.is_available() and hasattr(ops, "_linear_pointwise")):
+            return False
+        return dtype == torch.float32 or ops._is_mkldnn_bf16_supported()
+
+    def forward(
+        self, x: Tensor, activation: str | None = None, residual: Tensor | None = None
+    ) -> Tensor:
+        ops = torch.ops.mkldnn._linear_pointwise
+        if residual is not None:
+            return ops.binary(x, residual, self._weight, self._bias, "add")
+        fused, algorithm = _FUSED.get(activation or "", ("none", ""))
+        x = ops(x, self._weight, self._bias, fused, [], algorithm)
+        if activation is not None and fused == "none":
+            x = ACTIVATIONS[activation](x)
+        return x
+
+
+class Int8Linear(nn.Module):
+    """oneDNN in 8 bits on a CPU: a scale for each output's weights, one for all of x, found anew
+    each time, so that nothing has to be calibrated. x and the result are floats."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, rows: int) -> None:
+        super().__init__()
+        weight = weight.float()
+        self._scale = (weight.abs().amax(dim=1) / 127).clamp(min=1e-12)
+        whole = (weight / self._scale[:, None]).round().to(torch.int8)
+        self._weight = torch.ops.onednn.qlinear_prepack(whole, None)
+        self._zero = torch.zeros(len(weight), dtype=torch.int32)
+        self._bias = None if bias is None else bias.float().contiguous()
+
+    @staticmethod
+    def available() -> bool:
+        """Whether this processor multiplies bytes faster than floats, and torch can."""
+        fast = getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
+        return fast and hasattr(torch.ops.onednn, "qlinear_pointwise")
+
+    def forward(
+        self, x: Tensor, activation: str | None = None, residual: Tensor | None = None
+    ) -> Tensor:
+        fused, algorithm = _FUSED.get(activation or "", ("none", ""))
+        result = self.product(*self.bytes(x), x.dtype, fused, algorithm)
+        if activation is not None and fused == "none":
+            result = ACTIVATIONS[activation](result)
+        return result if residual is None else result + residual
+
+    @staticmethod
+    def bytes(x: Tensor) -> tuple[Tensor, float]:
+        """x as bytes round 128, and what one of them is worth."""
+        lowest, highest = torch.aminmax(x)
+        scale = max(float(highest), -float(lowest), 1e-12) / 127
+        whole = x.to(torch.float32, copy=True).mul_(1 / scale).round_()
+        # Signed and then shifted: torch is four times slower at converting to unsigned bytes.
+        return whole.to(torch.int8).view(torch.uint8).bitwise_xor_(_MIDDLE), scale
+
+    def product(
+        self, x: Tensor, scale: float, dtype: torch.dtype, fused: str = "none", algorithm: str = ""
+    ) -> Tensor:
+        """x W^T + b of x as `bytes` made it."""
+        return torch.ops.onednn.qlinear_pointwise(
+            x, scale, _MIDDLE, self._weight, self._scale, self._zero, self._bias,
+            1.0, 0, dtype, fused, [], algorithm,
+        )  # fmt: skip

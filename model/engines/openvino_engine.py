@@ -1,0 +1,67 @@
+"""The engine OpenVINO, for Intel's and AMD's processors: pip install 'actionwatch[openvino]'."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from model.engines.base import EngineError
+from model.engines.torch_engine import buckets, cpu_precision
+from model.families.timesformer.inference import InferenceNetwork
+from model.trained_model import TrainedModel
+from stream.config.config import InferenceConfig
+from stream.runtime.thread_limits import cores, is_large
+
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+class OpenVinoEngine:
+    """Runs a model with OpenVINO, compiled for each batch size.
+
+    Raises EngineError where it is not installed, or can't do what was chosen.
+    """
+
+    def __init__(self, model: TrainedModel, choice: InferenceConfig) -> None:
+        try:
+            import openvino
+        except ImportError as error:
+            raise EngineError(
+                "engine openvino is not installed: pip install 'actionwatch[openvino]'"
+            ) from error
+        precision = cpu_precision(choice.precision)
+        if precision not in _HINTS:
+            raise EngineError(
+                f"engine openvino has no precision {precision} here; take fp32, bf16, or the "
+                "engine torch"
+            )
+        self.name = f"openvino {precision} on cpu"
+        network = InferenceNetwork(model).eval()
+        core = openvino.Core()
+
+        def compiled(size: int, threads: int) -> Callable[[np.ndarray], Any]:
+            sample = torch.zeros(model.spec.shape(size), dtype=torch.uint8)
+            with torch.inference_mode(), warnings.catch_warnings():
+                # Sizes are fixed, so what the tracer takes for constant is.
+                warnings.simplefilter("ignore", torch.jit.TracerWarning)
+                graph = openvino.convert_model(network, example_input=sample, input=sample.shape)
+            hints = {
+                "INFERENCE_PRECISION_HINT": _HINTS[precision],
+                "INFERENCE_NUM_THREADS": threads,
+                "PERFORMANCE_HINT": "LATENCY",
+            }
+            return core.compile_model(graph, "CPU", hints)
+
+        clip = np.zeros(model.spec.shape(1), np.uint8)
+        large = is_large(partial(compiled(1, 1), clip))
+        threads = cores() if large else 1
+        self.batches = not large
+        self.sizes = (1,) if large else buckets(choice.batch)
+        self._compiled = {size: compiled(size, threads) for size in self.sizes}
+
+    def logits(self, clips: np.ndarray) -> np.ndarray:
+        return self._compiled[len(clips)](clips)[0]

@@ -1,0 +1,289 @@
+"""Pictures of a training and of what it came to, as PNG files in memory.
+
+matplotlib's figures are used without pyplot, which keeps figures in global state, and imported
+where they are drawn, because that takes a second.
+"""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from model.evaluation.metrics import Measured
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 144
+_INK, _FAINT, _GRID = "#27272a", "#71717a", "#e4e4e7"
+_BLUE, _ORANGE, _GREEN = "#2563eb", "#ea580c", "#15803d"
+_LOSSES = {"train_loss": ("training", _BLUE), "val_loss": ("validation", _ORANGE)}
+_ACCURACIES = {
+    "val_accuracy": ("of all clips", _ORANGE),
+    "val_balanced": ("mean over labels", _GREEN),
+}
+_DOTTED_UP_TO = 40  # points of a curve that are marked one by one
+
+_COUNTS_UP_TO = 20  # labels of a confusion whose cells have room for a number
+_NAMES_UP_TO = 120  # labels whose names are legible in a picture that programs still open
+_NAME_CHARACTERS = 30
+_MISSING = "\N{WHITE SQUARE}"
+# For what DejaVu, which comes with matplotlib, does not hold; the first that are installed.
+_MORE_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "PingFang SC",
+    "Hiragino Sans GB",
+    "Microsoft YaHei",
+    "Arial Unicode MS",
+)
+
+
+def curve(history: Mapping[str, Sequence[float]]) -> bytes:
+    """How a training went, epoch by epoch: losses, and accuracies on validation clips.
+
+    `history` has lists of one length: epoch, train_loss, val_loss, val_accuracy, val_balanced (the
+    mean of the labels' recalls). Any of them but epoch may be left out or hold nan, where nothing
+    was measured. Raises ValueError for lists of different lengths.
+    """
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    lengths = {key: len(values) for key, values in history.items()}
+    if "epoch" not in history or len(set(lengths.values())) > 1:
+        raise ValueError(f"history must have epoch, and lists of one length; got {lengths}")
+    first, last = min(history["epoch"], default=1), max(history["epoch"], default=1)
+    margin = 0.04 * (last - first) or 1
+    figure = _figure(9.6, 3.9)
+    for place, (title, curves) in enumerate(
+        (("Loss", _LOSSES), ("Accuracy on validation clips", _ACCURACIES))
+    ):
+        axes = figure.add_axes((0.07 + 0.5 * place, 0.16, 0.415, 0.64))
+        _plain(axes)
+        for key, (name, colour) in curves.items():
+            _line(axes, history["epoch"], history.get(key, ()), name, colour)
+        axes.set_title(title, loc="left", color=_INK, fontsize=11, fontweight="bold", pad=24)
+        axes.set_xlabel("epoch", color=_INK)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        axes.set_xlim(first - margin, last + margin)
+        if axes.lines:
+            # Above, where it covers no line.
+            axes.legend(
+                loc="lower left",
+                bbox_to_anchor=(-0.02, 0.985),
+                ncols=len(curves),
+                frameon=False,
+                labelcolor=_INK,
+                fontsize=9,
+                handlelength=1.4,
+            )
+        else:
+            axes.annotate(
+                "nothing measured", (0.5, 0.5), xycoords="axes fraction", ha="center", color=_FAINT
+            )
+        if curves is _ACCURACIES:
+            axes.set_ylim(0, 1.02)
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        else:
+            axes.set_ylim(bottom=0)
+    return _png(figure)
+
+
+def confusion(measured: Measured) -> bytes:
+    """Which labels are taken for which: each row is a truth, and its colours sum to 1.
+
+    Up to 20 labels each cell says how many clips it stands for. Above 120 labels their places,
+    counted from 1, are written instead of names. Rows of labels without clips are grey.
+    """
+    from matplotlib import colormaps
+    from matplotlib.ticker import PercentFormatter
+
+    count = len(measured.labels)
+    cell = min(0.9, max(0.17, 8.4 / count)) if count <= _NAMES_UP_TO else 16 / count
+    side, bar = cell * count, 0.14
+    height = max(side, 1.2)
+    figure = _figure(side + 0.9, height + 0.2)
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes((0.1 / width, 0.1 / height, side / width, side / height))
+    totals = measured.confusion.sum(axis=1, keepdims=True)
+    shares = np.where(totals > 0, measured.confusion / np.maximum(1, totals), np.nan)
+    image = axes.imshow(
+        shares,
+        cmap=colormaps["Blues"].with_extremes(bad="#e4e4e7"),
+        norm=_lifted(),
+        interpolation="nearest",
+        extent=(0.5, count + 0.5, count + 0.5, 0.5),  # labels are counted from 1
+    )
+    _name_places(axes, measured.labels, cell)
+    if count <= _COUNTS_UP_TO:
+        _write_counts(axes, measured.confusion, shares, cell)
+        edges = np.arange(1, count) + 0.5
+        axes.hlines(edges, 0.5, count + 0.5, color="white", linewidth=1)
+        axes.vlines(edges, 0.5, count + 0.5, color="white", linewidth=1)
+    axes.spines[:].set_color(_GRID)
+    axes.set_xlabel("answer", color=_INK, fontweight="bold", labelpad=8)
+    axes.set_ylabel("truth", color=_INK, fontweight="bold", labelpad=8)
+    tall = min(side, 4.0)
+    scale = figure.add_axes(
+        ((0.1 + side + 0.18) / width, (0.1 + side - tall) / height, bar / width, tall / height)
+    )
+    figure.colorbar(image, cax=scale, ticks=[0, 0.1, 0.25, 0.5, 0.75, 1])
+    scale.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    scale.tick_params(labelsize=8, colors=_FAINT, length=0)
+    scale.spines[:].set_visible(False)
+    return _png(figure)
+
+
+def reliability(measured: Measured) -> bytes:
+    """Whether 80 % means right four times of five: accuracy over confidence, in 15 bins.
+
+    On the diagonal it does; below it the model is too sure of itself. Beneath are the shares of
+    the clips that were answered with such confidence.
+    """
+    from matplotlib.ticker import PercentFormatter
+
+    bins = 15
+    confidence, accuracy, share = measured.reliability(bins)
+    middles = (np.clip(np.ceil(confidence * bins), 1, bins) - 0.5) / bins
+    figure = _figure(4.6, 5.4)
+    axes = figure.add_axes((0.15, 0.34, 0.81, 0.58))
+    below = figure.add_axes((0.15, 0.1, 0.81, 0.18), sharex=axes)
+    for each in (axes, below):
+        _plain(each)
+        each.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        each.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    axes.vlines(confidence, confidence, accuracy, color=_ORANGE, linewidth=2.5, alpha=0.45)
+    axes.plot(confidence, accuracy, color=_BLUE, linewidth=1.8, marker="o", markersize=5)
+    axes.set(xlim=(-0.015, 1.015), ylim=(-0.03, 1.03))
+    axes.tick_params(labelbottom=False)
+    axes.set_ylabel("accuracy", color=_INK)
+    title = f"Calibration error {100 * measured.calibration_error(bins):.1f} %"
+    axes.set_title(title, loc="left", color=_INK, fontsize=11, fontweight="bold", pad=10)
+    below.bar(middles, share, width=0.86 / bins, color=_BLUE)
+    below.set_ylabel("clips", color=_INK)
+    below.set_xlabel("confidence", color=_INK)
+    return _png(figure)
+
+
+def shown(label: str, characters: int = _NAME_CHARACTERS) -> str:
+    """A label as a picture can show it: shortened in its middle, in characters there are.
+
+    Its end stays, because labels such as "pushing something from left to right" differ there.
+    Characters that no installed font holds become white squares.
+    """
+    line = " ".join(label.split())
+    line = "".join(sign if _drawable(sign) else _MISSING for sign in line)
+    room = [1 + (unicodedata.east_asian_width(sign) in "WF") for sign in line]
+    if sum(room) <= characters:
+        return line
+    head = tail = 0
+    while sum(room[: head + 1]) <= (characters + 1) // 2 - 1:
+        head += 1
+    while sum(room[len(line) - tail - 1 :]) <= characters // 2:
+        tail += 1
+    return f"{line[:head].rstrip()}…{line[len(line) - tail :].lstrip()}"
+
+
+def _name_places(axes: Axes, labels: Sequence[str], cell: float) -> None:
+    """Write the labels beside rows and columns; `cell` is inches."""
+    count = len(labels)
+    if count > _NAMES_UP_TO:
+        axes.tick_params(labelsize=9, colors=_INK)
+        return
+    names = [shown(label) for label in labels]
+    # What can't be told apart otherwise is told by its place.
+    names = [
+        f"{place} {name}" if _MISSING in name or names.count(name) > 1 else name
+        for place, name in enumerate(names, 1)
+    ]
+    style: dict[str, Any] = {
+        "fontsize": 10.0 if cell > 0.4 else 9.0 if cell > 0.3 else 7.5,
+        "family": list(_families()),
+        "parse_math": False,  # a label may hold $
+        "color": _INK,
+    }
+    axes.set_yticks(range(1, count + 1), names, **style)
+    slanted = {"rotation": 45, "rotation_mode": "anchor", "ha": "right", "va": "center"}
+    style |= slanted if cell > 0.3 else {"rotation": 90}
+    axes.set_xticks(range(1, count + 1), names, **style)
+    axes.tick_params(length=0, pad=5)
+
+
+def _write_counts(axes: Axes, clips: np.ndarray, shares: np.ndarray, cell: float) -> None:
+    digits = len(str(clips.max()))
+    size = min(12.0, 0.85 * cell * 72 / (0.64 * digits))
+    for row, column in np.argwhere(clips):
+        colour = "white" if shares[row, column] > 0.4 else _INK
+        text = f"{clips[row, column]}"
+        axes.text(column + 1, row + 1, text, color=colour, fontsize=size, ha="center", va="center")
+
+
+def _lifted() -> Any:
+    """Shares as colours, in which a few percent are more than nothing."""
+    from matplotlib.colors import PowerNorm
+
+    return PowerNorm(0.6, 0, 1)
+
+
+def _line(
+    axes: Axes, epochs: Sequence[float], values: Sequence[float], name: str, colour: str
+) -> None:
+    """Join what was measured, also where it was not in each epoch."""
+    points = [(e, v) for e, v in zip(epochs, values, strict=False) if np.isfinite(v)]
+    if points:
+        dot = "o" if len(points) <= _DOTTED_UP_TO else None
+        axes.plot(*zip(*points, strict=True), color=colour, label=name, marker=dot, markersize=3.5)
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_GRID)
+    axes.tick_params(colors=_FAINT, length=0, labelsize=9)
+    axes.grid(color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
+    """As large as what was drawn, so that no name is cut off."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", bbox_inches="tight", pad_inches=0.12)
+    return file.getvalue()
+
+
+@cache
+def _families() -> tuple[str, ...]:
+    """The fonts for names: a character comes from the first that holds it."""
+    from matplotlib.font_manager import fontManager
+
+    installed = set(fontManager.get_font_names())
+    return ("DejaVu Sans", *(name for name in _MORE_FONTS if name in installed))
+
+
+@cache
+def _drawable(sign: str) -> bool:
+    """Whether a font holds it: matplotlib warns of each that none does."""
+    from matplotlib.font_manager import findfont, get_font
+
+    if unicodedata.category(sign)[0] == "C":  # control characters, half surrogates
+        return False
+    return any(get_font(findfont(name)).get_char_index(ord(sign)) for name in _families())

@@ -1,0 +1,1 @@
+"""Model families: the networks that a checkpoint's config.json can name."""

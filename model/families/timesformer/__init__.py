@@ -1,0 +1,1 @@
+"""TimeSformer: network, inference network and checkpoint conversion."""

@@ -1,1 +1,0 @@
-"""From a person's clips to a model of their own."""

@@ -1,1 +1,0 @@
-"""Events told to others: webhooks, MQTT, subscribers."""

@@ -1,1 +1,0 @@
-"""Films of events and of takes."""

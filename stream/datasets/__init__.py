@@ -1,0 +1,1 @@
+"""Recorded samples, and reviewed events exported as training data."""

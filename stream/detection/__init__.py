@@ -1,1 +1,0 @@
-"""From scores to events; live, and again from kept scores."""

@@ -1,0 +1,1 @@
+"""Detected events against ground truth. Pure."""

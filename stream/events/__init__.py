@@ -1,0 +1,1 @@
+"""From scores to events: the detector, and the thread that runs it."""

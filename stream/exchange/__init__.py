@@ -1,1 +1,0 @@
-"""Events as others write and read them, and against their truth."""

@@ -1,0 +1,1 @@
+"""Event formats: CSV, JSON Lines, Parquet, WebVTT, ActivityNet, ELAN."""

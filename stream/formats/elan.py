@@ -1,0 +1,190 @@
+"""ELAN's annotation files (.eaf): written as EAF 3.0, read in any version.
+
+Format: "EAF Annotation Format 3.0 and ELAN", Max Planck Institute for Psycholinguistics.
+"""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from stream.formats.relative_times import Placed
+
+_XSI = "http://www.w3.org/2001/XMLSchema-instance"
+_SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class ElanError(ValueError):
+    """A file that is no usable .eaf. The message is one line without the file's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A stretch of time on a tier, in seconds of the linked media."""
+
+    tier: str
+    value: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Elan:
+    """What a file says, as far as it is aligned with time."""
+
+    media: str  # file name of the linked media, "" where there is not exactly one
+    annotations: tuple[Annotation, ...]
+    unaligned: int  # annotations without times of their own, which are left out
+
+
+def elan_text(events: Sequence[Placed], *, date: str, media: Path | None = None) -> str:
+    """Events as a document: a tier for each camera and label, the label in each annotation.
+
+    `date` is an xsd:dateTime. On a tier annotations can't overlap: where events of one camera and
+    label do, there is a second tier. `media` is linked, by its place and by its name.
+    """
+    # Bare attribute names with a prefix: so all is written as ELAN writes it.
+    document = ET.Element(
+        "ANNOTATION_DOCUMENT",
+        {
+            "AUTHOR": "Actionwatch",
+            "DATE": date,
+            "FORMAT": "3.0",
+            "VERSION": "3.0",
+            "xmlns:xsi": _XSI,
+            "xsi:noNamespaceSchemaLocation": _SCHEMA,
+        },
+    )
+    header = ET.SubElement(document, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
+    if media is not None:
+        kind = mimetypes.guess_type(media.name)[0] or "video/*"
+        place = {"MEDIA_URL": media.resolve().as_uri(), "RELATIVE_MEDIA_URL": f"./{media.name}"}
+        ET.SubElement(header, "MEDIA_DESCRIPTOR", place, MIME_TYPE=kind)
+    last = ET.SubElement(header, "PROPERTY", NAME="lastUsedAnnotationId")
+    last.text = str(len(events))
+
+    slots = _slots(events)
+    order = ET.SubElement(document, "TIME_ORDER")
+    for number, (time_ms, _, _) in enumerate(slots, start=1):
+        ET.SubElement(order, "TIME_SLOT", TIME_SLOT_ID=f"ts{number}", TIME_VALUE=str(time_ms))
+    slot_of = {key[1:]: f"ts{number}" for number, key in enumerate(slots, start=1)}
+    for name, camera, indices in _tiers(events):
+        tier = ET.SubElement(document, "TIER", LINGUISTIC_TYPE_REF="event")
+        tier.attrib |= {"PARTICIPANT": _clean(camera), "TIER_ID": name}
+        for index in indices:
+            aligned = ET.SubElement(
+                ET.SubElement(tier, "ANNOTATION"),
+                "ALIGNABLE_ANNOTATION",
+                ANNOTATION_ID=f"a{index + 1}",
+                TIME_SLOT_REF1=slot_of[index, 0],
+                TIME_SLOT_REF2=slot_of[index, 1],
+            )
+            ET.SubElement(aligned, "ANNOTATION_VALUE").text = _clean(events[index].label)
+    kind_of_tier = {"GRAPHIC_REFERENCES": "false", "TIME_ALIGNABLE": "true"}
+    ET.SubElement(document, "LINGUISTIC_TYPE", kind_of_tier, LINGUISTIC_TYPE_ID="event")
+    ET.indent(document, "    ")
+    body = ET.tostring(document, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{body}\n'
+
+
+def read_elan(file: Path) -> Elan:
+    """Raises ElanError, naming the element, and OSError."""
+    try:
+        document = ET.parse(file).getroot()
+    except ET.ParseError as error:
+        raise ElanError(f"is not XML: {error}; save it with ELAN") from error
+    if document.tag != "ANNOTATION_DOCUMENT":
+        raise ElanError(f"holds {document.tag}, an .eaf holds ANNOTATION_DOCUMENT")
+    header = document.find("HEADER")
+    units = "milliseconds" if header is None else header.get("TIME_UNITS", "milliseconds")
+    if units != "milliseconds":
+        raise ElanError(f"has TIME_UNITS {units}, expected milliseconds; save it with ELAN")
+    linked = list(document.iterfind("HEADER/MEDIA_DESCRIPTOR"))
+    # Time 0 of the annotations is at this place of the media.
+    offset_ms = (_milliseconds(linked[0], "TIME_ORIGIN") if linked else None) or 0
+    times: dict[str, int | None] = {}
+    for slot in document.iterfind("TIME_ORDER/TIME_SLOT"):
+        times[slot.get("TIME_SLOT_ID", "")] = _milliseconds(slot, "TIME_VALUE")
+    found, unaligned = [], 0
+    for tier in document.iterfind("TIER"):
+        name = tier.get("TIER_ID", "")
+        unaligned += sum(1 for _ in tier.iterfind("ANNOTATION/REF_ANNOTATION"))
+        for one in tier.iterfind("ANNOTATION/ALIGNABLE_ANNOTATION"):
+            span_ms = []
+            for key in ("TIME_SLOT_REF1", "TIME_SLOT_REF2"):
+                slot_id = one.get(key, "")
+                if slot_id not in times:
+                    whose = f"annotation {one.get('ANNOTATION_ID')} of tier {name}"
+                    raise ElanError(f"{whose} names time slot {slot_id!r}, which is not there")
+                span_ms.append(times[slot_id])
+            start_ms, end_ms = span_ms
+            if start_ms is None or end_ms is None:
+                unaligned += 1
+                continue
+            value = " ".join((one.findtext("ANNOTATION_VALUE") or "").split())
+            span_s = ((start_ms + offset_ms) / 1000, (end_ms + offset_ms) / 1000)
+            found.append(Annotation(name, value, *span_s))
+    return Elan(_media_name(linked), tuple(found), unaligned)
+
+
+def _slots(events: Sequence[Placed]) -> list[tuple[int, int, int]]:
+    """(milliseconds, event's index, 0 for its start or 1 for its end), by time."""
+    return sorted(
+        (round(time_s * 1000), index, side)
+        for index, event in enumerate(events)
+        for side, time_s in enumerate((event.start_s, event.end_s))
+    )
+
+
+def _tiers(events: Sequence[Placed]) -> list[tuple[str, str, list[int]]]:
+    """(name, camera, indices of events that don't overlap), by camera and label."""
+    several = len({event.camera for event in events}) > 1
+    by_kind: dict[tuple[str, str], list[list[int]]] = {}
+    for index, event in enumerate(events):  # by start
+        rows = by_kind.setdefault((event.camera, event.label), [])
+        for row in rows:
+            if events[row[-1]].end_s <= event.start_s:
+                row.append(index)
+                break
+        else:
+            rows.append([index])
+    found, taken = [], set()
+    for (camera, label), rows in sorted(by_kind.items()):
+        plain = _clean(f"{camera}: {label}" if several else label)
+        for row in rows:
+            name, number = plain, 1
+            while name in taken:
+                number += 1
+                name = f"{plain} ({number})"
+            taken.add(name)
+            found.append((name, camera, row))
+    return found
+
+
+def _clean(text: str) -> str:
+    """On one line, without what XML can't hold."""
+    return _NOT_XML.sub("\ufffd", " ".join(text.split()))
+
+
+def _milliseconds(element: ET.Element, key: str) -> int | None:
+    text = element.get(key)
+    if text is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        where = f"{element.tag} {element.get('TIME_SLOT_ID', '')}".strip()
+        raise ElanError(f"{where}: {key} {text!r} must be milliseconds, like 1500") from None
+
+
+def _media_name(linked: list[ET.Element]) -> str:
+    if len(linked) != 1:
+        return ""
+    address = linked[0].get("MEDIA_URL") or linked[0].get("RELATIVE_MEDIA_URL") or ""
+    return PurePosixPath(unquote(urlsplit(address).path).replace("\\", "/")).name

@@ -1,0 +1,1 @@
+"""Stored scores segmented again with other thresholds."""

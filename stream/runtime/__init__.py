@@ -1,0 +1,1 @@
+"""What every package needs: threads, files, locks, secrets, logging, metrics."""

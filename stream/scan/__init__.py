@@ -1,0 +1,1 @@
+"""Recorded videos scanned whole, as fast as the worker allows."""

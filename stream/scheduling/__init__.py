@@ -1,0 +1,1 @@
+"""Which window is scored next: window grid, stream registry, scheduler."""

@@ -1,0 +1,1 @@
+"""Alerts by webhook and MQTT, each with a queue on disk."""

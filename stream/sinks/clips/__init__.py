@@ -1,0 +1,1 @@
+"""Video clips of events, encoded as H.264."""

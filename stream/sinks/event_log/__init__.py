@@ -1,0 +1,1 @@
+"""The event log: schema, queries, and the thread that writes it."""

@@ -1,0 +1,1 @@
+"""Source types: webcam, network camera, video file, synthetic scene."""

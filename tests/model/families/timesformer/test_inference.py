@@ -1,0 +1,133 @@
+"""The rewritten network against the one that it was made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend
+
+from model.engines.linear import Int8Linear, MakeLinear, PackedLinear, PlainLinear
+from model.families.timesformer.configuration import ACTIVATIONS, ATTENTION_TYPES, TimesformerConfig
+from model.families.timesformer.inference import (
+    InferenceNetwork,
+    attend_by,
+    attend_fused,
+    attend_plainly,
+)
+from model.families.timesformer.network import TimesformerForVideoClassification
+from model.preprocess import normalise
+from model.trained_model import TrainedModel
+from stream.messages import ClipSpec
+
+SMALL = {
+    "image_size": 32,
+    "patch_size": 8,
+    "num_frames": 4,
+    "hidden_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "intermediate_size": 96,
+    "num_labels": 5,
+}
+packed = pytest.mark.skipif(not PackedLinear.available(), reason="torch without oneDNN")
+int8 = pytest.mark.skipif(not Int8Linear.available(), reason="a processor without VNNI")
+bf16 = pytest.mark.skipif(
+    not (PackedLinear.available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()),
+    reason="a processor on which oneDNN has no bf16",
+)
+
+
+def random_model(**changes: Any) -> TrainedModel:
+    torch.manual_seed(0)
+    config = TimesformerConfig(**{**SMALL, **changes})
+    network = TimesformerForVideoClassification(config).eval()
+    for parameter in network.parameters():  # biases, norms and embeddings too
+        torch.nn.init.normal_(parameter, std=0.2)
+    spec = ClipSpec("small", config.labels, frozenset(), config.num_frames, 1.0, 32, 32)
+    return TrainedModel(network, spec, (0.4, 0.45, 0.5), (0.2, 0.225, 0.25))
+
+
+def clips_for(model: TrainedModel, count: int = 2) -> torch.Tensor:
+    spec = model.spec
+    shape = (count, spec.frames, spec.height, spec.width, 3)
+    random = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
+
+
+def differences(model: TrainedModel, count: int = 2, **made: Any) -> float:
+    """The largest difference of the logits, as a share of their spread."""
+    clips = clips_for(model, count)
+    with torch.inference_mode():
+        expected = model.network.logits(normalise(clips, model.mean, model.std))
+        found = InferenceNetwork(model, **made).eval()(clips)
+    assert found.dtype == torch.float32
+    return float((found - expected).abs().max() / expected.std())
+
+
+@pytest.mark.parametrize("attention_type", ATTENTION_TYPES)
+@pytest.mark.parametrize("make", [PlainLinear, pytest.param(PackedLinear, marks=packed)])
+@pytest.mark.parametrize("attend", [attend_fused, attend_plainly, attend_by(SDPBackend.MATH)])
+@pytest.mark.parametrize("count", [1, 3])
+def test_logits_are_the_same(
+    attention_type: str, make: MakeLinear, attend: Any, count: int
+) -> None:
+    model = random_model(attention_type=attention_type)
+    made = {"make": make, "make_exact": make, "over_time": attend, "over_space": attend}
+    assert differences(model, count, **made) < 1e-4
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"qkv_bias": False},
+        {"num_hidden_layers": 1},
+        {"num_frames": 1},
+        {"num_attention_heads": 1},
+        {"patch_size": 32},
+        *({"hidden_act": name} for name in ACTIVATIONS),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("make", [PlainLinear, pytest.param(PackedLinear, marks=packed)])
+def test_logits_are_the_same_for_every_kind_of_network(
+    make: MakeLinear, changes: dict[str, Any]
+) -> None:
+    assert differences(random_model(**changes), make=make, make_exact=make) < 1e-4
+
+
+@bf16
+@pytest.mark.parametrize("attention_type", ATTENTION_TYPES)
+def test_bf16_is_near(attention_type: str) -> None:
+    model = random_model(attention_type=attention_type)
+    made = {"make": PackedLinear, "make_exact": PackedLinear, "dtype": torch.bfloat16}
+    assert 0 < differences(model, **made) < 0.1
+
+
+@int8
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_int8_is_near(name: str) -> None:
+    made = {"make": Int8Linear, "make_exact": PackedLinear}
+    assert 0 < differences(random_model(hidden_act=name), **made) < 0.2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        PlainLinear,
+        pytest.param(PackedLinear, marks=packed),
+        pytest.param(Int8Linear, marks=int8),
+    ],
+)
+@pytest.mark.parametrize("biased", [True, False])
+def test_linear_layers_add_what_they_are_given(make: MakeLinear, biased: bool) -> None:
+    random = torch.Generator().manual_seed(2)
+    weight, x, residual = (torch.randn(*s, generator=random) for s in ((6, 8), (3, 8), (3, 6)))
+    bias = torch.randn(6, generator=random) if biased else None
+    layer = make(weight, bias, 3)
+    expected = torch.nn.functional.linear(x, weight, bias)
+    assert torch.allclose(layer(x), expected, atol=0.2)
+    assert torch.allclose(layer(x, residual=residual), expected + residual, atol=0.2)
+    assert torch.allclose(layer(x, activation="relu"), expected.relu(), atol=0.2)
+    assert torch.isfinite(layer(torch.zeros_like(x))).all()

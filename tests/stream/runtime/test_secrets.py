@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stream.runtime.secrets import resolved, shown
+from stream.sources.opencv_capture import SourceError
+
+
+@pytest.mark.parametrize(
+    ("source", "what"),
+    [
+        ("rtsp://viewer:pa:ss@cam.local/1", "rtsp://cam.local/1"),
+        ("rtsp://viewer:p@ss@cam.local/1", "rtsp://cam.local/1"),
+        ("rtsp://viewer:p/ss@cam.local/1", "rtsp://cam.local/1"),  # a mistake, and still no leak
+        ("rtsp://viewer:${file:/run/x@y}@cam.local:554/1", "rtsp://cam.local:554/1"),
+        ("http://cam.local/video?user=a&pwd=b\nc", "http://cam.local/video"),
+        ("http://cam.local/a@b", "http://cam.local/a@b"),
+        ("rtsp://viewer:12/s3cret@cam.local/1", "rtsp://cam.local/1"),
+        ("rtsp:/viewer:s3cret@cam.local/1", "cam.local/1"),
+        ("viewer:s3cret@cam.local/1", "cam.local/1"),
+        ("rtsp://viewer:p@ss/w@cam.local/1", "rtsp://cam.local/1"),
+        ("rtsp://viewer:s3cret:cam.local/1", "rtsp://"),
+        ("rtsp://[2001:db8::1]:554/1", "rtsp://[2001:db8::1]:554/1"),
+        (
+            "rtsp://cam.local/user=admin&password=s3cret&channel=1/pwd=x.sdp",
+            "rtsp://cam.local/user=...&password=...&channel=1/pwd=...",
+        ),
+        ("films/what?.mp4", "films/what?.mp4"),
+        (0, "0"),
+    ],
+)
+def test_passwords_are_never_shown(source: int | str, what: str) -> None:
+    assert shown(source) == what
+
+
+def test_what_an_address_refers_to_is_put_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOOR_PASSWORD", "p@ss/w:d?")
+    monkeypatch.setenv("DOOR_HOST", "192.0.2.1:8554")
+    secret = tmp_path / "secret"
+    secret.write_text("a b\n")
+    source = f"rtsp://v:${{DOOR_PASSWORD}}@${{DOOR_HOST}}/${{file:{secret}}}"
+    # What stands before the host may hold anything, so it is quoted; the rest is as it is.
+    assert resolved(source) == "rtsp://v:p%40ss%2Fw%3Ad%3F@192.0.2.1:8554/a b"
+    secret.write_text("rtsp://v:w@192.0.2.1/\n")
+    assert resolved(f"file:{secret}") == "rtsp://v:w@192.0.2.1/"
+    assert resolved("rtsp://v:w@192.0.2.1/$1") == "rtsp://v:w@192.0.2.1/$1"
+
+
+def test_what_cannot_be_put_in_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOBODY", raising=False)
+    with pytest.raises(SourceError, match=r"\$\{NOBODY\}: there is no environment variable"):
+        resolved("rtsp://v:${NOBODY}@192.0.2.1/")
+    with pytest.raises(SourceError, match="nowhere can't be read: No such file"):
+        resolved(f"file:{tmp_path / 'nowhere'}")
+    secret = tmp_path / "secret"
+    secret.write_text("two\nlines")
+    with pytest.raises(SourceError, match="must hold one line") as caught:
+        resolved(f"file:{secret}")
+    assert "two" not in str(caught.value)

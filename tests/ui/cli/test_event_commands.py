@@ -1,0 +1,342 @@
+"""What people do with an event log: list, export, score."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import webvtt
+from click.testing import Result
+from rich.cells import cell_len
+from typer.testing import CliRunner
+
+from stream.config.config import Config
+from stream.evaluation.ground_truth import read_truth
+from stream.messages import Review
+from stream.sinks.event_log.event_log import EventLog
+from tests.event_samples import BEGAN, NASTY, logged
+from ui.cli.main import app
+
+ROOT = Path(__file__).parents[3]
+EVENTS = [
+    logged("wave", 1.5, 4.0),
+    logged(NASTY, 3.25, 12.0),
+    logged("wave", 5.0, 6.0, camera="desk"),
+    logged("jump", 20.0, 26.0, camera="desk"),
+]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    with EventLog.create(folder) as log:
+        log.save(EVENTS)
+    return folder
+
+
+def actionwatch(*arguments: object) -> Result:
+    return CliRunner().invoke(app, list(map(str, arguments)), prog_name="actionwatch")
+
+
+def test_without_a_folder_the_log_of_a_run_without_one_is_read(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data.parent)
+    data.rename(Config.model_fields["data"].default)
+    assert len(actionwatch("events", "list").stdout.splitlines()) == 4
+
+
+def test_events_are_listed_by_camera_label_and_time(data: Path) -> None:
+    assert len(actionwatch("events", "list", "--data", data).stdout.splitlines()) == 4
+    waves = actionwatch("events", "list", "--data", data, "--camera", "desk", "--label", "wave")
+    assert waves.stdout.splitlines() == [
+        f"2026-01-31T23:59:55.000Z  desk          wave{' ' * 22}     1.0 s  peak 0.90"
+    ]
+    until = ["--since", "2026-01-31T23:59:53", "--until", "2026-02-01"]
+    none = actionwatch("events", "list", "--data", data, "--label", "no such")
+    assert (none.exit_code, none.stdout) == (0, "")
+    assert none.stderr == f"actionwatch: {data}: no events to list\n"
+    between = actionwatch("events", "list", "--data", data, *until)
+    assert ["wave" in line for line in between.stdout.splitlines()] == [False, True]
+
+
+def test_events_are_chosen_by_score_and_by_what_people_said(tmp_path: Path) -> None:
+    news = [logged("wave", 1.0, 2.0), logged("run", 3.0, 4.0, peak=0.5), logged("jump", 5.0, 6.0)]
+    with EventLog.create(tmp_path) as log:
+        log.save(news)
+        log.review(news[0].event.id, Review("corrected", "hop\nskip"), BEGAN)
+        log.review(news[1].event.id, Review("rejected"), BEGAN)
+
+    def listed(*more: object) -> list[str]:
+        lines = actionwatch("events", "list", "--data", tmp_path, *more).stdout.splitlines()
+        return [" ".join(line.split()[2:]) for line in lines]
+
+    assert listed() == [
+        "wave 1.0 s peak 0.90 corrected: hop skip",
+        "run 1.0 s peak 0.50 rejected",
+        "jump 1.0 s peak 0.90",
+    ]
+    assert [line[:4] for line in listed("--reviewed")] == ["wave", "run "]
+    assert [line[:4] for line in listed("--unreviewed")] == ["jump"]
+    assert [line[:4] for line in listed("--score", 0.6)] == ["wave", "jump"]
+    assert [line[:4] for line in listed("--label", "hop\nskip")] == ["wave"]
+    command = ["events", "export", "--data", tmp_path, "--format"]
+    subtitles = actionwatch(*command, "webvtt", "--reviewed")
+    assert [cue.raw_text for cue in webvtt.from_string(subtitles.stdout).captions] == ["hop skip"]
+    assert subtitles.stderr == "actionwatch: left out as a person rejected them: 1\n"
+    whole = actionwatch(*command, "jsonl", "--unreviewed", "--score", 0.9)
+    assert [json.loads(line)["label"] for line in whole.stdout.splitlines()] == ["jump"]
+
+
+@pytest.mark.parametrize("format_name", ["jsonl", "csv", "webvtt", "activitynet", "elan"])
+def test_file_and_standard_output_get_the_same(
+    tmp_path: Path, data: Path, format_name: str
+) -> None:
+    command = ["events", "export", "--data", data, "--format", format_name]
+    printed = actionwatch(*command)
+    assert (printed.exit_code, printed.stderr) == (0, "")
+    out = tmp_path / "made"
+    assert actionwatch(*command, "--out", out).exit_code == 0
+    assert out.read_bytes() == printed.stdout_bytes
+    assert b"\xc3\xb6ffnen" in printed.stdout_bytes  # UTF-8
+
+
+def test_a_csv_export_is_what_csv_readers_read(data: Path) -> None:
+    made = actionwatch("events", "export", "--data", data, "--format", "csv").stdout_bytes
+    read = list(csv.DictReader(io.StringIO(made.decode("utf-8"), newline="")))
+    assert [one["label"] for one in read] == ["wave", NASTY, "wave", "jump"]
+
+
+def test_times_are_by_the_clock_that_was_asked_for(tmp_path: Path, data: Path) -> None:
+    command = ["events", "export", "--data", data, "--format", "webvtt", "--camera", "desk"]
+    starts = [
+        [cue.start for cue in webvtt.from_string(actionwatch(*command, *more).stdout).captions]
+        for more in ((), ("--clock", "wall"), ("--zero", 17))
+    ]
+    assert starts == [
+        ["00:00:05.000", "00:00:20.000"],
+        ["23:59:55.000", "24:00:10.000"],
+        ["00:00:03.000"],
+    ]
+
+
+def test_parquet_goes_to_a_file_or_a_pipe(tmp_path: Path, data: Path) -> None:
+    command = ["events", "export", "--data", data, "--format", "parquet"]
+    out = tmp_path / "events.parquet"
+    assert actionwatch(*command, "--out", out).exit_code == 0
+    assert pd.read_parquet(out)["label"].tolist() == ["wave", NASTY, "wave", "jump"]
+    assert actionwatch(*command).stdout_bytes == out.read_bytes()
+
+
+def test_parquet_is_nothing_for_a_terminal(data: Path) -> None:
+    leader, terminal = pty.openpty()
+    command = ["events", "export", "--data", str(data), "--format", "parquet"]
+    with os.fdopen(leader), os.fdopen(terminal, "w") as there:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "ui.cli", *command],
+            cwd=ROOT,
+            stdout=there,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert "parquet is nothing for a terminal; give a file with --out" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["events list", "events export --format jsonl", "events export --format webvtt"]
+)
+def test_a_reader_that_has_enough_gets_no_traceback(tmp_path: Path, command: str) -> None:
+    with EventLog.create(tmp_path) as log:  # more than a pipe holds
+        log.save([logged("wave " + "a" * 40, n, n + 0.5) for n in range(3000)])
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "ui.cli", *command.split(), "--data", str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process, process.stdout, process.stderr:
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 0
+
+
+def test_what_is_left_out_or_mixed_is_said(tmp_path: Path) -> None:
+    later = BEGAN + timedelta(hours=1)
+    with EventLog.create(tmp_path) as log:  # while this run goes on, its event is open
+        log.save([logged("wave", 9, 10), logged("jump", 1, 3, began=later)])
+        log.save([logged("run", 5, None, began=later)])
+        done = actionwatch("events", "export", "--data", tmp_path, "--format", "webvtt")
+    assert done.exit_code == 0
+    assert "left out as they are still open: 1" in done.stderr
+    assert "door: of several runs, each of which begins at 0" in done.stderr
+    wall = ["--format", "webvtt", "--clock", "wall", "--until", "2026-02-01T00:30"]
+    assert actionwatch("events", "export", "--data", tmp_path, *wall).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--format", "xml"], "--format xml: must be one of jsonl, csv, webvtt, activitynet"),
+        (["--format", "webvtt", "--clock", "sun"], "--clock sun: must be one of media, wall"),
+        (["--clock", "wall"], "--clock is for activitynet, elan, webvtt; jsonl holds both"),
+        (["--format", "webvtt", "--clock", "wall", "--zero", "3"], "--zero is a media time"),
+        (["--format", "webvtt", "--media", "x.mp4"], "--media is for --format elan"),
+        (["--format", "elan", "--media", "no.mp4"], "--media no.mp4: no such file"),
+        (["--since", "soon"], "--since soon: must be a time like 2026-01-31"),
+        (["--until", "later"], "--until later: must be a time like 2026-01-31"),
+        (["--out", "nowhere/x"], "nowhere/x can't be written: No such file"),
+        (["--out", "/dev/null"], "/dev/null is no file"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line(data: Path, arguments: list[str], words: str) -> None:
+    done = actionwatch("events", "export", "--data", data, *arguments)
+    assert done.exit_code == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("actionwatch: ")
+    assert words in line
+
+
+def test_no_log_is_one_line(tmp_path: Path) -> None:
+    done = actionwatch("events", "export", "--data", tmp_path)
+    assert done.exit_code == 2
+    assert f"no event log in {tmp_path}" in done.stderr
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> Path:
+    file = tmp_path / "truth.csv"
+    rows = [
+        "file,label,start,end",
+        "door.mp4,wave,1,4",
+        "desk.mp4,hop,0:20,0:25",
+        "desk.mp4,run,1,2",
+    ]
+    file.write_text("\n".join(rows) + "\n")
+    return file
+
+
+def scored(*arguments: object) -> tuple[dict[str, Any], str]:
+    done = actionwatch("score", "--json", *arguments)
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+def test_a_log_is_scored_against_the_truth(data: Path, truth: Path) -> None:
+    given = ["--truth", truth, "--log", data, "--map", "hop=jump", "--duration", 1800]
+    report, said = scored(*given)
+    assert report["watched_s"] == 3600
+    assert report["cameras"] == {"door.mp4": "door", "desk.mp4": "desk"}
+    labels = {one["label"]: one for one in report["labels"]}
+    assert set(labels) == {"wave", "jump", "run", NASTY}
+    assert labels["jump"]["agreements"][2] == {
+        **{"overlap": 0.7, "matched": 1, "precision": 1.0, "recall": 1.0, "f1": 1.0}
+    }
+    assert (labels["wave"]["false_alarms"], labels["wave"]["start_error_s"]) == (1, 0.5)
+    assert labels["wave"]["delay_s"] == 1.25
+    assert labels["jump"]["mean_ap"] == 0.7  # 5 s of 6: a hit up to overlap 0.8
+    assert (report["only_in_truth"], report["only_in_log"]) == (["run"], [NASTY])
+    assert "labels in the truth only: run" in said
+    assert report["overall"]["false_alarms_per_hour"] == 2.0
+
+
+def test_the_table_is_aligned_and_not_cut(data: Path, truth: Path) -> None:
+    done = actionwatch("score", "--truth", truth, "--log", data, "--map", "hop=jump")
+    assert done.exit_code == 0
+    head, *lines = done.stdout.splitlines()[:-4]
+    assert head.split() == [
+        *("label", "truth", "events", "F1@0.3", "F1@0.5", "F1@0.7", "P@0.5", "R@0.5", "AP"),
+        *("start", "|start|", "delay", "p95", "false", "per", "h"),
+    ]
+    (jump,) = (line for line in lines if line.startswith("jump"))
+    assert jump.split()[1:9] == ["1", "1", "1.00", "1.00", "1.00", "1.00", "1.00", "0.70"]
+    wide = " ".join(NASTY.split())
+    assert any(line.startswith(wide) for line in lines)
+    assert len({cell_len(line) for line in (head, *lines) if not line.endswith(" -")}) == 1
+    assert lines[-1].startswith("all")
+
+
+@pytest.mark.parametrize("format_name", ["jsonl", "csv"])
+def test_an_export_is_scored_like_the_log(
+    tmp_path: Path, data: Path, truth: Path, format_name: str
+) -> None:
+    out = tmp_path / "log"
+    actionwatch("events", "export", "--data", data, "--format", format_name, "--out", out)
+    assert scored("--truth", truth, "--log", out) == scored("--truth", truth, "--log", data)
+
+
+def test_only_some_cameras_and_labels_are_scored(data: Path, truth: Path) -> None:
+    report, _ = scored("--truth", truth, "--log", data, "--camera", "door", "--label", "wave")
+    assert report["cameras"] == {"door.mp4": "door"}
+    assert [one["label"] for one in report["labels"]] == ["wave"]
+    assert report["overall"]["mean_ap"] == 0.7  # 2.5 s of 3
+    assert report["watched_s"] == 4
+
+
+def test_a_file_of_which_nothing_was_logged_was_missed(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "t.csv").write_text("file,label,start,end\ndoor,wave,1,4\nyard,wave,1,4\n")
+    report, said = scored("--truth", tmp_path / "t.csv", "--log", data)
+    assert report["overall"]["agreements"][0]["recall"] == 0.5
+    assert "no event in the log is of: yard" in said
+    assert "left out, as the truth doesn't tell of them: desk" in said
+
+
+def test_a_quiet_hour_has_no_false_alarm(tmp_path: Path) -> None:
+    EventLog.create(tmp_path / "data").close()
+    (tmp_path / "still.csv").write_text("label,start,end\n")
+    report, said = scored(
+        "--truth", tmp_path / "still.csv", "--log", tmp_path / "data", "--duration", 3600
+    )
+    assert (report["watched_s"], report["overall"]["false_alarms_per_hour"]) == (3600, 0.0)
+    assert "still" in said
+
+
+def test_an_export_is_its_own_perfect_truth(tmp_path: Path, data: Path) -> None:
+    out = tmp_path / "truth.json"
+    actionwatch("events", "export", "--data", data, "--format", "activitynet", "--out", out)
+    assert len(read_truth(out).segments) == 4
+    report, said = scored("--truth", out, "--log", data, "--rank", "mean")
+    assert report["overall"]["mean_ap"] == 1.0
+    assert said == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--truth", "no.csv"], "no.csv can't be read: No such file"),
+        (["--log", "no.jsonl"], "no.jsonl can't be read: No such file"),
+        (["--log", "tests"], "no event log in tests"),
+        (["--rank", "score"], "--rank score: must be one of peak, mean"),
+        (["--label-from", "name"], "--label-from name: must be one of value, tier"),
+        (["--map", "hop"], "--map hop: must be a label of the truth, =, and the log's name"),
+        (["--map", "x=y"], "--map x=y: the truth has no label 'x', only hop, run, wave"),
+        (["--camera", "x", "--camera", "y"], "--camera x: neither the log nor the truth knows it"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_in_scoring_is_one_line(
+    data: Path, truth: Path, arguments: list[str], words: str
+) -> None:
+    given: list[object] = list(arguments)
+    for flag, value in (("--truth", truth), ("--log", data)):
+        if flag not in arguments:
+            given += [flag, value]
+    done = actionwatch("score", *given)
+    assert done.exit_code == 2
+    (line,) = [one for one in done.stderr.splitlines() if one.startswith("actionwatch: ")]
+    assert words in line

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from stream.messages import Recorded
+from stream.sinks.event_log.event_log import EventLog
+from tests.event_samples import logged
+from ui.cli.log_commands import prune
+
+
+def pruning(*arguments: object) -> tuple[int, str]:
+    """Exit code, and all that was said."""
+    app = typer.Typer()
+    app.command()(prune)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data folder with an event of two years ago and one of yesterday, each with a clip."""
+    folder = tmp_path / "data"
+    now = datetime.now(timezone.utc)
+    with EventLog.create(folder) as log:
+        (folder / "clips").mkdir()
+        for number, days_ago in ((1, 730), (2, 1)):
+            one = logged("wave", 1.0, 2.0, began=now - timedelta(days=days_ago))
+            name = f"{number:032x}"
+            one = replace(one, event=replace(one.event, id=name))
+            log.save([one, Recorded(name, f"{name}.mp4", "")])
+            (folder / "clips" / f"{name}.mp4").write_bytes(bytes(2_000_000))
+    return folder
+
+
+def labels(data: Path) -> list[tuple[str, str]]:
+    with EventLog.open(data) as log:
+        return [(row["id"][-1], row["clip"][-5:]) for row in log.rows()]
+
+
+def test_a_dry_run_says_what_would_go(data: Path) -> None:
+    code, said = pruning("--data", data, "--dry-run")
+    assert code == 0
+    old = data / "clips" / f"{1:032x}.mp4"
+    assert said.splitlines() == [
+        str(old),
+        "would remove 0 events, 1 clips (2.0 MB), 0 snapshots (0.0 MB), 0 score files (0.0 MB)",
+    ]
+    assert old.exists()
+    assert labels(data) == [("1", "1.mp4"), ("2", "2.mp4")]
+
+
+def test_pruning_says_what_went(data: Path) -> None:
+    code, said = pruning("--data", data)
+    assert code == 0
+    assert said.startswith("removed 0 events, 1 clips (2.0 MB)")
+    assert labels(data) == [("1", ""), ("2", "2.mp4")]
+    assert [file.name[-5:] for file in (data / "clips").iterdir()] == ["2.mp4"]
+
+
+def test_the_configuration_says_how_long(data: Path, tmp_path: Path) -> None:
+    config = tmp_path / "watch.yaml"
+    config.write_text("retention: {events: 365d}\n")
+    code, said = pruning("--data", data, "--config", config)
+    assert (code, said[:17]) == (0, "removed 1 events,")
+    assert labels(data) == [("2", "2.mp4")]
+
+
+def test_it_may_be_done_while_a_run_writes(data: Path) -> None:
+    with EventLog.create(data) as log:
+        assert pruning("--data", data)[0] == 0
+        log.save([logged("run", 5.0, 6.0)])
+    assert len(labels(data)) == 3
+
+
+def test_mistakes_are_told_in_one_line(data: Path, tmp_path: Path) -> None:
+    config = tmp_path / "watch.yaml"
+    config.write_text("retention: {events: soon}\n")
+    for arguments, words in (
+        (("--data", tmp_path / "none"), "no event log in"),
+        (("--data", data, "--config", config), "retention.events"),
+    ):
+        code, said = pruning(*arguments)
+        assert code == 2
+        assert words in said
+        assert len(said.splitlines()) == 1

@@ -1,0 +1,294 @@
+"""The command as a person meets it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stream.sinks.event_log.event_log import EventLog
+from stream.synthetic import Scene
+from tests.waiting import wait_for
+
+ROOT = Path(__file__).parents[3]
+_PATIENCE_S = 30  # only what hangs takes so long
+
+
+def actionwatch(*arguments: object, timeout_s: float = 90) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "ui.cli", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+
+
+def demo_scene() -> Scene:
+    return Scene(7, width=320, height=240)
+
+
+@pytest.fixture
+def demo_clip(write_video: Callable[..., Path]) -> Path:
+    """Five seconds of a drawn scene with a motion in them."""
+    scene = demo_scene()
+    first = scene.truth(10)[0]
+    pictures = [scene.picture(first.start_s - 1.5 + n / 25) for n in range(125)]
+    return write_video(pictures, fps=25)
+
+
+def test_help_names_the_commands() -> None:
+    result = actionwatch("--help")
+    assert result.returncode == 0
+    for command in ("run", "events", "train", "evaluate", "classify", "convert", "worker"):
+        assert command in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "no.yaml"], ["no.yaml", "No such file"]),
+        (["run", "--source", "no.mp4", "--no-ui"], ["no.mp4", "no such file"]),
+        (["run", "--source", "ftp://x/y", "--no-ui"], ["ftp://", "rtsp://"]),
+        (["run", "--source", "rtsp://u:${NO_SUCH}@x/", "--no-ui"], ["${NO_SUCH}", "set it"]),
+        (["run", "--model", "none", "--no-ui"], ["'none'", "embedded"]),
+        (["doctor", "--source", "rtsp://u:pw@127.0.0.1:9/x"], ["nothing listens on port 9"]),
+        (["events", "list", "--data", "nowhere"], ["nowhere", "no event log"]),
+        (["events", "export", "--data", ".", "--format", "xml"], ["xml", "jsonl, csv"]),
+        (["evaluate", "none", "drawn:10"], ["'none'"]),
+        (["classify", "x.mp4", "--model", "none"], ["'none'"]),
+        (["classify", "x.mp4", "--fit", "stretch"], ["stretch", "crop, squash, letterbox"]),
+        (["convert", "none.pyth", "out"], ["none.pyth", "No such file"]),
+        (["convert", "README.md", "out"], ["README.md", "damaged, or holds code"]),
+        (["convert", "README.md", "Makefile"], ["Makefile is there already"]),
+        (["convert", "README.md", "model/weights/motion"], ["is there already"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_a_mistake_gets_one_line_and_exit_code_2(
+    tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    if arguments[0] == "run":
+        arguments = [*arguments, "--data", str(tmp_path / "data")]
+    result = actionwatch(*arguments)
+    assert result.returncode == 2
+    (line,) = [text for text in result.stderr.splitlines() if text.startswith("actionwatch:")]
+    for word in words:
+        assert word in line
+    assert "Traceback" not in result.stderr
+
+
+def test_a_camera_that_was_never_there_is_tried_again_and_told_at_the_end(tmp_path: Path) -> None:
+    source = ["--source", "rtsp://u:pw@127.0.0.1:9/x", "--source", "demo:"]
+    until = "nothing listens on port 9; check the port; trying again"
+    with watching(*source, "--no-ui", "--data", tmp_path / "data", until=until) as run:
+        scores = tmp_path / "data" / "scores" / "camera-2"
+        wait_for(lambda: any(scores.glob("*.scores")))  # the other one is watched all the same
+        assert run.interrupt() == 2
+        out, errors = run.said("out"), run.said("errors")
+    (told,) = [line for line in errors.splitlines() if line.startswith("actionwatch:")]
+    assert "camera camera-1: source rtsp://127.0.0.1:9/x can't be reached" in told
+    assert "reconnect attempts" in out
+    assert " 0 windows" not in out
+    assert "pw" not in errors
+
+
+def test_a_run_too_short_for_the_model_says_that_nothing_was_seen(tmp_path: Path) -> None:
+    result = actionwatch("run", "--no-ui", "--duration", "0.1", "--data", tmp_path / "data")
+    assert result.returncode == 0
+    assert "no worker was ready in time: nothing was looked at" in result.stderr
+    assert " 0 windows" in result.stdout
+
+
+def test_a_taken_port_is_a_mistake(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = actionwatch("run", "--port", port, "--data", tmp_path / "data")
+    assert result.returncode == 2
+    assert f"127.0.0.1:{port} can't be used" in result.stderr
+
+
+def test_a_file_is_watched_to_its_end_and_its_events_are_listed(
+    tmp_path: Path, demo_clip: Path
+) -> None:
+    data = tmp_path / "data"
+    result = actionwatch("run", "--source", demo_clip, "--no-ui", "--data", data)
+    assert result.returncode == 0, result.stderr
+    assert "125 frames" in result.stdout
+    assert "p95" in result.stdout
+    listed = actionwatch("events", "list", "--data", data)
+    exported = actionwatch("events", "export", "--data", data, "--format", "jsonl")
+    rows = [json.loads(line) for line in exported.stdout.splitlines()]
+    assert demo_scene().truth(10)[0].label in [row["label"] for row in rows]
+    assert all(row["end_s"] is not None for row in rows)
+    assert len(listed.stdout.splitlines()) == len(rows)
+    since = actionwatch("events", "export", "--data", data, "--since", "2999-01-01")
+    assert since.stdout == ""
+
+
+def test_files_are_classified_and_the_unreadable_one_named(tmp_path: Path, demo_clip: Path) -> None:
+    result = actionwatch("classify", demo_clip, tmp_path / "no.mp4", demo_clip, "--top-k", 2)
+    assert result.returncode == 1
+    lines = result.stdout.splitlines()
+    assert lines[0] == lines[3] == f"{demo_clip}  (4 clips of 1.6 s in 5.0 s)"
+    assert len(lines) == 2 * 3
+    assert all("%" in line for line in lines[1:3])
+    assert f"{tmp_path / 'no.mp4'}: no such file" in result.stderr
+
+
+def test_answers_come_as_json_lines(tmp_path: Path, demo_clip: Path) -> None:
+    text = tmp_path / "text.mp4"
+    text.write_text("no video")
+    result = actionwatch("classify", text, demo_clip, "--json", "--clips", 3, "--top-k", 15)
+    assert result.returncode == 1
+    broken, answer = (json.loads(line) for line in result.stdout.splitlines())
+    assert "not a video" in broken["error"]
+    assert (answer["file"], answer["model"], answer["clips"]) == (str(demo_clip), "motion", 3)
+    shares = [label["probability"] for label in answer["labels"]]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1, abs=1e-4)
+
+
+def test_what_was_converted_classifies(tmp_path: Path, demo_clip: Path) -> None:
+    sizes = {"cls_token": (1, 1, 64), "pos_embed": (1, 5, 64), "time_embed": (1, 4, 64)}
+    sizes |= {"patch_embed.proj.weight": (64, 3, 8, 8), "patch_embed.proj.bias": (64,)}
+    for name in ("blocks.0.norm1", "blocks.0.norm2", "norm"):
+        sizes |= {f"{name}.weight": (64,), f"{name}.bias": (64,)}
+    for name, out, into in (
+        ("blocks.0.attn.qkv", 192, 64),
+        ("blocks.0.attn.proj", 64, 64),
+        ("blocks.0.mlp.fc1", 128, 64),
+        ("blocks.0.mlp.fc2", 64, 128),
+        ("head", 3, 64),
+    ):
+        sizes |= {f"{name}.weight": (out, into), f"{name}.bias": (out,)}
+    tensors = {f"model.{name}": torch.ones(shape) for name, shape in sizes.items()}
+    torch.save({"model_state": tensors}, tmp_path / "joint.pyth")
+    (tmp_path / "labels.txt").write_text("jump\nrun\nrest\n")
+    out = tmp_path / "joint"
+    result = actionwatch(
+        "convert", tmp_path / "joint.pyth", out, "--labels", tmp_path / "labels.txt", "--span", 2
+    )
+    assert result.returncode == 0, result.stderr
+    assert "joint_space_time, 1 layers, 4 frames of 16 x 16 over 2.0 s, 3 labels" in result.stdout
+    answer = actionwatch("classify", demo_clip, "--model", out, "--json")
+    assert answer.returncode == 0, answer.stderr
+    assert {one["label"] for one in json.loads(answer.stdout)["labels"]} == {"jump", "run", "rest"}
+
+
+@dataclass(frozen=True)
+class Watching:
+    """A run in a process of its own."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    def said(self, stream: str) -> str:
+        return (self.folder / stream).read_text()
+
+    def worker(self) -> int:
+        tasks = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        (child,) = " ".join(task.read_text() for task in tasks).split()
+        return int(child)
+
+    def interrupt(self) -> int:
+        """As Ctrl-C does. Returns the exit code."""
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(_PATIENCE_S)
+
+
+@contextmanager
+def watching(*arguments: object, until: str) -> Iterator[Watching]:
+    """A run that has come so far that it says `until`; killed at the end if it still lives."""
+    with ExitStack() as stack:
+        # A run that is killed leaves its sockets behind.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        out, errors = (
+            stack.enter_context((folder / stream).open("wb")) for stream in ("out", "errors")
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ui.cli", "run", *map(str, arguments)],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(folder)},
+            stdout=out,
+            stderr=errors,
+        )
+        run = Watching(process, folder)
+        try:
+            wait_for(lambda: until in run.said("errors") or process.poll() is not None)
+            assert until in run.said("errors")
+            yield run
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
+    arguments = ("--no-ui", "--data", tmp_path / "data")
+    with watching(*arguments, until="frames over") as run:
+        worker = run.worker()
+        assert run.interrupt() == 0, run.said("errors")
+        assert "frames" in run.said("out")
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
+@pytest.mark.parametrize("until", ["live", "dashboard: http"])
+def test_ctrl_c_stops_the_dashboard_too_even_while_it_starts(tmp_path: Path, until: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with watching("--port", port, "--data", tmp_path / "data", until=until) as run:
+        assert run.interrupt() == 0, run.said("errors")
+        assert "Traceback" not in run.said("errors")
+
+
+def test_after_a_kill_the_worker_goes_and_the_log_is_whole(tmp_path: Path) -> None:
+    arguments = ("--no-ui", "--source", "demo:7", "--data", tmp_path / "data")
+    with watching(*arguments, until=" at ") as run:  # an event has begun
+        worker = run.worker()
+        with EventLog.open(tmp_path / "data") as log:
+            wait_for(lambda: log.count() > 0)  # it is told of a moment before it is written
+        run.process.kill()
+        run.process.wait()
+    pause, tries = threading.Event(), 500
+    while Path(f"/proc/{worker}").exists() and (tries := tries - 1):
+        pause.wait(0.02)
+    assert not Path(f"/proc/{worker}").exists()
+    listed = actionwatch("events", "list", "--data", tmp_path / "data")
+    assert "closed by crash" in listed.stdout
+
+
+def test_an_old_event_log_is_read_without_being_changed(tmp_path: Path) -> None:
+    before = np.random.default_rng(0).bytes(5000)
+    (tmp_path / "events.sqlite").write_bytes(before)
+    result = actionwatch("events", "list", "--data", tmp_path)
+    assert result.returncode == 2
+    assert (tmp_path / "events.sqlite").read_bytes() == before
+
+
+def test_the_doctor_describes_machine_and_source(write_video: Callable[..., Path]) -> None:
+    file = write_video([np.full((48, 64, 3), n, np.uint8) for n in range(30, 60)], fps=25)
+    told = actionwatch("doctor", "--source", str(file)).stdout
+    for words in ("torch 2", "avcodec", "GPUs: ", "precision auto is", "webcams: "):
+        assert words in told
+    assert "64 x 48, 25.0 pictures a second" in told
+    assert "nothing to change" in told
+
+
+def test_cameras_of_this_machine_are_listed() -> None:
+    result = actionwatch("sources")
+    assert result.returncode == 0
+    assert result.stdout

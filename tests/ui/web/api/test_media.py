@@ -1,0 +1,127 @@
+"""Clips and snapshots: files that the log names, whole and in parts, and nothing else."""
+
+from __future__ import annotations
+
+import http.client
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+
+from stream.messages import Recorded
+from stream.sinks.event_log.event_log import EventLog
+from tests import event_archive
+from tests.event_archive import DESK, MARKUP, TRICKY, WAVE
+from tests.web import serving
+from ui.web.api import media
+
+CLIP = f"/media/clips/{WAVE}.mp4"
+SNAPSHOT = f"/media/snapshots/{WAVE}.jpg"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return event_archive.fill(tmp_path_factory.mktemp("media") / "data")
+
+
+@pytest.fixture(scope="module")
+def host(data: Path) -> Iterator[str]:
+    with EventLog.open(data) as log:
+        app = Starlette(routes=list(media.routes(log, data)))
+        with serving(app) as address:
+            yield address.removeprefix("http://")
+
+
+def asked(
+    host: str, path: str, method: str = "GET", **headers: str
+) -> tuple[http.client.HTTPResponse, bytes]:
+    """As it is written: httpx would make `..` and the like plain first."""
+    connection = http.client.HTTPConnection(host, timeout=10)
+    try:
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        return answer, answer.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [(CLIP, "video/mp4"), (SNAPSHOT, "image/jpeg")], ids=["clip", "snapshot"]
+)
+def test_files_come_as_what_they_are(host: str, data: Path, path: str, kind: str) -> None:
+    answer, content = asked(host, path)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, kind)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert content == (data / path.removeprefix("/media/")).read_bytes()
+    head, nothing = asked(host, path, "HEAD")
+    assert (head.status, nothing) == (200, b"")
+    assert head.headers["Content-Length"] == str(len(content))
+
+
+def test_a_browser_may_ask_for_a_part(host: str) -> None:
+    _, whole = asked(host, CLIP)
+    part, content = asked(host, CLIP, Range="bytes=10-19")
+    assert (part.status, content) == (206, whole[10:20])
+    assert part.headers["Content-Range"] == f"bytes 10-19/{len(whole)}"
+    end, content = asked(host, CLIP, Range="bytes=-5")
+    assert (end.status, content) == (206, whole[-5:])
+    beyond, _ = asked(host, CLIP, Range=f"bytes={len(whole)}-")
+    assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{len(whole)}")
+    assert asked(host, CLIP, Range="bytes=5-1")[0].status == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/media/",
+        "/media/clips",
+        "/media/clips/",
+        "/media/clips/..",
+        "/media/clips/../events.sqlite",
+        "/media/clips/%2e%2e/events.sqlite",
+        "/media/clips/..%2fevents.sqlite",
+        "/media/clips/%2e%2e%2fevents.sqlite",
+        "/media/clips/..%252fevents.sqlite",
+        "/media/clips/..%5cevents.sqlite",
+        "/media/clips//etc/passwd",
+        "/media/clips/%2fetc%2fpasswd",
+        f"{CLIP}%00",
+        f"{CLIP}%0a",
+        f"{CLIP}.part",
+        f"/media/clips/{WAVE.upper()}.mp4",
+        f"/media/clips/{WAVE}.jpg",
+        f"/media/clips/{WAVE}",
+        f"/media/snapshots/{WAVE}.mp4",
+        f"/media/clips/{TRICKY}.mp4",  # an event without a clip
+        f"/media/clips/{'0' * 32}.mp4",  # no event
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_nothing_else_can_be_had(host: str, path: str, method: str) -> None:
+    assert asked(host, path, method)[0].status == 404
+
+
+def test_a_file_that_no_row_names_is_not_there(host: str, data: Path) -> None:
+    left_over = data / "clips" / f"{TRICKY}.mp4"
+    left_over.write_bytes(b"left by a crash")
+    assert asked(host, f"/media/clips/{TRICKY}.mp4")[0].status == 404
+    left_over.unlink()
+
+
+def test_links_folders_and_lost_files_are_not_served(host: str, data: Path) -> None:
+    names = [f"{one}.mp4" for one in (DESK, MARKUP, TRICKY)]
+    with EventLog.create(data) as log:
+        log.save([Recorded(name.removesuffix(".mp4"), name, "") for name in names])
+    os.symlink("/etc/passwd", data / "clips" / names[0])
+    (data / "clips" / names[1]).mkdir()
+    assert [asked(host, f"/media/clips/{name}")[0].status for name in names] == [404] * 3
+    (data / "clips" / names[0]).unlink()
+    (data / "clips" / names[1]).rmdir()
+    with EventLog.create(data) as log:
+        log.save([Recorded(name.removesuffix(".mp4"), "", "") for name in names])
+
+
+def test_files_can_not_be_changed(host: str) -> None:
+    assert [asked(host, CLIP, method)[0].status for method in ("POST", "DELETE")] == [405, 405]

@@ -1,0 +1,347 @@
+"""The guard round a small application: the ways in that it shuts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from urllib.parse import unquote
+
+import httpx
+import pytest
+
+from tests.conftest import Clock
+from tests.guarded import (
+    HERE,
+    OPEN,
+    SECRET,
+    TOKEN,
+    ask,
+    cheap_hash,
+    configured,
+    cookie_from,
+    guarded,
+    log_in,
+)
+from ui.web.security.access import Access
+from ui.web.security.guard import Guard
+
+PROGRAM = {"authorization": f"Bearer {TOKEN}"}
+EVERY_ROUTE = [
+    ("GET", "/"),
+    ("GET", "/metrics"),
+    ("GET", "/assets/index.js"),
+    ("GET", "/ui/app.js"),
+    ("GET", "/ui/login.css/"),
+    ("GET", "/api/me"),
+    ("GET", "/api/openapi.json"),
+    ("GET", "/api/login"),
+    ("GET", "/openapi.json"),
+    ("GET", "/gradio_api/info"),
+    ("GET", "/gradio_api/file=/etc/passwd"),
+    ("GET", "/no/such/page"),
+    ("GET", "/login/"),
+    ("GET", "//login"),
+    ("GET", "/healthz/"),
+    ("GET", "/live/door"),
+    ("HEAD", "/api/events"),
+    ("POST", "/api/tuning"),
+    ("POST", "/logout"),
+    ("DELETE", "/api/events/1"),
+    ("POST", "/gradio_api/upload"),
+    ("POST", "/gradio_api/queue/join"),
+]
+
+
+@pytest.fixture
+def access(clock: Clock) -> Access:
+    return Access(configured(), SECRET, now=clock)
+
+
+@pytest.fixture
+def guard(access: Access) -> Guard:
+    return guarded(access)
+
+
+@pytest.fixture
+def open_guard() -> Guard:
+    return guarded(Access(OPEN, SECRET))
+
+
+@pytest.mark.parametrize(("method", "path"), EVERY_ROUTE)
+def test_without_login_nothing_is_answered(guard: Guard, method: str, path: str) -> None:
+    answer = ask(guard, method, path)
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert "anna" not in answer.text
+
+
+def test_a_browser_without_login_comes_to_the_login_page(guard: Guard) -> None:
+    answer = ask(guard, "GET", "/?day=1&x=%2F", headers={"accept": "text/html,*/*"})
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/login?next=%2F%3Fday%3D1%26x%3D%252F"
+    assert ask(guard, "POST", "/", headers={"accept": "text/html"}).status_code == 401
+
+
+def test_strangers_learn_from_healthz_only_whether_it_goes_on(guard: Guard) -> None:
+    answer = ask(guard, "GET", "/healthz")
+    assert (answer.status_code, answer.content) == (503, b"")
+    answer = ask(guard, "GET", "/healthz", headers=PROGRAM)
+    assert (answer.status_code, "bedroom" in answer.text) == (503, True)
+
+
+def test_a_session_opens_until_logout_or_another_password(guard: Guard, access: Access) -> None:
+    cookie = cookie_from(log_in(guard))
+    assert ask(guard, "GET", "/api/me", headers=cookie).json() == {"name": "anna"}
+    among_others = {"cookie": f"a=1; {cookie['cookie']}; b=2"}
+    assert ask(guard, "GET", "/api/me", headers=among_others).status_code == 200
+    elsewhere = ask(guard, "GET", "/api/me", host="localhost:7860", headers=cookie)
+    assert elsewhere.status_code == 401
+    answer = ask(guard, "POST", "/logout", headers=cookie)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+    assert 'actionwatch-7860=""' in answer.headers["set-cookie"]
+    assert ask(guard, "GET", "/api/me", headers=cookie).status_code == 401
+    cookie = cookie_from(log_in(guard))
+    access.replace(configured(users={"anna": {"password": cheap_hash("another")}}))
+    assert ask(guard, "GET", "/api/me", headers=cookie).status_code == 401
+
+
+def test_a_token_opens_and_another_does_not(guard: Guard) -> None:
+    assert ask(guard, "GET", "/api/me", headers=PROGRAM).json() == {"name": "home"}
+    wrong = {"authorization": f"Bearer {TOKEN}x"}
+    assert ask(guard, "GET", "/api/me", headers=wrong).status_code == 401
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_viewers_change_nothing(guard: Guard, method: str) -> None:
+    viewer, operator = cookie_from(log_in(guard, "vera")), cookie_from(log_in(guard))
+    answer = ask(guard, method, "/api/events/1", headers=viewer)
+    assert (answer.status_code, "operator" in answer.json()["detail"]) == (403, True)
+    assert ask(guard, method, "/api/events/1", headers=operator).status_code == 200
+    assert ask(guard, method, "/api/tuning/x", headers=viewer).status_code == 403
+
+
+def test_viewers_look_on_try_a_tuning_and_log_out(guard: Guard) -> None:
+    viewer = cookie_from(log_in(guard, "vera"))
+    assert ask(guard, "GET", "/api/events", headers=viewer).status_code == 200
+    assert ask(guard, "POST", "/api/tuning", headers=viewer).status_code == 200
+    assert ask(guard, "POST", "/logout", headers=viewer).status_code == 303
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:7860",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "localhost:7860@evil.example",
+        "127.0.0.1:7860/",
+        "127.0.0.1 evil",
+        "192.168.1.5:7860",  # it listens on this machine alone
+        "0.0.0.0:7860",
+        "[::1",
+        "[fe80::1%25eth0]",
+        "localhost.",
+        "127.1",
+        "2130706433",
+        "127.0.0.1:port",
+        "",
+    ],
+)
+def test_foreign_and_broken_hosts_are_refused(open_guard: Guard, host: str) -> None:
+    for headers in ({"host": host}, {"host": host, **PROGRAM}):
+        assert ask(open_guard, "GET", "/api/me", headers=headers).status_code == 400
+        assert ask(open_guard, "GET", "/healthz", headers=headers).status_code == 400
+
+
+def test_two_hosts_or_none_are_refused(open_guard: Guard) -> None:
+    two = [("host", HERE), ("host", "localhost")]
+    assert ask(open_guard, "GET", "/api/me", headers=two).status_code == 400
+
+    async def without_host() -> int:
+        sent: list[dict] = []
+
+        async def send(message: dict) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "GET", "path": "/api/me", "headers": []}
+        await open_guard(scope, None, send)  # type: ignore[arg-type]
+        return sent[0]["status"]
+
+    assert asyncio.run(without_host()) == 400
+
+
+def test_the_refusal_of_a_name_says_where_to_add_it(open_guard: Guard) -> None:
+    answer = ask(open_guard, "GET", "/", host="watch.example")
+    assert answer.json()["detail"] == (
+        "watch.example is not known as a name of this machine: add it to dashboard.names"
+    )
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:7860", "127.0.0.1:9000", "[::1]:7860", "watch.example"]
+)
+def test_our_own_names_are_fine_whatever_the_port(host: str) -> None:
+    guard = guarded(Access(configured(names=["Watch.example"]), SECRET))
+    assert ask(guard, "GET", "/api/me", headers={"host": host, **PROGRAM}).status_code == 200
+
+
+def test_a_server_for_others_answers_by_any_address_and_by_the_machines_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "Attic")
+    guard = guarded(Access(configured(), SECRET), host="0.0.0.0")
+    for host in ("192.168.1.5:7860", "[2001:db8::1]", "attic:7860", "attic.local"):
+        assert ask(guard, "GET", "/api/me", host=host, headers=PROGRAM).status_code == 200
+    assert ask(guard, "GET", "/api/me", host="evil.local", headers=PROGRAM).status_code == 400
+
+
+CROSS_SITE = [
+    {"origin": "http://evil.example"},
+    {"origin": "http://127.0.0.1:7861"},
+    {"origin": "http://127.0.0.1"},
+    {"origin": f"http://{HERE}.evil.example"},
+    {"origin": f"ftp://{HERE}"},
+    {"origin": "null"},
+    {"origin": ""},
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site"},
+]
+
+
+@pytest.mark.parametrize("headers", CROSS_SITE)
+def test_pages_of_other_sites_change_nothing(
+    guard: Guard, open_guard: Guard, headers: dict[str, str]
+) -> None:
+    cookie = cookie_from(log_in(guard))
+    for path in ("/api/events/1", "/api/tuning", "/logout"):
+        assert ask(guard, "POST", path, headers={**cookie, **headers}).status_code == 403
+        assert ask(open_guard, "POST", path, headers=headers).status_code == 403
+    assert log_in(guard, headers=headers).status_code == 403  # nor log anybody in as themselves
+
+
+def test_our_own_page_and_programs_may_change_things(guard: Guard) -> None:
+    cookie = cookie_from(log_in(guard))
+    for headers in (
+        {"origin": f"http://{HERE}"},
+        {"origin": f"https://{HERE}"},  # a proxy speaks https for us
+        {"sec-fetch-site": "same-origin"},
+        {"sec-fetch-site": "none"},
+        {},
+    ):
+        assert ask(guard, "POST", "/api/events/1", headers={**cookie, **headers}).is_success
+    # A token comes with no request that a page makes a browser send.
+    elsewhere = {"origin": "http://evil.example", **PROGRAM}
+    assert ask(guard, "POST", "/api/events/1", headers=elsewhere).is_success
+
+
+def test_over_https_a_page_that_came_by_http_is_another_site() -> None:
+    guard = guarded(Access(configured(), SECRET), https=True)
+    cookie = cookie_from(log_in(guard))
+    for scheme, status in (("http", 403), ("https", 200)):
+        headers = {**cookie, "origin": f"{scheme}://{HERE}"}
+        assert ask(guard, "POST", "/api/events/1", headers=headers).status_code == status
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/upload",
+        "/gradio_api/queue/join",
+        "/gradio_api/queue/data?session_hash=a",
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file/a",
+        "/gradio_api/proxy=http://a/",
+        "/gradio_api/component_server",
+        "/gradio_api/run/predict",
+        "/gradio_api/call/predict",
+        "/gradio_api/reset",
+        "/gradio_api/cancel",
+        "/gradio_api/heartbeat/abc",
+        "/gradio_api/stream/a/b/c/playlist.m3u8",
+        "/gradio_api/vibe-code",
+        "/gradio_api/process_recording",
+        "/gradio_api/deep_link",
+        "/gradio_api/mcp/sse",
+        "/monitoring",
+        "/config",
+        "/svelte/a.js",
+        "/gradio%5Fapi/upload",
+        "/%67radio_api/upload",
+        "/assets/../gradio_api/upload",
+        "/assets/%2e%2e/gradio_api/upload",
+        "/assets/..%2Fgradio_api/upload",
+        "/assets/..%5Cgradio_api/upload",
+        "/assets/%252e%252e/gradio_api/upload",
+        "/assets//etc/passwd",
+        "/static/a%00.js",
+        "/api/../gradio_api/upload",
+        "/ui/%2e%2e/app.py",
+        "/ui/./app.js",
+        "/ui/..",
+        "/apifoo",
+        "/Login/../gradio_api/upload",
+    ],
+)
+def test_what_our_page_does_not_need_is_shut_for_everybody(
+    guard: Guard, open_guard: Guard, path: str
+) -> None:
+    cookie = cookie_from(log_in(guard))
+    for method in ("GET", "POST"):
+        # As a client sends it that does not tidy up the address.
+        for one, headers in ((guard, cookie), (open_guard, {})):
+            answer = asyncio.run(raw(one, method, path, headers))
+            assert answer == 404, (method, answer)
+
+
+async def raw(guard: Guard, method: str, target: str, headers: dict[str, str]) -> int:
+    """A request with its target as it is, as uvicorn passes it on; the status of the answer."""
+    path, _, query = target.partition("?")
+    sent: list[dict] = []
+
+    async def receive() -> dict:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    every = {"host": HERE, **headers}
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "headers": [(key.encode(), value.encode()) for key, value in every.items()],
+    }
+    await guard(scope, receive, send)  # type: ignore[arg-type]
+    return sent[0]["status"]
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "CONNECT", "PROPFIND"])
+def test_other_methods_are_not_answered(open_guard: Guard, method: str) -> None:
+    answer = ask(open_guard, method, "/api/me", headers={"origin": "http://evil.example"})
+    assert answer.status_code == 405
+    assert not [key for key in answer.headers if key.startswith("access-control-")]
+
+
+def test_bodies_have_a_limit_declared_or_not(open_guard: Guard) -> None:
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1
+            yield b"x" * 65_536
+
+    def answer_to(**more: object) -> httpx.Response:
+        return ask(open_guard, "POST", "/api/events/1", **more)  # type: ignore[arg-type]
+
+    assert answer_to(content=b"x" * 2**20).json() == {"bytes": 2**20}
+    declared = answer_to(headers={"content-length": str(10 * 2**30)}, content=endless())
+    assert (declared.status_code, read) == (413, 0)
+    assert declared.headers["connection"] == "close"
+    streamed = answer_to(content=endless())
+    assert streamed.status_code == 413
+    assert read <= 17
+    assert answer_to(headers={"content-length": "-1"}, content=b"").status_code == 400
+    assert answer_to(headers={"content-length": "9" * 5000}, content=b"").status_code == 413

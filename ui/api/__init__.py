@@ -1,1 +1,0 @@
-"""What the page and programs ask for: routes and WebSockets."""

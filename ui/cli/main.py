@@ -1,0 +1,224 @@
+"""The `actionwatch` command. Torch and gradio are imported only by the commands that need them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ui.cli import (
+    access_commands,
+    alert_commands,
+    camera_commands,
+    dataset_commands,
+    evaluate_commands,
+    event_commands,
+    few_shot_commands,
+    key_commands,
+    log_commands,
+    model_commands,
+    replay_commands,
+    score_commands,
+    train_commands,
+    video_commands,
+)
+from ui.cli.terminal import give_up, silence_decoders, stop_at_signals
+
+if TYPE_CHECKING:
+    from stream.config.config import Config
+
+app = typer.Typer(
+    name="actionwatch",
+    help="Recognise actions in live video.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(event_commands.events_app, name="events")
+event_commands.events_app.command()(replay_commands.replay)
+event_commands.events_app.command()(log_commands.prune)
+event_commands.events_app.command()(dataset_commands.dataset)
+app.add_typer(alert_commands.alerts_app, name="alerts")
+for command in (
+    camera_commands.sources,
+    camera_commands.doctor,
+    video_commands.scan,
+    video_commands.annotate,
+    score_commands.score,
+    few_shot_commands.teach,
+    train_commands.train,
+    train_commands.train_motion,
+    evaluate_commands.evaluate,
+    model_commands.classify,
+    model_commands.convert,
+    model_commands.bench,
+    access_commands.password,
+    access_commands.token,
+    key_commands.keys,
+):
+    app.command()(command)
+
+
+@app.command()
+def run(
+    config: Annotated[Path | None, typer.Argument(help="YAML file; see configs/")] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="webcam index, rtsp:// or http:// address, file, or demo:SEED as by default; "
+            "repeatable"
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="embedded name, checkpoint folder, or Hugging Face name")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="folder of the event log, else actionwatch-data")
+    ] = None,
+    record: Annotated[bool, typer.Option("--record", help="keep a clip of each event")] = False,
+    duration: Annotated[float | None, typer.Option(min=0, help="seconds until it stops")] = None,
+    no_ui: Annotated[bool, typer.Option("--no-ui", help="without the dashboard")] = False,
+    host: Annotated[
+        str | None, typer.Option(help="the dashboard's address, else 127.0.0.1")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="the dashboard's port, else 7860")] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="everybody who reaches the dashboard may change things"),
+    ] = False,
+) -> None:
+    """Watch cameras: log events, and show them in a browser.
+
+    `kill -HUP` lets it read its YAML file again.
+    """
+    from stream.config.load import ConfigError, load_config
+
+    overrides: dict[str, Any] = {}
+    if source:
+        overrides["cameras"] = _cameras(source)
+    if model is not None:
+        overrides["model"] = model
+    if data is not None:
+        overrides["data"] = str(data)
+    if record:
+        overrides["recording"] = {"enabled": True}
+    shown = {
+        "host": host,
+        "port": port,
+        "enabled": False if no_ui else None,
+        "insecure": insecure or None,
+    }
+    dashboard = {key: value for key, value in shown.items() if value is not None}
+    if dashboard:
+        overrides["dashboard"] = dashboard
+    try:
+        settings = load_config(config, overrides)
+    except ConfigError as error:
+        give_up(str(error))
+    if "cameras" not in settings.model_fields_set:
+        typer.echo("no camera was given: watching the drawn scene demo:", err=True)
+    _watch(settings, duration, file=config, overrides=overrides)
+
+
+def _cameras(sources: list[str]) -> dict[str, Any]:
+    """Cameras from the command line: `camera`, or `camera-1`, `camera-2`, ... where many."""
+    # On the command line everything is text; digits alone mean a webcam.
+    meant = [int(source) if source.isascii() and source.isdigit() else source for source in sources]
+    if len(meant) == 1:
+        return {"camera": {"source": meant[0]}}
+    return {f"camera-{number}": {"source": one} for number, one in enumerate(meant, start=1)}
+
+
+def _watch(
+    config: Config, duration: float | None, *, file: Path | None, overrides: dict[str, Any]
+) -> None:
+    silence_decoders()
+
+    from stream.pipeline import Pipeline
+    from stream.runtime.malloc import share_arenas
+    from stream.runtime.metrics import summary
+    from stream.sinks.clips.recorder import RecorderError
+    from stream.sinks.event_log.database import EventLogError
+    from stream.sources.opencv_capture import SourceError
+    from stream.workers.transport import TransportError
+    from ui.config_reload import Reload
+    from ui.sighup import Hangups
+
+    share_arenas()
+    from stream.runtime.logging_setup import show_notes
+
+    show_notes()
+    stopped = stop_at_signals()
+    try:
+        with ExitStack() as stack:
+            if config.dashboard.enabled:
+                from ui.web.server import Server, ServerError, reserve
+
+                try:
+                    listener = stack.enter_context(reserve(config.dashboard))
+                except ServerError as error:
+                    give_up(str(error))
+            pipeline = stack.enter_context(Pipeline(config))
+            reload = Reload(pipeline, file, overrides)
+            hangups = Hangups(reload, stopped)
+            hangups.listen()
+            if config.dashboard.enabled:
+                stack.enter_context(Server(pipeline, listener, reload))
+            _wait(pipeline.over, stopped, duration, hangups.look)
+            pipeline.tell_stop()  # the dashboard and the watch stop side by side
+    except (SourceError, TransportError, EventLogError, RecorderError) as error:
+        give_up(str(error))
+    seen = pipeline.metrics.total("windows")
+    if seen or not pipeline.failure:
+        typer.echo(summary(pipeline.metrics))
+    if pipeline.failure:
+        give_up(pipeline.failure)
+    if not seen and pipeline.spec is None:
+        typer.echo("no worker was ready in time: nothing was looked at", err=True)
+    elif not seen and pipeline.spec is not None:
+        typer.echo(
+            f"no window was seen: model {pipeline.spec.model} looks at "
+            f"{pipeline.spec.span_s:.1f} s at a time, and nothing was watched for that long",
+            err=True,
+        )
+
+
+def _wait(
+    over: threading.Event,
+    stopped: threading.Event,
+    duration: float | None,
+    look: Callable[[], None],
+) -> None:
+    """Until the run is over, a signal came, or the time is up. `look` is called all the while."""
+    from time import monotonic
+
+    until = None if duration is None else monotonic() + duration
+    while not over.is_set() and not stopped.is_set():
+        look()
+        if until is not None and monotonic() >= until:
+            return
+        # Short waits: a signal is only handled between them.
+        over.wait(0.1 if until is None else max(0.0, min(0.1, until - monotonic())))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def worker(context: typer.Context) -> None:
+    """Run the model for a watch on another machine: --connect ENDPOINT --model PATH."""
+    from model.worker import main as work
+
+    raise typer.Exit(work(context.args))
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

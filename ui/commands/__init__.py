@@ -1,1 +1,0 @@
-"""The commands of `actionwatch`, but for `run`."""

@@ -1,0 +1,1 @@
+"""The dashboard: web server, API, security and static files."""

@@ -1,0 +1,1 @@
+"""Who may use the dashboard: login, tokens, the guard around every route."""
