@@ -1,8 +1,8 @@
-"""How many cameras a machine can watch: windows a second, ages, fairness, cost of each camera.
+"""How many cameras a machine can process: windows per second, age, fairness, cost per camera.
 
-Cameras of drawn pictures, 640 x 480 at 15 a second, drawn before and paced by the clock; capture
-threads, rings, scheduler, ZeroMQ and a worker process as in a watch, without dashboard and log.
-The worker is a stub that takes a fixed time for a batch, or the embedded model.
+Cameras deliver frames of 640 x 480 at 15 fps, rendered in advance and paced by the clock. Capture
+threads, rings, scheduler, ZeroMQ and a worker process run as in a service, without dashboard and
+log. The worker is a stub with a fixed time per batch, or the embedded model.
 """
 
 from __future__ import annotations
@@ -27,57 +27,57 @@ from benchmarks.report import machine, write_report
 from model.worker import serve
 from stream.capture.camera import Camera
 from stream.config.config import CameraConfig, InferenceConfig
-from stream.messages import Clip, ClipSpec, Moment, Prediction, Scores
+from stream.messages import Clip, ClipSpec, FrameTime, Prediction, Scores
 from stream.runtime.metrics import Metrics
-from stream.runtime.thread_limits import for_capture, worker_environment
+from stream.runtime.thread_limits import limit_opencv_threads, worker_environment
 from stream.scheduling.scheduler import Scheduler
 from stream.synthetic import MOTIONS, Scene
 from stream.workers.launcher import worker_command
-from stream.workers.transport import SchedulerEnd, WorkerEnd
+from stream.workers.transport import SchedulerSocket, WorkerClient
 
 _FPS, _STRIDE_S, _BATCH = 15.0, 0.25, 8
-_SETTLE_S = 10.0  # until rings are full: their memory is only taken when it is written to
-_STUB_S = 0.01  # that the stub takes for a batch
+_SETTLE_S = 10.0  # until the rings are full: their memory is allocated when it is written to
+_STUB_S = 0.01  # the stub's time per batch
 _SPEC = ClipSpec("stub", MOTIONS, frozenset(), 8, 1.6, 96, 96, fit="squash")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One number of cameras, watched for a while."""
+    """One number of cameras, measured for a while."""
 
     worker: str
     cameras: int
-    windows_s: float  # scored in a second, of all cameras
-    wanted_s: float  # that were due
-    slowest: float  # the worst-off camera's windows, as a share of the mean
+    windows_s: float  # scored per second, all cameras together
+    due_s: float  # due per second
+    slowest: float  # windows of the slowest camera, as a fraction of the mean
     age_p50_s: float
     age_p95_s: float
     skipped: int
-    cpu: float  # cores' time of a camera: capture and its part of the scheduler
-    memory_mb: float  # of the watching process, in all
-    grown_mb: float  # while it was watched
-    grown_late_mb: float  # in the second half of that
+    cpu: float  # cores per camera: capture and its part of the scheduler
+    memory_mb: float  # of the stream process
+    grown_mb: float  # during the measurement
+    grown_late_mb: float  # in its second half
 
 
-class _Drawn:
-    """A camera of pictures that were drawn before."""
+class _RenderedSource:
+    """A source of frames that were rendered in advance."""
 
     finite = False
 
-    def __init__(self, pictures: list[np.ndarray], offset_s: float) -> None:
-        self._pictures, self._began_at = pictures, time.monotonic() + offset_s
+    def __init__(self, frames: list[np.ndarray], offset_s: float) -> None:
+        self._frames, self._started_at = frames, time.monotonic() + offset_s
         self._index = 0
 
-    def grab(self, stop: StopEvent) -> Moment | None:
+    def grab(self, stop: StopEvent) -> FrameTime | None:
         time_s = self._index / _FPS
-        due_at = self._began_at + time_s
+        due_at = self._started_at + time_s
         if stop.wait(max(0.0, due_at - time.monotonic())):
             return None
         self._index += 1
-        return Moment(time_s, due_at)
+        return FrameTime(time_s, due_at)
 
-    def picture(self) -> np.ndarray:
-        return self._pictures[self._index % len(self._pictures)].copy()
+    def retrieve(self) -> np.ndarray:
+        return self._frames[self._index % len(self._frames)].copy()
 
     def close(self) -> None:
         pass
@@ -85,111 +85,111 @@ class _Drawn:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60, help="of each row")
+    parser.add_argument("--seconds", type=float, default=60, help="duration of each row")
     parser.add_argument("--cameras", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--workers", nargs="+", default=["stub", "motion"], help="stub, or models")
     parser.add_argument("--quick", action="store_true", help="4 and 32 cameras, 8 seconds each")
-    parser.add_argument("--json", type=Path, help="write the rows here as well")
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
     parser.add_argument("--stub-for", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.stub_for:
-        stub(given.stub_for)
+    args = parser.parse_args()
+    if args.stub_for:
+        stub(args.stub_for)
         return
-    seconds, counts = (8.0, [4, 32]) if given.quick else (given.seconds, given.cameras)
+    seconds, counts = (8.0, [4, 32]) if args.quick else (args.seconds, args.cameras)
     print(machine())
     print(
         f"{'worker':<8} {'cameras':>7} {'windows/s':>10} {'due/s':>7} {'slowest':>8} {'p50 ms':>7} "
         f"{'p95 ms':>7} {'skipped':>8} {'cpu each':>9} {'MB':>6} {'grown':>6} {'late':>6}"
     )
     scene = Scene(3, width=640, height=480)
-    pictures = [scene.picture(number / _FPS) for number in range(60)]
+    frames = [scene.render(number / _FPS) for number in range(60)]
     rows = []
-    for worker in given.workers:
+    for worker in args.workers:
         for count in counts:
-            row = watch(worker, count, seconds, pictures)
+            row = measure(worker, count, seconds, frames)
             rows.append(row)
             print(
-                f"{row.worker:<8} {row.cameras:>7} {row.windows_s:>10.1f} {row.wanted_s:>7.1f} "
+                f"{row.worker:<8} {row.cameras:>7} {row.windows_s:>10.1f} {row.due_s:>7.1f} "
                 f"{row.slowest:>8.0%} {1000 * row.age_p50_s:>7.0f} {1000 * row.age_p95_s:>7.0f} "
                 f"{row.skipped:>8} {row.cpu:>9.3f} "
                 f"{row.memory_mb:>6.0f} {row.grown_mb:>6.1f} "
                 f"{row.grown_late_mb:>6.1f}",
                 flush=True,
             )
-    if given.json:
-        write_report(given.json, rows)
+    if args.json:
+        write_report(args.json, rows)
 
 
-def watch(worker: str, count: int, seconds: float, pictures: list[np.ndarray]) -> Row:
+def measure(worker: str, count: int, seconds: float, frames: list[np.ndarray]) -> Row:
     metrics, stop = Metrics(), threading.Event()
-    ages = array("d")  # small, so that memory grows by what is measured, not by measuring
+    ages = array("d")  # compact, so that the measurement itself adds little memory
     windows: Counter[str] = Counter()
     failures: list[str] = []
 
-    def hear(prediction: Prediction) -> None:
+    def on_prediction(prediction: Prediction) -> None:
         ages.append(time.monotonic() - prediction.newest_at)
         windows[prediction.camera] += 1
 
     with tempfile.TemporaryDirectory() as folder:
-        endpoint = f"ipc://{folder}/line"
-        link = SchedulerEnd(endpoint)
+        endpoint = f"ipc://{folder}/scheduler"
+        link = SchedulerSocket(endpoint)
         cameras = {
             f"c{n}": Camera(
                 f"c{n}",
                 CameraConfig(source="demo:"),
                 metrics,
-                opener=lambda *_, n=n, **__: _Drawn(pictures, n / count / _FPS),
+                opener=lambda *_, n=n, **__: _RenderedSource(frames, n / count / _FPS),
                 on_frame=link.wake,
             )
             for n in range(count)
         }
 
-        def begin(spec: ClipSpec) -> None:
+        def on_spec(spec: ClipSpec) -> None:
             for camera in cameras.values():
-                camera.watch(spec)
+                camera.start_buffering(spec)
 
         scheduler = Scheduler(
             link,
             {name: camera.streams[0] for name, camera in cameras.items()},
             metrics,
             stride_s=_STRIDE_S,
-            answer_within_s=30.0,
-            on_spec=begin,
-            on_prediction=hear,
+            result_timeout_s=30.0,
+            on_spec=on_spec,
+            on_prediction=on_prediction,
             on_failure=lambda _, reason: failures.append(reason),
         )
         thread = threading.Thread(target=scheduler.run, args=(stop,))
-        command = worker_command(endpoint, worker, InferenceConfig(batch=_BATCH))
+        command = worker_command(endpoint, worker, InferenceConfig(max_batch_size=_BATCH))
         if worker == "stub":
             command = [sys.executable, "-m", "benchmarks.cameras", "--stub-for", endpoint]
-        for_capture()
+        limit_opencv_threads()
         thread.start()
         process = subprocess.Popen(command, env=worker_environment(), stderr=subprocess.DEVNULL)
         try:
             for camera in cameras.values():
                 camera.start()
-            while len(windows) < count:  # until all are under way
+            while len(windows) < count:  # until all cameras are running
                 time.sleep(0.05)
                 if failures or process.poll() is not None:
-                    raise SystemExit(f"worker {worker}: {' '.join(failures) or 'it died'}")
+                    raise SystemExit(f"worker {worker}: {' '.join(failures) or 'it crashed'}")
             time.sleep(_SETTLE_S)
             memory_mb = _memory_mb()
             del ages[:]
             windows.clear()
             skipped, cpu_s = metrics.total("skipped_windows"), time.process_time()
-            began = time.monotonic()
+            started_at = time.monotonic()
             time.sleep(seconds / 2)
             middle_mb = _memory_mb()
             time.sleep(seconds / 2)
-            watched_s = time.monotonic() - began
+            elapsed_s = time.monotonic() - started_at
             cpu_s = time.process_time() - cpu_s
             skipped = metrics.total("skipped_windows") - skipped
-            seen, old = dict(windows), np.array(ages)
+            counts, ages_s = dict(windows), np.array(ages)
             end_mb = _memory_mb()
         finally:
             stop.set()
             for camera in cameras.values():
-                camera.tell_stop()
+                camera.request_stop()
             for camera in cameras.values():
                 camera.join(5)
             link.wake()
@@ -197,18 +197,18 @@ def watch(worker: str, count: int, seconds: float, pictures: list[np.ndarray]) -
             process.terminate()
             process.wait()
             link.__exit__()
-    each = [seen.get(name, 0) for name in cameras]
-    p50, p95 = np.percentile(old, [50, 95])
+    each = [counts.get(name, 0) for name in cameras]
+    p50, p95 = np.percentile(ages_s, [50, 95])
     return Row(
         worker,
         count,
-        sum(each) / watched_s,
+        sum(each) / elapsed_s,
         count / _STRIDE_S,
         min(each) / (sum(each) / count),
         float(p50),
         float(p95),
         skipped,
-        cpu_s / watched_s / count,
+        cpu_s / elapsed_s / count,
         memory_mb,
         end_mb - memory_mb,
         end_mb - middle_mb,
@@ -216,27 +216,27 @@ def watch(worker: str, count: int, seconds: float, pictures: list[np.ndarray]) -
 
 
 def stub(endpoint: str) -> None:
-    """A worker that takes the same time for every batch."""
-    share = np.full(len(MOTIONS), 1 / len(MOTIONS), np.float32)
+    """A worker with the same time for every batch."""
+    probabilities = np.full(len(MOTIONS), 1 / len(MOTIONS), np.float32)
 
     def predict(clips: tuple[Clip, ...]) -> tuple[Scores, ...]:
         time.sleep(_STUB_S)
-        return tuple(Scores(clip.number, share, _STUB_S) for clip in clips)
+        return tuple(Scores(clip.number, probabilities, _STUB_S) for clip in clips)
 
     parent = os.getppid()
-    with WorkerEnd(endpoint, _SPEC) as link:
+    with WorkerClient(endpoint, _SPEC) as link:
         serve(
             predict,
             link,
             threading.Event(),
-            room=lambda: _BATCH,
-            orphaned=lambda: os.getppid() != parent,
+            capacity=lambda: _BATCH,
+            is_orphaned=lambda: os.getppid() != parent,
         )
 
 
 def _memory_mb() -> float:
-    """What this process holds in memory: the median over two seconds, for at any one moment some
-    cameras have a picture of a megabyte in their hands and others not."""
+    """Resident memory of this process: the median over two seconds, because the number of frames
+    of a megabyte that cameras hold varies from moment to moment."""
     pages = []
     for _ in range(40):
         pages.append(int(Path("/proc/self/statm").read_text().split()[1]))

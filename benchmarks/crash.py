@@ -1,7 +1,7 @@
-"""Kills a whole run (SIGKILL) at random moments, again and again, and looks at what is left.
+"""Kills a run (SIGKILL) at random moments, repeatedly, and checks the data that it left.
 
-Of each run every event whose end was published must be closed in the log, the database whole, and
-after the next start no file without a row and no part of one may be there.
+Every event whose end was published must be closed in the log, and the database must be intact.
+After the next start there must be no file without a row, and no unfinished file.
 """
 
 from __future__ import annotations
@@ -26,17 +26,20 @@ from benchmarks.report import write_report
 from stream.sinks.event_log.database import FILE
 from stream.sinks.event_log.event_log import EventLog
 
-_POLICY = "events: {enter: 0.3, leave: 0.25, minimum: 0s, merge_gap: 0s, smoothing: 0s}"
+_POLICY = (
+    "events: {threshold: 0.3, release_threshold: 0.25, min_duration: 0s, merge_gap: 0s, "
+    "smoothing: 0s}"
+)
 
 
 @dataclass
 class Row:
-    """All runs together."""
+    """Totals of all runs."""
 
     kills: int = 0
-    told: int = 0  # events whose end was published
-    lost: int = 0  # of them, not closed in the log
-    torn: int = 0  # databases that are not whole
+    ended: int = 0  # events whose end was published
+    lost: int = 0  # of these, not closed in the log
+    corrupted: int = 0  # databases that fail the integrity check
     orphans: int = 0  # files without a row, after the next start
     clips: int = 0
 
@@ -46,9 +49,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="three kills")
-    parser.add_argument("--json", type=Path, help="write the row here as well")
-    given = parser.parse_args()
-    row, chance = Row(), random.Random(given.seed)
+    parser.add_argument("--json", type=Path, help="also write the row to this file")
+    args = parser.parse_args()
+    row, rng = Row(), random.Random(args.seed)
     with tempfile.TemporaryDirectory() as folder:
         data, address = Path(folder) / "data", f"ipc://{folder}/published"
         config = Path(folder) / "run.yaml"
@@ -56,21 +59,21 @@ def main() -> None:
             f"{_POLICY}\npublish: {address}\n"
             "recording: {enabled: true, pre_roll: 1s, post_roll: 0.5s}\n"
         )
-        told: set[str] = set()
-        for _ in range(3 if given.quick else given.kills):
-            told |= _run(config, data, address, chance.uniform(0.0, 8.0), row)
-            _look(data, told, row)
+        ended: set[str] = set()
+        for _ in range(3 if args.quick else args.kills):
+            ended |= _run(config, data, address, rng.uniform(0.0, 8.0), row)
+            _check(data, ended, row)
             print(row, flush=True)
-    if given.json:
-        write_report(given.json, [row])
+    if args.json:
+        write_report(args.json, [row])
 
 
-def _run(config: Path, data: Path, address: str, lives_s: float, row: Row) -> set[str]:
-    """Run until some time after the first prediction, and kill. Returns the ends that were told."""
+def _run(config: Path, data: Path, address: str, run_s: float, row: Row) -> set[str]:
+    """Kill a run `run_s` after its first prediction. Returns ids of published event ends."""
     command = [sys.executable, "-m", "ui.cli", "run", str(config), "--no-ui", "--data", str(data)]
     command += ["--source", f"demo:{row.kills}"]
-    told: set[str] = set()
-    began = time.time()
+    ended: set[str] = set()
+    started_at = time.time()
     context = zmq.Context()
     socket = context.socket(zmq.SUB)
     socket.subscribe("")
@@ -78,40 +81,43 @@ def _run(config: Path, data: Path, address: str, lives_s: float, row: Row) -> se
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    until: float | None = None
-    while until is None or time.monotonic() < until:
+    deadline: float | None = None
+    while deadline is None or time.monotonic() < deadline:
         if process.poll() is not None:
-            raise SystemExit("the run ended by itself")
+            raise SystemExit("the run ended before it was killed")
         if not socket.poll(20):
             continue
         topic, body = socket.recv_multipart()
-        if until is None:
-            until = time.monotonic() + lives_s
-            _count_orphans(data, began, row)  # it has started: what the last one left is gone
+        if deadline is None:
+            deadline = time.monotonic() + run_s
+            _count_orphans(data, started_at, row)  # the start has cleaned up after the last run
         message = json.loads(body)
         if topic.startswith(b"event/") and message["change"] == "end":
-            told.add(message["event"]["id"])
+            ended.add(message["event"]["id"])
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     context.destroy(linger=0)
     row.kills += 1
-    return told
+    return ended
 
 
-def _look(data: Path, told: set[str], row: Row) -> None:
+def _check(data: Path, ended: set[str], row: Row) -> None:
     with contextlib.closing(sqlite3.connect(data / FILE)) as connection:
-        (answer,) = connection.execute("PRAGMA integrity_check").fetchone()
-        closed = {one for (one,) in connection.execute('SELECT id FROM events WHERE "end" <> ""')}
-    row.torn += answer != "ok"
-    row.told, row.lost = len(told), len(told - closed)
+        (result,) = connection.execute("PRAGMA integrity_check").fetchone()
+        closed = {
+            event_id
+            for (event_id,) in connection.execute('SELECT id FROM events WHERE "end" <> ""')
+        }
+    row.corrupted += result != "ok"
+    row.ended, row.lost = len(ended), len(ended - closed)
 
 
-def _count_orphans(data: Path, began: float, row: Row) -> None:
-    """Files from before this run, which began at that time, that belong to no event."""
+def _count_orphans(data: Path, started_at: float, row: Row) -> None:
+    """Count files that are older than this run and belong to no event."""
     with EventLog.open(data) as log:
         known = {row[kind] for row in log.rows() for kind in ("clip", "snapshot")}
     files = [*data.glob("clips/*"), *data.glob("snapshots/*")]
-    old = [file for file in files if file.stat().st_mtime < began]
+    old = [file for file in files if file.stat().st_mtime < started_at]
     row.orphans += sum(file.name not in known for file in old)
     row.clips = len(old)
 

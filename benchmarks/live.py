@@ -1,9 +1,9 @@
-"""How old is the picture in the browser: three viewers, a slow link, sixteen cameras at once.
+"""Video latency in the browser: three viewers, a slow link, sixteen cameras at once.
 
-A camera process sends 1280 x 720 at 25 a second over HTTP, with the time of day burnt into each
-picture; `actionwatch run` watches it; headless Chromium shows the Live tab. The age is what the
-browser reads back from its canvas, just drawn, against its own clock. For comparison the same
-camera in an <img>, as browsers show it by themselves, over the same slow link.
+A camera process sends 1280 x 720 at 25 FPS over HTTP, with the time of day burnt into each frame;
+`actionwatch run` reads it; headless Chromium shows the Live tab. The latency is the clock in the
+frame that was just drawn on the canvas, compared with the browser's own clock. The baseline is the
+same camera as MJPEG in an <img>, over the same slow link.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ import cv2
 import numpy as np
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from benchmarks.page_probes import CLICK, GRID, ON_DRAWING, ON_EACH_FRAME
+from benchmarks.page_probes import CLICK, ON_DRAW, ON_IMG_FRAME, RESPONSIVENESS
 from benchmarks.report import machine, write_report
 from benchmarks.slow_link import slow_link
 from benchmarks.soak import free_port
 from tests import burnt_clock
 from tests.http_camera import HttpCamera
 
-_LINK = 1e6  # bytes a second
-_SETTLE_S = 6.0
-_SIZES = {"large": (1280, 720, 25.0), "many": (640, 360, 10.0)}  # with pictures a second
+_LINK_BYTES_PER_S = 1e6
+_WARM_UP_S = 6.0
+_SIZES = {"large": (1280, 720, 25.0), "many": (640, 360, 10.0)}  # width, height, FPS
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one viewer saw."""
+    """Frames and latency of one viewer."""
 
     what: str
-    width: int  # of the pictures, the median
+    width: int  # median of the frames
     fps: float
     age_p50_ms: float
     age_p95_ms: float
@@ -50,25 +50,25 @@ class Row:
 
 @dataclass(frozen=True)
 class Grid:
-    """How a page with many cameras feels."""
+    """Responsiveness of a page with many cameras."""
 
     cameras: int
     fps_each: float
-    busy: float  # share of the time in tasks of the page that last longer than 50 ms
-    frame_p95_ms: float  # between two of the page's own frames
+    busy: float  # fraction of the time in tasks longer than 50 ms
+    frame_p95_ms: float  # between two animation frames of the page
     click_p50_ms: float  # until the page has changed
     click_p95_ms: float
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=30, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=30, help="duration of each measurement")
     parser.add_argument("--quick", action="store_true", help="8 seconds each")
     parser.add_argument("--json", type=Path, help="write the rows here as well")
     parser.add_argument("--camera", nargs=2, metavar=("SIZE", "PORT"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.camera:
-        be_camera(given.camera[0], int(given.camera[1]))
+        run_camera(given.camera[0], int(given.camera[1]))
         return
     seconds = 8.0 if given.quick else given.seconds
     print(machine())
@@ -80,7 +80,7 @@ def main() -> None:
         print(f"{row.what:<28} {row.width:>6} {row.fps:>6.1f} {ages}", flush=True)
     grid = many_cameras(16, seconds)
     print(
-        f"{grid.cameras} cameras: {grid.fps_each:.1f} pictures/s each, page busy {grid.busy:.0%}, "
+        f"{grid.cameras} cameras: {grid.fps_each:.1f} FPS each, page busy {grid.busy:.0%}, "
         f"frame p95 {grid.frame_p95_ms:.0f} ms, click p50 {grid.click_p50_ms:.0f} ms, "
         f"p95 {grid.click_p95_ms:.0f} ms"
     )
@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def three_viewers(seconds: float) -> Iterator[Row]:
-    with camera("large") as port, watch([port]) as page_port, browser() as chromium:
+    with camera("large") as port, run([port]) as page_port, browser() as chromium:
         pages = [_live_page(chromium, page_port) for _ in range(3)]
         readings = _readings(pages, seconds)
     for number, read in enumerate(readings, 1):
@@ -97,47 +97,47 @@ def three_viewers(seconds: float) -> Iterator[Row]:
 
 
 def over_a_slow_link(seconds: float) -> Iterator[Row]:
-    with camera("large") as port, watch([port]) as page_port, browser() as chromium:
-        with slow_link("127.0.0.1", page_port, bytes_s=_LINK) as link:
+    with camera("large") as port, run([port]) as page_port, browser() as chromium:
+        with slow_link("127.0.0.1", page_port, bytes_s=_LINK_BYTES_PER_S) as link:
             (read,) = _readings([_live_page(chromium, link)], seconds)
             yield _row("1 MB/s, Live tab", read, seconds)
-        with slow_link("127.0.0.1", port, bytes_s=_LINK) as link:
+        with slow_link("127.0.0.1", port, bytes_s=_LINK_BYTES_PER_S) as link:
             page = chromium.new_page()
-            page.add_init_script(ON_EACH_FRAME)
+            page.add_init_script(ON_IMG_FRAME)
             page.goto(f"http://127.0.0.1:{link}/page", wait_until="commit")
             (read,) = _readings([page], seconds)
             yield _row("1 MB/s, MJPEG in <img>", read, seconds)
 
 
 def many_cameras(count: int, seconds: float) -> Grid:
-    with camera("many") as port, watch([port] * count) as page_port, browser() as chromium:
+    with camera("many") as port, run([port] * count) as page_port, browser() as chromium:
         page = _live_page(chromium, page_port)
-        page.evaluate("window.reads = false")
+        page.evaluate("window.readClocks = false")
         page.locator(".aw-camera").nth(count - 1).wait_for()
-        page.wait_for_timeout(1000 * _SETTLE_S)
+        page.wait_for_timeout(1000 * _WARM_UP_S)
         page.evaluate("window.readings.length = 0")
-        felt = page.evaluate(GRID, 1000 * seconds)
+        measured = page.evaluate(RESPONSIVENESS, 1000 * seconds)
         drawn = page.evaluate("window.readings.length")
         clicks = []
         for number in range(count):
-            clicks.append(page.evaluate(CLICK, f"Show c{number} large"))
+            clicks.append(page.evaluate(CLICK, f"Enlarge c{number}"))
             page.wait_for_timeout(300)
             clicks.append(page.evaluate(CLICK, "All cameras"))
             page.wait_for_timeout(300)
     p50, p95 = np.percentile(clicks, [50, 95]).tolist()
-    return Grid(count, drawn / seconds / count, felt["busy"], felt["frame"], p50, p95)
+    return Grid(count, drawn / seconds / count, measured["busy"], measured["frame"], p50, p95)
 
 
 def _live_page(chromium: Browser, port: int) -> Page:
     page = chromium.new_context(viewport={"width": 1500, "height": 1100}).new_page()
-    page.add_init_script(ON_DRAWING)
+    page.add_init_script(ON_DRAW)
     page.goto(f"http://127.0.0.1:{port}/")
     return page
 
 
 def _readings(pages: list[Page], seconds: float) -> list[list[list[float]]]:
-    """What pages read within so many seconds, after a while to settle: (width, age in ms)."""
-    pages[0].wait_for_timeout(1000 * _SETTLE_S)
+    """The readings of pages over `seconds`, after a warm-up: (width, age in ms)."""
+    pages[0].wait_for_timeout(1000 * _WARM_UP_S)
     for page in pages:
         page.evaluate("window.readings.length = 0")
     pages[0].wait_for_timeout(1000 * seconds)
@@ -166,7 +166,7 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def camera(size: str) -> Iterator[int]:
-    """A camera process; its port."""
+    """Start a camera process. Yields its port."""
     port = free_port()
     command = [sys.executable, "-m", "benchmarks.live", "--camera", size, str(port)]
     with _process(command, f"http://127.0.0.1:{port}/page"):
@@ -174,8 +174,8 @@ def camera(size: str) -> Iterator[int]:
 
 
 @contextmanager
-def watch(ports: list[int]) -> Iterator[int]:
-    """A watch of the cameras on these ports; the port of its page."""
+def run(ports: list[int]) -> Iterator[int]:
+    """Run Actionwatch on the cameras of these ports. Yields the port of its page."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "live.yaml"
@@ -193,12 +193,12 @@ def watch(ports: list[int]) -> Iterator[int]:
 
 
 @contextmanager
-def _process(command: list[str], answers_at: str) -> Iterator[None]:
-    """A process of ours, from when it answers."""
+def _process(command: list[str], health_url: str) -> Iterator[None]:
+    """A subprocess that responds at a URL."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until = time.monotonic() + 60
-        while not _answers(answers_at):
+        while not _responds(health_url):
             if process.poll() is not None or time.monotonic() > until:
                 raise SystemExit(f"{' '.join(command)} did not start")
             time.sleep(0.2)
@@ -208,33 +208,33 @@ def _process(command: list[str], answers_at: str) -> Iterator[None]:
         process.wait(20)
 
 
-def _answers(address: str) -> bool:
+def _responds(url: str) -> bool:
     try:
-        with urllib.request.urlopen(address, timeout=2):
+        with urllib.request.urlopen(url, timeout=2):
             return True
     except urllib.error.HTTPError:
-        return True  # that all is well is not asked for
+        return True  # any HTTP status will do
     except OSError:
         return False
 
 
-def be_camera(size: str, port: int) -> None:
-    """The camera process: a textured wall that slides, and the clock."""
+def run_camera(size: str, port: int) -> None:
+    """The camera process: a sliding texture, and the clock."""
     width, height, fps = _SIZES[size]
     rng = np.random.default_rng(0)
-    # As a JPEG 81 kB at 1280 x 720; real films that are scaled to it have 50 to 70.
-    rough = cv2.GaussianBlur(rng.normal(0, 1, (2 * height, width)), (0, 0), 12)
-    wall = (128 + 60 * rough / rough.std()).clip(0, 255).astype(np.uint8)[..., None]
+    # As a JPEG 81 kB at 1280 x 720; real videos of that size have 50 to 70 kB.
+    texture = cv2.GaussianBlur(rng.normal(0, 1, (2 * height, width)), (0, 0), 12)
+    wall = (128 + 60 * texture / texture.std()).clip(0, 255).astype(np.uint8)[..., None]
 
     def draw(now: float) -> np.ndarray:
-        picture = burnt_clock.draw(now, width=width, height=height)
+        image = burnt_clock.draw(now, width=width, height=height)
         upper = height - height // 8
         from_row = int(now * 40) % height
-        picture[:upper] = wall[from_row : from_row + upper]
-        return picture
+        image[:upper] = wall[from_row : from_row + upper]
+        return image
 
-    served = HttpCamera(fps, draw, port=port)
-    served.start()
+    server = HttpCamera(fps, draw, port=port)
+    server.start()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How good the embedded model is at drawn clips, as they are and spoilt, and how fast.
+"""Accuracy of the embedded model on synthetic clips, clean and corrupted, and its speed.
 
-Clips are held-out ones at full difficulty, with the faults of cameras drawn into them. The rows
-below the first add one more fault to each clip, see model/training/corruptions.py, or
-have all clips from a camera of 10 frames a second.
+Clips are held-out ones at full difficulty, with simulated camera faults. The rows below the first
+add one more corruption to each clip, see model/evaluation/corruptions.py, or sample all clips from
+a camera of 10 fps.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.report import machine, write_report
 from model.evaluation.corruptions import CORRUPTIONS
 from model.evaluation.evaluate import evaluate
 from model.predictor import Predictor
-from model.pretraining.evaluate import drawn_samples
+from model.pretraining.evaluate import synthetic_samples
 from model.trained_model import load
 
 _FPS = 10.0
@@ -24,7 +24,7 @@ _FPS = 10.0
 
 @dataclass(frozen=True)
 class Row:
-    clips: str  # what they are like
+    clips: str  # as rendered, or the corruption
     top1: float
     standard_error: float
     calibration_error: float
@@ -42,30 +42,30 @@ def main() -> None:
     predictor = Predictor(model)
     rows: list[Row] = []
     print(f"{machine()}, {predictor.name}, {args.clips} clips")
-    kinds: list[tuple[str, str | None, float | None]] = [("as drawn", None, None)]
+    kinds: list[tuple[str, str | None, float | None]] = [("as rendered", None, None)]
     kinds += [(name, name, None) for name in CORRUPTIONS]
     kinds += [(f"{_FPS:g} fps", None, _FPS)]
     for name, corruption, fps in kinds:
-        found = evaluate(
+        result = evaluate(
             predictor,
             model.spec.labels,
-            drawn_samples(model, args.clips, seed=args.seed, fps=fps),
+            synthetic_samples(model, args.clips, seed=args.seed, fps=fps),
             corruption=corruption,
         )
-        right = found.measured.top(1)
-        spread = math.sqrt(right * (1 - right) / args.clips)
-        error = found.measured.calibration_error()
-        rows.append(Row(name, right, spread, error, 1000 * found.window_s))
+        accuracy = result.report.top(1)
+        standard_error = math.sqrt(accuracy * (1 - accuracy) / args.clips)
+        error = result.report.calibration_error()
+        rows.append(Row(name, accuracy, standard_error, error, 1000 * result.window_s))
         print(
-            f"{name:<10} {right:6.1%} (±{spread:.1%})  calibration error {error:.1%}  "
-            f"{1000 * found.window_s:.1f} ms a window",
+            f"{name:<10} {accuracy:6.1%} (±{standard_error:.1%})  calibration error {error:.1%}  "
+            f"{1000 * result.window_s:.1f} ms per window",
             flush=True,
         )
-        if name == "as drawn":
-            for label, share in found.measured.recall().items():
-                print(f"    {label:<26} {share:6.1%}")
-            for truth, answer, count in found.measured.mistakes(6):
-                print(f"    {truth} -> {answer}: {count}")
+        if name == "as rendered":
+            for label, recall in result.report.recall().items():
+                print(f"    {label:<26} {recall:6.1%}")
+            for truth, predicted, count in result.report.mistakes(6):
+                print(f"    {truth} -> {predicted}: {count}")
     if args.json:
         write_report(args.json, rows, model=args.model, engine=predictor.name)
 

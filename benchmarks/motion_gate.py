@@ -1,7 +1,7 @@
-"""What the motion gate spares the model, and what it makes it miss.
+"""How many windows the motion gate skips, and which motions it misses.
 
-Windows of drawn scenes, whose motions are known, and of films, cut as a watch cuts them. A motion
-is missed where no window with at least half of it in was looked at.
+Windows of synthetic scenes, whose motions are known, and of videos, cut as in a service. A motion
+is missed if no scored window contains at least half of it.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ import numpy as np
 from benchmarks.report import machine, write_report
 from model.trained_model import load
 from stream.config.config import MotionGateConfig
-from stream.messages import ClipSpec, Moment
-from stream.regions.clip_source import ClipStream
+from stream.messages import ClipSpec, FrameTime
+from stream.regions.clip_source import RegionClipSource
 from stream.regions.motion_gate import MotionGate
 from stream.scheduling.window_grid import WindowGrid
-from stream.sources.video_file import Recording, open_recording
+from stream.sources.video_file import VideoReader, open_video
 from stream.synthetic import Scene, Segment
 
 _FPS, _STRIDE_S = 25.0, 0.25
-Picture = tuple[float, np.ndarray]
+TimedFrame = tuple[float, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One scene or film, with one threshold."""
+    """One scene or video, with one threshold."""
 
     source: str
     area: float
     windows: int
-    spared: float  # share of the windows that the model was not asked for
+    gated: float  # fraction of windows that were not scored
     motions: int
     missed: int
 
@@ -43,83 +43,85 @@ class Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=120, help="of each scene")
+    parser.add_argument("--seconds", type=float, default=120, help="length of each scene")
     parser.add_argument("--areas", type=float, nargs="+", default=[0.001, 0.002, 0.005, 0.02])
-    parser.add_argument("--films", type=Path, nargs="*", default=[])
+    parser.add_argument("--videos", type=Path, nargs="*", default=[])
     parser.add_argument("--quick", action="store_true", help="3 scenes of 40 seconds")
-    parser.add_argument("--json", type=Path, help="write the rows here as well")
-    given = parser.parse_args()
-    scenes, seconds = (3, 40.0) if given.quick else (given.scenes, given.seconds)
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    args = parser.parse_args()
+    scenes, seconds = (3, 40.0) if args.quick else (args.scenes, args.seconds)
     spec = load("motion").spec
     print(machine())
-    print(f"{'':<40} {'area':>6} {'windows':>8} {'spared':>7} {'motions':>8} {'missed':>7}")
+    print(f"{'':<40} {'area':>6} {'windows':>8} {'gated':>7} {'motions':>8} {'missed':>7}")
     rows = []
-    for area in given.areas:
-        drawn = [
-            watch(f"demo:{seed}", pictures_of(Scene(seed), seconds), spec, area, truth)
+    for area in args.areas:
+        scene_rows = [
+            measure(f"demo:{seed}", scene_frames(Scene(seed), seconds), spec, area, truth)
             for seed in range(scenes)
-            for truth in [Scene(seed).truth(seconds)]
+            for truth in [Scene(seed).ground_truth(seconds)]
         ]
-        rows.append(together(f"{scenes} drawn scenes", drawn))
+        rows.append(total(f"{scenes} synthetic scenes", scene_rows))
         show(rows[-1])
-        for film in given.films:
-            with contextlib.closing(open_recording(str(film))) as recording:
-                rows.append(watch(film.name, frames_of(recording), spec, area, []))
+        for video in args.videos:
+            with contextlib.closing(open_video(str(video))) as reader:
+                rows.append(measure(video.name, video_frames(reader), spec, area, []))
             show(rows[-1])
-    if given.json:
-        write_report(given.json, rows)
+    if args.json:
+        write_report(args.json, rows)
 
 
-def watch(
-    name: str, pictures: Iterable[Picture], spec: ClipSpec, area: float, truth: list[Segment]
+def measure(
+    name: str, frames: Iterable[TimedFrame], spec: ClipSpec, area: float, truth: list[Segment]
 ) -> Row:
-    usual = MotionGateConfig()
-    gate = MotionGate(area=area, difference=usual.difference, look_every_s=usual.look_every)
-    stream, grid = ClipStream(name, gate=gate), WindowGrid(_STRIDE_S)
-    stream.watch(spec)
-    looked, windows = [], 0
-    for time_s, pixels in pictures:
-        if not stream.wants(time_s):
+    default = MotionGateConfig()
+    gate = MotionGate(
+        min_area=area, pixel_threshold=default.pixel_threshold, max_interval_s=default.max_interval
+    )
+    stream, grid = RegionClipSource(name, gate=gate), WindowGrid(_STRIDE_S)
+    stream.start_buffering(spec)
+    scored, windows = [], 0
+    for time_s, pixels in frames:
+        if not stream.accepts(time_s):
             continue
-        stream.take(pixels, Moment(time_s, 0.0))
+        stream.add_frame(pixels, FrameTime(time_s, 0.0))
         end_s = grid.due(time_s)
         if end_s is None or stream.ring is None or not stream.ring.covers(spec.times(end_s)):
             continue
-        grid.take(end_s)
+        grid.advance_to(end_s)
         windows += 1
         start_s = float(spec.times(end_s)[0])
-        if not stream.is_still(start_s, end_s):
-            looked.append((start_s, end_s))
-            stream.looked(end_s)
-    missed = sum(not any(shows(window, motion) for window in looked) for motion in truth)
-    spared = 1 - len(looked) / max(1, windows)
-    return Row(name, area, windows, spared, len(truth), missed)
+        if not stream.is_gated(start_s, end_s):
+            scored.append((start_s, end_s))
+            stream.mark_scored(end_s)
+    missed = sum(not any(contains_motion(window, motion) for window in scored) for motion in truth)
+    gated = 1 - len(scored) / max(1, windows)
+    return Row(name, area, windows, gated, len(truth), missed)
 
 
-def shows(window: tuple[float, float], motion: Segment) -> bool:
-    shared = min(window[1], motion.end_s) - max(window[0], motion.start_s)
-    return shared >= 0.5 * min(motion.end_s - motion.start_s, window[1] - window[0])
+def contains_motion(window: tuple[float, float], motion: Segment) -> bool:
+    overlap = min(window[1], motion.end_s) - max(window[0], motion.start_s)
+    return overlap >= 0.5 * min(motion.end_s - motion.start_s, window[1] - window[0])
 
 
-def pictures_of(scene: Scene, seconds: float) -> Iterator[Picture]:
+def scene_frames(scene: Scene, seconds: float) -> Iterator[TimedFrame]:
     for number in range(int(seconds * _FPS)):
-        yield number / _FPS, scene.picture(number / _FPS)
+        yield number / _FPS, scene.render(number / _FPS)
 
 
-def frames_of(recording: Recording) -> Iterator[Picture]:
-    while (time_s := recording.advance()) is not None:
-        picture = recording.picture()
-        if picture is not None:
-            yield time_s, picture
+def video_frames(reader: VideoReader) -> Iterator[TimedFrame]:
+    while (time_s := reader.advance()) is not None:
+        pixels = reader.retrieve()
+        if pixels is not None:
+            yield time_s, pixels
 
 
-def together(name: str, rows: list[Row]) -> Row:
+def total(name: str, rows: list[Row]) -> Row:
     windows = sum(row.windows for row in rows)
     return Row(
         name,
         rows[0].area,
         windows,
-        sum(row.spared * row.windows for row in rows) / max(1, windows),
+        sum(row.gated * row.windows for row in rows) / max(1, windows),
         sum(row.motions for row in rows),
         sum(row.missed for row in rows),
     )
@@ -127,7 +129,7 @@ def together(name: str, rows: list[Row]) -> Row:
 
 def show(row: Row) -> None:
     print(
-        f"{row.source:<40} {row.area:>6} {row.windows:>8} {row.spared:>7.0%} {row.motions:>8} "
+        f"{row.source:<40} {row.area:>6} {row.windows:>8} {row.gated:>7.0%} {row.motions:>8} "
         f"{row.missed:>7}",
         flush=True,
     )

@@ -1,4 +1,4 @@
-"""What benchmarks run in a browser's page: reading burnt-in clocks, and how the page feels."""
+"""JavaScript probes for a browser's page: burnt-in clocks, and responsiveness."""
 
 from __future__ import annotations
 
@@ -19,48 +19,48 @@ const read = (context) => {{
   return (((Date.now() % period) - ms + period / 2) % period) - period / 2;
 }};
 """
-# Each picture that is drawn on a canvas of the Live tab: [width, age in ms].
-ON_DRAWING = (
+# Records each frame drawn on a canvas of the Live tab: [width, age in ms].
+ON_DRAW = (
     _CLOCK
     + """
 const draw = CanvasRenderingContext2D.prototype.drawImage;
-CanvasRenderingContext2D.prototype.drawImage = function (...given) {
-  draw.apply(this, given);
+CanvasRenderingContext2D.prototype.drawImage = function (...args) {
+  draw.apply(this, args);
   if (!this.canvas.classList.contains("aw-frame")) return;
-  window.readings.push([this.canvas.width, window.reads === false ? 0 : read(this)]);
+  window.readings.push([this.canvas.width, window.readClocks === false ? 0 : read(this)]);
 };
 """
 )
-# The same of the <img> on a page.
-ON_EACH_FRAME = (
+# The same for the <img> of a page.
+ON_IMG_FRAME = (
     _CLOCK
     + """
 const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
 let before = null;
-const look = () => {
-  const picture = document.querySelector("img");
-  if (picture?.naturalWidth) {
-    context.canvas.width = picture.naturalWidth;
-    context.canvas.height = picture.naturalHeight;
-    context.drawImage(picture, 0, 0);
+const poll = () => {
+  const image = document.querySelector("img");
+  if (image?.naturalWidth) {
+    context.canvas.width = image.naturalWidth;
+    context.canvas.height = image.naturalHeight;
+    context.drawImage(image, 0, 0);
     const age = read(context);
     const shown = Math.round(Date.now() - age);
-    if (shown !== before) window.readings.push([picture.naturalWidth, age]);
+    if (shown !== before) window.readings.push([image.naturalWidth, age]);
     before = shown;
   }
-  requestAnimationFrame(look);
+  requestAnimationFrame(poll);
 };
-requestAnimationFrame(look);
+requestAnimationFrame(poll);
 """
 )
-# How busy the page is, and how evenly it comes to draw.
-GRID = """async (ms) => {
+# The page's load, and its frame times.
+RESPONSIVENESS = """async (ms) => {
   let busy = 0;
-  new PerformanceObserver((list) => list.getEntries().forEach((one) => (busy += one.duration)))
+  new PerformanceObserver((list) => list.getEntries().forEach((entry) => (busy += entry.duration)))
     .observe({ type: "longtask" });
   const frames = [];
-  const began = performance.now();
-  for (let now = began; now - began < ms; ) {
+  const startedAt = performance.now();
+  for (let now = startedAt; now - startedAt < ms; ) {
     const next = await new Promise(requestAnimationFrame);
     frames.push(next - now);
     now = next;
@@ -68,10 +68,10 @@ GRID = """async (ms) => {
   frames.sort((a, b) => a - b);
   return { busy: busy / ms, frame: frames[Math.floor(frames.length * 0.95)] };
 }"""
-# From a click on the button of that name until the page has changed, in ms.
+# Milliseconds from a click on the named button until the page has changed.
 CLICK = """(name) => new Promise((resolve) => {
-  const began = performance.now();
-  [...document.querySelectorAll("aw-live button")].find((one) => one.ariaLabel === name
-    || one.textContent === name).click();
-  requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - began)));
+  const startedAt = performance.now();
+  [...document.querySelectorAll("aw-live button")].find((button) => button.ariaLabel === name
+    || button.textContent === name).click();
+  requestAnimationFrame(() => setTimeout(() => resolve(performance.now() - startedAt)));
 })"""

@@ -1,4 +1,4 @@
-"""What every benchmark writes: its rows, with machine, versions and date."""
+"""The JSON report of a benchmark: its rows, with machine, versions and date."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def write_report(file: Path, rows: Iterable[Any], **totals: Any) -> None:
 
 
 def machine() -> str:
-    """Processor and cores, and the GPU where there is one."""
+    """Processor, cores and GPU, if any."""
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -41,10 +41,10 @@ def machine() -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

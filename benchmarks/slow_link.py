@@ -1,4 +1,4 @@
-"""A link of so many bytes a second between a browser and a server, for benchmarks."""
+"""A TCP proxy with limited bandwidth between browser and server, for benchmarks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 _CHUNK = 8192  # bytes
-_HOLDS = 64 * 1024  # bytes that wait on the link itself
+_SOCKET_BUFFER = 64 * 1024  # bytes buffered by the link itself
 
 
-class _Pace:
-    """Shared by all connections of a link."""
+class _RateLimiter:
+    """Limits the rate of all connections of a link together."""
 
     def __init__(self, bytes_s: float) -> None:
         self._bytes_s = bytes_s
@@ -25,28 +25,28 @@ class _Pace:
         with self._lock:
             now = time.monotonic()
             self._free_at = max(self._free_at, now) + size / self._bytes_s
-            pause_s = self._free_at - now
-        time.sleep(pause_s)
+            delay_s = self._free_at - now
+        time.sleep(delay_s)
 
 
 @contextmanager
 def slow_link(host: str, port: int, *, bytes_s: float) -> Iterator[int]:
-    """The port of 127.0.0.1 from which the server is reached over the link."""
-    pace = _Pace(bytes_s)
+    """Yields a port of 127.0.0.1 that forwards to the server over the link."""
+    limiter = _RateLimiter(bytes_s)
     listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _HOLDS)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
     listener.bind(("127.0.0.1", 0))
     listener.listen()
 
     def accept() -> None:
-        with contextlib.suppress(OSError):  # closed: that is the end
+        with contextlib.suppress(OSError):  # the listener was closed
             while True:
                 near, _ = listener.accept()
                 far = socket.socket()
-                far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _HOLDS)
+                far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER)
                 far.connect((host, port))
-                for source, sink, held in ((near, far, None), (far, near, pace)):
-                    threading.Thread(target=_pump, args=(source, sink, held), daemon=True).start()
+                for source, sink, limit in ((near, far, None), (far, near, limiter)):
+                    threading.Thread(target=_pump, args=(source, sink, limit), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:
@@ -56,11 +56,11 @@ def slow_link(host: str, port: int, *, bytes_s: float) -> Iterator[int]:
         listener.close()
 
 
-def _pump(source: socket.socket, sink: socket.socket, pace: _Pace | None) -> None:
+def _pump(source: socket.socket, sink: socket.socket, limiter: _RateLimiter | None) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(_CHUNK):
-            if pace is not None:
-                pace.wait(len(data))
+            if limiter is not None:
+                limiter.wait(len(data))
             sink.sendall(data)
     for end in (source, sink):
         with contextlib.suppress(OSError):

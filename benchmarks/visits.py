@@ -1,9 +1,9 @@
-"""A dashboard whose pages are opened and closed all the time: whether it stays as it was.
+"""Leak test of the dashboard: pages are opened and closed continuously.
 
-A real run with a log of many events, and Chromium that opens the page, looks at each tab, shows a
-webcam on Try it, and closes it again; every third page crashes instead. Three are open at a time.
-Memory, threads, sockets and files of the run are noted for so many minutes, after five more in
-which its buffers fill. Beside that, how long the table of events takes to answer.
+A real run with a log of many events, and Chromium that opens the page, visits each tab, starts a
+webcam session on Try it, and closes the page; every third page crashes instead. Three are open at a
+time. Memory, threads, sockets and files of the run are sampled for `--minutes`, after a warm-up of
+five minutes in which its buffers fill. The response times of the event table are measured, too.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from stream.sinks.event_log.event_log import EventLog
 from tests.site import start_site
 
 _TABS = ("Timeline", "Events", "Tuning", "Health", "Configuration", "Live")
-_PAGES_AT_ONCE = 3
-_LOOKS_MS = 300  # at each tab
-_WARM_UP_S = 300.0  # until all threads have been needed, and the allocator has its arenas
+_CONCURRENT_PAGES = 3
+_TAB_MS = 300  # on each tab
+_WARM_UP_S = 300.0  # until all threads were started and the allocator has its arenas
 _LABELS = ("wave", "approach", "recede", "move left")
 _QUERIES = (
     "limit=50",
     "limit=50&offset=90000",
     "limit=50&label=wave&camera=yard",
-    "limit=50&score=0.9&reviewed=false",
+    "limit=50&min_peak=0.9&reviewed=false",
 )
-_ASKED = 20  # times that each query is asked
+_REPEATS = 20  # of each query
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured: the median of the first and of the last quarter."""
+    """A measured quantity: medians of the first and of the last quarter."""
 
     what: str
     first: float
@@ -59,24 +59,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         fill(folder / "data", given.events)
-        config = folder / "watch.yaml"
+        config = folder / "config.yaml"
         config.write_text("cameras: {yard: {source: 'demo:0'}}\n")
         with start_site(folder, config=config) as site:
-            answers = [ask(site.url(f"api/events?{query}")) for query in _QUERIES]
-            rows, visits = watch(site.page, site.pid, 60 * given.minutes)
-    for query, seconds in zip(_QUERIES, answers, strict=True):
+            response_times = [response_time(site.url(f"api/events?{query}")) for query in _QUERIES]
+            rows, visits = measure(site.page, site.pid, 60 * given.minutes)
+    for query, seconds in zip(_QUERIES, response_times, strict=True):
         print(f"/api/events?{query:<45} {seconds * 1000:6.0f} ms")
     print(f"{visits} visits")
     for row in rows:
         print(f"{row.what:<24} {row.first:10.1f} {row.last:10.1f}")
     if given.json:
-        answered = dict(zip(_QUERIES, answers, strict=True))
-        write_report(given.json, rows, visits=visits, answers_s=answered, events=given.events)
+        by_query = dict(zip(_QUERIES, response_times, strict=True))
+        write_report(
+            given.json, rows, visits=visits, response_times_s=by_query, events=given.events
+        )
 
 
 def fill(folder: Path, count: int) -> None:
-    """A log of so many events, one a minute."""
-    began = datetime.now(timezone.utc) - timedelta(minutes=count)
+    """Write a log of `count` events, one per minute."""
+    start_utc = datetime.now(timezone.utc) - timedelta(minutes=count)
     first = Event(
         id="",
         camera="yard",
@@ -91,7 +93,7 @@ def fill(folder: Path, count: int) -> None:
     )
     with EventLog.create(folder) as log:
         for start in range(0, count, 5000):
-            news = []
+            updates = []
             for number in range(start, min(start + 5000, count)):
                 event = replace(
                     first,
@@ -100,24 +102,24 @@ def fill(folder: Path, count: int) -> None:
                     label=_LABELS[number % len(_LABELS)],
                     peak=0.6 + 0.4 * (number % 97) / 97,
                 )
-                at = began + timedelta(minutes=number)
-                news.append(LoggedEvent(event, "end", at, "motion"))
-            log.save(news)
+                time_utc = start_utc + timedelta(minutes=number)
+                updates.append(LoggedEvent(event, "end", time_utc, "motion"))
+            log.write_updates(updates)
 
 
-def ask(url: str) -> float:
-    """Seconds until an answer is there, the median of some."""
-    took = []
-    for _ in range(_ASKED):
-        began = time.perf_counter()
-        with urllib.request.urlopen(url) as answer:
-            answer.read()
-        took.append(time.perf_counter() - began)
-    return statistics.median(took)
+def response_time(url: str) -> float:
+    """Median response time in seconds."""
+    times_s = []
+    for _ in range(_REPEATS):
+        started_at = time.perf_counter()
+        with urllib.request.urlopen(url) as response:
+            response.read()
+        times_s.append(time.perf_counter() - started_at)
+    return statistics.median(times_s)
 
 
-def watch(url: str, pid: int, seconds: float) -> tuple[list[Row], int]:
-    """Visit for so long. What the run held, and how many visits there were."""
+def measure(url: str, pid: int, seconds: float) -> tuple[list[Row], int]:
+    """Visit the page for `seconds` after the warm-up. Returns the rows and the number of visits."""
     samples: list[dict[str, float]] = []
     visits = 0
     with sync_playwright() as playwright:
@@ -128,24 +130,24 @@ def watch(url: str, pid: int, seconds: float) -> tuple[list[Row], int]:
                 *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
             ],
         )
-        began = time.monotonic()
-        while time.monotonic() < began + _WARM_UP_S + seconds or not samples:
-            contexts = [browser.new_context() for _ in range(_PAGES_AT_ONCE)]
+        started_at = time.monotonic()
+        while time.monotonic() < started_at + _WARM_UP_S + seconds or not samples:
+            contexts = [browser.new_context() for _ in range(_CONCURRENT_PAGES)]
             pages = [visit(context, url) for context in contexts]
-            with contextlib.suppress(Error):  # which says that it crashed
+            with contextlib.suppress(Error):  # raised by the crash
                 pages[0].goto("chrome://crash")
             for context in contexts:
                 context.close()
             visits += len(contexts)
-            if time.monotonic() > began + _WARM_UP_S:
-                samples.append(held(pid))
+            if time.monotonic() > started_at + _WARM_UP_S:
+                samples.append(resources(pid))
         browser.close()
     quarter = max(1, len(samples) // 4)
     rows = [
         Row(
             what,
-            statistics.median(one[what] for one in samples[:quarter]),
-            statistics.median(one[what] for one in samples[-quarter:]),
+            statistics.median(sample[what] for sample in samples[:quarter]),
+            statistics.median(sample[what] for sample in samples[-quarter:]),
         )
         for what in samples[0]
     ]
@@ -153,20 +155,20 @@ def watch(url: str, pid: int, seconds: float) -> tuple[list[Row], int]:
 
 
 def visit(context: BrowserContext, url: str) -> Page:
-    """Open the page, look at every tab, and be a visitor at last."""
+    """Open the page, visit every tab, and start a session on Try it."""
     page = context.new_page()
     page.goto(url)
     for tab in _TABS:
         page.get_by_role("tab", name=tab, exact=True).click()
-        page.wait_for_timeout(_LOOKS_MS)
+        page.wait_for_timeout(_TAB_MS)
     page.get_by_role("tab", name="Try it", exact=True).click()
     page.get_by_role("button", name="Use my webcam").click()
-    page.wait_for_timeout(_LOOKS_MS)
+    page.wait_for_timeout(_TAB_MS)
     return page
 
 
-def held(pid: int) -> dict[str, float]:
-    """What a process holds now."""
+def resources(pid: int) -> dict[str, float]:
+    """The resources of a process."""
     status = dict(
         line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
     )

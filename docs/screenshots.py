@@ -1,6 +1,6 @@
-"""Makes the pictures of the dashboard in this folder: `python -m docs.screenshots URL`.
+"""Makes the screenshots of the dashboard in this folder: `python -m docs.screenshots URL`.
 
-The URL is that of a run which has watched for a while: `actionwatch run configs/demo.yaml`.
+The URL is that of a run with some events: `actionwatch run configs/demo.yaml`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from tests.motion_video import write_webcam
 
 _HERE = Path(__file__).parent
 _TABS = ("Live", "Timeline", "Events", "Tuning", "Try it", "Health", "Configuration")
-_SETTLED_MS = 3000  # charts and pictures come a moment after their tab
+_SETTLE_MS = 3000  # charts and video appear some time after their tab
 
 
 def main(url: str) -> None:
-    """One picture of each tab, and of the first one on a phone and in the dark."""
+    """A screenshot of each tab, and of the first one on a phone and with the dark theme."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         webcam = write_webcam("wave", Path(folder))
         browser = playwright.chromium.launch(
@@ -32,25 +32,25 @@ def main(url: str) -> None:
         )
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         for tab in _TABS:
-            _take(page, url, tab, f"dashboard-{tab.lower().replace(' ', '-')}.png")
+            _screenshot(page, url, tab, f"dashboard-{tab.lower().replace(' ', '-')}.png")
         page.close()
         dark = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="dark")
-        _take(dark, url, "Live", "dashboard-dark.png")
+        _screenshot(dark, url, "Live", "dashboard-dark.png")
         phone = browser.new_page(viewport={"width": 390, "height": 844})
-        _take(phone, url, "Live", "dashboard-phone.png")
+        _screenshot(phone, url, "Live", "dashboard-phone.png")
         browser.close()
 
 
-def _take(page: Page, url: str, tab: str, file: str) -> None:
+def _screenshot(page: Page, url: str, tab: str, file: str) -> None:
     page.goto(url)
     page.get_by_role("tab", name=tab, exact=True).click()
-    page.wait_for_timeout(_SETTLED_MS)
+    page.wait_for_timeout(_SETTLE_MS)
     if tab == "Events":
         page.locator("aw-events tbody tr").nth(1).click()
-        page.wait_for_timeout(_SETTLED_MS)
+        page.wait_for_timeout(_SETTLE_MS)
     if tab == "Try it":
         page.get_by_role("button", name="Use my webcam").click()
-        page.wait_for_timeout(3 * _SETTLED_MS)
+        page.wait_for_timeout(3 * _SETTLE_MS)
     page.screenshot(path=_HERE / file)
     print(file)
 

@@ -1,4 +1,4 @@
-"""TimeSformer: the network, its checkpoints, its training, and the worker that runs it."""
+"""TimeSformer: network, checkpoints, training, and the worker that runs it."""
 
 from model.families.timesformer.configuration import TimesformerConfig
 from model.families.timesformer.network import TimesformerForVideoClassification, TimesformerModel

@@ -1,4 +1,4 @@
-"""Which engine and precision is fastest for a model on this machine: `actionwatch bench`."""
+"""Compare engines and precisions of a model on this machine: `actionwatch bench`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from model.trained_model import TrainedModel
 from stream.config.config import InferenceConfig
 
 _log = logging.getLogger(__name__)
-# What is worth comparing, the exact one first. What a machine hasn't is left out.
-CHOICES = (
+# The exact configuration first: it is the reference. Unavailable ones are skipped.
+BENCH_CONFIGS = (
     InferenceConfig(precision="fp32"),
     InferenceConfig(precision="bf16"),
     InferenceConfig(precision="fp16"),
@@ -29,15 +29,15 @@ CHOICES = (
 
 
 @dataclass(frozen=True)
-class Row:
-    """One way of running a model."""
+class BenchResult:
+    """Speed and accuracy of one configuration."""
 
     name: str
     precision: str
-    choice: InferenceConfig
+    config: InferenceConfig
     median_s: float  # for the whole batch
-    agreement: float  # share of the sample's clips that get the same label as in fp32
-    difference: float  # the largest of the probabilities
+    agreement: float  # fraction of clips whose top-1 label equals that of fp32
+    max_difference: float  # of the probabilities
 
 
 def compare(
@@ -46,62 +46,63 @@ def compare(
     *,
     batch: int = 1,
     rounds: int = 9,
-    progress: Callable[[str], None] = lambda name: None,
-) -> list[Row]:
-    """Run a model in every way that this machine has. sample is uint8 (clips, T, H, W, 3).
+    on_progress: Callable[[str], None] = lambda name: None,
+) -> list[BenchResult]:
+    """Benchmark every configuration that this machine supports; the first result is fp32.
 
-    Timed side by side, the way that a watch would run them. The first row is fp32.
+    sample is uint8 (clips, T, H, W, 3). Runs are interleaved, so that all see the same load.
     Raises CheckpointError for a model that can't run.
     """
-    found: dict[str, tuple[InferenceConfig, Predictor]] = {}
-    for choice in CHOICES:
-        progress(f"{choice.engine} {choice.precision}")
+    predictors: dict[str, tuple[InferenceConfig, Predictor]] = {}
+    for config in BENCH_CONFIGS:
+        on_progress(f"{config.engine} {config.precision}")
         try:
-            predictor = Predictor(model, choice.model_copy(update={"batch": batch}))
+            predictor = Predictor(model, config.model_copy(update={"max_batch_size": batch}))
         except (EngineError, CheckpointError) as error:
-            if not found:  # a model that does not even run exactly
+            if not predictors:  # the fp32 reference fails
                 raise
-            _log.info("left out: %s", error)
+            _log.info("skipped: %s", error)
             continue
-        found[predictor.name] = choice, predictor
-    progress("")
+        predictors[predictor.name] = config, predictor
+    on_progress("")
     clips = np.concatenate([sample] * -(-batch // len(sample)))[:batch]
-    runs = {name: _runner(predictor, clips) for name, (_, predictor) in found.items()}
-    medians = interleaved(runs, rounds)
-    answers = {name: predictor.predict(sample) for name, (_, predictor) in found.items()}
-    exact = next(iter(answers.values()))
+    runs = {name: _runner(predictor, clips) for name, (_, predictor) in predictors.items()}
+    medians = interleaved_medians(runs, rounds)
+    scores = {name: predictor.predict(sample) for name, (_, predictor) in predictors.items()}
+    reference = next(iter(scores.values()))
     return [
-        Row(
+        BenchResult(
             name,
-            choice.precision,
-            choice,
+            config.precision,
+            config,
             medians[name],
-            float((answers[name].argmax(axis=1) == exact.argmax(axis=1)).mean()),
-            float(np.abs(answers[name] - exact).max()),
+            float((scores[name].argmax(axis=1) == reference.argmax(axis=1)).mean()),
+            float(np.abs(scores[name] - reference).max()),
         )
-        for name, (choice, _) in found.items()
+        for name, (config, _) in predictors.items()
     ]
 
 
-def interleaved(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each, all of them in each round.
+def interleaved_medians(runs: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each run; every round times all of them.
 
-    Before each timed run there is one that is not: the others left the caches full of their
-    weights and their threads spinning, which in a watch nobody does.
+    An untimed run precedes each timed one: the previous candidate leaves its weights in the caches
+    and its threads spinning, which does not happen in production.
     """
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
             run()
-            began = time.perf_counter()
+            start = time.perf_counter()
             run()
-            times[name].append(time.perf_counter() - began)
-    return {name: statistics.median(taken) for name, taken in times.items()}
+            times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(durations) for name, durations in times.items()}
 
 
-def best(rows: Iterable[Row], *, agreeing: float = 0.98) -> Row:
-    """The fastest row whose answers agree with fp32."""
-    return min((row for row in rows if row.agreement >= agreeing), key=lambda row: row.median_s)
+def fastest(results: Iterable[BenchResult], *, min_agreement: float = 0.98) -> BenchResult:
+    """The fastest configuration whose top-1 labels agree with fp32."""
+    agreeing = (result for result in results if result.agreement >= min_agreement)
+    return min(agreeing, key=lambda result: result.median_s)
 
 
 def _runner(predictor: Predictor, clips: np.ndarray) -> Callable[[], object]:

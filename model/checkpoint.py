@@ -1,4 +1,4 @@
-"""Checkpoint files: Hugging Face's folders, and the names that everyone gives to the tensors."""
+"""Checkpoint files: Hugging Face folders, and the tensor names of each code base."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from model.families.timesformer.configuration import TimesformerConfig
 
-# Where weights may lie in a folder, best first: safetensors hold no code, shards have an index.
+# Weight files of a folder, preferred first: safetensors hold no code; shards have an index.
 WEIGHT_FILES = (
     "model.safetensors",
     "model.safetensors.index.json",
@@ -24,10 +24,10 @@ WEIGHT_FILES = (
     "pytorch_model.bin.index.json",
 )
 
-# Who calls a tensor what: columns of the table below, which is read in every direction.
-OURS, TRANSFORMERS, AUTHORS = range(3)
+# Columns of the table of tensor names below.
+OWN, TRANSFORMERS, AUTHORS = range(3)
 _LAYER = ("timesformer.blocks.{n}.", "timesformer.encoder.layer.{n}.", "blocks.{n}.")
-_NAMES = (  # {n} stands for the number of the layer; a dot at the end for weight and bias
+_NAMES = (  # {n} is the layer's number; a trailing dot stands for .weight and .bias
     ("timesformer.cls_token", "timesformer.embeddings.cls_token", "cls_token"),
     ("timesformer.position", "timesformer.embeddings.position_embeddings", "pos_embed"),
     ("timesformer.time", "timesformer.embeddings.time_embeddings", "time_embed"),
@@ -47,48 +47,48 @@ _NAMES = (  # {n} stands for the number of the layer; a dot at the end for weigh
             ("attention.qkv", "attention.attention.qkv", "attn.qkv"),
             ("attention.project", "attention.output.dense", "attn.proj"),
             ("mlp_norm", "layernorm_after", "norm2"),
-            ("mlp.widen", "intermediate.dense", "mlp.fc1"),
-            ("mlp.narrow", "output.dense", "mlp.fc2"),
+            ("mlp.fc1", "intermediate.dense", "mlp.fc1"),
+            ("mlp.fc2", "output.dense", "mlp.fc2"),
         )
     ),
     ("timesformer.norm.", "timesformer.layernorm.", "norm."),
     ("classifier.", "classifier.", "head."),
 )
-_BODY, _HEAD = "timesformer.", "classifier."  # how names begin
+_BACKBONE, _HEAD = "timesformer.", "classifier."  # prefixes
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that can't be used. The message names the file and what is wrong with it."""
+    """A checkpoint that can't be used. The message names the file, the problem and the fix."""
 
 
 def read_network(
-    build: Callable[[TimesformerConfig], Network], folder: Path, *, body: bool
+    build: Callable[[TimesformerConfig], Network], folder: Path, *, backbone: bool
 ) -> Network:
-    """What `build` makes of the folder's configuration, filled with its weights, for inference.
+    """Build a network from the folder's configuration and load its weights, for inference.
 
-    `body`: the network has no classifier. A classifier in the folder is then left there.
-    Raises CheckpointError, naming the file and the fix, for anything that is missing or damaged.
+    `backbone`: the network has no classifier; a classifier in the folder is ignored.
+    Raises CheckpointError, naming the file and the fix, for a missing or damaged file.
     """
-    network = empty(build, read_config(folder), folder / "config.json")
+    network = build_on_meta(build, read_config(folder), folder / "config.json")
     file, tensors = _read_weights(folder)
-    if body:
+    if backbone:
         tensors = {key: value for key, value in tensors.items() if not key.startswith(_HEAD)}
-    headless = not any(key.startswith(_BODY) for key in tensors)
-    names = names_of(network, TRANSFORMERS, headless=headless)
-    return fill(network, tensors, file, names)
+    headless = not any(key.startswith(_BACKBONE) for key in tensors)
+    names = tensor_names(network, TRANSFORMERS, headless=headless)
+    return load_tensors(network, tensors, file, names)
 
 
 def write_network(
     network: nn.Module, values: Mapping[str, Any], folder: Path, *, half: bool = False
 ) -> None:
-    """Write weights and `config.json` with these values, as transformers opens them.
+    """Write weights and `config.json` with these values, in the format of transformers.
 
-    `half` stores the weights as float16. Raises CheckpointError where that can't be done.
+    `half` stores the weights as float16. Raises CheckpointError if writing fails.
     """
     state = network.state_dict()
-    names = names_of(network, TRANSFORMERS, headless=not hasattr(network, "classifier"))
+    names = tensor_names(network, TRANSFORMERS, headless=not hasattr(network, "classifier"))
     tensors = {
         names[key]: (value.half() if half else value).detach().cpu().contiguous()
         for key, value in state.items()
@@ -97,18 +97,18 @@ def write_network(
     own = {"architectures": [type(network).__name__], "dtype": dtype, "torch_dtype": dtype}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _replacing(folder / "model.safetensors") as unfinished:
-            save_file(tensors, unfinished, {"format": "pt"})
-            unfinished.chmod(0o644)  # else only its owner could use it, unlike the files beside it
+        with _atomic_write(folder / "model.safetensors") as temporary:
+            save_file(tensors, temporary, {"format": "pt"})
+            temporary.chmod(0o644)  # safetensors makes it private, unlike the other files
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder} can't be written: {error}") from error
     write_json(folder / "config.json", {**values, **own})
 
 
-def empty(
+def build_on_meta(
     build: Callable[[TimesformerConfig], Network], config: TimesformerConfig, file: Path
 ) -> Network:
-    """A network without memory for its weights, to be filled. `file` is where `config` is from."""
+    """A network on torch's meta device, for `load_tensors`. `file` is named in errors."""
     try:
         with torch.device("meta"):
             return build(config)
@@ -116,63 +116,63 @@ def empty(
         raise CheckpointError(f"{file}: {error}") from error
 
 
-def fill(
+def load_tensors(
     network: Network, tensors: Mapping[str, Tensor], file: Path, names: Mapping[str, str]
 ) -> Network:
-    """Give an empty network its weights, float32, and make it ready for inference.
+    """Load weights as float32 into a network on the meta device, and set it to eval mode.
 
-    tensors are by the names of the file; `names` tells those for ours. Raises CheckpointError with
-    the names of what is missing, left over, misshaped or no number.
+    `tensors` have the file's names; `names` maps our names to them. Raises CheckpointError with
+    the names of missing, unexpected, misshaped and non-finite tensors.
     """
-    wanted = {names[key]: value.shape for key, value in network.state_dict().items()}
-    problems = [f"missing {name}" for name in wanted if name not in tensors]
-    problems += [f"unexpected {name}" for name in tensors if name not in wanted]
-    for name, shape in wanted.items():
+    expected = {names[key]: value.shape for key, value in network.state_dict().items()}
+    problems = [f"missing {name}" for name in expected if name not in tensors]
+    problems += [f"unexpected {name}" for name in tensors if name not in expected]
+    for name, shape in expected.items():
         value = tensors.get(name)
         if value is None:
             continue
         if value.shape != shape:
-            problems.append(f"{name} is {tuple(value.shape)}, wanted {tuple(shape)}")
+            problems.append(f"{name} is {tuple(value.shape)}, expected {tuple(shape)}")
         elif not (value.is_floating_point() and value.layout == torch.strided):
-            problems.append(f"{name} holds {value.dtype} ({value.layout}), wanted plain floats")
+            problems.append(f"{name} is {value.dtype} ({value.layout}), expected dense floats")
         elif not torch.isfinite(value).all():
-            problems.append(f"{name} holds what is no finite number")
+            problems.append(f"{name} contains NaN or infinity")
     if problems:
         more = f" and {len(problems) - 4} more" if len(problems) > 4 else ""
-        raise CheckpointError(f"{file} does not fit its sizes: {'; '.join(problems[:4])}{more}")
-    # Copies: what was read may be a view of the file, which can change or go while we work.
+        raise CheckpointError(f"{file} does not match its config: {'; '.join(problems[:4])}{more}")
+    # Copies: the tensors may be views of the file, which can change or vanish while we run.
     copies = {key: tensors[names[key]].to(torch.float32, copy=True) for key in names}
     network.load_state_dict(copies, assign=True)
     return network.eval()
 
 
-def names_of(network: nn.Module, column: int, *, headless: bool = False) -> dict[str, str]:
-    """What others call the tensors of a network: our names -> those of a column of the table.
+def tensor_names(network: nn.Module, column: int, *, headless: bool = False) -> dict[str, str]:
+    """Map our tensor names to those of a column of the table.
 
-    Our names in a network without classifier lack their beginning; `headless` leaves it out of
-    theirs as well, as transformers does in folders of such networks.
+    Our names in a network without classifier have no `timesformer.` prefix; `headless` omits it
+    from the other names as well, as transformers does in such folders.
     """
-    table = {names[OURS]: names[column] for names in _NAMES}
-    body = "" if hasattr(network, "classifier") else _BODY
-    names = {key: _renamed(body + key, table) for key in network.state_dict()}
-    return {key: name.removeprefix(_BODY) if headless else name for key, name in names.items()}
+    table = {names[OWN]: names[column] for names in _NAMES}
+    prefix = "" if hasattr(network, "classifier") else _BACKBONE
+    names = {key: _renamed(prefix + key, table) for key in network.state_dict()}
+    return {key: name.removeprefix(_BACKBONE) if headless else name for key, name in names.items()}
 
 
 def _renamed(key: str, table: Mapping[str, str]) -> str:
     number = re.search(r"\.(\d+)\.", key)
-    general = key.replace(number[0], ".{n}.", 1) if number else key
-    stem, dot, leaf = general.rpartition(".")
-    new = table.get(general) or table[stem + dot] + leaf
+    template = key.replace(number[0], ".{n}.", 1) if number else key
+    stem, dot, leaf = template.rpartition(".")
+    new = table.get(template) or table[stem + dot] + leaf
     return new.replace("{n}", number[1]) if number else new
 
 
 def read_config(folder: Path) -> TimesformerConfig:
-    """The folder's `config.json`. Raises CheckpointError where it is missing or wrong."""
+    """The folder's `config.json`. Raises CheckpointError if it is missing or invalid."""
     file = folder / "config.json"
     values = read_json(file)
-    kind = values.get("model_type", "timesformer")
-    if kind != "timesformer":
-        raise CheckpointError(f"{file} is of a {kind!r:.40} model, not of a TimeSformer")
+    model_type = values.get("model_type", "timesformer")
+    if model_type != "timesformer":
+        raise CheckpointError(f"{file} is of a {model_type!r:.40} model, not of a TimeSformer")
     try:
         return TimesformerConfig.from_dict(values)
     except (ValueError, TypeError) as error:
@@ -180,7 +180,7 @@ def read_config(folder: Path) -> TimesformerConfig:
 
 
 def shard_names(index: Path) -> list[str]:
-    """The files that an index of shards names. Raises CheckpointError for a damaged index."""
+    """The files that a shard index names. Raises CheckpointError for a damaged index."""
     table = read_json(index).get("weight_map")
     names = sorted(set(table.values())) if isinstance(table, dict) else []
     if not names or any(Path(str(name)).name != name for name in names):
@@ -189,7 +189,7 @@ def shard_names(index: Path) -> list[str]:
 
 
 def _read_weights(folder: Path) -> tuple[Path, dict[str, Tensor]]:
-    """The folder's tensors under the names they have there, and the file to name in errors."""
+    """The file to name in errors, and the folder's tensors under their names in it."""
     found = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
     if found is None:
         raise CheckpointError(
@@ -209,17 +209,17 @@ def _read_tensors(file: Path) -> dict[str, Tensor]:
     else:
         try:
             tensors = load_file(file)
-        except Exception as error:  # damaged files raise many kinds
+        except Exception as error:  # damaged files raise many types
             raise CheckpointError(
                 f"{file} can't be read ({error}); copy the checkpoint folder again"
             ) from error
-    if not is_tensors(tensors):
-        raise CheckpointError(f"{file} must hold tensors by name, and nothing else")
+    if not is_state_dict(tensors):
+        raise CheckpointError(f"{file} must hold a state dict: tensors by name, nothing else")
     return tensors
 
 
-def is_tensors(values: Any) -> bool:
-    """Whether these are tensors by their names."""
+def is_state_dict(values: Any) -> bool:
+    """Whether these are CPU tensors by name."""
     return isinstance(values, dict) and all(
         isinstance(key, str) and isinstance(value, Tensor) and value.device.type == "cpu"
         for key, value in values.items()
@@ -227,24 +227,24 @@ def is_tensors(values: Any) -> bool:
 
 
 def read_pickle(file: Path) -> Any:
-    """What `torch.save` wrote, as far as it is tensors and plain values; code is never run."""
+    """Read a file of `torch.save`: tensors and plain values only; code is never run."""
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{file} can't be read ({error.strerror or error})") from error
-    except Exception as error:  # damaged pickles raise about every kind there is
+    except Exception as error:  # damaged pickles raise almost any type
         raise CheckpointError(
-            f"{file} can't be read: it is damaged, or holds code, which is never run; get the "
-            "file again, or the same weights as safetensors"
+            f"{file} can't be read: it is damaged, or holds code, which is never run; download the "
+            "file again, or get the same weights as safetensors"
         ) from error
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object. Raises CheckpointError, naming the file, where there is none."""
+    """Read a JSON object. Raises CheckpointError, naming the file, for anything else."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{file} is not there; a checkpoint folder needs it") from error
+        raise CheckpointError(f"{file} does not exist; a checkpoint folder needs it") from error
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{file} can't be read as JSON ({error}); a checkpoint folder needs it"
@@ -255,20 +255,20 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def write_json(file: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON file. Raises CheckpointError where that can't be done."""
+    """Write a JSON file. Raises CheckpointError if that fails."""
     try:
-        with _replacing(file) as unfinished:
-            unfinished.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        with _atomic_write(file) as temporary:
+            temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise CheckpointError(f"{file} can't be written: {error}") from error
 
 
 @contextmanager
-def _replacing(file: Path) -> Iterator[Path]:
-    """Another name to write to, which takes the file's place only when all is written."""
-    unfinished = file.with_name(file.name + ".part")
+def _atomic_write(file: Path) -> Iterator[Path]:
+    """A temporary file to write, which replaces `file` only if the block succeeds."""
+    temporary = file.with_name(file.name + ".part")
     try:
-        yield unfinished
-        unfinished.replace(file)
+        yield temporary
+        temporary.replace(file)
     finally:
-        unfinished.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)

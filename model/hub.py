@@ -1,4 +1,4 @@
-"""What a model's name means: an embedded checkpoint, a folder, or one of the Hugging Face hub."""
+"""Resolve a model name: an embedded checkpoint, a folder, or a Hugging Face repository."""
 
 from __future__ import annotations
 
@@ -25,31 +25,30 @@ EMBEDDED = Path(__file__).parent / "weights"
 _log = logging.getLogger(__name__)
 
 
-def find(
+def find_checkpoint(
     name: str | Path,
     *,
     revision: str | None = None,
     cache_dir: str | Path | None = None,
     local_files_only: bool = False,
 ) -> Path:
-    """The folder that a model's name means, fetched first where it is one of the hub. A Path
-    always means a folder.
+    """The folder of a model, downloaded first if it is on the Hugging Face hub.
 
-    revision is a branch, tag or commit of the hub; cache_dir is where fetched files are kept, else
-    Hugging Face's usual place; local_files_only takes only what was fetched before.
-    Raises CheckpointError with the way out where there is no such model, or no network.
+    A Path is always a folder. revision is a branch, tag or commit of the hub; cache_dir replaces
+    Hugging Face's default cache; local_files_only uses only files that are in the cache.
+    Raises CheckpointError with the fix for an unknown model or an unreachable hub.
     """
     embedded = {path.parent.name: path.parent for path in EMBEDDED.glob("*/config.json")}
     if isinstance(name, str) and name in embedded:
         return embedded[name]
-    path = _existing(name)
+    path = _existing_path(name)
     if path and path.is_dir():
         return path
-    if not path and isinstance(name, str) and _of_hub(name):
-        return _Fetch(name, revision, cache_dir, local_files_only).folder()
+    if not path and isinstance(name, str) and _is_repo_id(name):
+        return _HubDownload(name, revision, cache_dir, local_files_only).folder()
     if path:
         raise CheckpointError(
-            f"model {name} is a file; give its folder, or make one of the authors' .pyth files "
+            f"model {name} is a file; give its folder, or convert a .pyth file of the authors "
             "with `actionwatch convert`"
         )
     known = ", ".join(sorted(embedded))
@@ -60,16 +59,16 @@ def find(
     )
 
 
-def _existing(name: str | Path) -> Path | None:
-    with contextlib.suppress(OSError, RuntimeError):  # no file name: too long, or ~ of nobody
+def _existing_path(name: str | Path) -> Path | None:
+    with contextlib.suppress(OSError, RuntimeError):  # no valid path: too long, or an unknown ~user
         path = Path(name).expanduser()
         if path.exists():
             return path
     return None
 
 
-def _of_hub(name: str) -> bool:
-    """Whether this may be a name of the hub: someone/something."""
+def _is_repo_id(name: str) -> bool:
+    """Whether this is a valid repository id of the hub: owner/name."""
     try:
         validate_repo_id(name)
     except HFValidationError:
@@ -77,57 +76,57 @@ def _of_hub(name: str) -> bool:
     return name.count("/") == 1
 
 
-def short_name(name: str | Path, folder: Path) -> str:
-    """What to call a model in logs: the last part of its name."""
+def display_name(name: str | Path, folder: Path) -> str:
+    """The model's name in logs: the last part of its name or path."""
     return Path(name).name or folder.resolve().name
 
 
-class _Fetch:
-    """Fetches the files of one model, each from the same commit."""
+class _HubDownload:
+    """Downloads the files of one model, all from the same commit."""
 
     def __init__(
-        self, name: str, revision: str | None, cache_dir: str | Path | None, local: bool
+        self, name: str, revision: str | None, cache_dir: str | Path | None, local_only: bool
     ) -> None:
-        self._name, self._cache_dir, self._local = name, cache_dir, local
+        self._name, self._cache_dir, self._local_only = name, cache_dir, local_only
         self._revision = revision
-        self._trouble: Exception | None = None  # on the way to the hub
+        self._connection_error: Exception | None = None
 
     def folder(self) -> Path:
-        if not self._local:
+        if not self._local_only:
             _log.info("model %s: looking on the Hugging Face hub", self._name)
-            self._reach()
-        config = self._get("config.json")
+            self._check_hub()
+        config = self._download("config.json")
         if config is None:
-            raise CheckpointError(f"model {self._name}: has no config.json on the hub")
-        self._revision = config.parent.name  # the commit; a branch may move on meanwhile
-        read_config(config.parent)  # another kind of model is told before its weights are fetched
-        self._get("preprocessor_config.json")
+            raise CheckpointError(f"model {self._name} has no config.json on the hub")
+        self._revision = config.parent.name  # the commit; a branch may move meanwhile
+        read_config(config.parent)  # rejects another model type before its weights are downloaded
+        self._download("preprocessor_config.json")
         for file in WEIGHT_FILES:
-            found = self._get(file)
+            found = self._download(file)
             if found is None:
                 continue
             for shard in shard_names(found) if found.suffix == ".json" else ():
-                if self._get(shard) is None:
+                if self._download(shard) is None:
                     raise CheckpointError(f"model {self._name}: its shard {shard} is missing")
             return config.parent
-        if self._local:
-            raise self._unreachable(self._trouble)
-        raise CheckpointError(f"model {self._name}: has no {' or '.join(WEIGHT_FILES[::2])}")
+        if self._local_only:
+            raise self._unreachable_error(self._connection_error)
+        raise CheckpointError(f"model {self._name} has no {' or '.join(WEIGHT_FILES[::2])}")
 
-    def _reach(self) -> None:
-        """Without an answer of the hub, what was fetched before must do.
+    def _check_hub(self) -> None:
+        """Fall back to cached files if the hub does not respond.
 
-        One question first: the download itself asks five times, for half a minute.
+        A single request: the download itself would retry five times, for half a minute.
         """
         try:
             get_hf_file_metadata(hf_hub_url(self._name, "config.json", revision=self._revision))
         except (HfHubHTTPError, EntryNotFoundError):
-            pass  # an answer; the download tells what it means
-        except Exception as error:  # of whichever HTTP library the hub's client is made with
-            self._trouble, self._local = error, True
+            pass  # the hub responds; the download raises the specific error
+        except Exception as error:  # of the HTTP library that huggingface_hub uses
+            self._connection_error, self._local_only = error, True
 
-    def _get(self, file: str) -> Path | None:
-        """The file in the cache, or None where the hub has none of that name."""
+    def _download(self, file: str) -> Path | None:
+        """The file in the cache, or None where the repository has no such file."""
         try:
             return Path(
                 hf_hub_download(
@@ -135,45 +134,46 @@ class _Fetch:
                     file,
                     revision=self._revision,
                     cache_dir=self._cache_dir,
-                    local_files_only=self._local,
+                    local_files_only=self._local_only,
                 )
             )
         except LocalEntryNotFoundError as error:
-            # Of a model whose config.json is here the other files may well not exist.
-            if self._local and file != "config.json":
+            # With config.json in the cache, a missing file may not exist on the hub either.
+            if self._local_only and file != "config.json":
                 return None
-            raise self._unreachable(self._trouble if self._local else error) from error
+            cause = self._connection_error if self._local_only else error
+            raise self._unreachable_error(cause) from error
         except EntryNotFoundError:
             return None
         except GatedRepoError as error:
             raise CheckpointError(
-                f"model {self._name}: its owners want you to accept terms; do so on its page of "
-                "the hub, then `hf auth login`"
+                f"model {self._name} is gated; accept its terms on its page of the hub, then run "
+                "`hf auth login`"
             ) from error
         except RevisionNotFoundError as error:
             raise CheckpointError(
-                f"model {self._name}: has no revision {self._revision!r}"
+                f"model {self._name} has no revision {self._revision!r}"
             ) from error
         except RepositoryNotFoundError as error:
             raise CheckpointError(
                 f"model {self._name!r} is neither a folder here nor on the Hugging Face hub; "
-                "check the spelling, or `hf auth login` where it is private"
+                "check the spelling, or run `hf auth login` if it is private"
             ) from error
         except HfHubHTTPError as error:
-            raise self._unreachable(error) from error
+            raise self._unreachable_error(error) from error
         except OSError as error:
             raise CheckpointError(
-                f"model {self._name} can't be kept: {error}; make room, or set HF_HOME to a folder "
-                "that has it"
+                f"model {self._name} can't be stored: {error}; free disk space, or set HF_HOME to "
+                "a folder on another disk"
             ) from error
-        except Exception as error:  # as in _reach
-            raise self._unreachable(error) from error
+        except Exception as error:  # as in _check_hub
+            raise self._unreachable_error(error) from error
 
-    def _unreachable(self, error: Exception | None) -> CheckpointError:
-        reason = _first_line(error) if error else "asked for local files only"
+    def _unreachable_error(self, error: Exception | None) -> CheckpointError:
+        reason = _first_line(error) if error else "local files only"
         return CheckpointError(
-            f"model {self._name} is no folder here, was not fetched before, and can't be fetched "
-            f"from the Hugging Face hub now ({reason}); check the spelling, connect to the network "
+            f"model {self._name} is neither a folder nor in the cache, and can't be downloaded "
+            f"from the Hugging Face hub ({reason}); check the spelling, connect to the network "
             "once, or copy its folder from another machine and give that folder as the model"
         )
 

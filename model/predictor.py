@@ -1,4 +1,4 @@
-"""A trained model made fast on this machine, and safe to be given any number of clips."""
+"""Inference of a trained model on this machine, for any number of clips."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ _log = logging.getLogger(__name__)
 
 
 class Predictor:
-    """Scores clips with the engine of one's choice, all batch sizes warmed up.
+    """Scores clips with the configured engine. The constructor warms up all batch sizes.
 
-    Raises CheckpointError for a model that was loaded but can't answer, EngineError for a choice
-    that can't be had here.
+    Raises CheckpointError for a model that can't run or returns NaN, EngineError for a
+    configuration that this machine doesn't support.
     """
 
     def __init__(
         self,
         model: TrainedModel,
-        choice: InferenceConfig | None = None,
+        config: InferenceConfig | None = None,
         *,
-        make: Callable[[TrainedModel, InferenceConfig], Engine] | None = None,
+        engine_factory: Callable[[TrainedModel, InferenceConfig], Engine] | None = None,
     ) -> None:
-        """`make` makes the engine, by default the one that `choice` names."""
-        choice = choice or InferenceConfig()
+        """`engine_factory` creates the engine, by default the one that `config` names."""
+        config = config or InferenceConfig()
         spec, problem = model.spec, model.network.config.problem_type
         if len(spec.labels) == 1 or problem == "regression":
-            raise CheckpointError(f"model {spec.model} tells an amount, not which label holds")
+            raise CheckpointError(f"model {spec.model} is a regression model, not a classifier")
         self._temperature = np.float32(model.temperature)
-        self._several = problem == "multi_label_classification"
+        self._multi_label = problem == "multi_label_classification"
         try:
-            self._engine = (make or _engine)(model, choice)
-            self._most = choice.batch if self._engine.batches else 1
-            for size in self._engine.sizes or (1,):
+            self._engine = (engine_factory or _create_engine)(model, config)
+            self._max_batch_size = config.max_batch_size if self._engine.supports_batching else 1
+            for size in self._engine.batch_sizes or (1,):
                 first = self.predict(np.zeros(spec.shape(size), np.uint8))
         except EngineError:
             raise
@@ -48,64 +48,66 @@ class Predictor:
             raise CheckpointError(f"model {spec.model} can't run: {error}") from error
         if not np.isfinite(first).all():
             raise CheckpointError(
-                f"model {spec.model} answers with what is no number; its weights are damaged"
+                f"model {spec.model} returns NaN or infinite scores; its weights are damaged"
             )
 
     @property
     def name(self) -> str:
-        """What runs the model, for people."""
+        """Engine, precision and device, for display."""
         return self._engine.name
 
     @property
-    def most(self) -> int:
-        """How many clips are worth being given at once."""
-        return self._most
+    def max_batch_size(self) -> int:
+        """Largest batch that is faster than single clips and fits into memory."""
+        return self._max_batch_size
 
     def predict(self, clips: np.ndarray) -> np.ndarray:
         """uint8 RGB (batch, T, H, W, 3) -> probabilities, float32 (batch, labels).
 
-        They add up to 1, unless the model was trained for several labels at once. See `logits`.
+        They sum to 1, except for a multi-label model. For large batches see `logits`.
         """
         logits = self.logits(clips) / self._temperature
-        if self._several:
-            return 0.5 * (1 + np.tanh(0.5 * logits))  # the sigmoid, which can't overflow like this
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return shares / shares.sum(axis=1, keepdims=True)
+        if self._multi_label:
+            return 0.5 * (1 + np.tanh(0.5 * logits))  # the sigmoid, in a form that can't overflow
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return exponentials / exponentials.sum(axis=1, keepdims=True)
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
         """uint8 RGB (batch, T, H, W, 3) -> float32 (batch, labels).
 
-        More clips than the device has room for are scored in parts, and the limit is kept.
-        Raises MemoryError where there is not even room for one.
+        Clips that don't fit into the device's memory are split into smaller batches; the lower
+        limit stays for later calls. Raises MemoryError where a single clip doesn't fit.
         """
         parts = []
         while len(clips):
-            part = clips[: self._most]
+            part = clips[: self._max_batch_size]
             try:
                 parts.append(self._padded(part))
             except MemoryError:
                 if len(part) == 1:
                     raise
-                self._most = len(part) // 2
+                self._max_batch_size = len(part) // 2
                 _log.warning(
-                    "no memory for %d clips at once; from now on %d", len(part), self._most
+                    "out of memory with %d clips; batch size reduced to %d",
+                    len(part),
+                    self._max_batch_size,
                 )
                 continue
             clips = clips[len(part) :]
         return np.concatenate(parts)
 
     def _padded(self, clips: np.ndarray) -> np.ndarray:
-        """Clips are filled up to the next size that the engine was prepared for."""
+        """Logits of clips that are padded to the next batch size of the engine."""
         count = len(clips)
-        size = next((size for size in self._engine.sizes if size >= count), count)
+        size = next((size for size in self._engine.batch_sizes if size >= count), count)
         if size > count:
             clips = np.concatenate([clips, np.repeat(clips[-1:], size - count, axis=0)])
         return self._engine.logits(clips)[:count]
 
 
-def _engine(model: TrainedModel, choice: InferenceConfig) -> Engine:
-    if choice.engine == "openvino":
+def _create_engine(model: TrainedModel, config: InferenceConfig) -> Engine:
+    if config.engine == "openvino":
         from model.engines.openvino_engine import OpenVinoEngine  # an extra
 
-        return OpenVinoEngine(model, choice)
-    return TorchEngine(model, choice)
+        return OpenVinoEngine(model, config)
+    return TorchEngine(model, config)

@@ -1,7 +1,7 @@
-"""uint8 clips -> normalised tensors, on the model's own device.
+"""uint8 clips -> normalized tensors, on the model's device.
 
-The same code serves training, files and live cameras. Pictures were brought to the model's
-size before, once, where they were captured (`stream/regions/resize.py`).
+Training, files and live cameras share this code. Frames arrive at the model's size: they are
+resized once, after capture (`stream/regions/resize.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 
-def normalise(clips: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+def normalize(clips: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """uint8 (batch, T, H, W, 3) -> float32 (batch, T, 3, H, W), (pixel / 255 - mean) / std."""
     shape = (1, 1, 3, 1, 1)
     scale = torch.tensor([1 / (255 * s) for s in std], device=clips.device).view(shape)

@@ -1,4 +1,4 @@
-"""A trained network with all that travels with its weights; read and written as one folder."""
+"""A trained network with its clip spec and normalization, stored as one folder."""
 
 from __future__ import annotations
 
@@ -10,44 +10,44 @@ from typing import Any
 from model.checkpoint import CheckpointError, read_json, write_json, write_network
 from model.families.timesformer.configuration import TimesformerConfig
 from model.families.timesformer.network import TimesformerForVideoClassification
-from model.hub import find, short_name
+from model.hub import display_name, find_checkpoint
 from stream.messages import ClipSpec
 
-# Of the Kinetics models, in the authors' code; for folders that say nothing.
+# Of the Kinetics models in the authors' code: defaults of folders that have none.
 MEAN, STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 _SSV2_LABELS = 174
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network, the clips that it wants to see, and how their pixels are normalised."""
+    """A network, the spec of its input clips, and the mean and std of their pixels."""
 
     network: TimesformerForVideoClassification
     spec: ClipSpec
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    # What the logits are divided by, so that 0.8 is right four times of five (Guo et al. 2017,
-    # arXiv 1706.04599). Fitted after training; 1 where nobody did.
+    # Divides the logits, so that a score of 0.8 is right four times of five (Guo et al. 2017,
+    # arXiv 1706.04599). Fitted after training; 1 if uncalibrated.
     temperature: float = 1.0
 
 
 def load(name: str | Path) -> TrainedModel:
-    """Load an embedded model by its name, a Hugging Face folder, or a model of the hub.
+    """Load an embedded model by name, a Hugging Face folder, or a model of the hub.
 
-    Raises CheckpointError, naming the file and the fix, for anything that is missing or damaged.
+    Raises CheckpointError, naming the file and the fix, for a missing or damaged file.
     """
-    folder = find(name)
+    folder = find_checkpoint(name)
     network = TimesformerForVideoClassification.from_pretrained(folder)
-    spec, mean, std = _preprocessing(folder, short_name(name, folder), network.config)
+    spec, mean, std = _preprocessing(folder, display_name(name, folder), network.config)
     return TrainedModel(network, spec, mean, std, _temperature(folder, network.config))
 
 
 def save(model: TrainedModel, folder: Path, *, half: bool = False) -> None:
-    """Write a folder that transformers and `load` open; `half` stores the weights as float16."""
+    """Write a folder that transformers and `load` can read; `half` stores weights as float16."""
     spec = model.spec
     values = {
         **model.network.config.to_dict(),
-        "drop_path_rate": 0,  # matters in training alone, and transformers opens no other
+        "drop_path_rate": 0,  # matters only in training, and transformers rejects other values
         "background_labels": sorted(spec.background),
         "temperature": model.temperature,
     }
@@ -71,10 +71,10 @@ def save(model: TrainedModel, folder: Path, *, half: bool = False) -> None:
 
 
 def published_span(config: TimesformerConfig) -> float:
-    """Seconds that a published checkpoint, which does not say so itself, was trained on.
+    """Clip length in seconds of a published checkpoint, whose files don't contain it.
 
-    The Kinetics models of the paper take 8 frames 32 apart, 16 frames 16 apart (-HR) or 96 frames
-    4 apart (-L) at 30 fps. Those of Something-Something v2 take whole clips, of about 4 s.
+    The Kinetics models of the paper use 8 frames 32 apart, 16 frames 16 apart (-HR) or 96 frames
+    4 apart (-L) at 30 fps. Those of Something-Something v2 use whole clips, of about 4 s.
     """
     if len(config.labels) == _SSV2_LABELS:
         return 4.0
@@ -84,12 +84,13 @@ def published_span(config: TimesformerConfig) -> float:
 def _preprocessing(
     folder: Path, name: str, config: TimesformerConfig
 ) -> tuple[ClipSpec, tuple[float, ...], tuple[float, ...]]:
-    """What the folder says of the clips that it was trained on, with their mean and std."""
+    """The folder's clip spec, mean and std."""
     file = folder / "preprocessor_config.json"
     values = read_json(file) if file.is_file() else {}
     if config.num_channels != 3:
         raise CheckpointError(
-            f"{folder / 'config.json'}: num_channels is {config.num_channels}, but films have 3"
+            f"{folder / 'config.json'}: num_channels must be 3 (RGB video), got "
+            f"{config.num_channels}"
         )
     background = config.extra.get("background_labels", [])
     if not isinstance(background, list) or not set(map(str, background)) <= set(config.labels):
@@ -111,7 +112,7 @@ def _preprocessing(
             fit=fit,
             shortest_edge=shortest_edge,
         )
-        return spec, *_normalisation(values)
+        return spec, *_mean_std(values)
     except ValueError as error:
         raise CheckpointError(f"{file}: {error}") from error
 
@@ -127,17 +128,17 @@ def _temperature(folder: Path, config: TimesformerConfig) -> float:
 
 
 def _fit(values: Mapping[str, Any], image: int) -> tuple[str, int]:
-    """How transformers would bring a picture to `image` pixels: the policy and shortest edge."""
+    """How transformers would resize a frame to `image` pixels: the policy and shortest edge."""
     size, crop = values.get("size", {"shortest_edge": image}), values.get("crop_size", image)
     crops = values.get("do_center_crop", True)
     if values.get("do_resize", True) is not True:
-        raise ValueError("do_resize must be true; frames of any size come in")
+        raise ValueError("do_resize must be true; cameras deliver frames of any size")
     if crops and crop not in (image, {"height": image, "width": image}):
         raise ValueError(f"crop_size must be image_size of config.json, {image}, got {crop!r:.60}")
     if size in ({"height": image, "width": image}, {"width": image, "height": image}):
         return "squash", 0
     edge = size.get("shortest_edge") if isinstance(size, dict) else size  # old folders: a number
-    # Beyond 8 times the crop no more than a spot of the picture would be seen.
+    # Beyond 8 times the crop, the model would see only a small spot of the frame.
     if not isinstance(edge, int) or not crops or not image <= edge <= 8 * image:
         raise ValueError(
             f"size must be a shortest_edge of {image} or more with do_center_crop, or height and "
@@ -146,8 +147,8 @@ def _fit(values: Mapping[str, Any], image: int) -> tuple[str, int]:
     return "crop", edge
 
 
-def _normalisation(values: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and std of pixels from 0 to 1."""
+def _mean_std(values: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std for pixels from 0 to 1."""
     mean = _numbers("image_mean", values.get("image_mean", MEAN), 3)
     std = _numbers("image_std", values.get("image_std", STD), 3)
     if not values.get("do_normalize", True):
@@ -162,7 +163,7 @@ def _normalisation(values: Mapping[str, Any]) -> tuple[tuple[float, ...], tuple[
 
 
 def _numbers(key: str, values: Any, count: int = 1) -> tuple[float, ...]:
-    good = isinstance(values, (list, tuple)) and len(values) == count
-    if not good or not all(type(value) in (int, float) for value in values):
+    fits = isinstance(values, (list, tuple)) and len(values) == count
+    if not fits or not all(type(value) in (int, float) for value in values):
         raise ValueError(f"{key} must be {count} number{'s' * (count > 1)}, got {values!r:.60}")
     return tuple(float(value) for value in values)

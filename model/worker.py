@@ -1,4 +1,4 @@
-"""`python -m model.worker`: asks for clips, answers predictions. Its main thread owns the link."""
+"""`python -m model.worker`: requests clips and sends scores. Its main thread owns the socket."""
 
 from __future__ import annotations
 
@@ -17,113 +17,126 @@ import numpy as np
 from stream.config.config import InferenceConfig
 from stream.config.load import ConfigError, inference
 from stream.messages import Clip, Scores
-from stream.runtime.logging_setup import show_notes
+from stream.runtime.logging_setup import configure_logging
 from stream.workers.curve_auth import WorkerKeys, worker_keys
-from stream.workers.endpoint import check_for_worker
-from stream.workers.transport import TransportError, WorkerEnd
+from stream.workers.endpoint import check_connect_endpoint
+from stream.workers.transport import TransportError, WorkerClient
 
-_log = logging.getLogger("model.worker")  # its own name is __main__
+_log = logging.getLogger("model.worker")  # `__name__` is __main__
 
 Predict = Callable[[tuple[Clip, ...]], tuple[Scores, ...]]
 
 
 def serve(
     predict: Predict,
-    link: WorkerEnd,
+    client: WorkerClient,
     stop: StopEvent,
     *,
-    room: Callable[[], int],
-    orphaned: Callable[[], bool],
+    capacity: Callable[[], int],
+    is_orphaned: Callable[[], bool],
 ) -> None:
-    """Answer clips, `room` of them at once, until `stop` or until who started this has gone."""
-    while not stop.is_set() and not orphaned():
-        clips = link.ask(room=room(), timeout_s=0.5)  # asking is what gets us the newest
+    """Score clips, up to `capacity` at once, until `stop` or until the parent process ends."""
+    while not stop.is_set() and not is_orphaned():
+        clips = client.request_clips(capacity=capacity(), timeout_s=0.5)  # the newest at this time
         if clips:
-            link.answer(predict(clips))
+            client.send_result(predict(clips))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a worker; the exit code is 2 where it can't work."""
+    """Run a worker; the exit code is 2 if it can't run."""
     parser = argparse.ArgumentParser(
-        prog="actionwatch worker", description="Run the model for a watch."
+        prog="actionwatch worker", description="Run the model for an Actionwatch server."
     )
     parser.add_argument("--connect", required=True, help="the scheduler's ZeroMQ address")
     parser.add_argument(
-        "--keys", type=Path, help="the worker's file of `actionwatch keys`, for an address of tcp"
+        "--keys",
+        type=Path,
+        help="the worker's key file from `actionwatch worker-keys`, for a tcp address",
     )
     parser.add_argument(
         "--model", default="motion", help="embedded name, folder, or Hugging Face name"
     )
     for key, field in InferenceConfig.model_fields.items():
-        parser.add_argument(f"--{key}", default=field.default, help=field.description)
-    parser.add_argument("--name", default="", help="known by this name when started again")
+        option = f"--{key.replace('_', '-')}"
+        parser.add_argument(option, default=field.default, help=field.description)
+    parser.add_argument("--name", default="", help="identifies this worker across restarts")
     parser.add_argument(
-        "--number", type=int, default=0, help="of this worker on its machine: chooses the GPU"
+        "--number", type=int, default=0, help="index of this worker on its machine; selects the GPU"
     )
-    parser.add_argument("--parent", type=int, help="end when this process is no longer the parent")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--parent", type=int, help="exit when this process is no longer the parent")
+    options = parser.parse_args(arguments)
     try:
-        choice = inference(vars(given))
+        config = inference(vars(options))
     except ConfigError as error:
         print(f"actionwatch worker: {error}", file=sys.stderr)
         return 2
-    show_notes("worker: ")
+    configure_logging("worker: ")
     stop = StopEvent()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
 
-    def orphaned() -> bool:
-        return given.parent is not None and os.getppid() != given.parent
+    def is_orphaned() -> bool:
+        return options.parent is not None and os.getppid() != options.parent
 
     try:
-        # Before the model, which may take minutes to load.
-        check_for_worker(given.connect, keyed=given.keys is not None)
-        return _run(given, choice, worker_keys(given.keys), stop, orphaned)
+        # Before loading the model, which may need minutes.
+        check_connect_endpoint(options.connect, keyed=options.keys is not None)
+        return _run(options, config, worker_keys(options.keys), stop, is_orphaned)
     except TransportError as error:
         print(f"actionwatch worker: {error}", file=sys.stderr)
         return 2
 
 
 def _run(
-    given: argparse.Namespace,
-    choice: InferenceConfig,
+    options: argparse.Namespace,
+    config: InferenceConfig,
     keys: WorkerKeys | None,
     stop: StopEvent,
-    orphaned: Callable[[], bool],
+    is_orphaned: Callable[[], bool],
 ) -> int:
-    """Load the model, then serve. What can't be loaded is told to the scheduler as well."""
-    from model.checkpoint import CheckpointError  # torch takes seconds; signals work already
+    """Load the model, then serve. A model that can't be loaded is reported to the scheduler too."""
+    # Not at the top: torch needs seconds to import, and signals are handled by now.
+    from model.checkpoint import CheckpointError
     from model.engines.base import EngineError
     from model.engines.torch_engine import devices
     from model.predictor import Predictor
     from model.trained_model import load
 
     try:
-        there_are = devices(choice)
-        choice = choice.model_copy(update={"device": there_are[given.number % len(there_are)]})
-        model = load(given.model)
-        predictor = Predictor(model, choice)
+        available = devices(config)
+        config = config.model_copy(update={"device": available[options.number % len(available)]})
+        model = load(options.model)
+        predictor = Predictor(model, config)
     except (CheckpointError, EngineError) as error:
-        with WorkerEnd(given.connect, None, keys=keys, name=given.name) as link:
-            told = link.fail(str(error))
-        # Who started this one is told by the scheduler; anyone else reads it here.
-        if not told or given.parent is None:
+        with WorkerClient(options.connect, None, keys=keys, name=options.name) as client:
+            reported = client.report_failure(str(error))
+        # A parent process gets the reason from the scheduler; otherwise print it here.
+        if not reported or options.parent is None:
             print(f"actionwatch worker: {error}", file=sys.stderr)
         return 2
 
     def predict(clips: tuple[Clip, ...]) -> tuple[Scores, ...]:
-        began = time.monotonic()
+        started_at = time.monotonic()
         probabilities = predictor.predict(np.stack([clip.frames for clip in clips]))
-        took_s = time.monotonic() - began
+        inference_s = time.monotonic() - started_at
         return tuple(
-            Scores(clip.number, row, took_s) for clip, row in zip(clips, probabilities, strict=True)
+            Scores(clip.number, row, inference_s)
+            for clip, row in zip(clips, probabilities, strict=True)
         )
 
-    where = f"; asking {given.connect} for clips" if given.parent is None else ""
+    where = f"; requesting clips from {options.connect}" if options.parent is None else ""
     _log.info("model %s is ready: %s%s", model.spec.model, predictor.name, where)
-    line = WorkerEnd(given.connect, model.spec, keys=keys, name=given.name, devices=len(there_are))
-    with line as link:
-        serve(predict, link, stop, room=lambda: predictor.most, orphaned=orphaned)
+    client = WorkerClient(
+        options.connect, model.spec, keys=keys, name=options.name, devices=len(available)
+    )
+    with client:
+        serve(
+            predict,
+            client,
+            stop,
+            capacity=lambda: predictor.max_batch_size,
+            is_orphaned=is_orphaned,
+        )
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Cameras in, labelled events out. `from stream import Pipeline` is all that a program needs."""
+"""Live action recognition: cameras in, labeled events out. Use `from stream import Pipeline`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ if TYPE_CHECKING:
     from stream.config.load import load_config as load_config
     from stream.pipeline import Pipeline as Pipeline
 
-_PLACES = {
+_MODULES = {
     "Pipeline": "pipeline",
-    "Config": "settings.config",
-    "load_config": "settings.config_file",
+    "Config": "config.config",
+    "load_config": "config.load",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for only then: a worker needs the messages and not all the rest."""
-    if name not in _PLACES:
+    """Import lazily: a worker needs only the messages."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

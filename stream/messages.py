@@ -1,4 +1,4 @@
-"""What crosses a thread or a process: frozen dataclasses, nothing else."""
+"""Frozen dataclasses that cross a thread or a process."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from datetime import datetime, timedelta
 import numpy as np
 
 FITS = ("crop", "squash", "letterbox")
-VERDICTS = ("confirmed", "corrected", "rejected")  # rejected: nothing of the kind happened
-LONGEST_NOTE = 2000  # characters of what a person writes about an event
-LONGEST_LABEL = 200  # and of the label that a person gives
-_LARGEST = 60 * 512 * 512  # seconds x pixels of a window: 2 GB of ring for one camera
+VERDICTS = ("confirmed", "corrected", "rejected")  # rejected: no such action happened
+MAX_NOTE_LENGTH = 2000  # characters of a reviewer's note
+MAX_LABEL_LENGTH = 200  # characters of a corrected label
+_MAX_PIXEL_SECONDS = 60 * 512 * 512  # seconds x pixels of a window: 2 GB of ring for one camera
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """When a picture was taken, on two clocks."""
+class FrameTime:
+    """The time of a frame on two clocks."""
 
-    time_s: float  # seconds since the source began, by the source's own clock where it has one
-    seen_at: float  # monotonic seconds when the picture was due or arrived
+    time_s: float  # seconds since the source's start, on its own clock if it has one
+    seen_at: float  # monotonic seconds when the frame was due or arrived
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # eq=False: equality of arrays is ambiguous
 class Frame:
-    """One picture from a camera."""
+    """One frame of a camera."""
 
     pixels: np.ndarray  # uint8 RGB, (H, W, 3), read-only
-    time_s: float  # see Moment
+    time_s: float  # see FrameTime
     seen_at: float
-    index: int  # counts the pictures of the source from 0
+    index: int  # counts the frames of the source from 0
 
 
 @dataclass(frozen=True, slots=True)
 class ClipSpec:
-    """What a checkpoint wants to see and what its answers mean. The worker announces it.
+    """The input of a checkpoint and the labels of its scores. The worker announces it.
 
-    A clip is `frames` pictures at equally spaced times. `span_s` counts a whole step for each of
-    them, as "8 frames, 32 apart" does: between the first and the last lie (frames - 1) steps.
+    A clip has `frames` frames at equally spaced times. `span_s` includes one step per frame, as "8
+    frames, 32 apart" does: first and last frame are (frames - 1) steps apart.
     """
 
     model: str
     labels: tuple[str, ...]
-    background: frozenset[str]  # labels that mean "nothing happens" and make no event
+    background: frozenset[str]  # labels that mean "nothing happens" and start no event
     frames: int
     span_s: float
     height: int
     width: int
-    fit: str = "crop"  # how a picture of another shape is made to fit, see stream/regions/resize.py
-    shortest_edge: int = 0  # with "crop": the shorter side is brought to this before the crop
+    fit: str = "crop"  # how frames of another shape are resized, see stream/regions/resize.py
+    shortest_edge: int = 0  # with "crop": the shorter side is resized to this before the crop
 
     def __post_init__(self) -> None:
         if min(self.frames, self.height, self.width, self.span_s) <= 0:
@@ -56,11 +56,12 @@ class ClipSpec:
                 "a clip needs frames, height, width and span_s above 0, got "
                 f"{self.frames}, {self.height}, {self.width} and {self.span_s}"
             )
-        # Also false for a span that is infinite or no number.
-        if not (self.span_s * self.height * self.width <= _LARGEST and self.frames <= 1024):
+        pixel_seconds = self.span_s * self.height * self.width
+        # `not` because it also rejects a span of inf or nan.
+        if not (pixel_seconds <= _MAX_PIXEL_SECONDS and self.frames <= 1024):
             raise ValueError(
                 f"{self.frames} frames of {self.height} x {self.width} pixels over {self.span_s} s "
-                "are more than a camera's ring may hold; is the checkpoint damaged?"
+                "exceed the size of a camera's ring; is the checkpoint damaged?"
             )
         if self.fit not in FITS:
             raise ValueError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r}")
@@ -72,20 +73,20 @@ class ClipSpec:
         return self.span_s / self.frames
 
     def shape(self, clips: int) -> tuple[int, int, int, int, int]:
-        """Of so many clips in one array."""
+        """The shape of a batch of clips: (clips, frames, height, width, 3)."""
         return (clips, self.frames, self.height, self.width, 3)
 
     def times(self, end_s: float) -> np.ndarray:
-        """The times wanted for a window whose newest frame is at `end_s`: (frames,), seconds."""
+        """The frame times of a window that ends at `end_s`: (frames,), seconds."""
         return end_s - self.step_s * np.arange(self.frames - 1, -1, -1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
-    """A window of frames on its way to the model."""
+    """A window of frames for the model."""
 
     camera: str
-    number: int  # unique within a run; the answer carries it back
+    number: int  # unique within a run; its scores have the same number
     frames: np.ndarray  # uint8 RGB, (T, H, W, 3)
     times: np.ndarray  # float64 seconds, (T,), the camera's clock
 
@@ -96,16 +97,16 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
-    """A worker's answer to one clip."""
+    """The scores of one clip from a worker."""
 
     number: int
-    probabilities: np.ndarray  # float32, (labels,); sums to 1 if only one label can hold
-    inference_s: float  # what the batch took, shared by all of its clips
+    probabilities: np.ndarray  # float32, (labels,); sums to 1 for a single-label model
+    inference_s: float  # of the whole batch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
-    """What the model thinks of one window of one camera."""
+    """The scores of one window of one camera."""
 
     camera: str
     labels: tuple[str, ...]
@@ -114,98 +115,100 @@ class Prediction:
     end_s: float
     newest_at: float  # monotonic seconds of the window's newest frame
     inference_s: float
-    sent_at: float | None = None  # monotonic seconds, to the worker; None for one that was kept
-    answered_at: float | None = None  # and when its scores came back
+    sent_at: float | None = None  # monotonic seconds, to the worker; None for stored scores
+    received_at: float | None = None  # monotonic seconds when its scores arrived
 
     @property
     def middle_s(self) -> float:
-        """The moment that a window speaks of best."""
+        """The center of the window, which its scores describe best."""
         return (self.start_s + self.end_s) / 2
 
     def top(self, count: int) -> list[tuple[str, float]]:
-        """The likeliest labels with their probabilities, best first."""
+        """The `count` most probable labels with their probabilities, best first."""
         return top_labels(self.labels, self.probabilities, count)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An action that began, and perhaps ended, in front of a camera. Times are the camera's.
+    """A detected action of a camera, open or ended. Times are on the camera's clock.
 
-    `start_s` and `end_s` say when the action happened, `detected_s` when the newest picture was
-    taken that was needed to notice it.
+    `start_s` and `end_s` are the limits of the action; `detected_s` is the time of the newest frame
+    that was needed to detect it.
     """
 
     id: str  # unique over runs and machines
     camera: str
     label: str
     start_s: float
-    latest_s: float  # the last moment at which it was seen to go on
+    latest_s: float  # the last time at which its score was high enough
     end_s: float | None  # None while it is open
     detected_s: float
     peak: float
-    peak_s: float  # when the peak was
+    peak_s: float  # time of the peak
     mean: float
-    closed_by: str = ""  # "" for an event that ended by itself, else "stop", "gap" or "crash"
+    closed_by: str = ""  # "" if the action ended, else "stop", "gap" or "crash"
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedEvent:
-    """An event with all that the log keeps of it, each time that there is news of it."""
+    """An update of an event, with the values that the log adds to it."""
 
     event: Event
     change: str  # "start", "progress" or "end"
-    began_utc: datetime  # of the camera's time 0
+    start_utc: datetime  # of the camera's time 0
     model: str
 
     def utc(self, time_s: float) -> datetime:
-        """A moment of the camera's clock."""
-        return self.began_utc + timedelta(seconds=time_s)
+        """Convert a time on the camera's clock."""
+        return self.start_utc + timedelta(seconds=time_s)
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """What was recorded of an event: file names without folders, "" for what there is not."""
+class EventMedia:
+    """The clip and snapshot of an event: file names without folders, "" for a missing file."""
 
     event_id: str
     clip: str
     snapshot: str
-    note: str = ""  # why there is no clip, or not all of it
-    clip_start_s: float | None = None  # when its first picture was taken, on the camera's clock
+    note: str = ""  # why the clip is missing or incomplete
+    clip_start_s: float | None = None  # time of its first frame, on the camera's clock
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What a person says of an event. It is kept beside what the model said.
+    """A person's review of an event, stored in addition to the model's label.
 
-    The verdict is one of VERDICTS, or "" to take it back. Raises ValueError, naming what is wrong.
+    The verdict is one of VERDICTS, or "" to undo the review. Raises ValueError for invalid values.
     """
 
     verdict: str = ""
-    corrected: str = ""  # with the verdict "corrected": the label that it should have had
+    corrected: str = ""  # the right label, with the verdict "corrected"
     note: str = ""
-    by: str = ""  # who says so, as far as that is known
+    by: str = ""  # the reviewer, if known
 
     def __post_init__(self) -> None:
         if self.verdict not in ("", *VERDICTS):
             raise ValueError(
-                f"verdict {self.verdict!r} must be one of {', '.join(VERDICTS)}, or empty to take "
-                "it back"
+                f"verdict {self.verdict!r} must be one of {', '.join(VERDICTS)}, or empty to undo "
+                "the review"
             )
         if (self.verdict == "corrected") != bool(self.corrected.strip()):
             raise ValueError(
                 "the verdict corrected needs the right label, and other verdicts have none; got "
                 f"verdict {self.verdict!r} with label {self.corrected!r}"
             )
-        for name, text, most in (
-            ("the right label", self.corrected, LONGEST_LABEL),
-            ("the note", self.note, LONGEST_NOTE),
-            ("who reviewed it", self.by, LONGEST_LABEL),
+        for name, text, max_length in (
+            ("the right label", self.corrected, MAX_LABEL_LENGTH),
+            ("the note", self.note, MAX_NOTE_LENGTH),
+            ("the reviewer's name", self.by, MAX_LABEL_LENGTH),
         ):
-            if len(text) > most:
-                raise ValueError(f"{name} may have {most} characters, got {len(text)}; shorten it")
-            # What not every database can hold: zeros, and halves of characters.
+            if len(text) > max_length:
+                raise ValueError(
+                    f"{name} may have {max_length} characters, got {len(text)}; shorten it"
+                )
+            # Not every database can store NUL characters and lone surrogates.
             if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-                raise ValueError(f"{name} holds what is no text; write it anew")
+                raise ValueError(f"{name} contains characters that are not text; type it again")
 
 
 def top_labels(

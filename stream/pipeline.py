@@ -1,8 +1,8 @@
-"""The one file that joins the parts: `with Pipeline(config) as p`.
+"""Connects cameras, scheduler, workers, event processor and sinks: `with Pipeline(config) as p`.
 
-Threads: one for each camera (capture), one for the scheduler (owns the workers' socket), one
-that judges predictions, one that writes the event log, one for each local worker; and those of the
-recorder, the alerts and the publisher where they are wanted.
+Threads: one per camera (capture), the scheduler (owns the workers' socket), the event processor,
+the event log's writer, one per local worker; and those of recorder, alerts and publisher if
+enabled.
 """
 
 from __future__ import annotations
@@ -16,47 +16,47 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from stream.capture.camera import Camera
-from stream.capture.latest_frame import WIDEST
-from stream.capture.manager import Cameras, Exchange
+from stream.capture.latest_frame import DEFAULT_WIDTH
+from stream.capture.manager import CameraChanges, CameraManager
 from stream.config.config import CameraConfig, Config
 from stream.config.diff import Changes, check_labels, compare
 from stream.config.load import ConfigError
-from stream.events.processor import Film, Judge, View
+from stream.events.processor import CameraView, EventProcessor, ScanInput
 from stream.messages import ClipSpec, LoggedEvent, Prediction
 from stream.runtime.metrics import Metrics
-from stream.runtime.recent_logs import LatestTroubles, Trouble
-from stream.runtime.thread_limits import for_capture
+from stream.runtime.recent_logs import LogEntry, RecentLogHandler
+from stream.runtime.thread_limits import limit_opencv_threads
 from stream.scheduling.scheduler import Scheduler
-from stream.sessions.manager import Guests
-from stream.sinks.build import Keeping
-from stream.sinks.subscribers import Listeners
+from stream.sessions.manager import SessionManager
+from stream.sinks.build import EventSinks
+from stream.sinks.subscribers import EventBroadcaster
 from stream.sources.opencv_capture import SourceError
-from stream.workers.curve_auth import watch_keys
+from stream.workers.curve_auth import server_keys
 from stream.workers.launcher import worker_command
-from stream.workers.pool import Crew
-from stream.workers.transport import SchedulerEnd
+from stream.workers.pool import WorkerPool
+from stream.workers.transport import SchedulerSocket
 
 _log = logging.getLogger(__name__)
-_STOP_WITHIN_S = 2.5
-_STUCK_S = 10.0  # without a sign of life
-_FILMS_AT_ONCE = 2  # one is read while the other's window is scored
+_STOP_TIMEOUT_S = 2.5
+_HUNG_AFTER_S = 10.0  # without a sign of life
+_MAX_CONCURRENT_VIDEOS = 2  # one is read while the other's window is scored
 
 
 class Pipeline:
-    """A watch from cameras to event log, running between `__enter__` and `__exit__`.
+    """A run from cameras to event log, between `__enter__` and `__exit__`.
 
-    `over` is set when nothing more will happen: all sources have ended, or something failed.
-    `failure` says what; after `__exit__` also which cameras failed while others went on.
-    With `films`, by camera, its recorded files are scanned: every window is scored, as fast as that
-    can be done, a few files at a time.
-    Raises SourceError, TransportError or EventLogError for what can't work from the start.
+    `over` is set when all sources have ended or a part failed. `failure` is the reason; after
+    `__exit__` it also names the cameras that failed while others continued.
+    With `scan_inputs`, by camera, video files are scanned: every window is scored, as fast as
+    possible, a few files at a time.
+    Raises SourceError, TransportError or EventLogError for a setup that can't work.
     """
 
     def __init__(
         self,
         config: Config,
         *,
-        films: Mapping[str, Film] | None = None,
+        scan_inputs: Mapping[str, ScanInput] | None = None,
         now: Callable[[], float] = time.monotonic,
         now_utc: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
@@ -66,63 +66,65 @@ class Pipeline:
         self.over = threading.Event()
         self.failure = ""
         self._now = now
-        self._stop = threading.Event()  # of the scheduler
-        self._judge_stop = threading.Event()
+        self._stop = threading.Event()  # for the scheduler
+        self._processor_stop = threading.Event()
         self._stop_by: float | None = None
-        self._films = films or {}
-        self._changing = threading.Lock()  # one change at a time, and none once it stops
-        self._troubles = LatestTroubles()
-        self._listeners = Listeners(self.metrics)
-        at_once = _FILMS_AT_ONCE if films else None
-        self._cameras = Cameras(config.cameras, self._camera, at_once=at_once)
-        self.guests = Guests(
-            config.dashboard.visitors.most,
+        self._scan_inputs = scan_inputs or {}
+        self._config_lock = threading.Lock()  # one change at a time, and none during shutdown
+        self._log_handler = RecentLogHandler()
+        self._broadcaster = EventBroadcaster(self.metrics)
+        max_concurrent = _MAX_CONCURRENT_VIDEOS if scan_inputs else None
+        self._cameras = CameraManager(config.cameras, self._camera, max_concurrent=max_concurrent)
+        self.sessions = SessionManager(
+            config.dashboard.try_it.max_sessions,
             config.events,
             self.metrics,
-            serve=lambda name, guest: self._scheduler.add(name, guest, guest=True),
-            dismiss=lambda name: self._scheduler.remove(name),
+            add_stream=lambda name, session: self._scheduler.add(
+                name, session, is_browser_session=True
+            ),
+            remove_stream=lambda name: self._scheduler.remove(name),
             on_frame=self._on_frame,
             now=now,
         )
-        self._judge = Judge(
+        self._processor = EventProcessor(
             self.cameras,
             config.events,
             self.metrics,
             on_event=self._on_event,
-            on_prediction=self._on_judged,
+            on_prediction=self._on_processed,
             on_finished=self._on_finished,
-            on_exchange=self._on_exchange,
-            settled=self._is_settled,
-            films=films,
+            on_cameras_changed=self._on_cameras_changed,
+            is_drained=self._is_drained,
+            scan_inputs=scan_inputs,
             now=now,
             now_utc=now_utc,
         )
 
     @property
     def cameras(self) -> Mapping[str, Camera]:
-        """Those there are now, by name. Never changed: a change makes another mapping."""
-        return self._cameras.now
+        """The active cameras by name. The mapping is never changed, but replaced."""
+        return self._cameras.active
 
     @property
     def finished(self) -> set[str]:
-        """The cameras from which nothing more will come."""
+        """The cameras that deliver no more frames."""
         return self._cameras.finished
 
     @property
-    def last_errors(self) -> tuple[Trouble, ...]:
+    def recent_logs(self) -> tuple[LogEntry, ...]:
         """The latest warnings and errors of the log, oldest first."""
-        return self._troubles.kept
+        return self._log_handler.entries
 
     def reconfigure(self, config: Config, *, also: Collection[str] = ()) -> Changes:
-        """Take over what is different in `config` and can be changed while the watch runs.
+        """Apply the differences in `config` that can be changed during a run.
 
-        `also` are keys that the caller takes care of. `self.config` is what is in force then.
-        Raises ConfigError, in one line, for what can't work; then nothing is changed at all.
-        Any thread but the watch's own may call it.
+        `also` are keys that the caller applies. Afterwards `self.config` is the active one.
+        Raises ConfigError, in one line, for an invalid change; then nothing is changed.
+        Any thread may call it, except those of the pipeline.
         """
-        with self._changing:
-            if self._films or self.over.is_set() or self._stop_by is not None:
-                raise ConfigError("the watch is ending; nothing was changed")
+        with self._config_lock:
+            if self._scan_inputs or self.over.is_set() or self._stop_by is not None:
+                raise ConfigError("shutting down; configuration not changed")
             merged, changes = compare(self.config, config, also=also)
             try:
                 check_labels(merged, self.config, self.spec)
@@ -130,110 +132,113 @@ class Pipeline:
             except (ConfigError, SourceError) as error:
                 raise ConfigError(f"{error}; nothing was changed") from error
             before, self.config = self.config, merged
-            self._take_over(before, planned)
+            self._apply_config(before, planned)
         _log.info("configuration: %s", changes)
         return changes
 
-    def _take_over(self, before: Config, planned: Exchange) -> None:
+    def _apply_config(self, before: Config, planned: CameraChanges) -> None:
         config = self.config
-        for camera in planned.gone:
+        for camera in planned.removed:
             for stream in camera.streams:
                 self._scheduler.remove(stream.name)
-        # Before the first prediction of those that come.
-        self._judge.change(planned.now, config.events)
-        for camera in planned.new:
+        # Before the first prediction of the added cameras.
+        self._processor.update(planned.active, config.events)
+        for camera in planned.added:
             for stream in camera.streams:
                 self._scheduler.add(stream.name, stream)
         if planned:
-            self._cameras.carry_out(planned)
+            self._cameras.apply_changes(planned)
             self._end_if_finished()
         if config.window != before.window:
-            self._scheduler.keep_to(config.window.stride)
-        self.guests.heed(config.dashboard.visitors.most, config.events)
-        self._keeping.heed(config.events, config.retention)
+            self._scheduler.set_stride(config.window.stride)
+        self.sessions.update_config(config.dashboard.try_it.max_sessions, config.events)
+        self._sinks.update_config(config.events, config.retention)
 
     def events(self) -> Iterator[LoggedEvent]:
-        """The starts and ends of events, from now on, each when it is safely logged.
+        """The starts and ends of events from now on, each after it is safely logged.
 
-        Ends when the run is over. What is open when a run is stopped is closed as its `with` ends,
-        and stands in the log.
+        Ends when the run is over. Events that are open at shutdown are closed by `__exit__`; their
+        ends are only in the log.
         """
-        return self._listeners.hear(lambda: self.over.is_set() and self._keeping.settled)
+        return self._broadcaster.subscribe(lambda: self.over.is_set() and self._sinks.flushed)
 
-    def view(self, stream: str) -> View:
+    def view(self, stream: str) -> CameraView:
         """The latest prediction and the open events of a camera, or of "camera/zone"."""
-        return self._judge.view(stream)
+        return self._processor.view(stream)
 
-    def views(self, camera: str) -> dict[str, View]:
-        """Those of a camera's zones by name; of the whole picture under "" where it has none."""
-        watched = self.cameras.get(camera)
+    def views(self, camera: str) -> dict[str, CameraView]:
+        """The views of a camera's zones by name; without zones, of the whole frame under ""."""
+        found = self.cameras.get(camera)
         return {
             stream.name.removeprefix(camera).removeprefix("/"): self.view(stream.name)
-            for stream in (watched.streams if watched is not None else ())
+            for stream in (found.streams if found is not None else ())
         }
 
     @property
     def worker_pids(self) -> tuple[int, ...]:
-        """Process ids of the local workers that run now."""
-        return self._crew.pids
+        """Process ids of the running local workers."""
+        return self._worker_pool.pids
 
     @property
     def workers(self) -> int:
-        """How many workers ask for clips, or have some."""
+        """The number of workers that are ready or have clips."""
         return self._scheduler.workers
 
     @property
-    def stuck(self) -> list[str]:
-        """Which threads have not shown for long that they are alive."""
-        alive_at = {"scheduler": self._scheduler.alive_at, "judge": self._judge.alive_at}
-        since = self._now() - _STUCK_S
-        return [name for name, moment in alive_at.items() if moment < since]
+    def hung_threads(self) -> list[str]:
+        """The names of threads without a sign of life for 10 s."""
+        alive_at = {
+            "scheduler": self._scheduler.alive_at,
+            "event processor": self._processor.alive_at,
+        }
+        since = self._now() - _HUNG_AFTER_S
+        return [name for name, at in alive_at.items() if at < since]
 
     @property
     def queues(self) -> dict[str, int]:
-        """What waits now, by name."""
+        """Queue lengths by name."""
         return {
             "clips": self._scheduler.in_flight,
-            "predictions": self._judge.waiting,
-            **self._keeping.queues,
+            "predictions": self._processor.queued,
+            **self._sinks.queues,
         }
 
     @property
-    def log_away(self) -> str:
-        """Why events wait in the journal now; "" where they are in the log."""
-        return self._keeping.away
+    def log_unavailable_reason(self) -> str:
+        """Why events are in the journal and not in the database; "" if none is."""
+        return self._sinks.log_unavailable_reason
 
     @property
-    def in_log(self) -> bool:
-        """Whether all events so far are in the log itself, and none waits in the journal."""
-        return self._keeping.in_log
+    def in_database(self) -> bool:
+        """Whether all events so far are in the database, and none in the journal."""
+        return self._sinks.in_database
 
     def __enter__(self) -> Pipeline:
         config = self.config
-        for_capture()
+        limit_opencv_threads()
         with ExitStack() as undo:
-            undo.enter_context(self._troubles)
-            self._keeping = Keeping(
+            undo.enter_context(self._log_handler)
+            self._sinks = EventSinks(
                 config,
                 self.metrics,
-                on_written=self._listeners.tell,
-                on_death=self._fail,
-                prunes=not self._films,
+                on_written=self._broadcaster.publish,
+                on_crash=self._fail,
+                apply_retention=not self._scan_inputs,
                 now=self._now,
             )
-            undo.callback(self._keeping.join, self._await)
-            self._link = SchedulerEnd(
+            undo.callback(self._sinks.join, self._join)
+            self._socket = SchedulerSocket(
                 config.worker.endpoint,
-                keys=watch_keys(config.worker.keys),
-                malformed=lambda: self.metrics.count("malformed_messages"),
-                refused=lambda: self.metrics.count("refused_workers"),
+                keys=server_keys(config.worker.keys),
+                on_malformed=lambda: self.metrics.count("malformed_messages"),
+                on_rejected=lambda: self.metrics.count("rejected_workers"),
             )
-            undo.callback(self._link.__exit__)
-            self._keeping.start(self.cameras.values())
+            undo.callback(self._socket.__exit__)
+            self._sinks.start(self.cameras.values())
             undo.pop_all()
-        self._crew = Crew(
+        self._worker_pool = WorkerPool(
             lambda number: worker_command(
-                self._link.local_endpoint, config.model, config.worker, number=number
+                self._socket.local_endpoint, config.model, config.worker, number=number
             ),
             config.worker,
             self.metrics,
@@ -241,69 +246,69 @@ class Pipeline:
             now=self._now,
         )
         self._scheduler = Scheduler(
-            self._link,
+            self._socket,
             self._cameras.streams,
             self.metrics,
             stride_s=config.window.stride,
-            answer_within_s=config.worker.answer_within,
-            batch_wait_s=config.worker.batch_wait,
-            every_window=bool(self._films),
+            result_timeout_s=config.worker.result_timeout,
+            max_queue_delay_s=config.worker.max_queue_delay,
+            lossless=bool(self._scan_inputs),
             on_spec=self._on_spec,
             on_prediction=self._on_prediction,
-            on_failure=self._crew.take_failure,
-            on_hello=self._crew.take_hello,
-            on_silence=self._crew.take_silence,
+            on_failure=self._worker_pool.on_worker_failure,
+            on_hello=self._worker_pool.on_hello,
+            on_timeout=self._worker_pool.on_timeout,
             now=self._now,
         )
         self._threads = [
             self._thread("scheduler", lambda: self._scheduler.run(self._stop)),
-            self._thread("judge", lambda: self._judge.run(self._judge_stop)),
+            self._thread("event processor", lambda: self._processor.run(self._processor_stop)),
         ]
         for thread in self._threads:
             thread.start()
         self._cameras.start()
-        self._crew.start()
-        if not self._crew:
+        self._worker_pool.start()
+        if not self._worker_pool:
             _log.info(
                 "waiting for `actionwatch worker --connect %s%s --model %s`",
-                self._link.endpoint.replace("//0.0.0.0:", "//HOST:"),
+                self._socket.endpoint.replace("//0.0.0.0:", "//HOST:"),
                 " --keys worker.keys" if config.worker.keys else "",
                 config.model,
             )
         return self
 
-    def tell_stop(self) -> None:
-        """Let everything begin to stop; `__exit__` waits for it, from this moment on."""
-        with self._changing:
+    def request_stop(self) -> None:
+        """Ask all parts to stop. The stop timeout of `__exit__` starts now."""
+        with self._config_lock:
             if self._stop_by is not None:
                 return
-            self._stop_by = time.monotonic() + _STOP_WITHIN_S
+            self._stop_by = time.monotonic() + _STOP_TIMEOUT_S
         self.over.set()
-        self.guests.tell_stop()
-        self._cameras.tell_stop()
-        self._crew.tell_stop()
+        self.sessions.request_stop()
+        self._cameras.request_stop()
+        self._worker_pool.request_stop()
         self._stop.set()
-        self._link.wake()
+        self._socket.wake()
 
     def __exit__(self, *_: object) -> None:
-        """Stop from left to right, so that what was scored is still judged, logged and told."""
-        self.tell_stop()
-        scheduler, judge = self._threads
-        self._await(scheduler.name, _joiner(scheduler))
-        self._judge_stop.set()
-        self._await(judge.name, _joiner(judge), 1.0)
-        self._keeping.join(self._await)
-        # Last, since they may hang; what they hold nobody needs.
-        self._cameras.join(self._await)
-        self._await("worker", self._crew.join)
-        self._link.__exit__()
-        self._troubles.__exit__()
+        """Stop in the order of the data flow, so that all predictions still reach the sinks."""
+        self.request_stop()
+        scheduler, processor = self._threads
+        self._join(scheduler.name, _joiner(scheduler))
+        self._processor_stop.set()
+        self._join(processor.name, _joiner(processor), 1.0)
+        self._sinks.join(self._join)
+        # Last, since they may hang; their data is no longer needed.
+        self._cameras.join(self._join)
+        self._join("worker", self._worker_pool.join)
+        self._socket.__exit__()
+        self._log_handler.__exit__()
         if failures := self._cameras.failures:
             self._fail("; ".join(failures))
 
-    def _await(self, name: str, join: Callable[[float], bool], at_least_s: float = 0.1) -> bool:
+    def _join(self, name: str, join: Callable[[float], bool], min_timeout_s: float = 0.1) -> bool:
         left_s = 0.0 if self._stop_by is None else self._stop_by - time.monotonic()
-        ended = join(max(at_least_s, left_s))
+        ended = join(max(min_timeout_s, left_s))
         if not ended:
             _log.warning("%s did not stop in time", name)
         return ended
@@ -312,9 +317,9 @@ class Pipeline:
         def run() -> None:
             try:
                 work()
-            except Exception as error:  # a part's death ends the run, and says why
-                _log.exception("%s died", name)
-                self._fail(f"{name} died: {type(error).__name__}: {error}")
+            except Exception as error:  # the crash of a thread ends the run
+                _log.exception("%s crashed", name)
+                self._fail(f"{name} crashed: {type(error).__name__}: {error}")
 
         return threading.Thread(target=run, name=name, daemon=True)
 
@@ -329,63 +334,63 @@ class Pipeline:
             config,
             self.metrics,
             on_frame=self._on_frame,
-            hold=self._hold if self._films else None,
-            widest=max(WIDEST, recording.width if recording.enabled else 0),
+            wait_for_backpressure=self._wait_for_backpressure if self._scan_inputs else None,
+            default_width=max(DEFAULT_WIDTH, recording.width if recording.enabled else 0),
             now=self._now,
         )
 
-    # On the capture threads, and on those that bring guests' pictures.
+    # On the capture threads and those of browser sessions.
     def _on_frame(self) -> None:
-        self._link.wake()
+        self._socket.wake()
 
-    def _hold(self, streams: Iterable[str], stop: threading.Event) -> None:
-        self._scheduler.hold(streams, stop)
+    def _wait_for_backpressure(self, streams: Iterable[str], stop: threading.Event) -> None:
+        self._scheduler.wait_for_backpressure(streams, stop)
 
     # On the scheduler's thread.
     def _on_spec(self, spec: ClipSpec) -> None:
         self.spec = spec
-        if not self._crew and spec.model != Path(self.config.model).name:
+        if not self._worker_pool and spec.model != Path(self.config.model).name:
             _log.warning(
-                "the worker that came runs model %s, not %s", spec.model, self.config.model
+                "the connected worker runs model %s, not %s", spec.model, self.config.model
             )
         try:
             check_labels(self.config, self.config, spec)
         except ConfigError as error:
             self._fail(str(error))
             return
-        gap_s = self._judge.gap_s(spec)
-        scores = self._keeping.expect(spec, self._cameras.streams, gap_s)
-        self._judge.expect(spec, scores)
-        self._cameras.expect(spec)
-        self.guests.expect(spec, gap_s)
+        gap_s = self._processor.gap_s(spec)
+        scores = self._sinks.on_model(spec, self._cameras.streams, gap_s)
+        self._processor.on_model(spec, scores)
+        self._cameras.start_buffering(spec)
+        self.sessions.on_model(spec, gap_s)
 
     def _on_prediction(self, prediction: Prediction) -> None:
-        if not self.guests.take(prediction):
-            self._judge.put(prediction)
+        if not self.sessions.on_prediction(prediction):
+            self._processor.put(prediction)
 
-    # On the judge's thread.
+    # On the event processor's thread.
     def _on_event(self, logged: LoggedEvent) -> None:
-        self._keeping.take(logged)
+        self._sinks.on_event(logged)
 
-    def _on_judged(self, prediction: Prediction) -> None:
-        self._keeping.show(prediction)
+    def _on_processed(self, prediction: Prediction) -> None:
+        self._sinks.on_prediction(prediction)
 
-    def _is_settled(self, camera: Camera) -> bool:
+    def _is_drained(self, camera: Camera) -> bool:
         return self._scheduler.idle_in(stream.name for stream in camera.streams)
 
     def _on_finished(self, camera: Camera) -> None:
         over = self._cameras.finish(camera)
-        if self._films:
-            camera.forget()
+        if self._scan_inputs:
+            camera.release_buffers()
             self._cameras.start_next()
         if over:
             self.over.set()
 
-    def _on_exchange(self, gone: list[Camera], new: list[Camera]) -> None:
-        self._keeping.exchange(gone, new)
+    def _on_cameras_changed(self, removed: list[Camera], added: list[Camera]) -> None:
+        self._sinks.on_cameras(removed, added)
         self._end_if_finished()
 
-    # On any thread: the last camera may finish while another one is taken away.
+    # On any thread: the last camera may finish while another one is removed.
     def _end_if_finished(self) -> None:
         if self._cameras.all_finished:
             self.over.set()

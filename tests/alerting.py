@@ -1,4 +1,4 @@
-"""What tests of alerts need: events, and a real HTTP receiver."""
+"""Event updates, alerts and a real HTTP receiver for tests of alerts."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from stream.messages import Event, LoggedEvent
 from stream.sinks.alerts.sender import Alert
 from stream.sinks.event_log.rows import as_row
 
-BEGAN = datetime(2026, 1, 31, 8, tzinfo=timezone.utc)
+START_UTC = datetime(2026, 1, 31, 8, tzinfo=timezone.utc)
 
 
-def news(
+def event_update(
     event_id: str,
     change: str,
     at_s: float = 1.0,
     *,
     camera: str = "door",
     label: str = "wave",
-    lasts_s: float = 1.0,
+    duration_s: float = 1.0,
 ) -> LoggedEvent:
-    """Start, progress or end of an event that began at `at_s`."""
-    end_s = at_s + lasts_s if change == "end" else None
+    """Start, progress or end of an event that started at `at_s`."""
+    end_s = at_s + duration_s if change == "end" else None
     event = Event(
         id=event_id,
         camera=camera,
@@ -39,25 +39,25 @@ def news(
         peak_s=at_s + 0.5,
         mean=0.8,
     )
-    return LoggedEvent(event, change, BEGAN, "motion")
+    return LoggedEvent(event, change, START_UTC, "motion")
 
 
 def alert(number: int) -> Alert:
-    logged = news(f"e{number}", "start", float(number), label='öffnen, "jetzt"\n')
+    logged = event_update(f"e{number}", "start", float(number), label='öffnen, "jetzt"\n')
     return Alert(f"e{number}-start", "start", as_row(logged))
 
 
 class Receiver:
-    """A web server that keeps what it is sent; it can be stopped and started on the same port.
+    """A web server that records its requests; it can be stopped and restarted on the same port.
 
-    `answer` is the status of the next answers; 0 breaks the connection instead.
+    `status` is the status of the next responses; 0 closes the connection instead.
     """
 
     def __init__(self) -> None:
-        self.answer = 200
-        self.headers: Mapping[str, str] = {}  # of the answers
-        self.bodies: list[bytes] = []  # of what was acknowledged
-        self.requests: list[Mapping[str, str]] = []  # headers of all
+        self.status = 200
+        self.headers: Mapping[str, str] = {}  # of the responses
+        self.bodies: list[bytes] = []  # of acknowledged requests
+        self.requests: list[Mapping[str, str]] = []  # headers of all requests
         self.paths: list[str] = []
         self.port = 0
         self.start()
@@ -70,11 +70,11 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.requests.append(dict(self.headers.items()))
                 receiver.paths.append(self.path)
-                if not receiver.answer:
+                if not receiver.status:
                     return
-                if receiver.answer < 300:
+                if receiver.status < 300:
                     receiver.bodies.append(body)
-                self.send_response(receiver.answer)
+                self.send_response(receiver.status)
                 for name, value in receiver.headers.items():
                     self.send_header(name, value)
                 self.end_headers()

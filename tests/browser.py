@@ -1,4 +1,4 @@
-"""Debian's Chromium for tests, without what it would ask the network for by itself."""
+"""Debian's Chromium for tests, without its background network requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FLAGS = [
 def new_page(
     *flags: str, width: int = 1280, height: int = 800, dark: bool = False
 ) -> Iterator[Page]:
-    """A page of a browser that is closed afterwards; its scripts must make no errors."""
+    """A page of a new browser; fails if a script of the page raises an error."""
     if _PROGRAM is None:
         pytest.skip("needs Chromium: Debian's package chromium")
     with sync_playwright() as playwright:
@@ -44,10 +44,9 @@ def new_page(
 
 
 def open_tab(page: Page, label: str) -> None:
-    """Open a tab of the dashboard; on a phone those that don't fit are in a menu.
+    """Open a tab of the dashboard; on phones, tabs that don't fit are in a menu.
 
-    While a page is being put together a button may move away from under a click: as a person would,
-    it is clicked again.
+    While the page is loading a tab may move away under a click: it is clicked again.
     """
     expect(page.get_by_role("tab").first).to_be_visible()
     tab = page.get_by_role("tab", name=label, exact=True)

@@ -1,4 +1,4 @@
-"""Small real objects that many tests need."""
+"""Fixtures that many tests share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.rtsp import Server
 
 
 class Clock:
-    """A clock that goes only when it is told to."""
+    """A clock that advances only when a test sets it."""
 
     def __init__(self, seconds: float = 100.0) -> None:
         self.seconds = seconds
@@ -26,7 +26,7 @@ class Clock:
 
 
 class ClockStop(threading.Event):
-    """A stop signal whose waiting makes the clock go, so that no test waits."""
+    """A stop event whose `wait` advances the clock, so that no test waits."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class ClockStop(threading.Event):
 
     def wait(self, timeout: float | None = None) -> bool:
         if not self.is_set():
-            assert timeout is not None, "waits for ever"
+            assert timeout is not None, "waits without a timeout"
             self._clock.seconds += timeout
         return self.is_set()
 
@@ -66,14 +66,14 @@ def spec() -> ClipSpec:
 
 @pytest.fixture
 def write_video(tmp_path: Path) -> Callable[..., Path]:
-    """Encode pictures, RGB uint8 (H, W, 3), as an MP4 file."""
+    """Encode frames, RGB uint8 (H, W, 3), as an MP4 file."""
 
-    def write(pictures: list[np.ndarray], *, fps: float = 25.0, name: str = "clip.mp4") -> Path:
+    def write(frames: list[np.ndarray], *, fps: float = 25.0, name: str = "clip.mp4") -> Path:
         file = tmp_path / name
-        height, width = pictures[0].shape[:2]
+        height, width = frames[0].shape[:2]
         writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
-        for picture in pictures:
-            writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        for frame in frames:
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
         writer.release()
         return file
 
@@ -81,16 +81,16 @@ def write_video(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left_running() -> Iterator[None]:
-    """Every thread that a test started has ended when it ends."""
+def _no_thread_is_left_running() -> Iterator[None]:
+    """Check that a test has ended all threads that it started."""
     before = set(threading.enumerate())
     yield
-    # Pools of other packages' event loops end by themselves with the interpreter.
+    # Thread pools of other packages end with the interpreter.
     ours = (
         "camera",
         "capture",
         "scheduler",
-        "judge",
+        "event processor",
         "supervisor",
         "dashboard",
         "event log",
@@ -109,7 +109,7 @@ def _nothing_is_left_running() -> Iterator[None]:
 
 @pytest.fixture
 def serve_rtsp() -> Iterator[Callable[..., Server]]:
-    """Start real RTSP servers with options of tests/rtsp_server.py; they are ended afterwards."""
+    """Start real RTSP servers with options of tests/rtsp_server.py; they are killed afterwards."""
     started: list[Server] = []
 
     def start(*options: str) -> Server:
@@ -123,7 +123,7 @@ def serve_rtsp() -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    """A real mosquitto; for tests that are marked with what it needs."""
+    """A real mosquitto broker; for tests that are marked with its requirement."""
     folder = tmp_path / "broker"
     folder.mkdir()
     broker = Broker(folder)

@@ -1,4 +1,4 @@
-"""A data folder with events of some hours ago, one of them with a clip and a snapshot."""
+"""A data folder with events from a few hours ago, one of them with a clip and a snapshot."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from stream.capture.latest_frame import LatestPicture
-from stream.messages import Frame, LoggedEvent, Recorded
+from stream.capture.latest_frame import LatestFrame
+from stream.messages import EventMedia, Frame, LoggedEvent
 from stream.sinks.clips.mp4 import ClipFile
 from stream.sinks.event_log.event_log import EventLog
 from tests import burnt_clock
@@ -16,17 +16,17 @@ from tests.event_samples import NASTY, logged
 
 EVIL = "<img src=x onerror=\"document.title='owned'\">"
 PRE_ROLL_S, CLIP_S = 2.0, 8.0
-_LASTS = timedelta(hours=2)  # what `fill` makes, at most
+_MAX_SPAN = timedelta(hours=2)  # of the events that `fill` writes
 
 
-def _some_hours_ago() -> datetime:
-    """A time of which all that is made lies on one day, as people here have it."""
-    began = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(hours=3)
-    is_one_day = began.astimezone().date() == (began + _LASTS).astimezone().date()
-    return began if is_one_day else began - _LASTS
+def _few_hours_ago() -> datetime:
+    """A start time such that all events are on one day of the local time zone."""
+    start = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(hours=3)
+    is_one_day = start.astimezone().date() == (start + _MAX_SPAN).astimezone().date()
+    return start if is_one_day else start - _MAX_SPAN
 
 
-BEGAN = _some_hours_ago()
+START_UTC = _few_hours_ago()
 
 
 def id_of(name: str) -> str:
@@ -45,7 +45,7 @@ def event(
     camera: str = "door",
     peak: float = 0.9,
 ) -> LoggedEvent:
-    one = logged(label, start_s, end_s, camera=camera, peak=peak, began=BEGAN)
+    one = logged(label, start_s, end_s, camera=camera, peak=peak, start_utc=START_UTC)
     return replace(one, event=replace(one.event, id=event_id))
 
 
@@ -59,26 +59,26 @@ EVENTS = [
 
 
 def fill(folder: Path, *, more: int = 0) -> Path:
-    """Make a data folder with EVENTS, and `more` others of one second every two seconds."""
-    others = [
+    """Write a data folder with EVENTS, and `more` events of one second every two seconds."""
+    additional = [
         event(id_of(f"other {number}"), f"act {number % 7}", 200.0 + 2 * number, 201.0 + 2 * number)
         for number in range(more)
     ]
     with EventLog.create(folder) as log:
-        log.save([*EVENTS, *others])
-        _record(folder)
-        log.save([Recorded(WAVE, f"{WAVE}.mp4", f"{WAVE}.jpg", "", 10.0 - PRE_ROLL_S)])
+        log.write_updates([*EVENTS, *additional])
+        _write_media(folder)
+        log.write_updates([EventMedia(WAVE, f"{WAVE}.mp4", f"{WAVE}.jpg", "", 10.0 - PRE_ROLL_S)])
     return folder
 
 
-def _record(folder: Path) -> None:
-    """A clip of the first event that shows its own time, and a snapshot."""
+def _write_media(folder: Path) -> None:
+    """Write a snapshot and a clip with burnt-in time for the first event."""
     for name in ("clips", "snapshots"):
         (folder / name).mkdir()
-    picture = LatestPicture()
+    latest = LatestFrame()
     clip = ClipFile(folder / "clips" / f"{WAVE}.mp4", 640)
     for index in range(int(CLIP_S * 10)):
-        jpeg = picture.jpeg_of(Frame(burnt_clock.draw(index / 10), index / 10, 0.0, index))
+        jpeg = latest.jpeg_of(Frame(burnt_clock.draw(index / 10), index / 10, 0.0, index))
         clip.add(jpeg, index / 10)
     clip.finish()
     (folder / "snapshots" / f"{WAVE}.jpg").write_bytes(jpeg)

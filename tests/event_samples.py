@@ -1,4 +1,4 @@
-"""Rows of an event log, some of them hard to write down."""
+"""Events and rows of an event log, some with text that is hard to escape."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from stream.messages import Event, LoggedEvent
 from stream.sinks.event_log.rows import as_row
 
-BEGAN = datetime(2026, 1, 31, 23, 59, 50, tzinfo=timezone.utc)
+START_UTC = datetime(2026, 1, 31, 23, 59, 50, tzinfo=timezone.utc)
 NASTY = 'öffnen, "die"\nTür; 戸\u2028<b>&amp; -->'
 
 
@@ -19,7 +19,7 @@ def logged(
     *,
     camera: str = "door",
     peak: float = 0.9,
-    began: datetime = BEGAN,
+    start_utc: datetime = START_UTC,
 ) -> LoggedEvent:
     event = Event(
         id=f"{camera}-{label[:4]}-{start_s}",
@@ -33,11 +33,11 @@ def logged(
         peak_s=start_s + 0.5,
         mean=peak - 0.1,
     )
-    return LoggedEvent(event, "start" if end_s is None else "end", began, "motion")
+    return LoggedEvent(event, "start" if end_s is None else "end", start_utc, "motion")
 
 
-def row(label: str, start_s: float, end_s: float | None, **others: Any) -> dict[str, Any]:
-    return as_row(logged(label, start_s, end_s, **others))
+def row(label: str, start_s: float, end_s: float | None, **options: Any) -> dict[str, Any]:
+    return as_row(logged(label, start_s, end_s, **options))
 
 
 ROWS = [

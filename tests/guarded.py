@@ -1,4 +1,4 @@
-"""A small application behind the guard, for tests of who may come in."""
+"""A small application behind Guard, for tests of authentication."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _STATIC = Path(__file__).parents[1] / "ui" / "web" / "static"
 PASSWORD = "correct horse"
 SECRET = b"s" * 32
 TOKEN = "aw_of-a-program"
-HERE = "127.0.0.1:7860"  # the Host header of what asks
+HERE = "127.0.0.1:7860"  # the Host header of requests
 
 
 def cheap_hash(password: str) -> str:
-    """As `actionwatch password` would print it, but quickly found out."""
+    """A hash as `actionwatch password` prints it, but cheap to verify."""
     salt = b"0123456789abcdef"
-    found = hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1, dklen=32)
-    texts = (base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (salt, found))
+    hashed = hashlib.scrypt(password.encode(), salt=salt, n=2**14, r=8, p=1, dklen=32)
+    texts = (base64.urlsafe_b64encode(part).decode().rstrip("=") for part in (salt, hashed))
     return ":".join(("scrypt", "16384", "8", "1", *texts))
 
 
@@ -47,7 +47,7 @@ HASH = cheap_hash(PASSWORD)
 
 
 def configured(**changes: Any) -> DashboardConfig:
-    """An operator anna, a viewer vera, and a program that only looks on."""
+    """An operator anna, a viewer vera, and the API token home."""
     values: dict[str, Any] = {
         "users": {
             "anna": {"password": HASH, "role": "operator"},
@@ -67,11 +67,11 @@ OPEN = DashboardConfig()
 
 
 def application(access: Access) -> Starlette:
-    """Routes of ours and of Gradio's that all answer, were it not for the guard."""
+    """Own and Gradio routes, which all respond without Guard."""
 
-    async def who(request: Request) -> Response:
-        found = request.state.who
-        return JSONResponse({"name": found.name if found else None})
+    async def me(request: Request) -> Response:
+        identity = request.state.identity
+        return JSONResponse({"name": identity.name if identity else None})
 
     async def read(request: Request) -> Response:
         return JSONResponse({"bytes": len(await request.body())})
@@ -88,18 +88,18 @@ def application(access: Access) -> Starlette:
     async def echo(websocket: WebSocket) -> None:
         await websocket.accept()
         async for text in websocket.iter_text():
-            await websocket.send_text(f"{websocket.state.who.name}: {text}")
+            await websocket.send_text(f"{websocket.state.identity.name}: {text}")
 
     return Starlette(
         routes=[
             *login_routes(access),
             Route("/healthz", health),
             Route("/", page),
-            Route("/api/{rest:path}", who, methods=["GET"]),
+            Route("/api/{rest:path}", me, methods=["GET"]),
             Route("/api/{rest:path}", read, methods=["POST", "PUT", "PATCH", "DELETE"]),
             WebSocketRoute("/live/{camera}", echo),
             Mount("/ui", StaticFiles(directory=_STATIC)),
-            Route("/{rest:path}", who, methods=["GET", "POST", "OPTIONS", "TRACE"]),
+            Route("/{rest:path}", me, methods=["GET", "POST", "OPTIONS", "TRACE"]),
         ]
     )
 
@@ -110,7 +110,7 @@ def guarded(access: Access, *, host: str = "127.0.0.1", https: bool = False, **m
 
 @dataclass(frozen=True)
 class Served:
-    """The guard on a real server; `clock` is the guard's."""
+    """Guard in a real server, with its clock."""
 
     guard: Guard
     access: Access
@@ -143,7 +143,7 @@ def serve() -> Iterator[Served]:
 def ask(
     guard: Guard, method: str, path: str, *, scheme: str = "http", host: str = HERE, **more: Any
 ) -> httpx.Response:
-    """One request; redirects are not followed."""
+    """Send one request; redirects are not followed."""
 
     async def run() -> httpx.Response:
         transport = httpx.ASGITransport(app=guard, client=("192.0.2.1", 50_000))
@@ -159,14 +159,14 @@ def log_in(
     password: str = PASSWORD,
     *,
     host: str = HERE,
-    there: str = "",
+    target: str = "",
     **more: Any,
 ) -> httpx.Response:
-    fields = {"name": name, "password": password, "next": there}
+    fields = {"name": name, "password": password, "next": target}
     return ask(guard, "POST", "/login", host=host, data=fields, **more)
 
 
 def cookie_from(answer: httpx.Response) -> dict[str, str]:
-    """The Cookie header that a browser sends after an answer."""
+    """The Cookie header that a browser sends after a response."""
     assert answer.status_code == 303, answer.text
     return {"cookie": answer.headers["set-cookie"].partition(";")[0]}

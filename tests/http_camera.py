@@ -1,4 +1,4 @@
-"""A network camera: pictures with the time burnt in, as JPEGs over HTTP, in real time."""
+"""A network camera: frames with a burnt-in clock, as motion JPEG over HTTP, in real time."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ import numpy as np
 
 from tests import burnt_clock
 
-PERIOD_S = 2**burnt_clock.BITS / 1000  # after which the clock begins anew
+PERIOD_S = 2**burnt_clock.BITS / 1000  # after which the clock restarts
 _PAGE = b"<!doctype html><title>camera</title><img src='/' alt='camera'>"
 
 
 class HttpCamera:
-    """Sends so many pictures a second to whoever asks, while it is on.
+    """Sends `fps` frames a second to every client, while it is on.
 
-    `draw` is given the time since 1970 modulo PERIOD_S, in seconds; each picture is drawn once for
-    all. "/page" is a page that shows it as browsers can by themselves.
+    `draw` gets the time since 1970 modulo PERIOD_S, in seconds; each frame is drawn once for all
+    clients. "/page" is a page that shows the stream in an <img>.
     """
 
     def __init__(self, fps: float, draw: Callable[[float], np.ndarray], *, port: int = 0) -> None:
         self._fps, self._draw = fps, draw
         self._on = threading.Event()
         self._on.set()
-        self._drawing = threading.Lock()
-        self._drawn: tuple[int, bytes] = (-1, b"")  # the newest, by its number
+        self._lock = threading.Lock()
+        self._latest: tuple[int, bytes] = (-1, b"")  # index and JPEG
         self._server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
@@ -43,7 +43,7 @@ class HttpCamera:
         self._thread.start()
 
     def switch(self, *, on: bool) -> None:
-        """Off, it hangs up and answers nobody."""
+        """While off, it disconnects its clients and rejects new ones."""
         if on:
             self._on.set()
         else:
@@ -56,22 +56,22 @@ class HttpCamera:
         self._server.server_close()
 
     def parts(self) -> Iterator[bytes]:
-        """Pictures as they come, each with the boundary after it: browsers wait for that."""
+        """Frames in real time, each with the boundary after it: browsers wait for that."""
         yield b"--frame\r\n"
         while self._on.is_set():
-            number = int(time.time() * self._fps) + 1
-            time.sleep(max(0.0, number / self._fps - time.time()))
-            jpeg = self._jpeg(number)
+            index = int(time.time() * self._fps) + 1
+            time.sleep(max(0.0, index / self._fps - time.time()))
+            jpeg = self._jpeg(index)
             head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             yield head.encode() + jpeg + b"\r\n--frame\r\n"
 
-    def _jpeg(self, number: int) -> bytes:
-        with self._drawing:
-            if number > self._drawn[0]:
+    def _jpeg(self, index: int) -> bytes:
+        with self._lock:
+            if index > self._latest[0]:
                 bgr = cv2.cvtColor(self._draw(time.time() % PERIOD_S), cv2.COLOR_RGB2BGR)
                 jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
-                self._drawn = (number, jpeg)
-            return self._drawn[1]
+                self._latest = (index, jpeg)
+            return self._latest[1]
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         camera = self
@@ -88,7 +88,7 @@ class HttpCamera:
                 self.send_response(200)
                 self.send_header("Content-Type", kind)
                 self.end_headers()
-                with contextlib.suppress(OSError):  # who looked on has gone
+                with contextlib.suppress(OSError):  # the client disconnected
                     for part in parts:
                         self.wfile.write(part)
 
@@ -100,7 +100,7 @@ class HttpCamera:
 
 @contextmanager
 def http_camera(*, width: int = 640, height: int = 480, fps: float = 15.0) -> Iterator[HttpCamera]:
-    """One that is on until the end."""
+    """A running camera."""
     camera = HttpCamera(fps, lambda now: burnt_clock.draw(now, width=width, height=height))
     camera.start()
     try:

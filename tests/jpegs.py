@@ -1,4 +1,4 @@
-"""JPEGs as strangers send them."""
+"""Untrusted JPEGs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def jpeg_of(pixels: np.ndarray, kind: str = "JPEG", **options: object) -> bytes:
     return file.getvalue()
 
 
-PICTURE = np.zeros((48, 64, 3), np.uint8)
-PICTURE[:, 32:] = (220, 30, 60)
+IMAGE = np.zeros((48, 64, 3), np.uint8)
+IMAGE[:, 32:] = (220, 30, 60)
 
 
 def claiming(jpeg: bytes, width: int, height: int) -> bytes:
-    """A JPEG whose header says another size."""
+    """A JPEG whose header claims another size."""
     at = jpeg.index(b"\xff\xc0") + 5
     return jpeg[:at] + height.to_bytes(2, "big") + width.to_bytes(2, "big") + jpeg[at + 4 :]

@@ -1,4 +1,4 @@
-"""A real MQTT broker for tests, where Mosquitto is installed, and a subscriber."""
+"""A real MQTT broker and a subscriber for tests, if Mosquitto is installed."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import pytest
 
 from tests.waiting import wait_for
 
-_PROGRAM = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-mosquitto = pytest.mark.skipif(_PROGRAM is None, reason="needs Debian's mosquitto")
+_EXECUTABLE = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+mosquitto = pytest.mark.skipif(_EXECUTABLE is None, reason="needs Debian's mosquitto")
 
 
 class Broker:
-    """Mosquitto on a port of its own, keeping what it has over a restart."""
+    """Mosquitto on its own port, with sessions and retained messages that survive a restart."""
 
     def __init__(self, folder: Path, *lines: str) -> None:
         self._folder = folder
@@ -31,7 +31,7 @@ class Broker:
             "persistence true",
             f"persistence_location {folder}/",
             "log_dest none",
-            # Started as root it would become a user that may not write into the folder.
+            # As root it would switch to a user without write access to the folder.
             *(["user root"] if os.getuid() == 0 else []),
             *(lines or ["allow_anonymous true"]),
         ]
@@ -39,9 +39,9 @@ class Broker:
         self.start()
 
     def start(self) -> None:
-        assert _PROGRAM is not None
-        self.process = subprocess.Popen([_PROGRAM, "-c", str(self._folder / "mosquitto.conf")])
-        wait_for(self._answers, within_s=20)
+        assert _EXECUTABLE is not None
+        self.process = subprocess.Popen([_EXECUTABLE, "-c", str(self._folder / "mosquitto.conf")])
+        wait_for(self._accepts_connections, timeout_s=20)
 
     def stop(self) -> None:
         self.process.terminate()
@@ -51,8 +51,8 @@ class Broker:
         self.process.kill()
         self.process.wait(10)
 
-    def _answers(self) -> bool:
-        assert self.process.poll() is None, "mosquitto has ended"
+    def _accepts_connections(self) -> bool:
+        assert self.process.poll() is None, "mosquitto exited"
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port), 1).close()
             return True
@@ -60,34 +60,34 @@ class Broker:
 
 
 class Subscriber:
-    """Gets everything, and misses nothing while it or the broker is away."""
+    """Receives all messages, also those published while it or the broker was down."""
 
     def __init__(self, port: int) -> None:
         import paho.mqtt.client as paho
 
-        self.got: list[tuple[str, str]] = []  # topic and message, in order
+        self.received: list[tuple[str, str]] = []  # topic and payload, in order
         self._subscribed = threading.Event()
         self._client = paho.Client(
             paho.CallbackAPIVersion.VERSION2, client_id="subscriber", clean_session=False
         )
-        # Anew only where the broker has forgotten it: retained messages come once then.
+        # Only in a new session, so that retained messages are received once.
         self._client.on_connect = lambda client, _, flags, *more: (
             None if flags.session_present else client.subscribe("#", qos=1)
         )
         self._client.on_subscribe = lambda *_: self._subscribed.set()
-        self._client.on_message = lambda _, __, message: self.got.append(
+        self._client.on_message = lambda _, __, message: self.received.append(
             (message.topic, message.payload.decode())
         )
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         assert self._subscribed.wait(10)
 
-    def of(self, topic: str) -> list[str]:
-        return [message for where, message in list(self.got) if where == topic]
+    def payloads(self, topic: str) -> list[str]:
+        return [payload for name, payload in list(self.received) if name == topic]
 
-    def settle(self) -> None:
-        """Return when the broker knows what was received, and will not send it again."""
-        self._client.publish("settled", qos=1).wait_for_publish(10)
+    def sync(self) -> None:
+        """Return when the broker has our acknowledgments, and will not resend messages."""
+        self._client.publish("sync", qos=1).wait_for_publish(10)
 
     def stop(self) -> None:
         self._client.disconnect()

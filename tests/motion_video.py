@@ -1,4 +1,4 @@
-"""Videos of one drawn motion over and over, as a webcam's (y4m) and as a file (MP4)."""
+"""Videos of one synthetic motion in a loop, as a webcam's (y4m) and as a file (MP4)."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from stream.synthetic.stage import Stage
 
 FPS = 15
 _WIDTH, _HEIGHT = 320, 240
-# Motions that the embedded model knows well, with where they begin, and for how long they fit.
+# Motions that the bundled model recognizes well: motion, start pose, duration in the frame.
 _LOOPS = {
     "wave": (Motion("wave", 1.25, 0.12), (0.5, 0.5, 0.35, 0.0), 4.0),
     "approach": (Motion("approach", 0.35), (0.5, 0.5, 0.18, 0.0), 3.4),
 }
 
 
-def pictures(motion: str) -> list[np.ndarray]:
-    """One round of it: RGB uint8, (H, W, 3)."""
-    moves, start, seconds = _LOOPS[motion]
+def frames(motion: str) -> list[np.ndarray]:
+    """One loop: RGB uint8, (H, W, 3)."""
+    movement, start, seconds = _LOOPS[motion]
     rng = np.random.default_rng(1)
     stage = Stage(rng, _WIDTH, _HEIGHT, textures=("gradient",), difficulty=0.3)
-    thing = stage.thing(rng, largest=0.6)
+    thing = stage.thing(rng, max_size=0.6)
     times = np.arange(round(seconds * FPS)) / FPS
-    poses = moves.poses(np.array(start), times)
+    poses = movement.poses(np.array(start), times)
     return [
         stage.draw([[(thing, pose)]], float(now), rng)
         for now, pose in zip(times, poses, strict=True)
@@ -35,22 +35,22 @@ def pictures(motion: str) -> list[np.ndarray]:
 
 
 def write_webcam(motion: str, folder: Path) -> Path:
-    """For Chromium's --use-file-for-fake-video-capture, which plays it again and again."""
+    """For Chromium's --use-file-for-fake-video-capture, which loops it."""
     file = folder / f"{motion}.y4m"
     with file.open("wb") as to:
         to.write(f"YUV4MPEG2 W{_WIDTH} H{_HEIGHT} F{FPS}:1 Ip A1:1 C420jpeg\n".encode())
-        for picture in pictures(motion):
-            to.write(b"FRAME\n" + cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420).tobytes())
+        for frame in frames(motion):
+            to.write(b"FRAME\n" + cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420).tobytes())
     return file
 
 
-def write_mp4(motion: str, folder: Path, *, rounds: int = 1) -> Path:
-    """A file that browsers play."""
+def write_mp4(motion: str, folder: Path, *, loops: int = 1) -> Path:
+    """A file that browsers can play."""
     file = folder / f"{motion}.mp4"
     with av.open(str(file), "w") as to:
         stream = to.add_stream("libx264", rate=FPS, options={"preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = _WIDTH, _HEIGHT, "yuv420p"
-        for picture in pictures(motion) * rounds:
-            to.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        for frame in frames(motion) * loops:
+            to.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         to.mux(stream.encode())
     return file

@@ -1,4 +1,4 @@
-"""A real RTSP server for tests, where GStreamer's is installed."""
+"""A real RTSP server for tests, if GStreamer's is installed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 _SYSTEM_PYTHON = "/usr/bin/python3"
-_NEEDED = "import gi; gi.require_version('GstRtspServer', '1.0')"
+_IMPORTS = "import gi; gi.require_version('GstRtspServer', '1.0')"
 _HAS_GSTREAMER = (
     sys.platform == "linux"
     and Path(_SYSTEM_PYTHON).exists()
-    and subprocess.run([_SYSTEM_PYTHON, "-c", _NEEDED], capture_output=True).returncode == 0
+    and subprocess.run([_SYSTEM_PYTHON, "-c", _IMPORTS], capture_output=True).returncode == 0
 )
 gstreamer = pytest.mark.skipif(
     not _HAS_GSTREAMER,
@@ -22,7 +22,7 @@ gstreamer = pytest.mark.skipif(
 
 
 class Server:
-    """A real RTSP server, which can be killed and started again on the same port."""
+    """A real RTSP server, which can be killed and restarted on the same port."""
 
     def __init__(self, *options: str) -> None:
         self._options, self.port = options, "0"

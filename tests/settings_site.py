@@ -1,4 +1,4 @@
-"""A real watch with its settings' API, served as the dashboard serves it, but without a model."""
+"""A real pipeline with the API for settings, without a worker."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from stream.config.dashboard import Role
 from stream.config.load import load_config
 from stream.messages import ClipSpec
 from stream.pipeline import Pipeline
-from stream.replay.policy_preview import Trials
+from stream.replay.policy_preview import PolicyPreview
 from stream.sinks.event_log.event_log import EventLog
 from tests.web import serving
-from ui.config_reload import Reload
+from ui.config_reload import ConfigReloader
 from ui.web.api import configuration_api, health_api, invalid, monitoring, tuning_api
-from ui.web.api.run_status import Condition
+from ui.web.api.run_status import RunStatus
 from ui.web.security.access import Access, Identity
 
 SPEC = ClipSpec("small", ("still", "jump", "run"), frozenset({"still"}), 4, 0.4, 8, 8)
 TEXT = """\
-# My watch.
+# My cameras.
 cameras:
   door: {source: "demo:1"}      # the front one
 worker: {local: false, endpoint: "ipc://SOCKET"}
 events:
-  enter: 0.6                    # not too low
+  threshold: 0.6                # not too low
 data: DATA
 """
 
 
-class Somebody:
-    """Stands where the guard stands; the header `role` says who comes."""
+class FakeGuard:
+    """Replaces Guard; the header `role` selects the role of anna."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         role: Role = "viewer" if (b"role", b"viewer") in scope.get("headers", []) else "operator"
-        await self._app({**scope, "state": {"who": Identity("anna", role)}}, receive, send)
+        await self._app({**scope, "state": {"identity": Identity("anna", role)}}, receive, send)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is served, and what is behind it."""
+    """The client, and the objects behind the API."""
 
     client: httpx.Client
     pipeline: Pipeline
@@ -59,27 +59,27 @@ class Settings:
 
 @contextmanager
 def serve_settings(folder: Path, *, with_file: bool = True) -> Iterator[Settings]:
-    """The watch of TEXT; with `with_file` false, as if its keys had been flags."""
-    file = folder / "watch.yaml"
+    """Serve the configuration TEXT; without a file, as if its keys were flags."""
+    file = folder / "config.yaml"
     text = TEXT.replace("SOCKET", str(folder / "s")).replace("DATA", str(folder / "data"))
     file.write_text(text)
     file.chmod(0o640)
     flags = {"dashboard": {"port": 7861}}
     config = load_config(file, flags)
     with Pipeline(config) as pipeline, EventLog.open(config.data) as log:
-        pipeline.spec = SPEC  # as a worker says it
+        pipeline.spec = SPEC  # as announced by a worker
         access = Access(config.dashboard, b"")
-        reload = Reload(pipeline, file if with_file else None, flags)
-        reload.include(access, "127.0.0.1")
-        condition = Condition(pipeline)
+        reload = ConfigReloader(pipeline, file if with_file else None, flags)
+        reload.attach_access(access, "127.0.0.1")
+        condition = RunStatus(pipeline)
         app = FastAPI()
-        app.add_exception_handler(RequestValidationError, invalid.refuse)
-        app.include_router(tuning_api.router(pipeline, Trials(config.data, log), reload))
+        app.add_exception_handler(RequestValidationError, invalid.invalid_request)
+        app.include_router(tuning_api.router(pipeline, PolicyPreview(config.data, log), reload))
         app.include_router(configuration_api.router(reload))
         app.include_router(health_api.router(condition))
         app.router.routes.extend(monitoring.routes(condition))
         with (
-            serving(Somebody(app)) as address,
+            serving(FakeGuard(app)) as address,
             httpx.Client(base_url=address, timeout=30) as client,
         ):
             yield Settings(client, pipeline, access, file)

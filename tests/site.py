@@ -1,4 +1,4 @@
-"""A real run with its dashboard, for tests that are its browser or another program."""
+"""A real run with its dashboard, for tests that use it as a browser or API client."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Site:
-    """Where the dashboard is, and what is behind it."""
+    """A running dashboard."""
 
     host: str  # with its port
     data: Path
     pid: int
-    log: list[str]  # what the run has printed so far
+    log: list[str]  # its log so far
 
     @property
     def page(self) -> str:
@@ -53,20 +53,20 @@ def start_site(
         text=True,
     )
     log: list[str] = []
-    up = threading.Event()
+    ready = threading.Event()
 
     def read_log() -> None:
         assert process.stderr is not None
         for line in process.stderr:
             log.append(line)
             if "dashboard: http" in line:
-                up.set()
-        up.set()
+                ready.set()
+        ready.set()
 
     reader = threading.Thread(target=read_log)
     reader.start()
     try:
-        assert up.wait(60), log
+        assert ready.wait(60), log
         assert process.poll() is None, log
         yield Site(f"127.0.0.1:{port}", data, process.pid, log)
     finally:

@@ -1,4 +1,4 @@
-"""A real recorder of one camera that tests feed with pictures, and what it has made of them."""
+"""A real recorder of one camera that tests feed with frames, and the files that it wrote."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import av
 import cv2
 import numpy as np
 
-from stream.capture.latest_frame import LatestPicture
+from stream.capture.latest_frame import LatestFrame
 from stream.config.events import RecordingConfig
-from stream.messages import Event, Frame, Recorded
+from stream.messages import Event, EventMedia, Frame
 from stream.runtime.metrics import Metrics
 from stream.sinks.clips.buffer import ClipBuffer
 from stream.sinks.clips.recorder import Recorder
@@ -24,13 +24,13 @@ from tests.waiting import wait_for
 START_S, END_S = 8.02, 10.47
 
 
-def rate(fps: float, seconds: float) -> list[float]:
-    """Times of pictures, in whole milliseconds so that the burnt-in clock tells them exactly."""
+def frame_times(fps: float, seconds: float) -> list[float]:
+    """Frame times in whole milliseconds, which the burnt-in clock shows exactly."""
     return [round(1000 * number / fps) / 1000 for number in range(int(seconds * fps) + 1)]
 
 
 def event(event_id: str = "e1", **changes: object) -> Event:
-    """One from 8.02 s on that is still seen at 10 s."""
+    """An open event that started at 8.02 s and was last seen at 10 s."""
     opened = Event(
         id=event_id,
         camera="door",
@@ -46,79 +46,79 @@ def event(event_id: str = "e1", **changes: object) -> Event:
     return replace(opened, **changes)  # type: ignore[arg-type]
 
 
-class Studio:
-    """A recorder of one camera that is fed with pictures as they are wanted."""
+class RecorderHarness:
+    """A recorder of one camera; `feed` passes frames to it."""
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.folder, self.clock = folder, clock
         self.metrics = Metrics()
-        self.picture = LatestPicture()
-        self.rows: list[Recorded] = []
+        self.latest_frame = LatestFrame()
+        self.rows: list[EventMedia] = []
         self.allowed: Callable[[], bool] = lambda: True
         self.recorder: Recorder | None = None
         self.buffer: ClipBuffer | None = None
         self._index = 0
 
-    def __enter__(self) -> Studio:
+    def __enter__(self) -> RecorderHarness:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.recorder is not None:
             self.stop()
 
-    def start(self, *, set_back_s: float = 1.0, **settings: float) -> Recorder:
+    def start(self, *, max_end_shift_s: float = 1.0, **settings: float) -> Recorder:
         values = {"pre_roll": 3.0, "post_roll": 2.0, **settings}
         recorder = self.recorder = Recorder(
             self.folder,
             RecordingConfig().model_copy(update=values),
             self.metrics,
-            on_recorded=self.rows.append,
+            on_media=self.rows.append,
             allowed=lambda: self.allowed(),
-            set_back_s=set_back_s,
+            max_end_shift_s=max_end_shift_s,
             now=self.clock,
         )
-        self.buffer = recorder.watch("door", self.picture)
+        self.buffer = recorder.add_camera("door", self.latest_frame)
         recorder.start()
         return recorder
 
     def feed(
         self, times: list[float], draw: Callable[[float], np.ndarray] = burnt_clock.draw
     ) -> None:
-        """Show the camera's pictures, not faster than they become JPEGs."""
-        for place, time_s in enumerate(times):
-            self.picture.put(Frame(draw(time_s), time_s, self.clock(), self._index))
+        """Publish frames, not faster than the buffer encodes them as JPEGs."""
+        for index, time_s in enumerate(times):
+            self.latest_frame.put(Frame(draw(time_s), time_s, self.clock(), self._index))
             self._index += 1
-            if place % 6 == 0 or time_s == times[-1]:
-                wait_for(partial(self._has_come, time_s))
+            if index % 6 == 0 or time_s == times[-1]:
+                wait_for(partial(self._has_buffered, time_s))
 
-    def row(self, number: int = 0) -> Recorded:
+    def row(self, number: int = 0) -> EventMedia:
         wait_for(lambda: len(self.rows) > number)
         return self.rows[number]
 
     def stop(self) -> None:
         assert self.recorder is not None
-        self.recorder.tell_stop()
+        self.recorder.request_stop()
         assert self.recorder.join(20)
 
     def files(self) -> list[str]:
-        found = (file for file in self.folder.rglob("*") if not file.is_dir())
-        return sorted(str(file.relative_to(self.folder)) for file in found)
+        files = (file for file in self.folder.rglob("*") if not file.is_dir())
+        return sorted(str(file.relative_to(self.folder)) for file in files)
 
     def clip(self, name: str = "e1") -> tuple[list[float], list[float]]:
-        """Of a clip: when its pictures are shown, and the clocks in them."""
+        """The presentation times of a clip's frames, and the clocks in the frames."""
         with av.open(str(self.folder / "clips" / f"{name}.mp4")) as container:
-            shown = [
+            frames = [
                 (float(frame.time), burnt_clock.read(frame.to_ndarray(format="rgb24")))
                 for frame in container.decode(video=0)
             ]
-        return [at for at, _ in shown], [clock for _, clock in shown]
+        return [at for at, _ in frames], [clock for _, clock in frames]
 
     def snapshot(self, name: str = "e1") -> float:
-        """The clock in a snapshot."""
+        """The clock burnt into a snapshot."""
         jpeg = cv2.imread(str(self.folder / "snapshots" / f"{name}.jpg"))
         assert jpeg is not None
         return burnt_clock.read(jpeg)
 
-    def _has_come(self, time_s: float) -> bool:
+    def _has_buffered(self, time_s: float) -> bool:
         assert self.buffer is not None
         return self.buffer.newest_s == time_s

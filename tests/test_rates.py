@@ -1,4 +1,4 @@
-"""The same scene seen by cameras of different rates: the same events at the same times."""
+"""The same scene at different frame rates gives the same events at the same times."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from model.predictor import Predictor
 from model.trained_model import load
 from stream.config.events import EventsConfig
 from stream.events.detector import Detector
-from stream.messages import Event, Moment, Prediction
-from stream.regions.clip_source import ClipStream
+from stream.messages import Event, FrameTime, Prediction
+from stream.regions.clip_source import RegionClipSource
 from stream.scheduling.window_grid import WindowGrid
-from stream.sources.video_file import open_recording
+from stream.sources.video_file import open_video
 from stream.synthetic import Scene
 
 _SECONDS, _STRIDE_S = 60.0, 0.25
@@ -28,59 +28,59 @@ def predictor() -> Predictor:
 
 
 def variable() -> np.ndarray:
-    """Times of a camera that slows down in the dark and catches up: 40 to 120 ms apart."""
+    """Frame times of a camera whose rate depends on the light: 40 to 120 ms apart."""
     gaps = 0.08 + 0.04 * np.sin(np.arange(2000) / 7)
     times = np.cumsum(gaps)
     return times[times < _SECONDS]
 
 
-def drawn(times: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
+def rendered(times: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
     scene = Scene(4, width=160, height=120)
     for time_s in times:
-        yield float(time_s), scene.picture(float(time_s))
+        yield float(time_s), scene.render(float(time_s))
 
 
-def recorded(write_video: Callable[..., Path], fps: int) -> Iterator[tuple[float, np.ndarray]]:
-    """The same, encoded, and decoded again."""
-    pictures = [picture for _, picture in drawn(np.arange(0, _SECONDS, 1 / fps))]
-    with contextlib.closing(open_recording(str(write_video(pictures, fps=fps)))) as recording:
-        while (time_s := recording.advance()) is not None:
-            picture = recording.picture()
-            assert picture is not None
-            yield time_s, picture
+def decoded(write_video: Callable[..., Path], fps: int) -> Iterator[tuple[float, np.ndarray]]:
+    """The rendered frames, encoded and decoded."""
+    frames = [frame for _, frame in rendered(np.arange(0, _SECONDS, 1 / fps))]
+    with contextlib.closing(open_video(str(write_video(frames, fps=fps)))) as video:
+        while (time_s := video.advance()) is not None:
+            frame = video.retrieve()
+            assert frame is not None
+            yield time_s, frame
 
 
-def events_of(pictures: Iterable[tuple[float, np.ndarray]], predictor: Predictor) -> list[Event]:
+def events_of(frames: Iterable[tuple[float, np.ndarray]], predictor: Predictor) -> list[Event]:
     model = load("motion")
-    stream, grid = ClipStream("door"), WindowGrid(_STRIDE_S)
-    stream.watch(model.spec)
+    stream, grid = RegionClipSource("door"), WindowGrid(_STRIDE_S)
+    stream.start_buffering(model.spec)
     detector = Detector("door", EventsConfig(), model.spec.background, gap_s=5.0)
     found: list[Event] = []
-    for time_s, picture in pictures:
-        if not stream.wants(time_s):
+    for time_s, frame in frames:
+        if not stream.accepts(time_s):
             continue
-        stream.take(picture, Moment(time_s, 0.0))
+        stream.add_frame(frame, FrameTime(time_s, 0.0))
         end_s = grid.due(time_s)
         if end_s is None or stream.ring is None or not stream.ring.covers(model.spec.times(end_s)):
             continue
-        grid.take(end_s)
-        frames, seen, _ = stream.ring.window(model.spec.times(end_s))
-        shares = predictor.predict(frames[None])[0]
+        grid.advance_to(end_s)
+        clip, seen, _ = stream.ring.window(model.spec.times(end_s))
+        probabilities = predictor.predict(clip[None])[0]
         window = Prediction(
-            "door", model.spec.labels, shares, float(seen[0]), float(seen[-1]), 0.0, 0.0
+            "door", model.spec.labels, probabilities, float(seen[0]), float(seen[-1]), 0.0, 0.0
         )
         found += detector.update(window)
     found += detector.flush("stop")
     return [event for event in found if event.end_s is not None]
 
 
-def test_events_do_not_depend_on_the_rate_of_the_camera(
+def test_events_do_not_depend_on_the_frame_rate(
     predictor: Predictor, write_video: Callable[..., Path]
 ) -> None:
-    reference = events_of(recorded(write_video, 30), predictor)
+    reference = events_of(decoded(write_video, 30), predictor)
     assert len(reference) >= 8
-    for pictures in (recorded(write_video, 10), recorded(write_video, 15), drawn(variable())):
-        found = events_of(pictures, predictor)
+    for frames in (decoded(write_video, 10), decoded(write_video, 15), rendered(variable())):
+        found = events_of(frames, predictor)
         assert [event.label for event in found] == [event.label for event in reference]
         for one, other in zip(found, reference, strict=True):
             assert one.start_s == pytest.approx(other.start_s, abs=0.3)

@@ -1,4 +1,4 @@
-"""Two processes of one training run, as torchrun starts them."""
+"""Starts two ranks of a training run, as torchrun does."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 _ROOT = Path(__file__).parents[1]
 
 
-def run_by_two(*arguments: object) -> list[subprocess.CompletedProcess[str]]:
-    """Python with `arguments` in two processes that know of each other, run to their ends."""
+def run_two_ranks(*arguments: object) -> list[subprocess.CompletedProcess[str]]:
+    """Run Python with `arguments` as two ranks of one process group, until both exit."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    members = [
+    ranks = [
         subprocess.Popen(
             [sys.executable, *map(str, arguments)],
             cwd=_ROOT,
@@ -31,15 +31,15 @@ def run_by_two(*arguments: object) -> list[subprocess.CompletedProcess[str]]:
         for rank in range(2)
     ]
     try:
-        said = [one.communicate(timeout=120) for one in members]
+        outputs = [one.communicate(timeout=120) for one in ranks]
     except subprocess.TimeoutExpired:
-        for one in members:
+        for one in ranks:
             one.kill()
-        said = [one.communicate() for one in members]  # what they said is why
+        outputs = [one.communicate() for one in ranks]  # their output explains the timeout
     finally:
-        for one in members:
+        for one in ranks:
             one.kill()
     return [
         subprocess.CompletedProcess(one.args, one.returncode, *both)
-        for one, both in zip(members, said, strict=True)
+        for one, both in zip(ranks, outputs, strict=True)
     ]

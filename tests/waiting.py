@@ -1,4 +1,4 @@
-"""Waiting for other threads and processes, with an end to it."""
+"""Wait for other threads and processes, with a timeout."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 
 
-def wait_for(reached: Callable[[], bool], *, within_s: float = 60.0) -> float:
-    """Until something has come true; how long that took, in seconds."""
-    pause, began = threading.Event(), time.monotonic()
+def wait_for(reached: Callable[[], bool], *, timeout_s: float = 60.0) -> float:
+    """Wait until `reached` returns True. Returns the elapsed seconds."""
+    pause, started_at = threading.Event(), time.monotonic()
     while not reached():
-        assert time.monotonic() - began < within_s, f"not within {within_s} s"
+        assert time.monotonic() - started_at < timeout_s, f"not reached within {timeout_s} s"
         pause.wait(0.02)
-    return time.monotonic() - began
+    return time.monotonic() - started_at

@@ -1,4 +1,4 @@
-"""A web application behind a real port, for tests that are its clients."""
+"""Serves a web application on a real port, for tests with clients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.waiting import wait_for
 
 @contextmanager
 def serving(app: ASGIApp) -> Iterator[str]:
-    """The address at which `app` answers; it must stop in time."""
+    """Serve `app` and yield its address; it must stop in time."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(
             uvicorn.Config(
@@ -29,7 +29,7 @@ def serving(app: ASGIApp) -> Iterator[str]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
-            wait_for(lambda: server.started, within_s=20)
+            wait_for(lambda: server.started, timeout_s=20)
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True

@@ -1,1 +1,1 @@
-"""What a person meets: the command line and the dashboard."""
+"""User interfaces: the command line and the dashboard."""

@@ -1,4 +1,4 @@
-"""A file that is replaced whole or not at all, with what it was kept beside it."""
+"""Replaces a configuration file atomically and stores backups beside it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
-_MOST_KEPT = 10
+_MAX_BACKUPS = 10
 
 
 class FileError(OSError):
-    """A file that can't be replaced. The message is one line for a person."""
+    """A file that can't be replaced. The message is one line for the user."""
 
 
 @contextmanager
-def replaced(file: Path, text: str, *, now_utc: datetime | None = None) -> Iterator[None]:
-    """Put `text` into a file when the body is done, or leave all as it was if that raises.
+def replace_with_backup(
+    file: Path, text: str, *, now_utc: datetime | None = None
+) -> Iterator[None]:
+    """Replace a file by `text` after the body; leave it unchanged if the body raises.
 
-    Mode and owner stay. What the file was is FILE.bak-TIME then; the last ten of those are kept.
-    Raises FileError before the body where the folder can't be written to.
+    Preserves mode and owner. The old content becomes FILE.bak-TIME; the last ten are retained.
+    Raises FileError before the body if the folder is not writable.
     """
     new = file.with_name(f".{file.name}.new")
     try:
@@ -33,25 +35,25 @@ def replaced(file: Path, text: str, *, now_utc: datetime | None = None) -> Itera
         raise FileError(f"{file} can't be written: {error.strerror or error}") from error
     try:
         yield
-        moment = now_utc or datetime.now(timezone.utc)
+        backup_utc = now_utc or datetime.now(timezone.utc)
         try:
-            _keep(file, moment)
+            _back_up(file, backup_utc)
             new.replace(file)
         except OSError as error:
             raise FileError(
-                f"what was chosen is in force, but {file} can't be replaced: "
+                f"the new configuration is active, but {file} can't be replaced: "
                 f"{error.strerror or error}"
             ) from error
     finally:
         with suppress(OSError):
             new.unlink()
     with suppress(OSError):
-        for old in _kept(file)[:-_MOST_KEPT]:
+        for old in _backups(file)[:-_MAX_BACKUPS]:
             old.unlink()
 
 
 def _write(new: Path, text: str, *, like: Path) -> None:
-    known = like.stat()
+    like_stat = like.stat()
     with suppress(FileNotFoundError):
         new.unlink()
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -60,25 +62,25 @@ def _write(new: Path, text: str, *, like: Path) -> None:
         opened.flush()
         os.fsync(opened.fileno())
     if hasattr(os, "chown"):
-        with suppress(OSError):  # of another user's file only root can do that
-            os.chown(new, known.st_uid, known.st_gid)
-    new.chmod(known.st_mode & 0o7777)
+        with suppress(OSError):  # only root may change the owner
+            os.chown(new, like_stat.st_uid, like_stat.st_gid)
+    new.chmod(like_stat.st_mode & 0o7777)
 
 
-def _keep(file: Path, moment: datetime) -> None:
-    name = f"{file.name}.bak-{moment:%Y%m%dT%H%M%SZ}"
+def _back_up(file: Path, backup_utc: datetime) -> None:
+    name = f"{file.name}.bak-{backup_utc:%Y%m%dT%H%M%SZ}"
     old, number = file.with_name(name), 1
     while old.exists():
         number += 1
         old = file.with_name(f"{name}.{number}")
     try:
-        os.link(file, old)  # so that there is a file at any moment
-    except OSError:  # not on every disk
+        os.link(file, old)  # the file exists at any moment
+    except OSError:  # no hard links on this file system
         shutil.copy2(file, old)
 
 
-def _kept(file: Path) -> list[Path]:
+def _backups(file: Path) -> list[Path]:
     pattern = re.compile(re.escape(file.name) + r"\.bak-(\d{8}T\d{6}Z)(?:\.(\d+))?")
     found = [(pattern.fullmatch(one.name), one) for one in file.parent.iterdir()]
-    kept = [(match[1], int(match[2] or 1), one) for match, one in found if match]
-    return [one for _, _, one in sorted(kept)]
+    backups = [(match[1], int(match[2] or 1), one) for match, one in found if match]
+    return [one for _, _, one in sorted(backups)]

@@ -1,6 +1,6 @@
-"""Where the configuration of a run comes from, and how it is read again, saved and taken over.
+"""Reloads, saves and applies the configuration of a running pipeline.
 
-The one place for SIGHUP, the page and the API. Any thread may call it; one change at a time.
+Used by SIGHUP, the page and the API. Any thread may call it; one change at a time.
 """
 
 from __future__ import annotations
@@ -19,52 +19,52 @@ from stream.config.load import ConfigError, parse_config, read_text
 from stream.pipeline import Pipeline
 from stream.sources.base import check_source
 from stream.sources.opencv_capture import SourceError
-from ui.config_file_backup import replaced
+from ui.config_file_backup import replace_with_backup
 
 if TYPE_CHECKING:
     from ui.web.security.access import Access
 
-LONGEST = 200_000  # characters of a file that may be edited here
-_ACCESS_KEYS = ("users", "tokens", "names", "session")
+MAX_TEXT_CHARS = 200_000  # of a file that may be edited on the page
+_ACCESS_KEYS = ("users", "tokens", "allowed_hosts", "session_lifetime")
 
 
-class NoFileError(Exception):
-    """A run that was started by flags alone has no file to read or to write."""
+class NoConfigFileError(Exception):
+    """The run was started without a configuration file."""
 
 
-class OvertakenError(Exception):
-    """Somebody else has changed the file in the meantime."""
+class EditConflictError(Exception):
+    """The file has changed since it was read."""
 
 
-class Reload:
-    """Reads, checks, saves and takes over the configuration of a running pipeline.
+class ConfigReloader:
+    """Reads, checks, saves and applies the configuration of a running pipeline.
 
-    `file` is None where the run was started by flags alone; `overrides` are those flags, which win
-    over what the file says.
+    `file` is None if the run was started without one; `overrides` are the command-line flags,
+    which take precedence over the file.
     """
 
     def __init__(self, pipeline: Pipeline, file: Path | None, overrides: dict[str, Any]) -> None:
         self._pipeline = pipeline
-        self.file = file.resolve() if file is not None else None  # a link is not replaced
+        self.file = file.resolve() if file is not None else None  # a symbolic link is not replaced
         self._overrides = overrides
         self._access: tuple[Access, str] | None = None
         self._changing = threading.Lock()
 
-    def include(self, access: Access, host: str) -> None:
-        """Who may come in is taken over, too; `host` is the address that is listened on."""
+    def attach_access(self, access: Access, host: str) -> None:
+        """Apply changes to `access` too; `host` is the address that the server listens on."""
         self._access = (access, host)
 
     @property
     def flags(self) -> list[str]:
-        """The keys that were given by flags, so that the file has no say in them."""
+        """The keys that flags override, so changes of them in the file have no effect."""
         return sorted(_dotted(self._overrides))
 
     def text(self) -> str:
-        """What the file holds now. Raises NoFileError; ConfigError where it can't be read."""
+        """The file's current text. Raises NoConfigFileError, or ConfigError if it is unreadable."""
         return read_text(self._known_file())
 
     def check(self, text: str) -> Changes:
-        """What would become of a text, were it saved. Raises ConfigError for what can't work."""
+        """The changes that saving a text would make. Raises ConfigError if it is invalid."""
         config = self._parsed(text)
         merged, changes = compare(self._pipeline.config, config, also=self._also())
         check_labels(merged, self._pipeline.config, self._pipeline.spec)
@@ -77,29 +77,30 @@ class Reload:
         return changes
 
     def from_disk(self) -> Changes:
-        """Read the file again and take it over.
+        """Reload the file and apply it.
 
-        Raises NoFileError, and ConfigError for what can't work; then nothing was changed.
+        Raises NoConfigFileError, or ConfigError if it is invalid; then nothing was changed.
         """
         with self._changing:
-            return self._take_over(self._parsed(self.text()))
+            return self._apply(self._parsed(self.text()))
 
     def save(self, text: str, seen: str) -> Changes:
-        """Write a text into the file and take it over; `seen` is the mark of what it replaces.
+        """Write a text to the file and apply it; `seen` is the content hash of the replaced text.
 
-        All or nothing. Raises ConfigError, NoFileError, OvertakenError or kept_file.FileError.
+        All or nothing. Raises ConfigError, NoConfigFileError, EditConflictError, or FileError of
+        config_file_backup.
         """
         with self._changing:
             return self._save(text, seen)
 
     def save_policy(self, policy: EventsConfig) -> Changes:
-        """Write the `events:` of the file anew, and take it over. Raises as `save` does."""
+        """Replace the `events:` of the file and apply it. Raises the errors of `save`."""
         with self._changing:
             text = self.text()
             try:
                 new = with_events(text, policy)
                 if self._parsed(new) != self._parsed(text).model_copy(update={"events": policy}):
-                    raise ValueError("it is not laid out as usual")
+                    raise ValueError("its YAML layout is not supported")
             except ValueError as error:
                 if isinstance(error, ConfigError):
                     raise
@@ -107,25 +108,25 @@ class Reload:
                     f"{self.file}: its events can't be changed here, because {error}; edit the "
                     "file itself"
                 ) from error
-            return self._save(new, mark(text))
+            return self._save(new, content_hash(text))
 
     def _save(self, text: str, seen: str) -> Changes:
         file, config = self._known_file(), self._parsed(text)
-        if mark(self.text()) != seen:
-            raise OvertakenError(
-                "the file was changed by somebody else in the meantime; load it again"
-            )
-        with replaced(file, text):  # written beside it now, put in its place afterwards
-            return self._take_over(config)
+        if content_hash(self.text()) != seen:
+            raise EditConflictError("the file has changed since it was loaded; load it again")
+        with replace_with_backup(
+            file, text
+        ):  # written beside it first, moved in its place afterwards
+            return self._apply(config)
 
-    def _take_over(self, config: Config) -> Changes:
+    def _apply(self, config: Config) -> Changes:
         before = self._pipeline.config.dashboard
         after = before
         if self._access is not None:
             access, host = self._access
-            chosen = {key: getattr(config.dashboard, key) for key in _ACCESS_KEYS}
-            after = before.model_copy(update=chosen)
-            if problem := _refusal(after, host):
+            changed = {key: getattr(config.dashboard, key) for key in _ACCESS_KEYS}
+            after = before.model_copy(update=changed)
+            if problem := _access_problem(after, host):
                 raise ConfigError(f"{problem}; nothing was changed")
         changes = self._pipeline.reconfigure(config, also=self._also())
         if self._access is not None:
@@ -140,20 +141,20 @@ class Reload:
 
     def _known_file(self) -> Path:
         if self.file is None:
-            raise NoFileError(
+            raise NoConfigFileError(
                 "this run was started without a configuration file; start it with one, like "
-                "`actionwatch run watch.yaml`"
+                "`actionwatch run config.yaml`"
             )
         return self.file
 
 
-def mark(text: str) -> str:
-    """By which one version of the file is told from another."""
+def content_hash(text: str) -> str:
+    """Identifies a version of the file."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _refusal(config: DashboardConfig, host: str) -> str:
-    """Why nobody may be let in by this; see Access.problem."""
+def _access_problem(config: DashboardConfig, host: str) -> str:
+    """Why serving this configuration is insecure; see Access.problem."""
     from ui.web.security.access import Access
 
     return Access(config, b"").problem(host)

@@ -1,4 +1,4 @@
-"""SIGHUP: read the configuration again, or stop where it means that the terminal is gone."""
+"""SIGHUP: reload the configuration, or stop if the terminal was closed."""
 
 from __future__ import annotations
 
@@ -9,58 +9,59 @@ import threading
 from pathlib import Path
 
 from stream.config.load import ConfigError
-from ui.config_reload import NoFileError, Reload
+from ui.config_reload import ConfigReloader, NoConfigFileError
 
 _log = logging.getLogger(__name__)
 _TERMINAL = Path("/dev/tty")
 
 
-class Hangups:
-    """Notes the signals from `listen` on; `look` does what they mean, on the caller's thread."""
+class SighupHandler:
+    """Records SIGHUP; `poll` handles it on the caller's thread."""
 
-    def __init__(self, reload: Reload, stopped: threading.Event) -> None:
+    def __init__(self, reload: ConfigReloader, stopped: threading.Event) -> None:
         self._reload, self._stopped = reload, stopped
-        self._came = threading.Event()
-        self._dies_with_terminal = False
+        self._received = threading.Event()
+        self._stops_with_terminal = False
 
     def listen(self) -> None:
-        """From the main thread; Windows has no SIGHUP."""
+        """Install the handler, from the main thread. Windows has no SIGHUP."""
         if not hasattr(signal, "SIGHUP"):
             return
-        # Whoever was started by nohup outlives its terminal.
+        # A process started by nohup outlives its terminal.
         is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        self._dies_with_terminal = _has_terminal() and not is_ignored
-        signal.signal(signal.SIGHUP, lambda *_: self._came.set())
+        self._stops_with_terminal = _has_terminal() and not is_ignored
+        signal.signal(signal.SIGHUP, lambda *_: self._received.set())
 
-    def look(self) -> None:
-        """Do what the signals that have come mean."""
-        if not self._came.is_set():
+    def poll(self) -> None:
+        """Handle a received signal, if any."""
+        if not self._received.is_set():
             return
-        self._came.clear()
-        if self._dies_with_terminal and not _has_terminal():
+        self._received.clear()
+        if self._stops_with_terminal and not _has_terminal():
             self._stopped.set()
         else:
-            read_again(self._reload)
+            reload_and_log(self._reload)
 
 
-def read_again(reload: Reload) -> None:
-    """Take over the file as it is now, and log what became of it, or why nothing did."""
+def reload_and_log(reload: ConfigReloader) -> None:
+    """Reload the file and log the changes, or why there are none."""
     try:
-        reload.from_disk()  # which logs what it changed
+        reload.from_disk()  # logs the changes
     except ConfigError as error:
-        # It says itself that nothing was changed, unless it didn't come so far.
-        _log.warning("configuration: %s", _as_it_was(str(error)))
-    except NoFileError as error:
+        # Some of these errors already say that nothing was changed.
+        _log.warning("configuration: %s", _unchanged(str(error)))
+    except NoConfigFileError as error:
         _log.warning("SIGHUP: %s", error)
 
 
-def _as_it_was(problem: str) -> str:
-    said = "nothing was changed"
-    return problem if problem.endswith(said) else f"{problem}; {said}"
+def _unchanged(problem: str) -> str:
+    if problem.endswith(("nothing was changed", "configuration not changed")):
+        return problem
+    return f"{problem}; nothing was changed"
 
 
 def _has_terminal() -> bool:
-    """Whether this process has a terminal that is still there."""
+    """Whether this process has a terminal that is still open."""
     try:
         os.close(os.open(_TERMINAL, os.O_RDONLY | os.O_NOCTTY))
     except OSError:

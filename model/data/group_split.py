@@ -1,4 +1,4 @@
-"""Whole sources dealt out so that about the same share of each label is kept. Pure."""
+"""A stratified split of whole sources: each label has about the same fraction in validation."""
 
 from __future__ import annotations
 
@@ -7,68 +7,71 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-_TRIES = 100
-_STEPS = 200_000  # sources looked at in all tries; with many, any order comes near
+_MAX_TRIES = 100
+_MAX_STEPS = 200_000  # sources visited in all tries; with many sources any order is good
 
 
-def deal(
-    sources: Sequence[Mapping[str, int]], fixed: Sequence[bool], share: float, seed: int
+def stratified_group_split(
+    sources: Sequence[Mapping[str, int]], fixed: Sequence[bool], val_fraction: float, seed: int
 ) -> list[bool]:
-    """Which of the sources are kept for validation, where each counts its examples by label.
+    """Whether each source goes to validation; a source is its number of examples by label.
 
-    What is `fixed` is not kept. Of each label something stays to learn from, and something is kept
-    where it has several sources; so many that the share of each label is as near as can be.
-    Sources are tried in several random orders, and once with the largest first.
+    `fixed` sources stay in training. Each label keeps a source in training, and gets one in
+    validation if it has several. Each label's validation fraction is as close to `val_fraction` as
+    a greedy search finds, over several random orders and one with the largest sources first.
     """
     rng = np.random.default_rng(seed)
-    tries = max(1, min(_TRIES, _STEPS // max(1, len(sources))))
+    tries = max(1, min(_MAX_TRIES, _MAX_STEPS // max(1, len(sources))))
     orders: list[list[int]] = [rng.permutation(len(sources)).tolist() for _ in range(tries)]
-    # What is large fits in early or not at all. Sorting is stable: equals stay shuffled.
+    # Large sources fit early or not at all. The sort is stable: equal sizes stay shuffled.
     orders.append(sorted(orders[0], key=lambda index: -sum(sources[index].values())))
-    dealt = [
-        _deal(sources, [index for index in order if not fixed[index]], share) for order in orders
+    candidates = [
+        _greedy_split(sources, [index for index in order if not fixed[index]], val_fraction)
+        for order in orders
     ]
-    _, kept = min(dealt, key=lambda one: one[0])
-    return [index in kept for index in range(len(sources))]
+    _, val = min(candidates, key=lambda one: one[0])
+    return [index in val for index in range(len(sources))]
 
 
-def _deal(
-    sources: Sequence[Mapping[str, int]], order: Sequence[int], share: float
+def _greedy_split(
+    sources: Sequence[Mapping[str, int]], order: Sequence[int], val_fraction: float
 ) -> tuple[tuple[int, float], set[int]]:
-    """Greedily in that order: how far from what is wanted that comes, and what is kept."""
-    every, left = Counter[str](), Counter[str]()  # examples and sources of each label
+    """The cost (labels without validation, squared error) and the validation sources."""
+    totals, train_sources = Counter[str](), Counter[str]()  # examples and sources per label
     for source in sources:
-        every.update(source)
-        left.update(source.keys())
-    kept_of = Counter[str]()  # examples
-    kept: set[int] = set()
+        totals.update(source)
+        train_sources.update(source.keys())
+    val_counts = Counter[str]()  # examples per label
+    val: set[int] = set()
 
-    def off(label: str, count: int) -> float:
-        return (count / every[label] - share) ** 2
+    def error(label: str, count: int) -> float:
+        return (count / totals[label] - val_fraction) ** 2
 
-    def gain(index: int) -> float:
-        """By how much more is off if this is kept, too; below 0 if less."""
+    def cost_change(index: int) -> float:
+        """By how much the error changes if this source is added; negative is better."""
         return sum(
-            off(label, kept_of[label] + count) - off(label, kept_of[label])
+            error(label, val_counts[label] + count) - error(label, val_counts[label])
             for label, count in sources[index].items()
         )
 
-    def keep(index: int) -> None:
-        kept.add(index)
-        kept_of.update(sources[index])
-        left.subtract(sources[index].keys())
+    def add(index: int) -> None:
+        val.add(index)
+        val_counts.update(sources[index])
+        train_sources.subtract(sources[index].keys())
 
-    def may(index: int) -> bool:
-        return index not in kept and all(left[label] > 1 for label in sources[index])
+    def can_add(index: int) -> bool:
+        return index not in val and all(train_sources[label] > 1 for label in sources[index])
 
     for index in order:
-        if may(index) and gain(index) < 0:
-            keep(index)
-    for label in sorted(every):
+        if can_add(index) and cost_change(index) < 0:
+            add(index)
+    for label in sorted(totals):
         possible = (
-            [i for i in order if label in sources[i] and may(i)] if not kept_of[label] else []
+            [i for i in order if label in sources[i] and can_add(i)]
+            if not val_counts[label]
+            else []
         )
         if possible:
-            keep(min(possible, key=gain))
-    unkept = sum(not kept_of[label] for label in every)
-    return (unkept, sum(off(label, kept_of[label]) for label in sorted(every))), kept
+            add(min(possible, key=cost_change))
+    missing = sum(not val_counts[label] for label in totals)
+    return (missing, sum(error(label, val_counts[label]) for label in sorted(totals))), val

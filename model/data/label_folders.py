@@ -1,4 +1,4 @@
-"""A folder with a folder of films for each label, and the tables in it that tell more of them."""
+"""Reads a folder with a subfolder of videos per label, and the annotation tables in it."""
 
 from __future__ import annotations
 
@@ -9,80 +9,78 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from model.data.annotation_rows import (
-    Listed,
-    Row,
-    label_of,
-    shown,
-    split_in_name,
-    split_of,
+    AnnotationFile,
+    AnnotationRow,
+    normalize_label,
+    parse_split,
+    printable,
+    split_from_filename,
 )
 from model.data.annotations import read_table
-from model.data.video_files import look_through
-from model.data.video_index import Finder
+from model.data.video_files import find_videos
+from model.data.video_index import VideoIndex
 from stream.datasets.export import LIST
-from stream.datasets.labels import class_folder
+from stream.datasets.labels import label_dirname
 
-# A folder with this file is also an event log, whose films these are.
-_LOG, _LOGS_OWN = "events.sqlite", ("clips", "snapshots")
+# A folder with this file is an event log, which owns the videos in these subfolders.
+_LOG, _LOG_FOLDERS = "events.sqlite", ("clips", "snapshots")
 _SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")
 
 
 @dataclass(slots=True)
-class _Named:
-    """A film that tables name; no rows where what they say of it can't be used."""
+class _Annotated:
+    """A video that tables name; it has no rows if none of them can be used."""
 
-    by_table: dict[Path, list[Row]] = field(default_factory=dict)
+    by_table: dict[Path, list[AnnotationRow]] = field(default_factory=dict)
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[AnnotationRow]:
         return [row for rows in self.by_table.values() for row in rows]
 
 
-def read_folder(folder: Path, films: Path) -> Listed:
-    """Each film of a folder with its label; paths in its tables start from `films`.
+def read_folder(folder: Path, videos: Path) -> AnnotationFile:
+    """Each video of a folder with its label; paths in its tables are relative to `videos`.
 
-    What a table says of a film goes before where it lies. Raises OSError where the folder can't be
-    read.
+    A table's label overrides that of the subfolder. Raises OSError if the folder can't be read.
     """
     tables, problems = _tables(folder)
-    named, rows = _by_film(tables, Finder(films))
-    through = look_through(folder)
+    annotated, rows = _by_video(tables, VideoIndex(videos))
+    found = find_videos(folder)
     if (folder / _LOG).exists():
-        films_left = tuple(film for film in through.films if film.parts[0] not in _LOGS_OWN)
-        if films_left != through.films:
+        not_of_log = tuple(video for video in found.videos if video.parts[0] not in _LOG_FOLDERS)
+        if not_of_log != found.videos:
             problems.append(
-                f"{shown(folder)}: is an event log, whose clips have no labels yet; `actionwatch "
-                "events dataset` makes a folder of those that were reviewed"
+                f"{printable(folder)}: is an event log, whose clips have no reviewed labels; "
+                "`actionwatch events export-dataset` exports the reviewed ones"
             )
-        through = replace(through, films=films_left)
-    # The folder of an awkward label is called a little otherwise.
-    labels = {class_folder(row.label): row.label for one in named.values() for row in one.rows}
-    splits = _split_folders(through.films)
-    for film in through.films:
-        inside = film.parts[1:] if splits else film.parts
-        split = splits.get(film.parts[0], "")
-        said = named.pop(_key(folder / film), None)
-        if said is not None:
-            rows += [replace(row, split=row.split or split) for row in said.rows]
+        found = replace(found, videos=not_of_log)
+    # A label with special characters has an escaped folder name.
+    labels = {label_dirname(row.label): row.label for one in annotated.values() for row in one.rows}
+    splits = _split_folders(found.videos)
+    for video in found.videos:
+        below_split = video.parts[1:] if splits else video.parts
+        split = splits.get(video.parts[0], "")
+        annotations = annotated.pop(_key(folder / video), None)
+        if annotations is not None:
+            rows += [replace(row, split=row.split or split) for row in annotations.rows]
             continue
-        row = Row(film.as_posix(), path=film.as_posix(), file=folder / film)
+        row = AnnotationRow(video.as_posix(), path=video.as_posix(), file=folder / video)
         if splits and not split:
-            beside = " and ".join(sorted(splits))
-            rows.append(replace(row, problem=f"lies beside {beside}, in none of them"))
-        elif len(inside) < 2:
-            rows.append(replace(row, problem="lies in no folder that is called as its label"))
+            folders = ", ".join(sorted(splits))
+            rows.append(replace(row, problem=f"is in none of the split folders {folders}"))
+        elif len(below_split) < 2:
+            rows.append(replace(row, problem="is not in a label folder"))
         else:
-            called = unicodedata.normalize("NFC", inside[0])
-            rows.append(_labelled(row, labels.get(called, called), split))
-    rows += [row for one in named.values() for row in one.rows]  # they lie elsewhere
-    return Listed(folder, tuple(rows), problems=(*problems, *through.problems))
+            name = unicodedata.normalize("NFC", below_split[0])
+            rows.append(_with_label(row, labels.get(name, name), split))
+    rows += [row for one in annotated.values() for row in one.rows]  # outside of the folder
+    return AnnotationFile(folder, tuple(rows), problems=(*problems, *found.problems))
 
 
-def _tables(folder: Path) -> tuple[list[Listed], list[str]]:
-    """The tables of films in a folder, clips.csv first; and a line for each that can't be read."""
-    tables: list[Listed] = []
+def _tables(folder: Path) -> tuple[list[AnnotationFile], list[str]]:
+    """The annotation tables in a folder, clips.csv first, and a line for each unreadable one."""
+    tables: list[AnnotationFile] = []
     problems: list[str] = []
-    # Hidden ones are notes of file systems.
     files = [file for file in folder.iterdir() if file.suffix.lower() == ".csv"]
     for file in sorted(files, key=lambda file: (file.name != LIST, file.name)):
         if file.name.startswith(".") or not file.is_file():
@@ -90,78 +88,82 @@ def _tables(folder: Path) -> tuple[list[Listed], list[str]]:
         try:
             table = read_table(file)
         except OSError as error:
-            problems.append(f"{shown(file.name)}: can't be read: {error.strerror or error}")
+            problems.append(f"{printable(file.name)}: can't be read: {error.strerror or error}")
         except ValueError as error:
-            problems.append(f"{shown(file.name)}: {error}")
+            problems.append(f"{printable(file.name)}: {error}")
         else:
             tables += [table] if table else []
-    said = [split_in_name(table.file.stem) for table in tables]
-    if "train" in said and {"val", "test"} & set(said):
+    splits = [split_from_filename(table.file.stem) for table in tables]
+    if "train" in splits and {"val", "test"} & set(splits):
         tables = [
             replace(table, rows=tuple(replace(row, split=row.split or split) for row in table.rows))
-            for table, split in zip(tables, said, strict=True)
+            for table, split in zip(tables, splits, strict=True)
         ]
     return tables, problems
 
 
-def _by_film(tables: Iterable[Listed], finder: Finder) -> tuple[dict[str, _Named], list[Row]]:
-    """What the tables say of each film that is there; and the rows that can't be used."""
-    named: dict[str, _Named] = {}
-    unused: list[Row] = []
+def _by_video(
+    tables: Iterable[AnnotationFile], index: VideoIndex
+) -> tuple[dict[str, _Annotated], list[AnnotationRow]]:
+    """The tables' rows by video, and the rows that can't be used."""
+    annotated: dict[str, _Annotated] = {}
+    unused: list[AnnotationRow] = []
     for table in tables:
-        for row in map(finder.find, table.rows):
+        for row in map(index.find, table.rows):
             if row.file is None:
                 unused.append(row)
                 continue
-            film = named.setdefault(_key(row.file), _Named())
+            video = annotated.setdefault(_key(row.file), _Annotated())
             if row.problem:
                 unused.append(row)
                 continue
-            said = [
+            earlier = [
                 (by, one)
-                for by, rows in film.by_table.items()
+                for by, rows in video.by_table.items()
                 for one in rows
-                if by != table.file and _same_stretch(one, row)
+                if by != table.file and _same_segment(one, row)
             ]
-            if not said:
-                film.by_table.setdefault(table.file, []).append(row)
-            elif row.label in {one.label for _, one in said}:
-                for by, one in said:
-                    more = replace(
+            if not earlier:
+                video.by_table.setdefault(table.file, []).append(row)
+            elif row.label in {one.label for _, one in earlier}:
+                for by, one in earlier:
+                    merged = replace(
                         one, source=one.source or row.source, split=one.split or row.split
                     )
-                    film.by_table[by][film.by_table[by].index(one)] = more
+                    video.by_table[by][video.by_table[by].index(one)] = merged
             else:
-                problem = f"{said[0][0].name} says otherwise of {row.path}; this row is left out"
+                problem = (
+                    f"{earlier[0][0].name} has another label for {row.path}; this row is skipped"
+                )
                 unused.append(replace(row, problem=problem))
-    return named, unused
+    return annotated, unused
 
 
-def _same_stretch(one: Row, other: Row) -> bool:
-    """Whether two rows of a film speak of the same: one that says no stretch speaks of all."""
-    stretches = [(row.start_s or 0.0, row.end_s) for row in (one, other)]
-    return stretches[0] == stretches[1] or (0.0, None) in stretches
+def _same_segment(one: AnnotationRow, other: AnnotationRow) -> bool:
+    """Whether two rows are of the same segment; a row without times matches any segment."""
+    segments = [(row.start_s or 0.0, row.end_s) for row in (one, other)]
+    return segments[0] == segments[1] or (0.0, None) in segments
 
 
 def _key(file: Path) -> str:
-    """The same for each way to write a path."""
+    """The same for all spellings of a path."""
     return unicodedata.normalize("NFC", os.path.normcase(os.path.abspath(file)))
 
 
-def _labelled(row: Row, called: str, split: str) -> Row:
+def _with_label(row: AnnotationRow, name: str, split: str) -> AnnotationRow:
     try:
-        return replace(row, label=label_of(called), split=split)
+        return replace(row, label=normalize_label(name), split=split)
     except ValueError as error:
         return replace(row, problem=str(error))
 
 
-def _split_folders(films: Sequence[Path]) -> dict[str, str]:
-    """The folders on top that are splits, with the name of the split; none where all are labels.
+def _split_folders(videos: Sequence[Path]) -> dict[str, str]:
+    """The top folders that are splits, with the split's name; empty if all are labels.
 
-    A label may be called "train", too. Its folder holds films, or it lies beside other labels.
+    A label may be called "train", too: then its folder holds videos, or is beside other labels.
     """
-    tops = {film.parts[0] for film in films if len(film.parts) > 1}
-    deep = {film.parts[0] for film in films if len(film.parts) > 2}
-    splits = {top: split_of(top) for top in deep if top.casefold() in _SPLIT_FOLDERS}
+    tops = {video.parts[0] for video in videos if len(video.parts) > 1}
+    deep = {video.parts[0] for video in videos if len(video.parts) > 2}
+    splits = {top: parse_split(top) for top in deep if top.casefold() in _SPLIT_FOLDERS}
     both = "train" in splits.values() and len(set(splits.values())) > 1
     return splits if both or set(splits) == tops else {}

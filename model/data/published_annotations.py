@@ -1,7 +1,7 @@
-"""Lists of published films: of Kinetics, UCF101, Something-Something and ActivityNet.
+"""Annotations of public datasets: Kinetics, UCF101, Something-Something and ActivityNet.
 
-Who has such films rarely has all of them. What a row says wrongly is in the row; ValueError, saying
-what was expected, is for a list that is none.
+Local copies of these datasets rarely have all videos. An invalid row gets a problem; a file of
+another format raises ValueError.
 """
 
 from __future__ import annotations
@@ -13,153 +13,162 @@ from pathlib import Path
 from typing import Any
 
 from model.data.annotation_rows import (
-    Listed,
-    Row,
-    label_of,
-    split_in_name,
-    split_of,
-    stretch,
+    AnnotationFile,
+    AnnotationRow,
+    normalize_label,
+    parse_bounds,
+    parse_split,
+    split_from_filename,
 )
 
 UCF101 = re.compile(r"(?P<split>train|test)list(?P<number>\d+)\.txt", re.IGNORECASE)
-_UCF101_FILM = re.compile(r"v_(?P<name>\w+)_(?P<group>g\d+)_c\d+", re.ASCII)
+_UCF101_VIDEO = re.compile(r"v_(?P<name>\w+)_(?P<group>g\d+)_c\d+", re.ASCII)
 
 
-def kinetics(place: str, cells: Mapping[str, str]) -> Row:
+def kinetics(location: str, cells: Mapping[str, str]) -> AnnotationRow:
     """A row of a Kinetics CSV: label, youtube_id, time_start, time_end, split.
 
-    Who downloads these films cuts them to ID_SSSSSS_EEEEEE, or keeps them whole as ID.
+    Downloaded videos are trimmed to ID_SSSSSS_EEEEEE, or whole as ID.
     Source: Kay et al. 2017, arXiv 1705.06950.
     """
-    film = cells["youtube_id"].strip()
+    video = cells["youtube_id"].strip()
     try:
-        if not film:
+        if not video:
             raise ValueError("youtube_id is empty")
-        start_s, end_s = stretch(cells.get("time_start"), cells.get("time_end"))
-        label, split = label_of(cells["label"]), split_of(cells.get("split", ""))
+        start_s, end_s = parse_bounds(cells.get("time_start"), cells.get("time_end"))
+        label, split = normalize_label(cells["label"]), parse_split(cells.get("split", ""))
     except ValueError as error:
-        return Row(place, problem=str(error))
-    cut = ""
+        return AnnotationRow(location, problem=str(error))
+    trimmed_stem = ""
     if start_s is not None and end_s is not None:
-        cut = f"{film}_{round(start_s):06d}_{round(end_s):06d}"
-    return Row(
-        place,
+        trimmed_stem = f"{video}_{round(start_s):06d}_{round(end_s):06d}"
+    return AnnotationRow(
+        location,
         label,
-        cut=cut,
-        stems=(film,),
+        trimmed_stem=trimmed_stem,
+        stems=(video,),
         start_s=start_s,
         end_s=end_s,
-        source=film,
+        source=video,
         split=split,
     )
 
 
-def ucf101(file: Path, text: str) -> Listed:
-    """trainlistNN.txt or testlistNN.txt, with its sibling where that lies beside it.
+def ucf101(file: Path, text: str) -> AnnotationFile:
+    """trainlistNN.txt or testlistNN.txt, and the other one if it is in the same folder.
 
-    A line is `ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi`, in a train list with a number after
-    it. The films of a group are cut from one video. Source: Soomro et al. 2012, arXiv 1212.0402.
+    A line is `ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi`, in a train list followed by a number.
+    The videos of a group are cut from one recording. Source: Soomro et al. 2012, arXiv 1212.0402.
     """
     rows = list(_ucf101_rows(file, text))
-    beside = _beside(file, {"train": "test", "test": "train"})
-    if beside is not None:
-        rows += _ucf101_rows(beside, beside.read_text(encoding="utf-8-sig"))
-    return Listed(file, tuple(rows), published=True)
+    sibling = _sibling(file, {"train": "test", "test": "train"})
+    if sibling is not None:
+        rows += _ucf101_rows(sibling, sibling.read_text(encoding="utf-8-sig"))
+    return AnnotationFile(file, tuple(rows), published=True)
 
 
-def json_list(file: Path, text: str) -> Listed:
+def read_json(file: Path, text: str) -> AnnotationFile:
     """A JSON file of Something-Something or of ActivityNet."""
-    said = _parsed(text)
-    if isinstance(said, dict) and isinstance(said.get("database"), dict):
-        return Listed(file, tuple(_activitynet_rows(file, said["database"])), published=True)
-    if not isinstance(said, list) or not any(isinstance(one, dict) and "id" in one for one in said):
+    content = _parse_json(text)
+    if isinstance(content, dict) and isinstance(content.get("database"), dict):
+        return AnnotationFile(
+            file, tuple(_activitynet_rows(file, content["database"])), published=True
+        )
+    if not isinstance(content, list) or not any(
+        isinstance(one, dict) and "id" in one for one in content
+    ):
         raise ValueError(
             'is neither a list of {"id", "label", "template"}, as Something-Something has, nor '
             '{"database": {ID: {"subset", "annotations"}}}, as ActivityNet has'
         )
-    rows = list(_something_rows(file, said))
-    beside = _beside(file, {"train": "validation", "validation": "train"})
-    if beside is not None:
-        more = _parsed(
-            beside.read_text(encoding="utf-8-sig"), f"has {beside.name} beside it, which "
+    rows = list(_something_rows(file, content))
+    sibling = _sibling(file, {"train": "validation", "validation": "train"})
+    if sibling is not None:
+        more = _parse_json(
+            sibling.read_text(encoding="utf-8-sig"), f"has {sibling.name} beside it, which "
         )
-        rows += _something_rows(beside, more if isinstance(more, list) else [])
-    return Listed(file, tuple(rows), published=True)
+        rows += _something_rows(sibling, more if isinstance(more, list) else [])
+    return AnnotationFile(file, tuple(rows), published=True)
 
 
-def _parsed(text: str, which: str = "") -> Any:
+def _parse_json(text: str, prefix: str = "") -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{which}is no JSON: {error}") from error
+        raise ValueError(f"{prefix}is not JSON: {error}") from error
 
 
-def _beside(file: Path, words: Mapping[str, str]) -> Path | None:
-    """The list beside `file` that has another word in its name, if there is one."""
+def _sibling(file: Path, words: Mapping[str, str]) -> Path | None:
+    """The file beside `file` with the words in its name replaced, if it exists."""
     name = re.sub("|".join(words), lambda found: words[found[0]], file.name)
-    beside = file.with_name(name)
-    return beside if name != file.name and beside.is_file() else None
+    sibling = file.with_name(name)
+    return sibling if name != file.name and sibling.is_file() else None
 
 
-def _ucf101_rows(file: Path, text: str) -> Iterator[Row]:
+def _ucf101_rows(file: Path, text: str) -> Iterator[AnnotationRow]:
     found = UCF101.fullmatch(file.name)
-    split = split_of(found["split"]) if found else ""
+    split = parse_split(found["split"]) if found else ""
     for number, line in enumerate(text.splitlines(), 1):
         path = re.sub(r"\s+\d+$", "", line.strip()).replace("\\", "/")
         if not path:
             continue
         folder, _, name = path.rpartition("/")
         stem = Path(name).stem
-        cut_from = _UCF101_FILM.fullmatch(stem)
-        source = f"{cut_from['name']} {cut_from['group']}" if cut_from else ""
-        place = f"{file.name} line {number}"
+        group = _UCF101_VIDEO.fullmatch(stem)
+        source = f"{group['name']} {group['group']}" if group else ""
+        location = f"{file.name} line {number}"
         try:
-            label = label_of(folder.rpartition("/")[2] or (cut_from["name"] if cut_from else ""))
+            label = normalize_label(folder.rpartition("/")[2] or (group["name"] if group else ""))
         except ValueError as error:
-            yield Row(place, path=path, problem=str(error))
+            yield AnnotationRow(location, path=path, problem=str(error))
             continue
-        yield Row(place, label, path, stems=(stem,), source=source, split=split)
+        yield AnnotationRow(location, label, path, stems=(stem,), source=source, split=split)
 
 
-def _something_rows(file: Path, said: Sequence[Any]) -> Iterator[Row]:
+def _something_rows(file: Path, entries: Sequence[Any]) -> Iterator[AnnotationRow]:
     """Of [{"id", "label", "template"}]. Source: Goyal et al. 2017, arXiv 1706.04261."""
-    split = split_in_name(file.stem)
-    for number, one in enumerate(said, 1):
-        place = f"{file.name} entry {number}"
+    split = split_from_filename(file.stem)
+    for number, entry in enumerate(entries, 1):
+        location = f"{file.name} entry {number}"
         try:
-            if not isinstance(one, dict) or not str(one.get("id", "")).strip():
+            if not isinstance(entry, dict) or not str(entry.get("id", "")).strip():
                 raise ValueError("it has no id")
-            # "Putting [something] on a surface"; `label` says what the thing was.
-            says = one.get("template") or one.get("label")
-            label = label_of(re.sub(r"[\[\]]", "", says) if isinstance(says, str) else "")
+            # "Putting [something] on a surface"; `label` has the name of the object instead.
+            text = entry.get("template") or entry.get("label")
+            label = normalize_label(re.sub(r"[\[\]]", "", text) if isinstance(text, str) else "")
         except ValueError as error:
-            yield Row(place, problem=str(error))
+            yield AnnotationRow(location, problem=str(error))
             continue
-        film = str(one["id"]).strip()
-        yield Row(place, label, stems=(film,), source=film, split=split)
+        video = str(entry["id"]).strip()
+        yield AnnotationRow(location, label, stems=(video,), source=video, split=split)
 
 
-def _activitynet_rows(file: Path, database: Mapping[str, Any]) -> Iterator[Row]:
+def _activitynet_rows(file: Path, database: Mapping[str, Any]) -> Iterator[AnnotationRow]:
     """Of {ID: {"subset", "annotations"}}. Source: Caba Heilbron et al. 2015, CVPR."""
-    for film, said in database.items():
-        place = f"{file.name} {film}"
-        marks = said.get("annotations") if isinstance(said, dict) else None
-        if not isinstance(marks, list):
-            yield Row(place, problem="it has no annotations")
+    for video, entry in database.items():
+        location = f"{file.name} {video}"
+        annotations = entry.get("annotations") if isinstance(entry, dict) else None
+        if not isinstance(annotations, list):
+            yield AnnotationRow(location, problem="it has no annotations")
             continue
-        for mark in marks:
+        for annotation in annotations:
             try:
-                split = split_of(str(said.get("subset", "")))
-                segment = mark.get("segment") if isinstance(mark, dict) else None
+                split = parse_split(str(entry.get("subset", "")))
+                segment = annotation.get("segment") if isinstance(annotation, dict) else None
                 if not isinstance(segment, list) or len(segment) != 2 or None in segment:
                     raise ValueError("an annotation has no segment [start, end]")
-                start_s, end_s = stretch(*segment)
-                says = mark.get("label")
-                label = label_of(says if isinstance(says, str) else "")
+                start_s, end_s = parse_bounds(*segment)
+                text = annotation.get("label")
+                label = normalize_label(text if isinstance(text, str) else "")
             except ValueError as error:
-                yield Row(place, problem=str(error))
+                yield AnnotationRow(location, problem=str(error))
                 continue
-            stems = (f"v_{film}", film)
-            yield Row(
-                place, label, stems=stems, start_s=start_s, end_s=end_s, source=film, split=split
+            yield AnnotationRow(
+                location,
+                label,
+                stems=(f"v_{video}", video),
+                start_s=start_s,
+                end_s=end_s,
+                source=video,
+                split=split,
             )

@@ -1,4 +1,4 @@
-"""What a checkpoint learnt from and was measured on, as its `training.json` keeps it."""
+"""The segments that a checkpoint was trained and validated on, stored in its `training.json`."""
 
 from __future__ import annotations
 
@@ -11,79 +11,78 @@ from pathlib import Path
 
 from model.data.examples import Example, overlap
 
-LEARNT = "train"
-_Stretch = tuple[float, float]  # from when to when, seconds
+TRAIN_SPLIT = "train"
+_Bounds = tuple[float, float]  # start and end, seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """The stretches of each film, by split."""
+class SeenData:
+    """The segments of each video, by split and video name."""
 
-    films: Mapping[str, Mapping[str, list[_Stretch]]] = field(default_factory=dict)
+    videos: Mapping[str, Mapping[str, list[_Bounds]]] = field(default_factory=dict)
 
-    def learnt(self, example: Example) -> bool:
-        """Whether some of its pictures were learnt from."""
-        return self.split_of(example) == LEARNT
+    def was_trained_on(self, example: Example) -> bool:
+        """Whether some of the example's frames were in the training set."""
+        return self.split_of(example) == TRAIN_SPLIT
 
     def split_of(self, example: Example) -> str:
-        """The split of just this stretch, else of one that shares pictures with it, else ""."""
-        name, own = _film(example), example.stretch
-        held = {split: films.get(name, []) for split, films in self.films.items()}
-        for split, stretches in held.items():
-            if own in stretches:
+        """The split of exactly this segment, else of an overlapping one, else ""."""
+        name, own = _video_key(example), example.bounds_s
+        by_split = {split: videos.get(name, []) for split, videos in self.videos.items()}
+        for split, segments in by_split.items():
+            if own in segments:
                 return split
-        for split, stretches in held.items():
-            if any(overlap(own, stretch) for stretch in stretches):
+        for split, segments in by_split.items():
+            if any(overlap(own, segment) for segment in segments):
                 return split
         return ""
 
 
 def as_json(
-    splits: Mapping[str, Iterable[Example]], before: Record | None = None
+    splits: Mapping[str, Iterable[Example]], before: SeenData | None = None
 ) -> dict[str, dict[str, list[object]]]:
-    """A record for `training.json`; what was learnt from belongs first.
+    """The seen data for `training.json`; the train split must be the first.
 
-    That is also what a checkpoint has learnt from, whose record is `before`, that training began
-    with.
+    The train split also gets the training segments of `before`, the initial checkpoint's data.
     """
-    films: dict[str, dict[str, list[object]]] = {}
+    result: dict[str, dict[str, list[object]]] = {}
     for split, examples in splits.items():
-        of_film: dict[str, list[_Stretch]] = defaultdict(list)
+        by_video: dict[str, list[_Bounds]] = defaultdict(list)
         for one in examples:
-            of_film[_film(one)].append(one.stretch)
-        if split == LEARNT and before is not None:
-            for name, stretches in before.films.get(LEARNT, {}).items():
-                own = of_film[name]
-                own += [stretch for stretch in stretches if stretch not in own]
-        films[split] = {
-            name: [[start_s, None if end_s == math.inf else end_s] for start_s, end_s in stretches]
-            for name, stretches in sorted(of_film.items())
+            by_video[_video_key(one)].append(one.bounds_s)
+        if split == TRAIN_SPLIT and before is not None:
+            for name, segments in before.videos.get(TRAIN_SPLIT, {}).items():
+                own = by_video[name]
+                own += [segment for segment in segments if segment not in own]
+        result[split] = {
+            name: [[start_s, None if end_s == math.inf else end_s] for start_s, end_s in segments]
+            for name, segments in sorted(by_video.items())
         }
-    return films
+    return result
 
 
-def read_record(folder: Path) -> Record:
-    """The record of a checkpoint; an empty one where it has none."""
+def read_seen_data(folder: Path) -> SeenData:
+    """The seen data of a checkpoint; empty if it has none."""
     try:
-        told = json.loads((folder / "training.json").read_text(encoding="utf-8"))
-        return Record(
+        content = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        return SeenData(
             {
                 split: {
                     name: [
                         (float(start), math.inf if end is None else float(end))
-                        for start, end in stretches
+                        for start, end in segments
                     ]
-                    for name, stretches in films.items()
+                    for name, segments in videos.items()
                 }
-                for split, films in told["films"].items()
+                for split, videos in content["videos"].items()
             }
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Record()
+        return SeenData()
 
 
-def _film(example: Example) -> str:
-    """A film's name and bytes: the same wherever it lies, and however a list names its source."""
+def _video_key(example: Example) -> str:
+    """The video's file name and size: independent of its folder and of its source's name."""
     try:
         return f"{example.path.name} {example.path.stat().st_size}"
     except OSError:

@@ -1,4 +1,4 @@
-"""Labelled stretches of films, and the windows that a watch would cut from them."""
+"""Decodes labeled segments of videos, and cuts the windows that a live run would cut."""
 
 from __future__ import annotations
 
@@ -9,124 +9,125 @@ import numpy as np
 
 from model.data.examples import Example
 from stream.messages import ClipSpec
-from stream.regions.frame_ring import nearest
-from stream.regions.resize import fit_picture
+from stream.regions.frame_ring import nearest_indices
+from stream.regions.resize import fit_frame
 from stream.sources.opencv_capture import SourceError
-from stream.sources.uniform_clips import chosen_pictures, picture_times
+from stream.sources.uniform_clips import frame_timestamps, read_frames
 
-# Training pictures are kept larger than the model sees them, so that crops can wander.
+# Training frames are decoded this much larger than the model's input, for random crops.
 MARGIN = 1.15
-# A kept picture is at most an eighth of a step from where a window wants one.
-_KEPT_PER_STEP = 4
-_DENSEST_S = 1 / 40  # a watch keeps no more either
-_MOST_WINDOWS = 10
-# That is learnt from of one stretch: 0.1 GB as the embedded model sees it, 1 GB of the largest
-# pictures (224 pixels) at the highest rate.
-LONGEST_TAKE_S = 120.0
+# A decoded frame is at most an eighth of a step away from any time that a window asks for.
+_FRAMES_PER_STEP = 4
+_MIN_INTERVAL_S = 1 / 40  # that of a live run's frame ring
+_MAX_WINDOWS = 10
+# Of one segment: 0.1 GB at the embedded model's size, 1 GB at 224 pixels and the highest rate.
+MAX_SEGMENT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Take:
-    """A stretch of a film, decoded, with what lies around it as far as windows reach."""
+class DecodedSegment:
+    """A decoded segment of a video, and the frames around it that its windows can need."""
 
-    pictures: np.ndarray  # uint8 RGB, (N, H, W, 3)
-    times: np.ndarray  # float64 seconds of the film, (N,)
-    start_s: float  # the stretch that shows what its label says, or its middle
+    frames: np.ndarray  # uint8 RGB, (N, H, W, 3)
+    times_s: np.ndarray  # float64 seconds of the video, (N,)
+    start_s: float  # of the labeled segment, or of its middle if it is too long
     end_s: float
-    film_s: float  # when the film ends
-    lasts_s: float  # the whole stretch
+    video_s: float  # the time of the video's last frame
+    duration_s: float  # of the whole labeled segment
 
     def clip(self, spec: ClipSpec, end_s: float) -> np.ndarray:
-        """The window that ends then, pictures as they are kept: (T, H, W, 3)."""
-        return self.pictures[nearest(self.times, spec.times(end_s).clip(0.0, self.film_s))]
+        """The window that ends at `end_s`, at the decoded size: (T, H, W, 3)."""
+        return self.frames[nearest_indices(self.times_s, spec.times(end_s).clip(0.0, self.video_s))]
 
 
-def window_ends(spec: ClipSpec, start_s: float, end_s: float, film_s: float) -> tuple[float, float]:
-    """The first and the last moment at which a window of a stretch may end.
+def window_ends(
+    spec: ClipSpec, start_s: float, end_s: float, video_s: float
+) -> tuple[float, float]:
+    """The earliest and the latest end time of a segment's windows.
 
-    Windows lie within the stretch, or around it where it is shorter; within the film in any case,
-    but for films shorter than a window, whose last picture fills it up as in `classify`.
+    Windows are inside the segment, or contain it if it is shorter, and are always inside the
+    video. If the video is shorter than a window, its last frame is repeated, as in `classify`.
     """
     span_s = spec.step_s * (spec.frames - 1)
     first, last = sorted((start_s + span_s, end_s))
-    last = max(span_s, min(last, film_s))
+    last = max(span_s, min(last, video_s))
     return min(max(first, span_s), last), last
 
 
-def is_short(film_s: float, spec: ClipSpec) -> bool:
-    """Whether windows of a film that ends then stand still at their end for a step or more."""
-    return film_s < spec.step_s * (spec.frames - 2)
+def is_short(video_s: float, spec: ClipSpec) -> bool:
+    """Whether windows of a video of this length repeat its last frame for a step or more."""
+    return video_s < spec.step_s * (spec.frames - 2)
 
 
-def read_take(example: Example, spec: ClipSpec, slowest: float = 1.0) -> Take:
-    """Decode what windows of an example can need, `MARGIN` times as large as the model sees it.
+def decode_segment(example: Example, spec: ClipSpec, max_slowdown: float = 1.0) -> DecodedSegment:
+    """Decode the frames that windows of an example can need, `MARGIN` times the model's size.
 
-    Of a stretch longer than `LONGEST_TAKE_S` it is the middle. `slowest` is how many times longer
-    than the span of `spec` windows may be. Raises SourceError for a film that can't be decoded, or
-    ends before the example begins.
+    Of a segment longer than `MAX_SEGMENT_S` only the middle is decoded. Windows may be up to
+    `max_slowdown` times longer than the span of `spec`. Raises SourceError if the video can't be
+    decoded, or ends before the example starts.
     """
-    known, start_s, end_s = _stretch(example)
-    lasts_s = end_s - start_s
-    aside_s = max(0.0, lasts_s - LONGEST_TAKE_S) / 2
-    start_s, end_s = start_s + aside_s, end_s - aside_s
-    reach_s = spec.step_s * (spec.frames - 1) * slowest
-    low, high = min(start_s, end_s - reach_s), max(end_s, start_s + reach_s)
-    # A window must find its pictures also where the film ends early.
-    low = max(0.0, min(low, known[-1] - reach_s))
-    # With one picture more on each side, which may be nearest to a moment in between.
+    known, start_s, end_s = _bounds(example)
+    duration_s = end_s - start_s
+    trim_s = max(0.0, duration_s - MAX_SEGMENT_S) / 2
+    start_s, end_s = start_s + trim_s, end_s - trim_s
+    max_span_s = spec.step_s * (spec.frames - 1) * max_slowdown
+    low, high = min(start_s, end_s - max_span_s), max(end_s, start_s + max_span_s)
+    # Near the end of the video, windows need earlier frames.
+    low = max(0.0, min(low, known[-1] - max_span_s))
+    # One more frame on each side, which may be the nearest to a time in between.
     first, last = int(np.searchsorted(known, low, "right")), int(np.searchsorted(known, high))
     inside = np.arange(max(0, first - 1), min(last + 1, len(known)))
-    numbers = _thinned(known, inside, max(_DENSEST_S, spec.step_s / _KEPT_PER_STEP))
-    roomy = replace(spec, height=round(spec.height * MARGIN), width=round(spec.width * MARGIN))
-    read = dict(chosen_pictures(example.path, set(numbers), lambda one: fit_picture(one, roomy)))
-    pictures = np.stack([read[number] for number in numbers])
-    return Take(pictures, known[numbers], start_s, end_s, float(known[-1]), lasts_s)
+    indices = _subsample(known, inside, max(_MIN_INTERVAL_S, spec.step_s / _FRAMES_PER_STEP))
+    larger = replace(spec, height=round(spec.height * MARGIN), width=round(spec.width * MARGIN))
+    read = dict(read_frames(example.path, set(indices), lambda frame: fit_frame(frame, larger)))
+    frames = np.stack([read[index] for index in indices])
+    return DecodedSegment(frames, known[indices], start_s, end_s, float(known[-1]), duration_s)
 
 
 def read_views(
     example: Example,
     spec: ClipSpec,
     windows: int | None = None,
-    places: tuple[float, ...] = (0.5,),
+    crops: tuple[float, ...] = (0.5,),
 ) -> np.ndarray:
-    """An example exactly as a watch would see it: uint8 RGB (windows x places, T, H, W, 3).
+    """An example exactly as a live run would see it: uint8 RGB (windows x crops, T, H, W, 3).
 
-    Windows are equally far apart, a single one is in the middle; None takes as many as cover the
-    example, ten at most. `places` are those of `fit_picture`: several for a picture that is
-    cropped (arXiv 2102.05095 takes three).
-    Raises SourceError as `read_take` does.
+    Windows are equally spaced; a single one is in the middle; None gives as many as cover the
+    example, at most ten. `crops` are positions for `fit_frame`: several for frames that are
+    cropped (arXiv 2102.05095 uses three).
+    Raises SourceError as `decode_segment` does.
     """
-    known, start_s, end_s = _stretch(example)
+    known, start_s, end_s = _bounds(example)
     if windows is None:
-        windows = min(_MOST_WINDOWS, max(1, math.ceil((end_s - start_s) / spec.span_s)))
+        windows = min(_MAX_WINDOWS, max(1, math.ceil((end_s - start_s) / spec.span_s)))
     first, last = window_ends(spec, start_s, end_s, float(known[-1]))
     ends = np.linspace(first, last, windows) if windows > 1 else [(first + last) / 2]
     wanted = np.stack([spec.times(end) for end in ends]).clip(0.0, known[-1])
-    numbers = nearest(known, wanted)  # (windows, T)
+    indices = nearest_indices(known, wanted)  # (windows, T)
 
-    def fit_all(picture: np.ndarray) -> np.ndarray:
-        return np.stack([fit_picture(picture, spec, place) for place in places])
+    def fit_all(frame: np.ndarray) -> np.ndarray:
+        return np.stack([fit_frame(frame, spec, crop) for crop in crops])
 
-    read = dict(chosen_pictures(example.path, set(numbers.ravel().tolist()), fit_all))
-    views = np.stack([[read[number] for number in row] for row in numbers.tolist()])
+    read = dict(read_frames(example.path, set(indices.ravel().tolist()), fit_all))
+    views = np.stack([[read[index] for index in row] for row in indices.tolist()])
     return views.swapaxes(1, 2).reshape(-1, *spec.shape(1)[1:])
 
 
-def _stretch(example: Example) -> tuple[np.ndarray, float, float]:
-    """The times of a film's pictures, and from when to when it shows the example."""
-    known = picture_times(example.path)
+def _bounds(example: Example) -> tuple[np.ndarray, float, float]:
+    """The timestamps of all the video's frames, and the example's start and end."""
+    known = frame_timestamps(example.path)
     start_s = example.start_s or 0.0
     end_s = float(known[-1]) if example.end_s is None else min(example.end_s, float(known[-1]))
     if start_s >= end_s and start_s > 0:
         raise SourceError(
-            f"{example.path}: an example begins at {start_s:g} s, but the film ends at "
+            f"{example.path}: an example starts at {start_s:g} s, but the video ends at "
             f"{known[-1]:g} s; correct its start and end"
         )
     return known, start_s, end_s
 
 
-def _thinned(known: np.ndarray, inside: np.ndarray, every_s: float) -> list[int]:
-    """Of these numbers of pictures those that are at least so far apart, roughly."""
-    slots = np.floor((known[inside] - known[inside[0]]) / every_s + 1e-6)
+def _subsample(known: np.ndarray, inside: np.ndarray, interval_s: float) -> list[int]:
+    """The frame indices `inside`, thinned out to about one per interval."""
+    slots = np.floor((known[inside] - known[inside[0]]) / interval_s + 1e-6)
     _, first = np.unique(slots, return_index=True)
     return inside[first].tolist()

@@ -1,4 +1,4 @@
-"""What runs a model: the one thing that all engines have in common."""
+"""The interface of inference engines."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 
 
 class EngineError(ValueError):
-    """A choice that can't be had on this machine. The message is one line with the way out."""
+    """A configuration that this machine doesn't support. The message is one line with the fix."""
 
 
 class Engine(Protocol):
-    """Runs one model on one device. Not for use by several threads at once."""
+    """Runs one model on one device. Not thread-safe."""
 
-    name: str  # what was chosen, for people: "torch bf16 on cpu"
-    sizes: tuple[int, ...]  # the only batch sizes it takes, rising; empty where it takes any
-    batches: bool  # whether several clips at once are faster than one after the other
+    name: str  # for display: "torch bf16 on cpu"
+    batch_sizes: tuple[int, ...]  # the only sizes it accepts, ascending; empty if it accepts any
+    supports_batching: bool  # whether a batch is faster than its clips one by one
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
         """uint8 RGB (batch, T, H, W, 3) -> float32 (batch, labels).
 
-        Raises MemoryError where the device has no room for so many clips.
+        Raises MemoryError where the batch doesn't fit into the device's memory.
         """

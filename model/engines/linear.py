@@ -1,7 +1,7 @@
-"""Linear layers for inference, each the fastest way of its kind on a processor.
+"""Linear layers for inference: plain torch, oneDNN with packed weights, and oneDNN int8.
 
-A layer computes activation(x W^T + b), or x W^T + b + residual. torch's own `nn.Linear` hands
-float32 to a BLAS that is at half rate on AMD processors, and packs its weights anew each time.
+A layer computes activation(x W^T + b), or x W^T + b + residual. torch's `nn.Linear` passes float32
+to a BLAS that runs at half speed on AMD processors, and repacks its weights in each call.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from model.families.timesformer.network import ACTIVATIONS
 
-_MIDDLE = 128  # of the unsigned bytes that stand for signed ones
-# oneDNN's names of the activations that it computes while it multiplies.
+_ZERO_POINT = 128  # of the unsigned bytes that represent signed values
+# oneDNN's names of the activations that it can fuse with the product.
 _FUSED = {"gelu": ("gelu", "none"), "gelu_new": ("gelu", "tanh"), "relu": ("relu", "")}
 
 
@@ -28,12 +28,12 @@ class Linear(Protocol):
     ) -> Tensor: ...
 
 
-# Makes a layer of a weight (outputs, inputs), a bias (outputs,) or None, and how many rows x has.
-MakeLinear = Callable[[Tensor, Tensor | None, int], nn.Module]
+# (weight (outputs, inputs), bias (outputs,) or None, number of rows of x) -> layer.
+LinearFactory = Callable[[Tensor, Tensor | None, int], nn.Module]
 
 
 class PlainLinear(nn.Module):
-    """Works everywhere, and can be compiled and exported."""
+    """Works on every device, and can be compiled and exported."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, rows: int) -> None:
         super().__init__()
@@ -52,8 +52,8 @@ class PlainLinear(nn.Module):
 class PackedLinear(nn.Module):
     """oneDNN with the weight packed once; float32 or bfloat16 on a CPU.
 
-    Activation and residual are computed while the product is written. These are the operators that
-    torch's own compiler uses for frozen weights.
+    Activation and residual are fused with the product. torch.compile uses the same operators for
+    frozen weights.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, rows: int) -> None:
@@ -63,7 +63,7 @@ class PackedLinear(nn.Module):
 
     @staticmethod
     def available(dtype: torch.dtype = torch.float32) -> bool:
-        """Whether torch has these operators, for that type on this processor."""
+        """Whether torch has these operators for `dtype` on this processor."""
         ops = torch.ops.mkldnn
         if not (torch.backends.mkldnn.is_available() and hasattr(ops, "_linear_pointwise")):
             return False
@@ -83,21 +83,21 @@ class PackedLinear(nn.Module):
 
 
 class Int8Linear(nn.Module):
-    """oneDNN in 8 bits on a CPU: a scale for each output's weights, one for all of x, found anew
-    each time, so that nothing has to be calibrated. x and the result are floats."""
+    """oneDNN int8 on a CPU, with dynamic quantization: weights have a scale per output, x has one
+    scale, computed in each call, so that no calibration is needed. x and the result are floats."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, rows: int) -> None:
         super().__init__()
         weight = weight.float()
         self._scale = (weight.abs().amax(dim=1) / 127).clamp(min=1e-12)
-        whole = (weight / self._scale[:, None]).round().to(torch.int8)
-        self._weight = torch.ops.onednn.qlinear_prepack(whole, None)
-        self._zero = torch.zeros(len(weight), dtype=torch.int32)
+        quantized = (weight / self._scale[:, None]).round().to(torch.int8)
+        self._weight = torch.ops.onednn.qlinear_prepack(quantized, None)
+        self._weight_zero_points = torch.zeros(len(weight), dtype=torch.int32)
         self._bias = None if bias is None else bias.float().contiguous()
 
     @staticmethod
     def available() -> bool:
-        """Whether this processor multiplies bytes faster than floats, and torch can."""
+        """Whether this processor multiplies int8 faster than floats, and torch supports it."""
         fast = getattr(torch.cpu, "_is_vnni_supported", lambda: False)()
         return fast and hasattr(torch.ops.onednn, "qlinear_pointwise")
 
@@ -105,25 +105,25 @@ class Int8Linear(nn.Module):
         self, x: Tensor, activation: str | None = None, residual: Tensor | None = None
     ) -> Tensor:
         fused, algorithm = _FUSED.get(activation or "", ("none", ""))
-        result = self.product(*self.bytes(x), x.dtype, fused, algorithm)
+        result = self.multiply(*self.quantize(x), x.dtype, fused, algorithm)
         if activation is not None and fused == "none":
             result = ACTIVATIONS[activation](result)
         return result if residual is None else result + residual
 
     @staticmethod
-    def bytes(x: Tensor) -> tuple[Tensor, float]:
-        """x as bytes round 128, and what one of them is worth."""
+    def quantize(x: Tensor) -> tuple[Tensor, float]:
+        """x as uint8 with zero point 128, and the scale of one step."""
         lowest, highest = torch.aminmax(x)
         scale = max(float(highest), -float(lowest), 1e-12) / 127
-        whole = x.to(torch.float32, copy=True).mul_(1 / scale).round_()
-        # Signed and then shifted: torch is four times slower at converting to unsigned bytes.
-        return whole.to(torch.int8).view(torch.uint8).bitwise_xor_(_MIDDLE), scale
+        rounded = x.to(torch.float32, copy=True).mul_(1 / scale).round_()
+        # Signed and then shifted: torch converts to unsigned bytes four times slower.
+        return rounded.to(torch.int8).view(torch.uint8).bitwise_xor_(_ZERO_POINT), scale
 
-    def product(
+    def multiply(
         self, x: Tensor, scale: float, dtype: torch.dtype, fused: str = "none", algorithm: str = ""
     ) -> Tensor:
-        """x W^T + b of x as `bytes` made it."""
+        """activation(x W^T + b) for x and scale from `quantize`, as `dtype`."""
         return torch.ops.onednn.qlinear_pointwise(
-            x, scale, _MIDDLE, self._weight, self._scale, self._zero, self._bias,
+            x, scale, _ZERO_POINT, self._weight, self._scale, self._weight_zero_points, self._bias,
             1.0, 0, dtype, fused, [], algorithm,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The engine OpenVINO, for Intel's and AMD's processors: pip install 'actionwatch[openvino]'."""
+"""The OpenVINO engine, for Intel and AMD processors: pip install 'actionwatch[openvino]'."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from model.engines.torch_engine import buckets, cpu_precision
 from model.families.timesformer.inference import InferenceNetwork
 from model.trained_model import TrainedModel
 from stream.config.config import InferenceConfig
-from stream.runtime.thread_limits import cores, is_large
+from stream.runtime.thread_limits import cores, needs_all_cores
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 
@@ -23,20 +23,20 @@ _HINTS = {"fp32": "f32", "bf16": "bf16"}
 class OpenVinoEngine:
     """Runs a model with OpenVINO, compiled for each batch size.
 
-    Raises EngineError where it is not installed, or can't do what was chosen.
+    Raises EngineError where OpenVINO is not installed or doesn't support the configuration.
     """
 
-    def __init__(self, model: TrainedModel, choice: InferenceConfig) -> None:
+    def __init__(self, model: TrainedModel, config: InferenceConfig) -> None:
         try:
             import openvino
         except ImportError as error:
             raise EngineError(
                 "engine openvino is not installed: pip install 'actionwatch[openvino]'"
             ) from error
-        precision = cpu_precision(choice.precision)
+        precision = cpu_precision(config.precision)
         if precision not in _HINTS:
             raise EngineError(
-                f"engine openvino has no precision {precision} here; take fp32, bf16, or the "
+                f"engine openvino has no precision {precision} here; use fp32, bf16, or the "
                 "engine torch"
             )
         self.name = f"openvino {precision} on cpu"
@@ -46,7 +46,7 @@ class OpenVinoEngine:
         def compiled(size: int, threads: int) -> Callable[[np.ndarray], Any]:
             sample = torch.zeros(model.spec.shape(size), dtype=torch.uint8)
             with torch.inference_mode(), warnings.catch_warnings():
-                # Sizes are fixed, so what the tracer takes for constant is.
+                # Sizes are fixed, so values that the tracer treats as constants are constant.
                 warnings.simplefilter("ignore", torch.jit.TracerWarning)
                 graph = openvino.convert_model(network, example_input=sample, input=sample.shape)
             hints = {
@@ -57,11 +57,11 @@ class OpenVinoEngine:
             return core.compile_model(graph, "CPU", hints)
 
         clip = np.zeros(model.spec.shape(1), np.uint8)
-        large = is_large(partial(compiled(1, 1), clip))
+        large = needs_all_cores(partial(compiled(1, 1), clip))
         threads = cores() if large else 1
-        self.batches = not large
-        self.sizes = (1,) if large else buckets(choice.batch)
-        self._compiled = {size: compiled(size, threads) for size in self.sizes}
+        self.supports_batching = not large
+        self.batch_sizes = (1,) if large else buckets(config.max_batch_size)
+        self._compiled = {size: compiled(size, threads) for size in self.batch_sizes}
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
         return self._compiled[len(clips)](clips)[0]

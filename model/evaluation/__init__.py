@@ -1,1 +1,1 @@
-"""How good a model is: metrics, plots, an HTML report."""
+"""Evaluation of a model: metrics, plots, an HTML report."""

@@ -1,4 +1,4 @@
-"""The temperature that makes a model's probabilities mean what they say."""
+"""Temperature scaling, which calibrates a model's probabilities."""
 
 from __future__ import annotations
 
@@ -6,21 +6,20 @@ import math
 
 import numpy as np
 
-COLDEST, HOTTEST = 0.05, 20.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 _PRIOR_CLIPS = 4.0
 
 
 def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
-    """The T from 0.05 to 20 with which softmax(logits / T) explains the truth best.
+    """The T from 0.05 to 20 that minimizes the cross-entropy of softmax(logits / T).
 
-    `logits` is float (N, labels), `truth` int (N,): clips that were not trained on. It minimises
-    the negative log-likelihood of Guo et al. 2017 (arXiv 1706.04599), together with four clips
-    more. These look like the average one, but their truth is drawn as the model itself says, so
-    they alone would give T = 1. With hundreds of clips that makes no difference; with twenty that
-    are all right it keeps T from running to 0, where every answer would be certain. It is the
-    conjugate prior of 1/T (Diaconis and Ylvisaker 1979).
+    `logits` is float (N, labels), `truth` int (N,), of clips that were not trained on. The loss is
+    that of Guo et al. 2017 (arXiv 1706.04599) plus four prior clips: average clips whose truth
+    follows the model's own probabilities, so they alone would give T = 1. With hundreds of clips
+    they make no difference; with twenty correct clips they keep T away from 0, where every
+    prediction would be certain. This is the conjugate prior of 1/T (Diaconis and Ylvisaker 1979).
 
-    Without clips T is 1. Raises ValueError for arrays that don't fit together.
+    Without clips T is 1. Raises ValueError for arrays of the wrong shape, type or range.
     """
     if logits.ndim != 2 or truth.shape != logits.shape[:1]:
         raise ValueError(
@@ -32,39 +31,39 @@ def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
         truth.min() >= 0 and truth.max() < logits.shape[1]
     ):
         raise ValueError(
-            f"truth must be integers from 0 to {logits.shape[1] - 1}, the places of the labels, "
+            f"truth must be label indices, integers from 0 to {logits.shape[1] - 1}, "
             f"got {truth.dtype} from {truth.min()} to {truth.max()}"
         )
     if not np.all(np.isfinite(logits)):
-        raise ValueError("logits must be finite; the model answered inf or nan")
-    # Below the largest, so that what is nearly certain is not lost in rounding.
-    below = logits.astype(np.float64)
-    below -= below.max(axis=1, keepdims=True)
-    of_truth = below[np.arange(len(truth)), truth].sum()
-    said = _expected(below, 1.0)
+        raise ValueError("logits must be finite, got NaN or inf")
+    # Relative to the largest logit, so that tiny probabilities are not lost in rounding.
+    relative = logits.astype(np.float64)
+    relative -= relative.max(axis=1, keepdims=True)
+    of_truth = relative[np.arange(len(truth)), truth].sum()
+    of_prior = _expected(relative, 1.0)
 
     def slope(temperature: float) -> float:
-        """Of the loss, by 1/T. It only grows with 1/T, because the loss is convex in that."""
-        expected = _expected(below, temperature)
-        return float(expected - of_truth + _PRIOR_CLIPS / len(truth) * (expected - said))
+        """The loss's derivative by 1/T, which increases with 1/T because the loss is convex."""
+        expected = _expected(relative, temperature)
+        return float(expected - of_truth + _PRIOR_CLIPS / len(truth) * (expected - of_prior))
 
-    colder, hotter = math.log(COLDEST), math.log(HOTTEST)
-    for _ in range(50):  # halves that many times: to the last bits
-        middle = (colder + hotter) / 2
+    low, high = math.log(MIN_TEMPERATURE), math.log(MAX_TEMPERATURE)
+    for _ in range(50):  # bisection to float64 precision
+        middle = (low + high) / 2
         steepness = slope(math.exp(middle))
         if steepness == 0:
             return math.exp(middle)
         if steepness > 0:
-            colder = middle
+            low = middle
         else:
-            hotter = middle
-    return math.exp((colder + hotter) / 2)
+            high = middle
+    return math.exp((low + high) / 2)
 
 
 def _expected(logits: np.ndarray, temperature: float) -> float:
-    """The logits that softmax(logits / T) expects, summed over the clips.
+    """The expected logit under softmax(logits / T), summed over the clips.
 
-    `logits` is (N, labels), and the largest of each clip is 0.
+    `logits` is (N, labels); the largest of each clip is 0.
     """
     weights = np.exp(logits / temperature)
     return float(((weights * logits).sum(axis=1) / weights.sum(axis=1)).sum())

@@ -1,4 +1,4 @@
-"""A clip's pictures -> an MP4 in memory that browsers play."""
+"""Encodes a clip's frames to an MP4 in memory that browsers can play."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
 
-_TICKS = 90_000  # a second
-_SMALLEST, _LARGEST = 240, 1920  # pixels of the shorter and the longer side, enlarged
+_TICKS = 90_000  # per second
+_MIN_SIDE, _MAX_SIDE = 240, 1920  # pixels of the shorter and the longer side after upscaling
 _OPTIONS = {
     "preset": "veryfast",
     "crf": "23",
-    "bf": "0",  # so that the first picture is at time 0
+    "bf": "0",  # without B-frames the first frame is at time 0
 }
 
 
 def encode(frames: np.ndarray, fps: float) -> bytes:
-    """An MP4 (H.264) of pictures, uint8 RGB (T, H, W, 3), `fps` of them a second.
+    """An MP4 (H.264) of frames, uint8 RGB (T, H, W, 3), at `fps` frames per second.
 
-    Small pictures are enlarged by a whole number, pixel by pixel, so that their shorter side has
-    240 pixels or more: one sees what the model saw. A row or column over an even number is left
-    out, because 4:2:0 wants even sides. Raises ValueError for arrays and rates that are no clip.
+    Small frames are upscaled by an integer factor, without interpolation, so that the shorter side
+    has at least 240 pixels and the model's input is visible. An odd last row or column is cropped,
+    because 4:2:0 needs even sides. Raises ValueError for an invalid array or fps.
     """
     shape = frames.shape
     if frames.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or 0 in shape or 1 in shape[1:]:
@@ -35,31 +35,31 @@ def encode(frames: np.ndarray, fps: float) -> bytes:
         )
     if not (math.isfinite(fps) and 0 < fps <= 1000):
         raise ValueError(f"fps must be above 0 and at most 1000, got {fps}")
-    times = _enlargement(shape[1], shape[2])
-    height, width = (side * times & ~1 for side in shape[1:3])
+    scale = _upscale_factor(shape[1], shape[2])
+    height, width = (side * scale & ~1 for side in shape[1:3])
     file = io.BytesIO()
     with av.open(
         file,
         "w",
         format="mp4",
         options={"movflags": "+faststart"},
-        # Faststart puts the index first, for which what was written is read again.
+        # Faststart moves the index to the front, for which it reads the written data again.
         io_open=lambda *_: io.BytesIO(file.getvalue()),
     ) as container:
         stream = _stream(container, width, height)
-        for place, picture in enumerate(frames):
-            large = picture.repeat(times, axis=0).repeat(times, axis=1)[:height, :width]
+        for index, pixels in enumerate(frames):
+            large = pixels.repeat(scale, axis=0).repeat(scale, axis=1)[:height, :width]
             frame = VideoFrame.from_ndarray(np.ascontiguousarray(large), format="rgb24")
             frame = frame.reformat(format="yuv420p", dst_color_range=ColorRange.MPEG)
-            frame.pts, frame.time_base = round(place * _TICKS / fps), Fraction(1, _TICKS)
+            frame.pts, frame.time_base = round(index * _TICKS / fps), Fraction(1, _TICKS)
             _write(container, stream, frame, fps)
         _write(container, stream, None, fps)
     return file.getvalue()
 
 
-def _enlargement(height: int, width: int) -> int:
-    wanted = math.ceil(_SMALLEST / min(height, width))
-    return max(1, min(wanted, _LARGEST // max(height, width)))
+def _upscale_factor(height: int, width: int) -> int:
+    wanted = math.ceil(_MIN_SIDE / min(height, width))
+    return max(1, min(wanted, _MAX_SIDE // max(height, width)))
 
 
 def _stream(container: av.container.OutputContainer, width: int, height: int) -> av.VideoStream:
@@ -68,9 +68,9 @@ def _stream(container: av.container.OutputContainer, width: int, height: int) ->
     stream.time_base = Fraction(1, _TICKS)
     context = stream.codec_context
     context.time_base = Fraction(1, _TICKS)
-    context.thread_count = 1  # the same bytes each time, and many clips are small
+    context.thread_count = 1  # deterministic output, and many clips are small
     context.color_range = ColorRange.MPEG
-    context.colorspace = Colorspace.SMPTE170M  # what RGB becomes unless one says otherwise
+    context.colorspace = Colorspace.SMPTE170M  # swscale's default conversion from RGB
     context.color_primaries = ColorPrimaries.BT709
     context.color_trc = ColorTrc.BT709
     return stream
@@ -83,5 +83,5 @@ def _write(
     fps: float,
 ) -> None:
     for packet in stream.encode(frame):
-        packet.duration = round(_TICKS / fps)  # the last one is shown as long as the others
+        packet.duration = round(_TICKS / fps)  # also of the last frame
         container.mux(packet)

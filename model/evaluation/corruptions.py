@@ -1,4 +1,4 @@
-"""What bad cameras do to a clip: for telling how much of it a model stands, and teaching it to."""
+"""Camera-like image corruptions, for robustness tests and for training."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from stream.synthetic import compressed
+from stream.synthetic import compress_jpeg
 
-# At full strength, which a person would call bad. Noise is in levels of 255, blur is the standard
-# deviation as a share of the picture's width, the dark leaves this share of the light.
+# At full strength, which a person would call bad. Noise in levels of 255, blur as standard
+# deviation relative to the frame's width, and the fraction of the light that is left.
 _NOISE, _BLUR, _LIGHT, _QUALITY = 12.0, 0.015, 0.3, 20
 
-# A frame, the generator of what differs between frames, and the strength from 0 to 1.
+# A frame, the random generator of this frame, and the strength from 0 to 1.
 Corruption = Callable[[np.ndarray, np.random.Generator, float], np.ndarray]
 
 
@@ -32,7 +32,7 @@ def _dark(frame: np.ndarray, rng: np.random.Generator, strength: float) -> np.nd
 
 
 def _jpeg(frame: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    return compressed(frame, round(100 - (100 - _QUALITY) * strength))
+    return compress_jpeg(frame, round(100 - (100 - _QUALITY) * strength))
 
 
 CORRUPTIONS: dict[str, Corruption] = {
@@ -46,10 +46,10 @@ CORRUPTIONS: dict[str, Corruption] = {
 def corrupted(
     name: str, views: np.ndarray, rng: np.random.Generator, strength: float = 1.0
 ) -> np.ndarray:
-    """Views, uint8 RGB (..., H, W, 3), each frame spoilt by one of CORRUPTIONS; as many, new.
+    """A new array of the views, uint8 RGB (..., H, W, 3), each frame corrupted.
 
-    `strength` is from 0, hardly at all, to 1.
+    `name` is a key of CORRUPTIONS; `strength` is from 0, hardly visible, to 1.
     """
-    spoil = CORRUPTIONS[name]
+    corrupt = CORRUPTIONS[name]
     frames = views.reshape(-1, *views.shape[-3:])
-    return np.stack([spoil(frame, rng, strength) for frame in frames]).reshape(views.shape)
+    return np.stack([corrupt(frame, rng, strength) for frame in frames]).reshape(views.shape)

@@ -1,4 +1,4 @@
-"""How good a model is on labelled clips, judged as a watch judges them."""
+"""Evaluates a model on labeled clips, with the same predictor as a live run."""
 
 from __future__ import annotations
 
@@ -16,36 +16,38 @@ from model.data.segments import read_views
 from model.evaluation.clip_video import encode
 from model.evaluation.corruptions import corrupted
 from model.evaluation.html_report import Mistake
-from model.evaluation.metrics import Measured
+from model.evaluation.metrics import ClassificationReport
 from model.predictor import Predictor
 from stream.messages import ClipSpec
-from stream.regions.resize import resized
+from stream.regions.resize import resize
 from stream.sources.opencv_capture import SourceError
-from stream.sources.uniform_clips import chosen_pictures, picture_times
+from stream.sources.uniform_clips import frame_timestamps, read_frames
 
-_TIMED = 20  # windows, for the speed
-_SHOWN_FPS, _SHOWN_S, _SHOWN_PIXELS = 10.0, 12.0, 320  # of a mistake that is played
-PLACES = {1: (0.5,), 3: (0.0, 0.5, 1.0)}  # crops of a view
+_TIMED_WINDOWS = 20  # for the latency
+_MISTAKE_FPS, _MAX_MISTAKE_S, _MAX_MISTAKE_PIXELS = 10.0, 12.0, 320  # of a mistake's video
+CROP_POSITIONS = {1: (0.5,), 3: (0.0, 0.5, 1.0)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """A labelled clip as the model sees it."""
+    """A labeled clip as model input."""
 
     views: np.ndarray  # uint8 RGB, (V, T, H, W, 3)
     label: str
     name: str  # for people
     start_s: float
     end_s: float | None
-    show: Callable[[], tuple[np.ndarray, float]]  # pictures as a person sees it, and their fps
+    load_frames: Callable[[], tuple[np.ndarray, float]]  # frames for a person, and their fps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    measured: Measured
-    mistakes: tuple[Mistake, ...]  # the worst
-    views: int  # windows that were scored, of all clips together
-    window_s: float  # what one by itself takes
+    """The result of `evaluate`."""
+
+    report: ClassificationReport
+    mistakes: tuple[Mistake, ...]  # the most confident ones
+    views: int  # number of windows, over all clips
+    window_s: float  # latency of a single window
     engine: str
 
 
@@ -56,67 +58,70 @@ def evaluate(
     *,
     mistakes: int = 0,
     corruption: str | None = None,
-    progress: Callable[[], None] = lambda: None,
+    on_progress: Callable[[], None] = lambda: None,
 ) -> Evaluation:
-    """Score samples, each by the mean probabilities of its views, as `classify` does.
+    """Classify each sample by the mean probabilities of its views, as `classify` does.
 
-    With a `corruption`, one of CORRUPTIONS, they are spoilt before. Keeps so many of the worst
-    `mistakes` as films. Raises CheckpointError where there are no samples.
+    `corruption` is one of CORRUPTIONS. The result holds videos of the `mistakes` most confident
+    mistakes. Raises CheckpointError if there are no samples.
     """
-    numbers = {label: number for number, label in enumerate(labels)}
+    indices = {label: index for index, label in enumerate(labels)}
     truth: list[int] = []
-    answers: list[np.ndarray] = []
-    worst: list[tuple[np.ndarray, Sample]] = []  # with the answers
+    predictions: list[np.ndarray] = []
+    worst: list[tuple[np.ndarray, Sample]] = []  # with the probabilities
     times: list[float] = []
     views = 0
     rng = np.random.default_rng(0)
     for sample in samples:
-        seen = corrupted(corruption, sample.views, rng) if corruption else sample.views
-        if len(times) < _TIMED:
-            began = time.perf_counter()
-            predictor.predict(seen[:1])
-            times.append(time.perf_counter() - began)
-        answer = predictor.predict(seen).mean(axis=0)
-        truth.append(numbers[sample.label])
-        answers.append(answer)
+        inputs = corrupted(corruption, sample.views, rng) if corruption else sample.views
+        if len(times) < _TIMED_WINDOWS:
+            started = time.perf_counter()
+            predictor.predict(inputs[:1])
+            times.append(time.perf_counter() - started)
+        probabilities = predictor.predict(inputs).mean(axis=0)
+        truth.append(indices[sample.label])
+        predictions.append(probabilities)
         views += len(sample.views)
-        if answer.argmax() != truth[-1]:
-            worst.append((answer, sample))
+        if probabilities.argmax() != truth[-1]:
+            worst.append((probabilities, sample))
             worst = sorted(worst, key=lambda one: -one[0].max())[:mistakes]
-        progress()
+        on_progress()
     if not truth:
         raise CheckpointError("nothing to evaluate: no clip of a label that the model knows")
-    measured = Measured(tuple(labels), np.array(truth), np.stack(answers).astype(np.float64))
-    shown = tuple(_mistake(sample, answer, labels) for answer, sample in worst)
-    return Evaluation(measured, shown, views, statistics.median(times), predictor.name)
+    report = ClassificationReport(
+        tuple(labels), np.array(truth), np.stack(predictions).astype(np.float64)
+    )
+    shown = tuple(_mistake(sample, probabilities, labels) for probabilities, sample in worst)
+    return Evaluation(report, shown, views, statistics.median(times), predictor.name)
 
 
-def film_samples(
+def video_samples(
     examples: Iterable[Example],
     spec: ClipSpec,
     *,
     windows: int | None = None,
-    places: int = 1,
-    problem: Callable[[str], None] = lambda line: None,
+    crops: int = 1,
+    on_problem: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Sample]:
-    """Examples as samples: so many windows of each, None for as many as cover it, and crops.
+    """Examples as samples of `windows` windows (None: as many as cover the example) and `crops`.
 
-    `problem` is told what is left out: films that can't be decoded, labels that the model does
-    not know. Raises CheckpointError for crops of a model that sees the whole picture.
+    `on_problem` gets a line for each skipped example: videos that can't be decoded, labels that
+    the model does not have. Raises CheckpointError for several crops if the model's input is not
+    cropped.
     """
-    if places > 1 and spec.fit != "crop":
+    if crops > 1 and spec.fit != "crop":
         raise CheckpointError(
-            f"model {spec.model} sees the whole picture ({spec.fit}), so there are no crops; "
-            f"take --views {windows or 10}x1"
+            f"model {spec.model} sees the whole frame ({spec.fit}), so there are no crops; "
+            f"use --views {windows or 10}x1"
         )
     for example in examples:
         if example.label not in spec.labels:
-            problem(f"{example.path}: the model has no label {example.label}; left out")
+            on_problem(f"{example.path}: the model has no label {example.label}; skipped")
             continue
         try:
-            views = read_views(example, spec, windows, PLACES[places])
+            views = read_views(example, spec, windows, CROP_POSITIONS[crops])
         except SourceError as error:
-            problem(str(error))
+            on_problem(str(error))
             continue
         yield Sample(
             views,
@@ -124,35 +129,35 @@ def film_samples(
             str(example.path),
             example.start_s or 0.0,
             example.end_s,
-            partial(_pictures, example),
+            partial(_load_frames, example),
         )
 
 
-def _mistake(sample: Sample, answer: np.ndarray, labels: Sequence[str]) -> Mistake:
-    pictures, fps = sample.show()
+def _mistake(sample: Sample, probabilities: np.ndarray, labels: Sequence[str]) -> Mistake:
+    frames, fps = sample.load_frames()
     return Mistake(
-        film=sample.name,
+        name=sample.name,
         start_s=sample.start_s,
-        end_s=sample.start_s + len(pictures) / fps if sample.end_s is None else sample.end_s,
+        end_s=sample.start_s + len(frames) / fps if sample.end_s is None else sample.end_s,
         truth=sample.label,
-        answer=labels[int(answer.argmax())],
-        probability=float(answer.max()),
-        video=encode(pictures, fps),
+        predicted=labels[int(probabilities.argmax())],
+        probability=float(probabilities.max()),
+        video=encode(frames, fps),
     )
 
 
-def _pictures(example: Example) -> tuple[np.ndarray, float]:
-    """A mistake's pictures, uint8 RGB (N, H, W, 3), small and not too many."""
-    known = picture_times(example.path)
+def _load_frames(example: Example) -> tuple[np.ndarray, float]:
+    """The frames of a mistake's video, uint8 RGB (N, H, W, 3), small and few, and their fps."""
+    known = frame_timestamps(example.path)
     start_s = example.start_s or 0.0
-    end_s = min(known[-1] if example.end_s is None else example.end_s, start_s + _SHOWN_S)
-    wanted = np.arange(start_s, end_s + 1e-6, 1 / _SHOWN_FPS)
-    numbers = np.searchsorted(known, wanted).clip(0, len(known) - 1).tolist()
+    end_s = min(known[-1] if example.end_s is None else example.end_s, start_s + _MAX_MISTAKE_S)
+    wanted = np.arange(start_s, end_s + 1e-6, 1 / _MISTAKE_FPS)
+    indices = np.searchsorted(known, wanted).clip(0, len(known) - 1).tolist()
 
-    def smaller(picture: np.ndarray) -> np.ndarray:
-        height, width = picture.shape[:2]
-        scale = min(1.0, _SHOWN_PIXELS / max(height, width))
-        return resized(picture, max(2, round(width * scale)), max(2, round(height * scale)))
+    def downscale(frame: np.ndarray) -> np.ndarray:
+        height, width = frame.shape[:2]
+        scale = min(1.0, _MAX_MISTAKE_PIXELS / max(height, width))
+        return resize(frame, max(2, round(width * scale)), max(2, round(height * scale)))
 
-    read = dict(chosen_pictures(example.path, set(numbers), smaller))
-    return np.stack([read[number] for number in numbers]), _SHOWN_FPS
+    read = dict(read_frames(example.path, set(indices), downscale))
+    return np.stack([read[index] for index in indices]), _MISTAKE_FPS

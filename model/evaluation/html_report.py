@@ -1,6 +1,6 @@
-"""A report on a model as one HTML file: numbers, pictures, and its worst mistakes to watch.
+"""An evaluation report as one HTML file: metrics, plots, and videos of the worst mistakes.
 
-It needs no script and fetches nothing, so it opens from a mail as well as from a web server.
+It has no script and fetches nothing, so it also opens from an e-mail attachment.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from html import escape
 
 from model.evaluation import plots
-from model.evaluation.metrics import Measured
+from model.evaluation.metrics import ClassificationReport
 
-_CONFUSIONS = 10
+_MAX_CONFUSIONS = 10
 _NONE = "–"
-# What each number means, in the order of the table.
-_NUMBERS = {
-    "clips": ("Clips", "labelled clips that the model was asked about"),
-    "top1": ("Accuracy", "share of clips that were named rightly"),
-    "top5": ("Top 5", "share of clips whose label is among the five most probable"),
-    "mean_class_accuracy": ("Mean over labels", "accuracy in which each label counts the same"),
+# Name and explanation of each metric, in the order of the table.
+_METRICS = {
+    "clips": ("Clips", "number of labeled clips"),
+    "top1": ("Accuracy", "fraction of clips with the right prediction"),
+    "top5": ("Top 5", "fraction of clips whose label is among the five most probable"),
+    "mean_class_accuracy": ("Mean class accuracy", "accuracy with the same weight for each label"),
     "macro_f1": ("Macro F1", "mean over labels of the harmonic mean of precision and recall"),
-    "calibration_error": ("Calibration error", "how far confidence is from accuracy; 0 is best"),
+    "calibration_error": ("Calibration error", "gap between confidence and accuracy; 0 is best"),
     "log_loss": ("Log loss", "mean negative logarithm of the right label's probability"),
 }
-_SHARES = {"top1", "top5", "mean_class_accuracy", "calibration_error"}
-# Should escaping ever fail, a browser that keeps to this still runs and fetches nothing.
+_FRACTIONS = {"top1", "top5", "mean_class_accuracy", "calibration_error"}
+# Second line of defense: should escaping ever fail, the browser still runs and fetches nothing.
 _POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fff; --ground: #f4f4f5; --ink: #18181b;
@@ -68,30 +68,34 @@ figcaption dl { margin-top: 0.5rem; }
 
 @dataclass(frozen=True)
 class Mistake:
-    """A clip that was named wrongly."""
+    """A misclassified clip."""
 
-    film: str  # the file's name
-    start_s: float  # seconds of the film
+    name: str  # of the video file
+    start_s: float  # seconds of the video
     end_s: float
     truth: str
-    answer: str
-    probability: float  # of the answer, 0 to 1
+    predicted: str
+    probability: float  # of the predicted label, 0 to 1
     video: bytes  # an MP4
 
 
-def page(
-    title: str, measured: Measured, mistakes: Sequence[Mistake], *, facts: Mapping[str, str]
+def render_report(
+    title: str,
+    report: ClassificationReport,
+    mistakes: Sequence[Mistake],
+    *,
+    facts: Mapping[str, str],
 ) -> str:
     """The report's HTML, to be written as UTF-8.
 
-    `facts` are what else a reader should know, such as the model's name and the date, in order.
-    `mistakes` are shown in the order given; their videos make up most of the file.
+    `facts` are shown first, in this order, for example the model's name and the date. `mistakes`
+    are shown in the given order; their videos are most of the file.
     """
     sections = [
-        _section("Numbers", _numbers(measured)),
-        _section("Confusions", _confusions(measured)),
-        _section("Labels", _labels(measured)),
-        _section("Calibration", _calibration(measured)),
+        _section("Metrics", _metrics(report)),
+        _section("Confusions", _confusions(report)),
+        _section("Labels", _labels(report)),
+        _section("Calibration", _calibration(report)),
     ]
     if mistakes:
         sections.append(_section("Worst mistakes", _mistakes(mistakes)))
@@ -115,73 +119,76 @@ def page(
 """
 
 
-def _numbers(measured: Measured) -> str:
-    numbers = measured.numbers()
+def _metrics(report: ClassificationReport) -> str:
+    metrics = report.as_dict()
     rows = []
-    for key, (name, meaning) in _NUMBERS.items():
-        if key in numbers:
-            value = numbers[key]
+    for key, (name, meaning) in _METRICS.items():
+        if key in metrics:
+            value = metrics[key]
             if key == "top1":
-                low, high = map(_percent, measured.likely)
-                meaning += f"; of other clips like these likely {low} to {high}"
-            if key in _SHARES:
+                low, high = map(_percent, report.accuracy_interval)
+                meaning += f"; 95 % interval {low} to {high}"
+            if key in _FRACTIONS:
                 rows.append((name, _percent(value), meaning))
             else:
                 rows.append((name, f"{value}" if key == "clips" else f"{value:.3f}", meaning))
-    return _table(("Measure", "Value", "What it is"), rows, figures={1}, kind="numbers")
+    return _table(("Metric", "Value", "Meaning"), rows, number_columns={1}, kind="numbers")
 
 
-def _confusions(measured: Measured) -> str:
-    count = len(measured.labels)
+def _confusions(report: ClassificationReport) -> str:
+    count = len(report.labels)
     alternative = (
-        f"Confusion matrix of {count} label{'s' * (count > 1)}: for each true label the shares of "
-        "its clips that got each answer. The tables say which confusions are the commonest, and "
-        "how often each label is named rightly."
+        f"Confusion matrix of {count} label{'s' * (count > 1)}: for each true label the "
+        "fractions of its clips with each prediction. The tables list the most frequent confusions "
+        "and the recall of each label."
     )
-    picture = _picture(plots.confusion(measured), alternative, "Confusion matrix")
+    image = _image(plots.confusion(report), alternative, "Confusion matrix")
     text = (
-        "<p>A row for each true label: how its clips were named. The darker, the more of them.</p>"
+        "<p>One row per true label, one column per predicted label. Darker cells have more clips."
+        "</p>"
     )
-    commonest = [(truth, answer, f"{n}") for truth, answer, n in measured.mistakes(_CONFUSIONS)]
-    if not commonest:
-        return f"{text}{picture}<p>No clip was named wrongly.</p>"
-    table = _table(("Truth", "Answer", "Clips"), commonest, figures={2})
-    return f"{text}{picture}<h3>The commonest confusions</h3>{table}"
+    confusions = [
+        (truth, predicted, f"{n}") for truth, predicted, n in report.mistakes(_MAX_CONFUSIONS)
+    ]
+    if not confusions:
+        return f"{text}{image}<p>No clip was misclassified.</p>"
+    table = _table(("Truth", "Predicted", "Clips"), confusions, number_columns={2})
+    return f"{text}{image}<h3>Most frequent confusions</h3>{table}"
 
 
-def _labels(measured: Measured) -> str:
+def _labels(report: ClassificationReport) -> str:
     rows = [
-        (label, f"{of['support']}", _percent(of["recall"]), _percent(of["precision"]))
-        for label, of in measured.numbers()["per_label"].items()
+        (label, f"{one['support']}", _percent(one["recall"]), _percent(one["precision"]))
+        for label, one in report.as_dict()["per_label"].items()
     ]
     text = (
-        "<p>Recall is the share of a label's clips that were named rightly, precision the share "
-        "of its answers that were right.</p>"
+        "<p>Recall is the fraction of a label's clips with the right prediction, precision the "
+        "fraction of a label's predictions that were right.</p>"
     )
-    return text + _table(("Label", "Clips", "Recall", "Precision"), rows, figures={1, 2, 3})
+    return text + _table(("Label", "Clips", "Recall", "Precision"), rows, number_columns={1, 2, 3})
 
 
-def _calibration(measured: Measured) -> str:
+def _calibration(report: ClassificationReport) -> str:
     alternative = (
-        "Accuracy over confidence in 15 bins, and below it the share of clips in each bin. "
-        f"The calibration error is {_percent(measured.calibration_error())}."
+        "Accuracy over confidence in 15 bins, and below it the fraction of clips in each bin. "
+        f"The calibration error is {_percent(report.calibration_error())}."
     )
     text = (
-        "<p>On the dashed line an answer that is 80&nbsp;% sure is right four times of five. Below "
-        "it the model is too sure of itself, above it too modest.</p>"
+        "<p>On the dashed line, predictions with a confidence of 80&nbsp;% are right in 80&nbsp;% "
+        "of cases. Below it the model is overconfident, above it underconfident.</p>"
     )
-    return text + _picture(plots.reliability(measured), alternative, "Reliability")
+    return text + _image(plots.reliability(report), alternative, "Reliability")
 
 
 def _mistakes(mistakes: Sequence[Mistake]) -> str:
     items = []
     for one in mistakes:
-        name = f"Clip of {one.film}: {one.truth}, taken for {one.answer}"
+        name = f"Clip of {one.name}: {one.truth}, classified as {one.predicted}"
         facts = {
             "Truth": one.truth,
-            "Answer": one.answer,
+            "Predicted": one.predicted,
             "Probability": _percent(one.probability),
-            "File": one.film,
+            "File": one.name,
             "Seconds": f"{one.start_s:.1f} to {one.end_s:.1f}",
         }
         items.append(
@@ -189,7 +196,8 @@ def _mistakes(mistakes: Sequence[Mistake]) -> str:
             f'src="{_data("video/mp4", one.video)}"></video>'
             f"<figcaption>{_pairs(facts)}</figcaption></figure></li>\n"
         )
-    return f'<p>The model saw windows of them.</p><ul class="clips">{"".join(items)}</ul>'
+    text = "<p>The model classified windows of these clips.</p>"
+    return f'{text}<ul class="clips">{"".join(items)}</ul>'
 
 
 def _section(heading: str, content: str) -> str:
@@ -197,10 +205,10 @@ def _section(heading: str, content: str) -> str:
 
 
 def _table(
-    names: Sequence[str], rows: Iterable[Sequence[str]], *, figures: set[int], kind: str = ""
+    names: Sequence[str], rows: Iterable[Sequence[str]], *, number_columns: set[int], kind: str = ""
 ) -> str:
-    """A table whose rows begin with their header; `figures` are the columns of numbers."""
-    marks = [' class="number"' if place in figures else "" for place in range(len(names))]
+    """A table whose first column is the row header; `number_columns` are right-aligned."""
+    marks = [' class="number"' if column in number_columns else "" for column in range(len(names))]
     head = "".join(
         f'<th scope="col"{mark}>{_text(name)}</th>' for name, mark in zip(names, marks, strict=True)
     )
@@ -222,10 +230,10 @@ def _pairs(facts: Mapping[str, str]) -> str:
     return f"<dl>{''.join(terms)}</dl>"
 
 
-def _picture(png: bytes, alternative: str, name: str) -> str:
-    """As wide as it was drawn, or a little less where there is no room; then it scrolls.
+def _image(png: bytes, alternative: str, name: str) -> str:
+    """An image at its drawn width, or slightly smaller on a narrow screen; below that it scrolls.
 
-    What scrolls can be reached by keyboard, so that it can be scrolled there.
+    The scroll area has a tab stop, so that it can be scrolled by keyboard.
     """
     width = int.from_bytes(png[16:20], "big") * 96 // plots.DOTS_PER_INCH
     return (
@@ -239,10 +247,10 @@ def _data(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def _percent(share: float | None) -> str:
-    return _NONE if share is None else f"{100 * share:.1f}\N{NO-BREAK SPACE}%"
+def _percent(fraction: float | None) -> str:
+    return _NONE if fraction is None else f"{100 * fraction:.1f}\N{NO-BREAK SPACE}%"
 
 
 def _text(text: str) -> str:
-    """Text that stays text, also in an attribute; file names may hold what UTF-8 can't write."""
+    """HTML-escaped text, also for attributes; surrogates in file names are replaced."""
     return escape(text.encode("utf-8", "replace").decode("utf-8"))

@@ -1,4 +1,4 @@
-"""What a network says of labelled clips, all views of a clip together."""
+"""Batched inference on clips with several views each, without an engine."""
 
 from __future__ import annotations
 
@@ -8,60 +8,60 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.preprocess import normalise
+from model.preprocess import normalize
 from model.trained_model import TrainedModel
 
-_TOGETHER = 16  # views at once: more gain nothing, and take memory
+_BATCH_VIEWS = 16  # larger batches are not faster and need more memory
 
 
 def view_logits(
     model: TrainedModel,
     clips: Iterable[np.ndarray],
-    progress: Callable[[int], None] = lambda clips: None,
+    on_progress: Callable[[int], None] = lambda clips: None,
 ) -> list[np.ndarray]:
     """The logits of each clip's views, float32 (V, labels); views are uint8 (V, T, H, W, 3).
 
-    `progress` is told how many more clips are done.
+    `on_progress` gets the number of clips since the last call.
     """
     was_training = model.network.training
     model.network.eval()
-    answers: list[np.ndarray] = []
-    waiting: list[np.ndarray] = []
+    logits: list[np.ndarray] = []
+    pending: list[np.ndarray] = []
     for views in clips:
-        waiting.append(views)
-        if sum(map(len, waiting)) >= _TOGETHER:
-            answers += _answers(model, waiting)
-            progress(len(waiting))
-            waiting = []
-    if waiting:
-        answers += _answers(model, waiting)
-        progress(len(waiting))
+        pending.append(views)
+        if sum(map(len, pending)) >= _BATCH_VIEWS:
+            logits += _logits(model, pending)
+            on_progress(len(pending))
+            pending = []
+    if pending:
+        logits += _logits(model, pending)
+        on_progress(len(pending))
     model.network.train(was_training)
-    return answers
+    return logits
 
 
-def in_parts(
+def in_batches(
     model: TrainedModel, clips: np.ndarray, compute: Callable[[Tensor], Tensor]
 ) -> np.ndarray:
-    """What `compute` makes of the pixels of clips, uint8 (N, T, H, W, 3), a few at a time."""
+    """The results of `compute` on the normalized pixels of clips, uint8 (N, T, H, W, 3)."""
     device = next(model.network.parameters()).device
-    parts = []
+    results = []
     with torch.inference_mode():
-        for part in np.array_split(clips, range(_TOGETHER, len(clips), _TOGETHER)):
-            held = torch.from_numpy(np.ascontiguousarray(part)).to(device)
-            parts.append(compute(normalise(held, model.mean, model.std)).cpu().numpy())
-    return np.concatenate(parts)
+        for batch in np.array_split(clips, range(_BATCH_VIEWS, len(clips), _BATCH_VIEWS)):
+            frames = torch.from_numpy(np.ascontiguousarray(batch)).to(device)
+            results.append(compute(normalize(frames, model.mean, model.std)).cpu().numpy())
+    return np.concatenate(results)
 
 
-def _answers(model: TrainedModel, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
-    found = in_parts(
+def _logits(model: TrainedModel, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+    found = in_batches(
         model, np.concatenate(clips), lambda pixels: model.network.logits(pixels).float()
     )
     return np.split(found, np.cumsum([len(one) for one in clips])[:-1])
 
 
 def probabilities(logits: Iterable[np.ndarray], temperature: float = 1.0) -> np.ndarray:
-    """Of each clip, float64 (clips, labels): the mean of its views' softmax, as in `classify`."""
+    """Mean softmax of each clip's views, float64 (clips, labels), as in `classify`."""
     return np.stack([_softmax(one / temperature).mean(axis=0) for one in logits])
 
 

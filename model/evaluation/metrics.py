@@ -1,4 +1,4 @@
-"""How good a model's answers to labelled clips are: pure functions of truth and probabilities."""
+"""Classification metrics: pure functions of the truth and the predicted probabilities."""
 
 from __future__ import annotations
 
@@ -10,31 +10,32 @@ from typing import Any
 
 import numpy as np
 
-_SUM_TOLERANCE = 0.01  # half precision and hundreds of labels miss 1 by less
+_SUM_TOLERANCE = 0.01  # rounding of half precision with hundreds of labels is smaller
 
 
-def likely(share: float, count: int) -> tuple[float, float]:
-    """Between what the true share is, 19 times of 20, when of `count` clips this share was right.
+def wilson_interval(fraction: float, count: int) -> tuple[float, float]:
+    """The 95 % confidence interval of a proportion, if `fraction` of `count` clips are correct.
 
-    Wilson, "Probable inference", 1927: sensible for few clips, and where all were right, too.
+    Wilson, "Probable inference", 1927: valid for few clips, and for 0 % and 100 %.
     """
     z = 1.96
-    middle = share + z * z / (2 * count)
-    off = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
-    whole = 1 + z * z / count
-    return max(0.0, (middle - off) / whole), min(1.0, (middle + off) / whole)
+    center = fraction + z * z / (2 * count)
+    margin = z * math.sqrt(fraction * (1 - fraction) / count + (z / (2 * count)) ** 2)
+    scale = 1 + z * z / count
+    return max(0.0, (center - margin) / scale), min(1.0, (center + margin) / scale)
 
 
 @dataclass(frozen=True, eq=False)  # eq=False: equality of arrays is ambiguous
-class Measured:
-    """A model's answers to labelled clips.
+class ClassificationReport:
+    """Predictions for labeled clips.
 
-    The answer to a clip is its most probable label; of equal ones the first. All shares are from
-    0 to 1. Raises ValueError for arrays that don't fit together, and for no clips at all.
+    The predicted label is the most probable one; of equal ones the first. All metrics are
+    fractions from 0 to 1. Raises ValueError for arrays of the wrong shape, type or range, and for
+    no clips.
     """
 
     labels: tuple[str, ...]
-    truth: np.ndarray  # int, (N,): places in `labels`
+    truth: np.ndarray  # int, (N,): indices in `labels`
     probabilities: np.ndarray  # float, (N, labels); each row sums to 1
 
     def __post_init__(self) -> None:
@@ -50,7 +51,7 @@ class Measured:
             )
         if truth.min() < 0 or truth.max() >= count:
             raise ValueError(
-                f"truth must be places among the {count} labels, 0 to {count - 1}, "
+                f"truth must be indices of the {count} labels, 0 to {count - 1}, "
                 f"got {truth.min()} to {truth.max()}"
             )
         if probabilities.shape != (len(truth), count):
@@ -61,7 +62,7 @@ class Measured:
         if not np.issubdtype(probabilities.dtype, np.floating):
             raise ValueError(f"probabilities must be floats, got {probabilities.dtype}")
         sums = probabilities.sum(axis=1, dtype=np.float64)
-        # "Not all right" instead of "any wrong", which nan would pass.
+        # `not all(valid)` instead of `any(invalid)`, which NaN would pass.
         if not (probabilities.min() >= 0 and np.all(np.abs(sums - 1) <= _SUM_TOLERANCE)):
             raise ValueError(
                 "probabilities must be 0 or more and sum to 1 for each clip; "
@@ -69,108 +70,108 @@ class Measured:
             )
 
     @cached_property
-    def answers(self) -> np.ndarray:
-        """The label that each clip was given, int (N,)."""
+    def predictions(self) -> np.ndarray:
+        """The index of each clip's predicted label, int (N,)."""
         return np.asarray(self.probabilities.argmax(axis=1))
 
     @cached_property
     def confusion(self) -> np.ndarray:
-        """Clips by truth and answer, int (labels, labels): rows are the truth."""
+        """The confusion matrix, clips as int (labels, labels): rows are the truth."""
         count = len(self.labels)
-        pairs = self.truth.astype(np.int64) * count + self.answers
+        pairs = self.truth.astype(np.int64) * count + self.predictions
         return np.bincount(pairs, minlength=count * count).reshape(count, count)
 
     def top(self, k: int) -> float:
-        """The share of clips whose truth is among the `k` most probable labels."""
+        """Top-k accuracy: the fraction of clips whose truth is among the k most probable labels."""
         if k < 1:
-            raise ValueError(f"top k wants k of 1 or more, got {k}")
-        # Stable, so that of equal ones the first counts, as in `answers`.
+            raise ValueError(f"top k needs k of 1 or more, got {k}")
+        # Stable, so that the first of equal ones counts, as in `predictions`.
         order = np.argsort(-self.probabilities, axis=1, kind="stable")[:, :k]
         return float((order == self.truth[:, None]).any(axis=1).mean())
 
     @property
-    def likely(self) -> tuple[float, float]:
-        """Between what, 19 times of 20, the share of right answers is of other clips like these."""
-        return likely(self.top(1), len(self.truth))
+    def accuracy_interval(self) -> tuple[float, float]:
+        """The 95 % confidence interval of the top-1 accuracy."""
+        return wilson_interval(self.top(1), len(self.truth))
 
     @property
     def mean_class_accuracy(self) -> float:
-        """The mean of `recall`, in which a rare label counts as much as a common one."""
+        """The mean of `recall`: each label has the same weight."""
         return float(np.mean(list(self.recall().values())))
 
     @property
     def macro_f1(self) -> float:
-        """The mean F1 of the labels that occur as truth or as answer.
+        """The mean F1 of the labels that occur as truth or as prediction.
 
-        A label that was never named rightly counts as 0, also where its precision is 0 / 0
-        because it was never an answer; scikit-learn's f1_score(average="macro", zero_division=0).
+        A label without true positives counts as 0, also if its precision is 0 / 0 because it was
+        never predicted; scikit-learn's f1_score(average="macro", zero_division=0).
         """
-        named = self.confusion.sum(axis=0) + self.confusion.sum(axis=1)  # both halves of 2 TP
-        occurring = named > 0
-        return float(np.mean(2 * np.diag(self.confusion)[occurring] / named[occurring]))
+        totals = self.confusion.sum(axis=0) + self.confusion.sum(axis=1)  # 2 TP + FP + FN
+        occurring = totals > 0
+        return float(np.mean(2 * np.diag(self.confusion)[occurring] / totals[occurring]))
 
     def recall(self) -> dict[str, float]:
-        """The share of each label's clips that were named rightly; of labels that have clips."""
-        return self._shares_of(self.confusion.sum(axis=1))
+        """The recall of each label that has clips."""
+        return self._true_positive_rates(self.confusion.sum(axis=1))
 
     def precision(self) -> dict[str, float]:
-        """The share of each answer that was right; of labels that were an answer."""
-        return self._shares_of(self.confusion.sum(axis=0))
+        """The precision of each label that was predicted."""
+        return self._true_positive_rates(self.confusion.sum(axis=0))
 
     def mistakes(self, count: int) -> list[tuple[str, str, int]]:
-        """The commonest (truth, answer, clips), most first."""
+        """The most frequent confusions as (truth, predicted, clips)."""
         wrong = self.confusion - np.diag(np.diag(self.confusion))
         order = np.argsort(-wrong, axis=None, kind="stable")[:count]
         pairs = [np.unravel_index(index, wrong.shape) for index in order]
-        return [(self.labels[t], self.labels[a], int(wrong[t, a])) for t, a in pairs if wrong[t, a]]
+        return [(self.labels[t], self.labels[p], int(wrong[t, p])) for t, p in pairs if wrong[t, p]]
 
     def calibration_error(self, bins: int = 15) -> float:
-        """How far confidence is from accuracy, on average over the clips; 0 is perfect.
+        """The expected calibration error (ECE) of Guo et al. 2017 (arXiv 1706.04599); 0 is best.
 
-        The ECE of Guo et al. 2017 (arXiv 1706.04599): bins of equal width by the probability of
-        the answer, each including its upper edge.
+        Bins have equal width in the prediction's probability, and each includes its upper edge.
         """
-        confidence, accuracy, share = self.reliability(bins)
-        return float(np.sum(share * np.abs(accuracy - confidence)))
+        confidence, accuracy, fraction = self.reliability(bins)
+        return float(np.sum(fraction * np.abs(accuracy - confidence)))
 
     def reliability(self, bins: int = 15) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Mean confidence, accuracy and share of all clips, of each bin that holds any.
+        """Mean confidence, accuracy and fraction of all clips, of each bin that is not empty.
 
         Three float arrays of one length, from low to high confidence.
         """
         if bins < 1:
-            raise ValueError(f"reliability wants 1 bin or more, got {bins}")
+            raise ValueError(f"reliability needs 1 bin or more, got {bins}")
         inner_edges = np.linspace(0, 1, bins + 1)[1:-1]
-        places = np.digitize(self._confidence, inner_edges, right=True)
-        clips = np.bincount(places, minlength=bins)
-        held = clips > 0
-        confidence = np.bincount(places, self._confidence, bins)[held] / clips[held]
-        accuracy = np.bincount(places, self.answers == self.truth, bins)[held] / clips[held]
-        return confidence, accuracy, clips[held] / len(self.truth)
+        bin_of_clip = np.digitize(self._confidence, inner_edges, right=True)
+        clips = np.bincount(bin_of_clip, minlength=bins)
+        filled = clips > 0
+        confidence = np.bincount(bin_of_clip, self._confidence, bins)[filled] / clips[filled]
+        correct = self.predictions == self.truth
+        accuracy = np.bincount(bin_of_clip, correct, bins)[filled] / clips[filled]
+        return confidence, accuracy, clips[filled] / len(self.truth)
 
     @property
     def log_loss(self) -> float:
         """The mean negative natural logarithm of the truth's probability.
 
-        No probability counts as less than its type's machine epsilon (1.2e-7 for float32), as in
-        scikit-learn, so that one certain mistake does not make it infinite.
+        Probabilities are clipped to their type's machine epsilon (1.2e-7 for float32), as in
+        scikit-learn, so that one certain mistake does not make the loss infinite.
         """
-        least = float(np.finfo(self.probabilities.dtype).eps)
+        eps = float(np.finfo(self.probabilities.dtype).eps)
         of_truth = self.probabilities[np.arange(len(self.truth)), self.truth].astype(np.float64)
-        return float(-np.mean(np.log(np.clip(of_truth, least, 1))))
+        return float(-np.mean(np.log(np.clip(of_truth, eps, 1))))
 
-    def numbers(self) -> dict[str, Any]:
-        """All of it, for JSON.
+    def as_dict(self) -> dict[str, Any]:
+        """All metrics, for JSON.
 
-        `top5` is there with 6 labels or more only: with fewer it is 1 for any model. A label's
-        recall is None where it has no clips, its precision where it was never an answer.
+        `top5` exists only with 6 labels or more: with fewer it is 1 for any model. A label's
+        recall is None without clips, its precision None if it was never predicted.
         """
         recall, precision = self.recall(), self.precision()
         support = self.confusion.sum(axis=1).tolist()
         return {
             "clips": len(self.truth),
             "top1": self.top(1),
-            "top1_likely": list(self.likely),
+            "top1_interval": list(self.accuracy_interval),
             **({"top5": self.top(5)} if len(self.labels) > 5 else {}),
             "mean_class_accuracy": self.mean_class_accuracy,
             "macro_f1": self.macro_f1,
@@ -190,14 +191,14 @@ class Measured:
 
     @cached_property
     def _confidence(self) -> np.ndarray:
-        """The probability of each clip's answer, float64 (N,)."""
+        """The probability of each clip's predicted label, float64 (N,)."""
         return np.asarray(self.probabilities.max(axis=1), np.float64)
 
-    def _shares_of(self, totals: Iterable[int]) -> dict[str, float]:
-        """What was named rightly of each label, as a share of its total where there is any."""
-        right = np.diag(self.confusion)
+    def _true_positive_rates(self, totals: Iterable[int]) -> dict[str, float]:
+        """Each label's true positives divided by its total, for labels whose total is not 0."""
+        true_positives = np.diag(self.confusion)
         return {
             label: float(hits / total)
-            for label, hits, total in zip(self.labels, right, totals, strict=True)
+            for label, hits, total in zip(self.labels, true_positives, totals, strict=True)
             if total
         }

@@ -1,7 +1,7 @@
-"""Pictures of a training and of what it came to, as PNG files in memory.
+"""Plots of training curves, confusion matrix and calibration, as PNG files in memory.
 
-matplotlib's figures are used without pyplot, which keeps figures in global state, and imported
-where they are drawn, because that takes a second.
+Uses matplotlib's figures without pyplot, which has global state, and imports matplotlib only when
+drawing, because the import needs a second.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model.evaluation.metrics import Measured
+from model.evaluation.metrics import ClassificationReport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,17 +25,17 @@ _INK, _FAINT, _GRID = "#27272a", "#71717a", "#e4e4e7"
 _BLUE, _ORANGE, _GREEN = "#2563eb", "#ea580c", "#15803d"
 _LOSSES = {"train_loss": ("training", _BLUE), "val_loss": ("validation", _ORANGE)}
 _ACCURACIES = {
-    "val_accuracy": ("of all clips", _ORANGE),
-    "val_balanced": ("mean over labels", _GREEN),
+    "val_accuracy": ("all clips", _ORANGE),
+    "val_balanced_accuracy": ("mean over labels", _GREEN),
 }
-_DOTTED_UP_TO = 40  # points of a curve that are marked one by one
+_MAX_MARKERS = 40  # a curve with more points is drawn without markers
 
-_COUNTS_UP_TO = 20  # labels of a confusion whose cells have room for a number
-_NAMES_UP_TO = 120  # labels whose names are legible in a picture that programs still open
-_NAME_CHARACTERS = 30
+_MAX_LABELS_WITH_COUNTS = 20  # with more, a cell has no space for a number
+_MAX_LABELS_WITH_NAMES = 120  # with more, names are not legible at a usable image size
+_MAX_NAME_LENGTH = 30
 _MISSING = "\N{WHITE SQUARE}"
-# For what DejaVu, which comes with matplotlib, does not hold; the first that are installed.
-_MORE_FONTS = (
+# Fallbacks for characters that matplotlib's own DejaVu lacks; the installed ones are used.
+_FALLBACK_FONTS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
     "Noto Sans SC",
@@ -50,11 +50,11 @@ _MORE_FONTS = (
 
 
 def curve(history: Mapping[str, Sequence[float]]) -> bytes:
-    """How a training went, epoch by epoch: losses, and accuracies on validation clips.
+    """Training curves: losses, and accuracies on validation clips, by epoch.
 
-    `history` has lists of one length: epoch, train_loss, val_loss, val_accuracy, val_balanced (the
-    mean of the labels' recalls). Any of them but epoch may be left out or hold nan, where nothing
-    was measured. Raises ValueError for lists of different lengths.
+    `history` has lists of one length: epoch, train_loss, val_loss, val_accuracy,
+    val_balanced_accuracy (the mean of the labels' recalls). All but epoch may be missing or hold
+    nan. Raises ValueError for lists of different lengths.
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
@@ -64,19 +64,19 @@ def curve(history: Mapping[str, Sequence[float]]) -> bytes:
     first, last = min(history["epoch"], default=1), max(history["epoch"], default=1)
     margin = 0.04 * (last - first) or 1
     figure = _figure(9.6, 3.9)
-    for place, (title, curves) in enumerate(
+    for column, (title, curves) in enumerate(
         (("Loss", _LOSSES), ("Accuracy on validation clips", _ACCURACIES))
     ):
-        axes = figure.add_axes((0.07 + 0.5 * place, 0.16, 0.415, 0.64))
-        _plain(axes)
-        for key, (name, colour) in curves.items():
-            _line(axes, history["epoch"], history.get(key, ()), name, colour)
+        axes = figure.add_axes((0.07 + 0.5 * column, 0.16, 0.415, 0.64))
+        _style(axes)
+        for key, (name, color) in curves.items():
+            _line(axes, history["epoch"], history.get(key, ()), name, color)
         axes.set_title(title, loc="left", color=_INK, fontsize=11, fontweight="bold", pad=24)
         axes.set_xlabel("epoch", color=_INK)
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.set_xlim(first - margin, last + margin)
         if axes.lines:
-            # Above, where it covers no line.
+            # Above the axes, where it covers no line.
             axes.legend(
                 loc="lower left",
                 bbox_to_anchor=(-0.02, 0.985),
@@ -88,7 +88,7 @@ def curve(history: Mapping[str, Sequence[float]]) -> bytes:
             )
         else:
             axes.annotate(
-                "nothing measured", (0.5, 0.5), xycoords="axes fraction", ha="center", color=_FAINT
+                "no data", (0.5, 0.5), xycoords="axes fraction", ha="center", color=_FAINT
             )
         if curves is _ACCURACIES:
             axes.set_ylim(0, 1.02)
@@ -98,43 +98,48 @@ def curve(history: Mapping[str, Sequence[float]]) -> bytes:
     return _png(figure)
 
 
-def confusion(measured: Measured) -> bytes:
-    """Which labels are taken for which: each row is a truth, and its colours sum to 1.
+def confusion(report: ClassificationReport) -> bytes:
+    """The confusion matrix: one row per true label, normalized to a sum of 1.
 
-    Up to 20 labels each cell says how many clips it stands for. Above 120 labels their places,
-    counted from 1, are written instead of names. Rows of labels without clips are grey.
+    With up to 20 labels each cell has its number of clips. With more than 120 labels the axes have
+    indices, from 1, instead of names. Rows of labels without clips are gray.
     """
     from matplotlib import colormaps
     from matplotlib.ticker import PercentFormatter
 
-    count = len(measured.labels)
-    cell = min(0.9, max(0.17, 8.4 / count)) if count <= _NAMES_UP_TO else 16 / count
-    side, bar = cell * count, 0.14
+    count = len(report.labels)
+    cell = min(0.9, max(0.17, 8.4 / count)) if count <= _MAX_LABELS_WITH_NAMES else 16 / count
+    side, bar_width = cell * count, 0.14
     height = max(side, 1.2)
     figure = _figure(side + 0.9, height + 0.2)
     width, height = figure.get_size_inches()
     axes = figure.add_axes((0.1 / width, 0.1 / height, side / width, side / height))
-    totals = measured.confusion.sum(axis=1, keepdims=True)
-    shares = np.where(totals > 0, measured.confusion / np.maximum(1, totals), np.nan)
+    totals = report.confusion.sum(axis=1, keepdims=True)
+    fractions = np.where(totals > 0, report.confusion / np.maximum(1, totals), np.nan)
     image = axes.imshow(
-        shares,
+        fractions,
         cmap=colormaps["Blues"].with_extremes(bad="#e4e4e7"),
-        norm=_lifted(),
+        norm=_color_norm(),
         interpolation="nearest",
         extent=(0.5, count + 0.5, count + 0.5, 0.5),  # labels are counted from 1
     )
-    _name_places(axes, measured.labels, cell)
-    if count <= _COUNTS_UP_TO:
-        _write_counts(axes, measured.confusion, shares, cell)
+    _label_axes(axes, report.labels, cell)
+    if count <= _MAX_LABELS_WITH_COUNTS:
+        _write_counts(axes, report.confusion, fractions, cell)
         edges = np.arange(1, count) + 0.5
         axes.hlines(edges, 0.5, count + 0.5, color="white", linewidth=1)
         axes.vlines(edges, 0.5, count + 0.5, color="white", linewidth=1)
     axes.spines[:].set_color(_GRID)
-    axes.set_xlabel("answer", color=_INK, fontweight="bold", labelpad=8)
+    axes.set_xlabel("predicted", color=_INK, fontweight="bold", labelpad=8)
     axes.set_ylabel("truth", color=_INK, fontweight="bold", labelpad=8)
-    tall = min(side, 4.0)
+    bar_height = min(side, 4.0)
     scale = figure.add_axes(
-        ((0.1 + side + 0.18) / width, (0.1 + side - tall) / height, bar / width, tall / height)
+        (
+            (0.1 + side + 0.18) / width,
+            (0.1 + side - bar_height) / height,
+            bar_width / width,
+            bar_height / height,
+        )
     )
     figure.colorbar(image, cax=scale, ticks=[0, 0.1, 0.25, 0.5, 0.75, 1])
     scale.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
@@ -143,22 +148,22 @@ def confusion(measured: Measured) -> bytes:
     return _png(figure)
 
 
-def reliability(measured: Measured) -> bytes:
-    """Whether 80 % means right four times of five: accuracy over confidence, in 15 bins.
+def reliability(report: ClassificationReport) -> bytes:
+    """The reliability diagram: accuracy over confidence, in 15 bins.
 
-    On the diagonal it does; below it the model is too sure of itself. Beneath are the shares of
-    the clips that were answered with such confidence.
+    On the diagonal the model is calibrated, below it overconfident. A histogram of the confidence
+    is beneath.
     """
     from matplotlib.ticker import PercentFormatter
 
     bins = 15
-    confidence, accuracy, share = measured.reliability(bins)
+    confidence, accuracy, fraction = report.reliability(bins)
     middles = (np.clip(np.ceil(confidence * bins), 1, bins) - 0.5) / bins
     figure = _figure(4.6, 5.4)
     axes = figure.add_axes((0.15, 0.34, 0.81, 0.58))
     below = figure.add_axes((0.15, 0.1, 0.81, 0.18), sharex=axes)
     for each in (axes, below):
-        _plain(each)
+        _style(each)
         each.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
         each.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
@@ -167,44 +172,44 @@ def reliability(measured: Measured) -> bytes:
     axes.set(xlim=(-0.015, 1.015), ylim=(-0.03, 1.03))
     axes.tick_params(labelbottom=False)
     axes.set_ylabel("accuracy", color=_INK)
-    title = f"Calibration error {100 * measured.calibration_error(bins):.1f} %"
+    title = f"Calibration error {100 * report.calibration_error(bins):.1f} %"
     axes.set_title(title, loc="left", color=_INK, fontsize=11, fontweight="bold", pad=10)
-    below.bar(middles, share, width=0.86 / bins, color=_BLUE)
+    below.bar(middles, fraction, width=0.86 / bins, color=_BLUE)
     below.set_ylabel("clips", color=_INK)
     below.set_xlabel("confidence", color=_INK)
     return _png(figure)
 
 
-def shown(label: str, characters: int = _NAME_CHARACTERS) -> str:
-    """A label as a picture can show it: shortened in its middle, in characters there are.
+def short_label(label: str, max_length: int = _MAX_NAME_LENGTH) -> str:
+    """A label for a plot, shortened in the middle.
 
-    Its end stays, because labels such as "pushing something from left to right" differ there.
-    Characters that no installed font holds become white squares.
+    The end is preserved, because labels such as "pushing something from left to right" differ
+    there. Characters that no installed font has become white squares.
     """
     line = " ".join(label.split())
     line = "".join(sign if _drawable(sign) else _MISSING for sign in line)
-    room = [1 + (unicodedata.east_asian_width(sign) in "WF") for sign in line]
-    if sum(room) <= characters:
+    widths = [1 + (unicodedata.east_asian_width(sign) in "WF") for sign in line]
+    if sum(widths) <= max_length:
         return line
     head = tail = 0
-    while sum(room[: head + 1]) <= (characters + 1) // 2 - 1:
+    while sum(widths[: head + 1]) <= (max_length + 1) // 2 - 1:
         head += 1
-    while sum(room[len(line) - tail - 1 :]) <= characters // 2:
+    while sum(widths[len(line) - tail - 1 :]) <= max_length // 2:
         tail += 1
     return f"{line[:head].rstrip()}…{line[len(line) - tail :].lstrip()}"
 
 
-def _name_places(axes: Axes, labels: Sequence[str], cell: float) -> None:
-    """Write the labels beside rows and columns; `cell` is inches."""
+def _label_axes(axes: Axes, labels: Sequence[str], cell: float) -> None:
+    """Write the labels beside rows and columns; `cell` is a cell's size in inches."""
     count = len(labels)
-    if count > _NAMES_UP_TO:
+    if count > _MAX_LABELS_WITH_NAMES:
         axes.tick_params(labelsize=9, colors=_INK)
         return
-    names = [shown(label) for label in labels]
-    # What can't be told apart otherwise is told by its place.
+    names = [short_label(label) for label in labels]
+    # Ambiguous names get their index.
     names = [
-        f"{place} {name}" if _MISSING in name or names.count(name) > 1 else name
-        for place, name in enumerate(names, 1)
+        f"{index} {name}" if _MISSING in name or names.count(name) > 1 else name
+        for index, name in enumerate(names, 1)
     ]
     style: dict[str, Any] = {
         "fontsize": 10.0 if cell > 0.4 else 9.0 if cell > 0.3 else 7.5,
@@ -219,33 +224,35 @@ def _name_places(axes: Axes, labels: Sequence[str], cell: float) -> None:
     axes.tick_params(length=0, pad=5)
 
 
-def _write_counts(axes: Axes, clips: np.ndarray, shares: np.ndarray, cell: float) -> None:
+def _write_counts(axes: Axes, clips: np.ndarray, fractions: np.ndarray, cell: float) -> None:
     digits = len(str(clips.max()))
     size = min(12.0, 0.85 * cell * 72 / (0.64 * digits))
     for row, column in np.argwhere(clips):
-        colour = "white" if shares[row, column] > 0.4 else _INK
+        color = "white" if fractions[row, column] > 0.4 else _INK
         text = f"{clips[row, column]}"
-        axes.text(column + 1, row + 1, text, color=colour, fontsize=size, ha="center", va="center")
+        axes.text(column + 1, row + 1, text, color=color, fontsize=size, ha="center", va="center")
 
 
-def _lifted() -> Any:
-    """Shares as colours, in which a few percent are more than nothing."""
+def _color_norm() -> Any:
+    """A nonlinear color scale on which a few percent are visible."""
     from matplotlib.colors import PowerNorm
 
     return PowerNorm(0.6, 0, 1)
 
 
 def _line(
-    axes: Axes, epochs: Sequence[float], values: Sequence[float], name: str, colour: str
+    axes: Axes, epochs: Sequence[float], values: Sequence[float], name: str, color: str
 ) -> None:
-    """Join what was measured, also where it was not in each epoch."""
+    """Plot the finite values, connected over epochs without a value."""
     points = [(e, v) for e, v in zip(epochs, values, strict=False) if np.isfinite(v)]
     if points:
-        dot = "o" if len(points) <= _DOTTED_UP_TO else None
-        axes.plot(*zip(*points, strict=True), color=colour, label=name, marker=dot, markersize=3.5)
+        marker = "o" if len(points) <= _MAX_MARKERS else None
+        axes.plot(
+            *zip(*points, strict=True), color=color, label=name, marker=marker, markersize=3.5
+        )
 
 
-def _plain(axes: Axes) -> None:
+def _style(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_GRID)
     axes.tick_params(colors=_FAINT, length=0, labelsize=9)
@@ -254,7 +261,7 @@ def _plain(axes: Axes) -> None:
 
 
 def _figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches."""
+    """An empty figure of this size in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -264,7 +271,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _png(figure: Figure) -> bytes:
-    """As large as what was drawn, so that no name is cut off."""
+    """A PNG with tight bounds, so that no name is cut off."""
     file = io.BytesIO()
     figure.savefig(file, format="png", bbox_inches="tight", pad_inches=0.12)
     return file.getvalue()
@@ -272,16 +279,16 @@ def _png(figure: Figure) -> bytes:
 
 @cache
 def _families() -> tuple[str, ...]:
-    """The fonts for names: a character comes from the first that holds it."""
+    """The fonts for names; each character uses the first font that has it."""
     from matplotlib.font_manager import fontManager
 
     installed = set(fontManager.get_font_names())
-    return ("DejaVu Sans", *(name for name in _MORE_FONTS if name in installed))
+    return ("DejaVu Sans", *(name for name in _FALLBACK_FONTS if name in installed))
 
 
 @cache
 def _drawable(sign: str) -> bool:
-    """Whether a font holds it: matplotlib warns of each that none does."""
+    """Whether a font has this character; matplotlib would warn about a missing one."""
     from matplotlib.font_manager import findfont, get_font
 
     if unicodedata.category(sign)[0] == "C":  # control characters, half surrogates

@@ -1,4 +1,4 @@
-"""What a frozen network sees in a few takes, and in what else shows nothing of interest."""
+"""Class tokens of a frozen network for a few samples, their stills, and synthetic scenes."""
 
 from __future__ import annotations
 
@@ -14,61 +14,61 @@ import torch
 
 from model.data.examples import Example
 from model.data.segments import is_short, read_views, window_ends
-from model.evaluation.inference import in_parts
+from model.evaluation.inference import in_batches
 from model.trained_model import TrainedModel
 from stream.messages import ClipSpec
 from stream.runtime.thread_limits import cores
 from stream.sources.opencv_capture import SourceError
-from stream.sources.uniform_clips import picture_times
+from stream.sources.uniform_clips import frame_timestamps
 from stream.synthetic import ACTIONS, MOTIONS, OTHER, draw_clip
 
-_EVERY_S = 0.25  # between the ends of windows, about as a watch has them
-_MOST_WINDOWS = 12
-_STILLS = 2  # of each take: more hardly differ
-_DRAWN = 60
-_DRAWN_SPAN_S = 1.6  # in a longer one hardly a motion fits into the picture
+_STRIDE_S = 0.25  # between windows, about as in a live run
+_MAX_WINDOWS = 12
+_STILLS = 2  # per sample: more hardly differ
+_SYNTHETIC_CLIPS = 60
+_MAX_SYNTHETIC_SPAN_S = 1.6  # in a longer clip most motions leave the frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shot:
-    """A take as the network sees it: class tokens, float64 (N, hidden)."""
+class EmbeddedSample:
+    """Class tokens of a recorded sample, float64 (N, hidden)."""
 
     example: Example
-    windows: np.ndarray  # as a watch would cut them
-    mirrored: np.ndarray  # the same windows in a mirror
-    stills: np.ndarray  # of some of them one picture, as if nothing moved
-    is_short: bool  # the film ends before a window is full
+    windows: np.ndarray  # cut as in a live run
+    flipped: np.ndarray  # the same windows, flipped horizontally
+    stills: np.ndarray  # a single repeated frame of some windows, without motion
+    is_short: bool  # the video is shorter than a window
 
 
-def read_shots(
+def embed_samples(
     model: TrainedModel,
     examples: Iterable[Example],
     *,
-    progress: Callable[[], None] = lambda: None,
-    problem: Callable[[str], None] = lambda line: None,
-) -> Iterator[Shot]:
-    """The examples that can be decoded, in order. `problem` is told of the others.
+    on_progress: Callable[[], None] = lambda: None,
+    on_problem: Callable[[str], None] = lambda line: None,
+) -> Iterator[EmbeddedSample]:
+    """Embed the decodable examples, in order; `on_problem` gets the errors of the others.
 
-    Takes are looked at side by side, one on each core: see `one_thread`.
+    Samples are processed in parallel, one per core: see `single_threaded`.
     """
-    coming = iter(examples)
+    remaining = iter(examples)
     with ThreadPoolExecutor(cores()) as pool:
-        # A few at a time: windows of large networks take memory.
-        while some := list(itertools.islice(coming, 2 * cores())):
-            for shot in pool.map(partial(_tried, model), some):
-                if isinstance(shot, str):
-                    problem(shot)
+        # In small groups: windows of large networks need much memory.
+        while group := list(itertools.islice(remaining, 2 * cores())):
+            for sample in pool.map(partial(_embed_or_error, model), group):
+                if isinstance(sample, str):
+                    on_problem(sample)
                 else:
-                    yield shot
-                progress()
+                    yield sample
+                on_progress()
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on the core that asks: for work that is many small pieces.
+def single_threaded() -> Iterator[None]:
+    """Limit torch to the calling thread, for work that consists of many small operations.
 
-    A team of threads waits for its slowest after each piece: on two cores, 160 windows of the
-    embedded network took 2.8 s of processor time without one, and 6.6 s with it.
+    A thread pool waits for its slowest thread after each operation: on two cores, 160 windows of
+    the embedded network took 2.8 s of processor time without a pool, and 6.6 s with it.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -78,10 +78,10 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def drawn_tokens(model: TrainedModel) -> np.ndarray:
-    """Class tokens of drawn scenes where nobody does much, float64 (N, hidden); always the same."""
+def synthetic_tokens(model: TrainedModel) -> np.ndarray:
+    """Class tokens of synthetic scenes without actions, float64 (N, hidden); deterministic."""
     spec, rng = model.spec, np.random.default_rng(0)
-    span_s = min(spec.span_s, _DRAWN_SPAN_S)
+    span_s = min(spec.span_s, _MAX_SYNTHETIC_SPAN_S)
     labels = [MOTIONS.index(name) for name in MOTIONS if name not in (OTHER, *ACTIONS)]
     clips = (
         draw_clip(
@@ -91,39 +91,39 @@ def drawn_tokens(model: TrainedModel) -> np.ndarray:
             span_s=span_s,
             label=labels[number % len(labels)],
         )
-        for number in range(_DRAWN)
+        for number in range(_SYNTHETIC_CLIPS)
     )
-    return tokens(model, np.stack([clip.frames for clip in clips]))
+    return class_tokens(model, np.stack([clip.frames for clip in clips]))
 
 
-def tokens(model: TrainedModel, clips: np.ndarray) -> np.ndarray:
-    """What the classifier is given: uint8 (N, T, H, W, 3) -> float64 (N, hidden)."""
-    body = model.network.timesformer
-    return in_parts(model, clips, lambda pixels: body.features(pixels)[0].double())
+def class_tokens(model: TrainedModel, clips: np.ndarray) -> np.ndarray:
+    """The classifier's input: uint8 (N, T, H, W, 3) -> float64 (N, hidden)."""
+    backbone = model.network.timesformer
+    return in_batches(model, clips, lambda pixels: backbone.features(pixels)[0].double())
 
 
-def _tried(model: TrainedModel, example: Example) -> Shot | str:
-    """A shot, or why there is none."""
+def _embed_or_error(model: TrainedModel, example: Example) -> EmbeddedSample | str:
+    """The embedded sample, or the message of its error."""
     spec = model.spec
     try:
-        film_s = float(picture_times(example.path)[-1])
-        views = read_views(example, spec, _count(example, spec, film_s))
-        return _shot(model, example, views, is_short(film_s, spec))
+        video_s = float(frame_timestamps(example.path)[-1])
+        views = read_views(example, spec, _window_count(example, spec, video_s))
+        return _embed(model, example, views, is_short(video_s, spec))
     except SourceError as error:
         return str(error)
 
 
-def _count(example: Example, spec: ClipSpec, film_s: float) -> int:
-    """How many windows an example has in a film that ends then."""
-    end_s = film_s if example.end_s is None else min(example.end_s, film_s)
-    first, last = window_ends(spec, example.start_s or 0.0, end_s, film_s)
-    return min(_MOST_WINDOWS, 1 + int((last - first) / _EVERY_S + 1e-6))
+def _window_count(example: Example, spec: ClipSpec, video_s: float) -> int:
+    """Number of windows of an example in a video of this duration."""
+    end_s = video_s if example.end_s is None else min(example.end_s, video_s)
+    first, last = window_ends(spec, example.start_s or 0.0, end_s, video_s)
+    return min(_MAX_WINDOWS, 1 + int((last - first) / _STRIDE_S + 1e-6))
 
 
-def _shot(model: TrainedModel, example: Example, views: np.ndarray, short: bool) -> Shot:
+def _embed(model: TrainedModel, example: Example, views: np.ndarray, short: bool) -> EmbeddedSample:
     chosen = views[np.linspace(0, len(views) - 1, _STILLS).round().astype(int)]
     middle = views.shape[1] // 2
     stills = np.repeat(chosen[:, middle : middle + 1], views.shape[1], axis=1)
-    found = tokens(model, np.concatenate([views, views[:, :, :, ::-1], stills]))
-    windows, mirrored, alone = np.split(found, (len(views), 2 * len(views)))
-    return Shot(example, windows, mirrored, alone, short)
+    tokens = class_tokens(model, np.concatenate([views, views[:, :, :, ::-1], stills]))
+    of_views, of_flipped, of_stills = np.split(tokens, (len(views), 2 * len(views)))
+    return EmbeddedSample(example, of_views, of_flipped, of_stills, short)

@@ -1,4 +1,4 @@
-"""A new classifier on a frozen network, learnt from a few takes of each label."""
+"""Fit a new classifier on a frozen network to a few samples per label."""
 
 from __future__ import annotations
 
@@ -11,302 +11,328 @@ import numpy as np
 import torch
 
 from model.data.examples import DataError, Example
-from model.data.seen_data import Record
-from model.data.splits import related
+from model.data.seen_data import SeenData
+from model.data.splits import group_by_source
 from model.evaluation.calibration import fit_temperature
 from model.evaluation.inference import probabilities
-from model.evaluation.metrics import Measured
-from model.few_shot.embeddings import Shot, drawn_tokens, one_thread, read_shots
-from model.few_shot.heads import NO_GROUP, Head, Windows, left_out, linear, prototypes
+from model.evaluation.metrics import ClassificationReport
+from model.few_shot.embeddings import (
+    EmbeddedSample,
+    embed_samples,
+    single_threaded,
+    synthetic_tokens,
+)
+from model.few_shot.heads import (
+    NO_GROUP,
+    Head,
+    Windows,
+    cross_validate,
+    logistic_regression,
+    prototypes,
+)
 from model.trained_model import TrainedModel
-from model.training.augment import mirrored
-from model.training.finetune_init import beginning
+from model.training.augment import mirrored_labels
+from model.training.finetune_init import new_head
 
-OTHER = "other"  # what is none of the labels
+OTHER = "other"  # the label for everything that is none of the others
 HEADS = ("prototypes", "linear")
-STILLS, DRAWN = "stills", "drawn scenes"
-# Of the takes that a label has right: fewer are a sign, and no accident.
-_SPARED, _SPARED_IN_MIRROR = 0.66, 0.7
+STILLS, SYNTHETIC = "stills", "synthetic scenes"
+# Fraction of a label's recall that must remain: a larger loss is not chance.
+_MIN_RETAINED, _MIN_RETAINED_FLIPPED = 0.66, 0.7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Taught:
-    """A model that was taught, and how well it knows takes that it was not taught with."""
+class FewShotModel:
+    """A fitted model, with its cross-validated metrics."""
 
     model: TrainedModel
-    measured: Measured | None  # None where no label has takes of two sources
+    report: ClassificationReport | None  # None where no label has samples of two sources
     head: str
-    extras: tuple[str, ...]  # what it was shown besides takes, to know what is nothing
-    examples: tuple[Example, ...]  # the takes
-    record: Record  # what the network has learnt from before
+    extras: tuple[str, ...]  # additional training data for "other"
+    examples: tuple[Example, ...]  # the samples
+    seen_data: SeenData  # what the network was trained on before
     init: str
-    seconds: float
+    duration_s: float
 
     @property
-    def takes(self) -> dict[str, int]:
-        """How many of each label."""
+    def samples_per_label(self) -> dict[str, int]:
         return dict(Counter(one.label for one in self.examples))
 
 
-def teach(
+def fit_few_shot(
     init: TrainedModel,
     init_name: str,
     examples: Sequence[Example],
     *,
     head: str = "auto",
     name: str = "model",
-    record: Record | None = None,
-    progress: Callable[[], None] = lambda: None,
-    problem: Callable[[str], None] = lambda line: None,
-) -> Taught:
-    """Fit a classifier to takes; all other layers stay as they are.
+    seen_data: SeenData | None = None,
+    on_progress: Callable[[], None] = lambda: None,
+    on_problem: Callable[[str], None] = lambda line: None,
+) -> FewShotModel:
+    """Fit a classifier to samples; all other layers are frozen.
 
-    `head` is "prototypes", "linear" or "auto", which takes the one that answers left-out takes
-    better. A take is left out together with all that was cut from the same source, and copies of
-    it. `record` is of what `init` has learnt from. `progress` is told of each take, `problem` of
-    each that can't be decoded, and of what else is odd. Raises DataError where there is nothing to
-    tell apart.
+    `head` is "prototypes", "linear" or "auto", which selects the better one by cross-validation.
+    Samples of one source, and copies of them, are held out together. `seen_data` is the data that
+    `init` was trained on. `on_progress` is called for each sample, `on_problem` for each sample
+    that can't be decoded, and with warnings. Raises DataError for fewer than two labels.
     """
-    began = time.perf_counter()
-    record = record or Record()
+    start = time.perf_counter()
+    seen_data = seen_data or SeenData()
     if head not in (*HEADS, "auto"):
         raise DataError(f"--head {head}: must be auto, {' or '.join(HEADS)}")
     check_labels(examples)
     init.network.eval()
-    with one_thread():
-        shots = tuple(read_shots(init, examples, progress=progress, problem=problem))
-        check_labels([shot.example for shot in shots])
-        units, notes = related(shot.example for shot in shots)
-        notes += _short(shots, init.spec.span_s) + _learnt(shots, init_name, record)
-        groups = {one: group for group, unit in enumerate(units) for one in unit}
-        lesson, more = _best_lesson(_Shown(shots, groups, drawn_tokens(init)))
-        for note in notes + more:
-            problem(note)
-        answers = {one: lesson.ask(one) for one in (HEADS if head == "auto" else (head,))}
-        head = min(answers, key=lambda one: answers[one].rank)
-        found = lesson.fit(head, lesson.windows)
-    model = beginning(init, name, lesson.labels, background=lesson.background)
+    with single_threaded():
+        samples = tuple(
+            embed_samples(init, examples, on_progress=on_progress, on_problem=on_problem)
+        )
+        check_labels([sample.example for sample in samples])
+        sources, warnings = group_by_source(sample.example for sample in samples)
+        warnings += _short_warning(samples, init.spec.span_s)
+        warnings += _seen_warning(samples, init_name, seen_data)
+        groups = {one: group for group, source in enumerate(sources) for one in source}
+        inputs = _Inputs(samples, groups, synthetic_tokens(init))
+        training_set, more = _select_training_set(inputs)
+        for warning in warnings + more:
+            on_problem(warning)
+        results = {
+            one: training_set.cross_validate(one) for one in (HEADS if head == "auto" else (head,))
+        }
+        head = min(results, key=lambda one: results[one].rank)
+        fitted = training_set.fit(head, training_set.windows)
+    model = new_head(init, name, training_set.labels, background=training_set.background)
     with torch.no_grad():
-        model.network.classifier.weight.copy_(torch.from_numpy(found.weight))
-        model.network.classifier.bias.copy_(torch.from_numpy(found.bias))
+        model.network.classifier.weight.copy_(torch.from_numpy(fitted.weight))
+        model.network.classifier.bias.copy_(torch.from_numpy(fitted.bias))
     model.network.eval()
-    return Taught(
-        replace(model, temperature=answers[head].temperature),
-        answers[head].measured,
+    return FewShotModel(
+        replace(model, temperature=results[head].temperature),
+        results[head].report,
         head,
-        lesson.extras,
-        tuple(shot.example for shot in shots),
-        record,
+        training_set.extras,
+        tuple(sample.example for sample in samples),
+        seen_data,
         init_name,
-        time.perf_counter() - began,
+        time.perf_counter() - start,
     )
 
 
 def check_labels(examples: Sequence[Example]) -> None:
-    """Raise DataError where takes don't show two things, one of which may be "other"."""
+    """Raise DataError for fewer than two labels, one of which may be "other"."""
     labels = sorted({one.label for one in examples})
     if not labels:
-        raise DataError("there are no takes that can be decoded")
+        raise DataError("no sample can be decoded; record new ones")
     if len(labels) == 1:
-        more = "of something to see" if labels == [OTHER] else f"of {OTHER!r}, which is all else"
+        missing = "of an action" if labels == [OTHER] else f"of {OTHER!r}, which is everything else"
         raise DataError(
-            f"there are only takes of {labels[0]!r}; the takes stay, and more are needed {more}: "
+            f"all samples have the label {labels[0]!r}; they are stored, add samples {missing}: "
             f"actionwatch teach {'LABEL' if labels == [OTHER] else OTHER} --source ..."
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Answers:
-    """Of one head to takes that were left out."""
+class _CrossValidation:
+    """Cross-validation results of one head."""
 
-    measured: Measured | None
+    report: ClassificationReport | None
     temperature: float
 
     @property
     def rank(self) -> tuple[float, float]:
-        """The lower the better."""
-        if self.measured is None:
+        """Sort key; lower is better."""
+        if self.report is None:
             return 0.0, 0.0
-        return -self.measured.mean_class_accuracy, self.measured.log_loss
+        return -self.report.mean_class_accuracy, self.report.log_loss
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Lesson:
-    """What heads learn from, and by what they are measured."""
+class _TrainingSet:
+    """Windows to fit heads to, and to validate them with."""
 
     labels: tuple[str, ...]
     extras: tuple[str, ...]
-    mirror: bool  # whether takes are learnt in a mirror, too
+    flip: bool  # whether flipped samples are included
     windows: Windows
-    seen: Windows  # those of the takes as they are
+    originals: Windows  # of the samples, without flips and extras
 
     @property
     def background(self) -> tuple[str, ...]:
         return tuple(label for label in self.labels if label == OTHER)
 
-    def fit(self, head: str, windows: Windows, begin: Head | None = None) -> Head:
+    def fit(self, head: str, windows: Windows, init: Head | None = None) -> Head:
         if head == "prototypes":
             return prototypes(windows, len(self.labels))
-        return linear(windows, len(self.labels), begin)
+        return logistic_regression(windows, len(self.labels), init)
 
-    def ask(self, head: str) -> _Answers:
-        whole = self.fit(head, self.windows)
-        answers = left_out(self.windows, self.seen, lambda some: self.fit(head, some, whole))
-        known = self._known_elsewhere()
-        logits = {take: said for take, said in answers if take in known}
+    def cross_validate(self, head: str) -> _CrossValidation:
+        fitted = self.fit(head, self.windows)
+        predictions = cross_validate(
+            self.windows, self.originals, lambda fold: self.fit(head, fold, fitted)
+        )
+        labels = self._validation_labels()
+        logits = {sample: values for sample, values in predictions if sample in labels}
         if not logits:
-            return _Answers(None, 1.0)
-        truth = np.array([known[take] for take in logits])
-        of_windows = np.repeat(truth, [len(said) for said in logits.values()])
-        temperature = fit_temperature(np.concatenate(list(logits.values())), of_windows)
-        shares = probabilities(logits.values(), temperature)
-        return _Answers(Measured(self.labels, truth, shares), temperature)
+            return _CrossValidation(None, 1.0)
+        truth = np.array([labels[sample] for sample in logits])
+        window_truth = np.repeat(truth, [len(values) for values in logits.values()])
+        temperature = fit_temperature(np.concatenate(list(logits.values())), window_truth)
+        scores = probabilities(logits.values(), temperature)
+        return _CrossValidation(ClassificationReport(self.labels, truth, scores), temperature)
 
     @property
-    def of_one_source(self) -> list[str]:
-        """The labels that are taught by one source alone, so that none of it can be left out."""
-        several, seen = set(self._known_elsewhere().values()), self.seen
-        numbers = (one for one in np.unique(seen.labels).tolist() if one not in several)
-        return [self.labels[one] for one in numbers if self.labels[one] != OTHER]
+    def single_source_labels(self) -> list[str]:
+        """The labels with samples of only one source, which can't be held out."""
+        validated, originals = set(self._validation_labels().values()), self.originals
+        indices = (one for one in np.unique(originals.labels).tolist() if one not in validated)
+        return [self.labels[one] for one in indices if self.labels[one] != OTHER]
 
-    def known(self) -> dict[str, float]:
-        """The share of left-out takes that are right, of each label that is taught.
+    def recall(self) -> dict[str, float]:
+        """Cross-validated recall per label, without "other".
 
-        Of one source alone it is that of its takes by what was learnt from them.
+        For a label with a single source it is the recall on the training samples.
         """
-        measured = self.ask("linear").measured
-        recall = measured.recall() if measured else {}
-        known = {label: share for label, share in recall.items() if label != OTHER}
-        if not (alone := self.of_one_source):
-            return known
-        head, seen = self.fit("linear", self.windows), self.seen
-        for label in alone:
-            number = self.labels.index(label)
-            takes = np.unique(seen.takes[seen.labels == number]).tolist()
-            logits = [head.logits(seen.features[seen.takes == one]) for one in takes]
-            known[label] = float((probabilities(logits).argmax(axis=1) == number).mean())
-        return known
+        report = self.cross_validate("linear").report
+        validated = report.recall() if report else {}
+        recall = {label: value for label, value in validated.items() if label != OTHER}
+        if not (single_source := self.single_source_labels):
+            return recall
+        head, originals = self.fit("linear", self.windows), self.originals
+        for label in single_source:
+            index = self.labels.index(label)
+            samples = np.unique(originals.samples[originals.labels == index]).tolist()
+            logits = [head.logits(originals.features[originals.samples == one]) for one in samples]
+            recall[label] = float((probabilities(logits).argmax(axis=1) == index).mean())
+        return recall
 
-    def _known_elsewhere(self) -> dict[int, int]:
-        """The labels of the takes whose label others show, too, by take."""
-        seen = self.seen
+    def _validation_labels(self) -> dict[int, int]:
+        """Sample -> label, for the labels with samples of several sources."""
+        originals = self.originals
         several = {
             label
-            for label in np.unique(seen.labels).tolist()
-            if len(np.unique(seen.groups[seen.labels == label])) > 1
+            for label in np.unique(originals.labels).tolist()
+            if len(np.unique(originals.groups[originals.labels == label])) > 1
         }
-        pairs = zip(seen.takes.tolist(), seen.labels.tolist(), strict=True)
-        return {take: label for take, label in pairs if label in several}
+        pairs = zip(originals.samples.tolist(), originals.labels.tolist(), strict=True)
+        return {sample: label for sample, label in pairs if label in several}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Shown:
-    """All that a lesson can be made of."""
+class _Inputs:
+    """Embedded data from which training sets are built."""
 
-    shots: tuple[Shot, ...]
-    groups: dict[Example, int]  # what is left out together
-    drawn: np.ndarray  # class tokens of drawn scenes, float64 (N, hidden)
+    samples: tuple[EmbeddedSample, ...]
+    groups: dict[Example, int]  # examples of one group are held out together
+    synthetic: np.ndarray  # class tokens of synthetic scenes, float64 (N, hidden)
 
 
-def _best_lesson(shown: _Shown) -> tuple[_Lesson, list[str]]:
-    """A lesson with takes in a mirror, and with more than takes for "other", if no label suffers.
+def _select_training_set(inputs: _Inputs) -> tuple[_TrainingSet, list[str]]:
+    """Add flipped samples, and extras for "other", unless that lowers a label's recall.
 
-    Also what a person should know of it.
+    Also returns warnings for the user.
 
-    In a mirror most actions are what they were. Where labels are directions, in whatever words,
-    they become each other: then many left-out takes that are right without it are wrong with it.
+    Most actions look the same when flipped. Labels that are directions, in whatever words, swap:
+    then flips make the predictions of many held-out samples wrong.
 
-    Takes alone don't say what is nothing. Taught with 6 falls and 8 takes of people who sit, stand
-    or walk, the embedded model called every room in which nothing moved a fall, and 69 % of the
-    windows of other places. With single pictures of the takes and drawn scenes as "other" these
-    were 1 % and 39 %, and left-out falls 5 of 6 instead of all. Of fights, with 10 takes a label,
-    it knew as many in other places as before (63 % of both labels instead of 62 %), and called 20 %
-    of other cameras' windows fights instead of 29 %. But what is taught may be just that: to lie
-    still, say.
+    Samples alone don't define "nothing". Fitted to 6 falls and 8 samples of people who sit, stand
+    or walk, the embedded model classified every room without motion as a fall, and 69 % of the
+    windows of other places. With stills of the samples and synthetic scenes as "other" these were
+    1 % and 39 %, and the recall of held-out falls was 5 of 6 instead of 6. For fights, with 10
+    samples per label, accuracy in other places stayed the same (63 % for both labels instead of
+    62 %), and false alarms in windows of other cameras fell from 29 % to 20 %. But an action may
+    itself be motionless, such as lying still.
     """
-    best, notes = _lesson(shown, mirror=False), list[str]()
-    without = best.known()
-    if unsure := best.of_one_source:
-        notes.append(
-            f"takes of {', '.join(unsure)} are of one source only: nothing tells how well they are "
-            "known, nor whether they look the same in a mirror, so none is learnt from its mirror "
-            "image until there are more"
+    best, warnings = _build_training_set(inputs, flip=False), list[str]()
+    baseline = best.recall()
+    if single_source := best.single_source_labels:
+        warnings.append(
+            f"samples of {', '.join(single_source)} have one source only: their accuracy can't be "
+            "measured, and horizontal flips are off; add samples of another source"
         )
     else:
-        in_mirror = _lesson(shown, mirror=True)
-        if not _suffering(in_mirror, without, _SPARED_IN_MIRROR):
-            best = in_mirror
-    mirror = best.mirror
-    for extras in ((STILLS, DRAWN), (STILLS,), (DRAWN,)):
-        lesson = _lesson(shown, extras, mirror=mirror)
-        if not _suffering(lesson, without, _SPARED):
-            best = lesson
+        flipped = _build_training_set(inputs, flip=True)
+        if not _regressed_labels(flipped, baseline, _MIN_RETAINED_FLIPPED):
+            best = flipped
+    flip = best.flip
+    for extras in ((STILLS, SYNTHETIC), (STILLS,), (SYNTHETIC,)):
+        candidate = _build_training_set(inputs, extras, flip=flip)
+        if not _regressed_labels(candidate, baseline, _MIN_RETAINED):
+            best = candidate
             break
     if STILLS not in best.extras:
-        like = _suffering(_lesson(shown, (STILLS,), mirror=mirror), without, _SPARED)
-        notes.append(
-            f"a scene in which nothing moves may be called {' or '.join(like)}: single pictures of "
-            f"takes look like that, so they are not learnt as {OTHER!r}"
+        with_stills = _build_training_set(inputs, (STILLS,), flip=flip)
+        regressed = _regressed_labels(with_stills, baseline, _MIN_RETAINED)
+        warnings.append(
+            f"a scene without motion may be classified as {' or '.join(regressed)}: stills of the "
+            f"samples look the same, so they are not added to {OTHER!r}"
         )
-    return best, notes
+    return best, warnings
 
 
-def _suffering(lesson: _Lesson, without: dict[str, float], spared: float) -> list[str]:
-    """The labels that lose too many of the takes that were right without what a lesson has more."""
-    known = lesson.known()
-    return [label for label, share in without.items() if known[label] < spared * share]
+def _regressed_labels(
+    training_set: _TrainingSet, baseline: dict[str, float], min_retained: float
+) -> list[str]:
+    """The labels whose recall falls below `min_retained` times the baseline."""
+    recall = training_set.recall()
+    return [label for label, value in baseline.items() if recall[label] < min_retained * value]
 
 
-def _lesson(shown: _Shown, extras: tuple[str, ...] = (), *, mirror: bool) -> _Lesson:
-    shots = shown.shots
-    labels = sorted({shot.example.label for shot in shots} | ({OTHER} if extras else set()))
-    numbers = {label: number for number, label in enumerate(labels)}
-    images = mirrored(labels)
-    # Stills weigh as much as the takes of "other", drawn scenes half as much: takes show the right
-    # people. With half of that the network called a good part of the still rooms falls.
-    others = max(1, sum(shot.example.label == OTHER for shot in shots))
-    seen: list[Windows] = []
+def _build_training_set(
+    inputs: _Inputs, extras: tuple[str, ...] = (), *, flip: bool
+) -> _TrainingSet:
+    samples = inputs.samples
+    labels = sorted({one.example.label for one in samples} | ({OTHER} if extras else set()))
+    indices = {label: index for index, label in enumerate(labels)}
+    flipped_labels = mirrored_labels(labels)
+    # Stills weigh as much as the samples of "other", synthetic scenes half as much: samples show
+    # the right people. With half of that, many still rooms were classified as falls.
+    others = max(1, sum(one.example.label == OTHER for one in samples))
+    originals: list[Windows] = []
     more: list[Windows] = []
-    for take, shot in enumerate(shots):
-        label, group = numbers[shot.example.label], shown.groups[shot.example]
-        image = images[label]
-        seen.append(_windows(shot.windows, label, take, group))
-        if mirror and image is not None:
-            more.append(_windows(shot.mirrored, image, take, group))
+    for number, sample in enumerate(samples):
+        label, group = indices[sample.example.label], inputs.groups[sample.example]
+        flipped_label = flipped_labels[label]
+        originals.append(_windows(sample.windows, label, number, group))
+        if flip and flipped_label is not None:
+            more.append(_windows(sample.flipped, flipped_label, number, group))
         if STILLS in extras:
-            unit = len(shots) + take % others
-            more.append(_windows(shot.stills, numbers[OTHER], unit, group))
-    if DRAWN in extras:
-        units = 2 * len(shots) + np.arange(len(shown.drawn)) % max(1, others // 2)
-        as_other = _windows(shown.drawn, numbers[OTHER], 0, NO_GROUP)
-        more.append(replace(as_other, takes=units))
-    return _Lesson(tuple(labels), extras, mirror, _joined([*seen, *more]), _joined(seen))
+            still_number = len(samples) + number % others
+            more.append(_windows(sample.stills, indices[OTHER], still_number, group))
+    if SYNTHETIC in extras:
+        numbers = 2 * len(samples) + np.arange(len(inputs.synthetic)) % max(1, others // 2)
+        synthetic = _windows(inputs.synthetic, indices[OTHER], 0, NO_GROUP)
+        more.append(replace(synthetic, samples=numbers))
+    return _TrainingSet(
+        tuple(labels), extras, flip, _concatenate([*originals, *more]), _concatenate(originals)
+    )
 
 
-def _learnt(shots: Sequence[Shot], init_name: str, record: Record) -> list[str]:
-    count = sum(record.learnt(shot.example) for shot in shots)
+def _seen_warning(
+    samples: Sequence[EmbeddedSample], init_name: str, seen_data: SeenData
+) -> list[str]:
+    count = sum(seen_data.was_trained_on(sample.example) for sample in samples)
     if not count:
         return []
     return [
-        f"{count} of {len(shots)} takes were learnt from before, by {init_name}: what is told of "
-        "left-out takes will be too good"
+        f"{count} of {len(samples)} samples were already training data of {init_name}: "
+        "the cross-validated metrics are too high"
     ]
 
 
-def _short(shots: Sequence[Shot], span_s: float) -> list[str]:
-    count = sum(shot.is_short for shot in shots)
+def _short_warning(samples: Sequence[EmbeddedSample], span_s: float) -> list[str]:
+    count = sum(sample.is_short for sample in samples)
     if not count:
         return []
     return [
-        f"{count} of {len(shots)} takes are shorter than the {span_s:g} s that the model looks at, "
-        "and stand still at their end, which no watch will see; give longer ones"
+        f"{count} of {len(samples)} samples are shorter than the model's {span_s:g} s and are "
+        "padded with their last frame, which does not occur in live video; record longer ones"
     ]
 
 
-def _windows(features: np.ndarray, label: int, take: int, group: int) -> Windows:
-    return Windows(features, *(np.full(len(features), one) for one in (label, take, group)))
+def _windows(features: np.ndarray, label: int, sample: int, group: int) -> Windows:
+    return Windows(features, *(np.full(len(features), one) for one in (label, sample, group)))
 
 
-def _joined(parts: Sequence[Windows]) -> Windows:
-    fields = ("features", "labels", "takes", "groups")
+def _concatenate(parts: Sequence[Windows]) -> Windows:
+    fields = ("features", "labels", "samples", "groups")
     return Windows(*(np.concatenate([getattr(part, one) for part in parts]) for one in fields))

@@ -1,6 +1,6 @@
-"""Linear heads on the features of a frozen network, learnt from a few takes, and left-out answers.
+"""Linear heads on a frozen network, fitted to a few samples, and their cross-validation.
 
-Both kinds end as weight and bias of the network's own classifier.
+Both kinds become weight and bias of the network's classifier.
 """
 
 from __future__ import annotations
@@ -12,38 +12,38 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-# Halfway to round: on fights and falls filmed by room cameras, with 5 to 20 takes a label, 0.3 to
-# 0.8 were within 2 % of each other.
+# Halfway to isotropic: on fights and falls from room cameras, with 5 to 20 samples per label, 0.3
+# to 0.8 were within 2 % of each other.
 _SHRINKAGE = 0.5
-# On the same clips 0.03 to 0.3 were alike; less remembers single takes.
-_DECAY = 0.1
-_MOST_STEPS = 200
-_MOST_FITS = 30  # for leaving out
+# On the same clips 0.03 to 0.3 were equally good; a lower value overfits single samples.
+_L2_PENALTY = 0.1
+_MAX_STEPS = 200
+_MAX_FOLDS = 30
 NO_GROUP = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Windows:
-    """What a head learns from."""
+    """Embedded windows that a head is fitted to."""
 
     features: np.ndarray  # float64, (N, hidden)
     labels: np.ndarray  # int, (N,)
-    takes: np.ndarray  # int, (N,): windows of one take are hardly different from each other
-    groups: np.ndarray  # int, (N,): what is left out together; NO_GROUP is never left out
+    samples: np.ndarray  # int, (N,): windows of one sample hardly differ
+    groups: np.ndarray  # int, (N,): held out together; NO_GROUP is never held out
 
     def without(self, groups: np.ndarray) -> Windows:
-        kept = ~np.isin(self.groups, groups)
-        parts = (self.features, self.labels, self.takes, self.groups)
-        return Windows(*(part[kept] for part in parts))
+        mask = ~np.isin(self.groups, groups)
+        columns = (self.features, self.labels, self.samples, self.groups)
+        return Windows(*(column[mask] for column in columns))
 
     @property
     def weights(self) -> np.ndarray:
-        """Of each window, (N,): labels count alike, and the takes of a label do."""
+        """Weight of each window, (N,): equal per label, and per sample within a label."""
         weights = np.zeros(len(self.labels))
         for label in np.unique(self.labels):
             own = self.labels == label
-            _, of_take, sizes = np.unique(self.takes[own], return_inverse=True, return_counts=True)
-            weights[own] = 1 / (len(sizes) * sizes[of_take])
+            _, sample, sizes = np.unique(self.samples[own], return_inverse=True, return_counts=True)
+            weights[own] = 1 / (len(sizes) * sizes[sample])
         return weights / weights.sum()
 
 
@@ -60,11 +60,11 @@ class Head:
 
 
 def prototypes(windows: Windows, labels: int) -> Head:
-    """The mean of each label, and how far from it is far: linear discriminant analysis.
+    """Linear discriminant analysis: the mean of each label, and one shared covariance.
 
-    Labels share one covariance, shrunk towards a round one as Ledoit and Wolf 2004 do, for there
-    are fewer takes than dimensions; by how much is fixed, as their estimate takes windows of one
-    take for independent. A label without windows is never the answer.
+    The covariance is shrunk towards an isotropic one (Ledoit and Wolf 2004), since there are fewer
+    samples than dimensions. The shrinkage is fixed: their estimate assumes independent windows. A
+    label without windows is never predicted.
     """
     features, weights = windows.features, windows.weights
     present = [label for label in range(labels) if (windows.labels == label).any()]
@@ -72,68 +72,68 @@ def prototypes(windows: Windows, labels: int) -> Head:
     for label in present:
         own = windows.labels == label
         means[label] = np.average(features[own], axis=0, weights=weights[own])
-    around = features - means[windows.labels]
-    covariance = (around * weights[:, None]).T @ around
-    size = max(float(np.trace(covariance)) / len(covariance), 1e-12)
-    shrunk = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * size * np.eye(len(covariance))
+    centered = features - means[windows.labels]
+    covariance = (centered * weights[:, None]).T @ centered
+    variance = max(float(np.trace(covariance)) / len(covariance), 1e-12)
+    shrunk = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * variance * np.eye(len(covariance))
     weight = np.linalg.solve(shrunk, means.T).T
-    return _only(Head(weight, -0.5 * (weight * means).sum(axis=1)), present)
+    return _restrict(Head(weight, -0.5 * (weight * means).sum(axis=1)), present)
 
 
-def linear(windows: Windows, labels: int, begin: Head | None = None) -> Head:
-    """Multinomial logistic regression with an L2 penalty. The same for the same windows.
+def logistic_regression(windows: Windows, labels: int, init: Head | None = None) -> Head:
+    """Multinomial logistic regression with an L2 penalty; deterministic.
 
-    `begin` is a head of nearly the same windows, from where it is not far. A label without
-    windows is never the answer.
+    `init` is a head fitted to almost the same windows, which saves steps. A label without windows
+    is never predicted.
     """
     features, weights = windows.features, windows.weights
-    middle = np.average(features, axis=0, weights=weights)
-    spread = np.average((features - middle) ** 2, axis=0, weights=weights)
-    scale = max(float(np.sqrt(spread).mean()), 1e-12)
-    inputs = torch.from_numpy((features - middle) / scale)
-    truth, shares = torch.from_numpy(windows.labels), torch.from_numpy(weights)
+    mean = np.average(features, axis=0, weights=weights)
+    variance = np.average((features - mean) ** 2, axis=0, weights=weights)
+    scale = max(float(np.sqrt(variance).mean()), 1e-12)
+    inputs = torch.from_numpy((features - mean) / scale)
+    truth, window_weights = torch.from_numpy(windows.labels), torch.from_numpy(weights)
     weight = torch.zeros(labels, features.shape[1], dtype=torch.float64)
     bias = torch.zeros(labels, dtype=torch.float64)
-    if begin is not None:
-        weight = torch.from_numpy(begin.weight * scale)
-        bias = torch.from_numpy(begin.bias + begin.weight @ middle).clamp(-50, 50)
+    if init is not None:
+        weight = torch.from_numpy(init.weight * scale)
+        bias = torch.from_numpy(init.bias + init.weight @ mean).clamp(-50, 50)
     weight.requires_grad_(True)
     bias.requires_grad_(True)
-    optimiser = torch.optim.LBFGS(
-        [weight, bias], max_iter=_MOST_STEPS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=_MAX_STEPS, tolerance_grad=1e-5, line_search_fn="strong_wolfe"
     )
 
-    def loss() -> torch.Tensor:
-        optimiser.zero_grad()
-        wrong = F.cross_entropy(F.linear(inputs, weight, bias), truth, reduction="none")
-        total = (wrong * shares).sum() + 0.5 * _DECAY * weight.square().sum()
-        total.backward()
-        return total
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        losses = F.cross_entropy(F.linear(inputs, weight, bias), truth, reduction="none")
+        loss = (losses * window_weights).sum() + 0.5 * _L2_PENALTY * weight.square().sum()
+        loss.backward()
+        return loss
 
-    optimiser.step(loss)
-    found = weight.detach().numpy() / scale
+    optimizer.step(closure)
+    fitted = weight.detach().numpy() / scale
     present = np.unique(windows.labels).tolist()
-    return _only(Head(found, bias.detach().numpy() - found @ middle), present)
+    return _restrict(Head(fitted, bias.detach().numpy() - fitted @ mean), present)
 
 
-def left_out(
-    windows: Windows, seen: Windows, fit: Callable[[Windows], Head]
+def cross_validate(
+    windows: Windows, held_out: Windows, fit: Callable[[Windows], Head]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Of each take of `seen` its windows' logits, by a head that knows nothing of its group.
+    """Yield each sample of `held_out` with its logits by a head fitted without its group.
 
-    Many groups are left out several at a time, for each time takes a fit.
+    Leaves out one group at a time; with more than _MAX_FOLDS groups, several at a time.
     """
-    groups = np.unique(seen.groups)
-    fits = min(len(groups), _MOST_FITS)
-    # Interleaved: neighbours may all be of one label.
-    for some in (groups[number::fits] for number in range(fits)):
-        head = fit(windows.without(some))
-        for take in np.unique(seen.takes[np.isin(seen.groups, some)]):
-            yield int(take), head.logits(seen.features[seen.takes == take])
+    groups = np.unique(held_out.groups)
+    folds = min(len(groups), _MAX_FOLDS)
+    # Interleaved: neighboring groups may all have one label.
+    for fold in (groups[number::folds] for number in range(folds)):
+        head = fit(windows.without(fold))
+        for sample in np.unique(held_out.samples[np.isin(held_out.groups, fold)]):
+            yield int(sample), head.logits(held_out.features[held_out.samples == sample])
 
 
-def _only(head: Head, present: list[int]) -> Head:
-    """The head with these labels alone as answers."""
+def _restrict(head: Head, present: list[int]) -> Head:
+    """The head, unable to predict labels that are not present."""
     absent = np.setdiff1d(np.arange(len(head.bias)), present)
     head.weight[absent], head.bias[absent] = 0.0, -1e4
     return head

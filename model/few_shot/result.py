@@ -1,4 +1,4 @@
-"""A taught model on the disk: its folder, which is replaced at once, with a model card."""
+"""Write a few-shot model: its folder, which is replaced atomically, with a model card."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 
 from model.checkpoint import CheckpointError, write_json
 from model.data.seen_data import as_json
-from model.few_shot.fit import Taught
+from model.few_shot.fit import FewShotModel
 from model.trained_model import save
-from model.training.model_card import plain
+from model.training.model_card import escape_markdown
 
-_PARTS = (".model-", ".part")  # begin and end the name of a folder that is not whole yet
-_EXCHANGE = 2  # of Linux's renameat2
-_HERE = -100  # AT_FDCWD
+_PREFIX, _SUFFIX = ".model-", ".part"  # of the names of unfinished folders
+_RENAME_EXCHANGE = 2  # flag of Linux's renameat2
+_AT_FDCWD = -100
 
 _CARD = """---
 pipeline_tag: video-classification
@@ -27,126 +27,128 @@ library_name: actionwatch
 ---
 # {name}
 
-Taught with `actionwatch teach`: {init} as it is, with a new classifier ({head}) that tells
-{count} labels apart.{background}
+Fitted with `actionwatch teach`: the frozen network of {init} with a new classifier ({head}) for
+{count} labels.{background}
 
 In this folder:
 
     actionwatch run --model .
 
-| label | takes | right when left out |
+| label | samples | cross-validated recall |
 | --- | --- | --- |
 {rows}
 
-{measured}
+{metrics}
 {extras}
 """
 
 
-def check_place(folder: Path) -> None:
-    """Raise CheckpointError where a taught model would bury what is none."""
+def check_output_dir(folder: Path) -> None:
+    """Raise CheckpointError if the folder holds anything but a few-shot model."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     with contextlib.suppress(OSError, ValueError, TypeError):
-        if "takes" in json.loads((folder / "training.json").read_text(encoding="utf-8")):
+        if "samples" in json.loads((folder / "training.json").read_text(encoding="utf-8")):
             return
     raise CheckpointError(
-        f"{folder} was not made by `actionwatch teach`, and would be replaced; give another --into"
+        f"{folder} was not made by `actionwatch teach` and would be replaced; "
+        "give another --project"
     )
 
 
-def write(taught: Taught, folder: Path) -> None:
-    """Put the model in this folder's place. A kill leaves the old one or the new one.
+def write_model(fitted: FewShotModel, folder: Path) -> None:
+    """Replace the folder by the model. A crash leaves either the old or the new folder.
 
-    Raises CheckpointError where that can't be done, or the folder holds anything else.
+    Raises CheckpointError if writing fails, or the folder holds anything but a few-shot model.
     """
-    check_place(folder)
-    begin, end = _PARTS
+    check_output_dir(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        for left in folder.parent.glob(f"{begin}*{end}"):
-            shutil.rmtree(left, ignore_errors=True)
-        made = folder.parent / f"{begin}{os.getpid()}{end}"
+        for stale in folder.parent.glob(f"{_PREFIX}*{_SUFFIX}"):
+            shutil.rmtree(stale, ignore_errors=True)
+        new = folder.parent / f"{_PREFIX}{os.getpid()}{_SUFFIX}"
         try:
-            save(taught.model, made)
-            write_json(made / "training.json", numbers(taught))
-            (made / "README.md").write_text(card(taught), encoding="utf-8")
-            _take_its_place(made, folder)
+            save(fitted.model, new)
+            write_json(new / "training.json", training_json(fitted))
+            (new / "README.md").write_text(model_card(fitted), encoding="utf-8")
+            _replace_folder(new, folder)
         finally:
-            shutil.rmtree(made, ignore_errors=True)
+            shutil.rmtree(new, ignore_errors=True)
     except OSError as error:
         raise CheckpointError(
             f"{error.filename or folder} can't be written: {error.strerror or error}"
         ) from error
 
 
-def numbers(taught: Taught) -> dict[str, object]:
-    """All that was measured, for JSON."""
+def training_json(fitted: FewShotModel) -> dict[str, object]:
+    """The contents of `training.json`: training data and metrics."""
     return {
-        "init": taught.init,
-        "head": taught.head,
-        "extras": list(taught.extras),
-        "takes": taught.takes,
-        "seconds": round(taught.seconds, 1),
-        "films": as_json({"train": taught.examples}, before=taught.record),
-        "left_out": taught.measured.numbers() if taught.measured else None,
+        "init": fitted.init,
+        "head": fitted.head,
+        "extras": list(fitted.extras),
+        "samples": fitted.samples_per_label,
+        "seconds": round(fitted.duration_s, 1),
+        "videos": as_json({"train": fitted.examples}, before=fitted.seen_data),
+        "cross_validation": fitted.report.as_dict() if fitted.report else None,
     }
 
 
-def worth(taught: Taught) -> float:
-    """The standard error of a share of the label with the fewest takes, at most: sqrt(p q / n)."""
-    return math.sqrt(0.25 / min(taught.takes.values()))
+def standard_error(fitted: FewShotModel) -> float:
+    """Upper bound of the standard error of the recalls: sqrt(p q / n) at p = 0.5, smallest n."""
+    return math.sqrt(0.25 / min(fitted.samples_per_label.values()))
 
 
-def card(taught: Taught) -> str:
-    """The card as Markdown, with Hugging Face's header."""
-    spec, measured = taught.model.spec, taught.measured
-    recall = measured.recall() if measured else {}
-    quiet = ", ".join(sorted(spec.background))
+def model_card(fitted: FewShotModel) -> str:
+    """The card in Markdown, with Hugging Face's header."""
+    spec, report = fitted.model.spec, fitted.report
+    recall = report.recall() if report else {}
+    background = ", ".join(sorted(spec.background))
+    samples = fitted.samples_per_label
     rows = (
-        f"| {plain(label)} | {takes} | " + (f"{recall[label]:.0%} |" if label in recall else "|")
-        for label, takes in sorted(taught.takes.items())
+        f"| {escape_markdown(label)} | {count} | "
+        + (f"{recall[label]:.0%} |" if label in recall else "|")
+        for label, count in sorted(samples.items())
     )
-    of = "the labels" if set(recall) == set(taught.takes) else "the labels that could be measured"
-    said = (
-        f"Mean of {of} {measured.mean_class_accuracy:.0%}; each take was judged by a "
-        "classifier that was taught\nwithout it. The better of two kinds and the temperature "
-        f"({taught.model.temperature:.2f}) were chosen by the same answers,\nso other takes, "
-        f"and above all other places, may come out worse. A figure of the label with the\nfewest "
-        f"takes is worth ±{worth(taught):.0%}."
-        if measured
-        else "Nothing could be measured: no label has several takes."
+    labels = "all labels" if set(recall) == set(samples) else "the labels that could be measured"
+    metrics = (
+        f"Mean over {labels}: {report.mean_class_accuracy:.0%}. Each sample was classified by a "
+        "classifier that was\nfitted without it. The head and the temperature "
+        f"({fitted.model.temperature:.2f}) were selected on the same results,\nso accuracy on "
+        "other samples, and mainly in other locations, may be lower. The standard error of the\n"
+        f"label with the fewest samples is up to ±{standard_error(fitted):.0%}."
+        if report
+        else "Not evaluated: no label has samples of several sources."
     )
     return _CARD.format(
-        name=plain(spec.model),
-        init=plain(taught.init),
-        head=taught.head,
+        name=escape_markdown(spec.model),
+        init=escape_markdown(fitted.init),
+        head=fitted.head,
         count=len(spec.labels),
-        background=f" {plain(quiet)}: nothing of interest happens." if quiet else "",
+        background=f" Background label: {escape_markdown(background)}." if background else "",
         rows="\n".join(rows),
-        measured=said,
-        extras=f"\nWhat is nothing it also learnt from {' and '.join(taught.extras)}."
-        if taught.extras
+        metrics=metrics,
+        extras=f'\nAdditional training data for "other": {" and ".join(fitted.extras)}.'
+        if fitted.extras
         else "",
     )
 
 
-def _take_its_place(made: Path, folder: Path) -> None:
-    """Give a new folder the name of the old one, which then has the new one's, or none.
+def _replace_folder(new: Path, folder: Path) -> None:
+    """Rename `new` to `folder`; an old folder gets the name of `new`, or is deleted.
 
-    Linux exchanges the two at once. Elsewhere a kill at this very moment can leave the old one
-    under another name. Raises OSError.
+    Linux exchanges the two atomically. Elsewhere a crash between the two renames can leave the old
+    folder under another name. Raises OSError.
     """
     if not folder.exists():
-        made.rename(folder)
+        new.rename(folder)
         return
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):  # an old system
             exchange = ctypes.CDLL(None).renameat2
-            paths = os.fsencode(made), os.fsencode(folder)
-            if exchange(_HERE, paths[0], _HERE, paths[1], _EXCHANGE) == 0:
+            paths = os.fsencode(new), os.fsencode(folder)
+            if exchange(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_EXCHANGE) == 0:
                 return
-    aside = folder.with_name(f"{made.name}-old{_PARTS[1]}")
-    folder.rename(aside)
-    made.rename(folder)
-    shutil.rmtree(aside, ignore_errors=True)
+    old = folder.with_name(f"{new.name}-old{_SUFFIX}")
+    folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""How a motion model is trained: everything that the result depends on."""
+"""The configuration of a pretraining run: everything that its result depends on."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from model.families.timesformer.configuration import TimesformerConfig
 from stream.synthetic import MOTIONS
 
-_GENTLE = 0.5  # of the rate, for a network that knows the motions already
+_INIT_LR_FACTOR = 0.5  # for a network that is already trained on the motions
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Everything that a training run depends on."""
+class PretrainConfig:
+    """Everything that a pretraining run depends on."""
 
-    clips: int = 260_000  # as the network sees them: half of them are drawn, half played backwards
+    clips: int = 260_000  # training clips: half are rendered, half are their reverses
     seed: int = 0
-    init: str = ""  # embedded name or folder of a motion model that this run makes better
-    batch: int = 32  # of the whole team
-    lesson: int = 50  # batches of one difficulty
-    rate: float = 1.4e-3  # at its highest, for a network that knows nothing yet
+    init: str = ""  # embedded name or folder of a motion model to train further
+    batch_size: int = 32  # of all processes together
+    stage_batches: int = 50  # batches per curriculum stage, all of one difficulty
+    lr: float = 1.4e-3  # peak, for an untrained network
     weight_decay: float = 0.05
-    warmup: float = 0.005  # share of the clips
+    warmup: float = 0.005  # fraction of the clips
     size: int = 96
     patch: int = 12
     frames: int = 8
@@ -33,10 +33,10 @@ class Recipe:
     intermediate: int = 384
 
     @property
-    def highest_rate(self) -> float:
-        return (_GENTLE if self.init else 1) * self.rate
+    def peak_lr(self) -> float:
+        return (_INIT_LR_FACTOR if self.init else 1) * self.lr
 
-    def network(self) -> TimesformerConfig:
+    def network_config(self) -> TimesformerConfig:
         return TimesformerConfig(
             image_size=self.size,
             patch_size=self.patch,
@@ -45,6 +45,6 @@ class Recipe:
             num_hidden_layers=self.layers,
             num_attention_heads=self.heads,
             intermediate_size=self.intermediate,
-            initializer_range=0.5 / math.sqrt(self.hidden),  # 0.02 is too faint if it is narrow
+            initializer_range=0.5 / math.sqrt(self.hidden),  # 0.02 is too small for this width
             id2label=dict(enumerate(MOTIONS)),
         )

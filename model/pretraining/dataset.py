@@ -1,4 +1,4 @@
-"""Drawn clips as a torch data set: clip number i of a seed is always the same clip."""
+"""Synthetic clips as a torch dataset: clip i of a seed is always the same clip."""
 
 from __future__ import annotations
 
@@ -9,27 +9,26 @@ from torch.utils.data import Dataset
 
 from model.evaluation.corruptions import CORRUPTIONS, corrupted
 from model.trained_model import TrainedModel
-from stream.synthetic import BACKWARDS, LONGEST_S, MOTIONS, draw_clip
+from stream.synthetic import MAX_SPAN_S, MOTIONS, REVERSED, draw_clip
 
-# The splits draw from random streams that have nothing in common.
+# Splits use independent random streams.
 SPLITS = {"train": 1, "held out": 2, "calibration": 3}
 FIELD_CHANNELS = 5
-_BACKWARDS = torch.tensor([MOTIONS.index(BACKWARDS.get(name, name)) for name in MOTIONS])
-# One step of a typical motion: share of the picture, growth (natural logarithm), radians.
-_MOVED, _GROWN, _TURNED = 0.06, 0.1, 0.4
-_MOST = 4.0  # steps beyond which a motion is just fast
-_SPOILT = 0.4  # share of the training clips at full difficulty that have one more fault
+_REVERSED_LABEL = torch.tensor([MOTIONS.index(REVERSED.get(name, name)) for name in MOTIONS])
+# Scale of a typical motion per frame: fraction of the frame, growth (natural log), radians.
+_SHIFT_SCALE, _GROWTH_SCALE, _ROTATION_SCALE = 0.06, 0.1, 0.4
+_MAX_MOTION = 4.0  # in these scales; faster motion is clipped
+_CORRUPTED = 0.4  # fraction of training clips at full difficulty with an additional corruption
 
 
-class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Of clips `first` up to but without `last` of a split each `every`th, all of one difficulty.
+class SyntheticClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """Clips range(start, stop, step) of a split, all of one difficulty.
 
-    Some of those to train on are spoilt by one of CORRUPTIONS, besides the faults of the camera
-    that every split has.
+    All splits have camera faults; some training clips also have one of CORRUPTIONS.
     Each item is a clip, uint8 (T, H, W, 3), its label, and the motion field: float32
-    (T, side * side, 5), for each patch whether an actor is there, and how that moves at this very
-    place (x, y) and as a whole (growth, turn), in typical steps. What stands in the way of the
-    camera hides nothing from it: where a thing goes behind a post can be told.
+    (T, side * side, 5), for each patch whether an actor covers it, and that actor's motion at this
+    patch (x, y) and as a whole (growth, rotation), in typical steps. The field ignores occlusion by
+    the foreground: motion behind a post can be inferred.
     """
 
     def __init__(
@@ -37,30 +36,29 @@ class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
         *,
         seed: int,
         split: str,
-        first: int,
-        last: int,
+        start: int,
+        stop: int,
         frames: int,
         size: int,
         patch: int,
         span_s: float,
         difficulty: float = 1.0,
-        every: int = 1,
+        step: int = 1,
         fps: float | None = None,
     ) -> None:
         self._split = split
         self._key = (seed, SPLITS[split])
-        self._first, self._last = first, last
+        self._start, self._stop, self._step = start, stop, step
         self._frames, self._size, self._span_s = frames, size, span_s
-        self._side = size // patch  # of the grid of patches
+        self._side = size // patch  # patches per row
         self._difficulty = difficulty
-        self._every = every
         self._fps = fps
 
     def __len__(self) -> int:
-        return -(-(self._last - self._first) // self._every)
+        return -(-(self._stop - self._start) // self._step)
 
     def __getitem__(self, item: int) -> tuple[Tensor, Tensor, Tensor]:
-        number = self._first + item * self._every
+        number = self._start + item * self._step
         rng = np.random.default_rng((*self._key, number))
         clip = draw_clip(
             rng,
@@ -72,47 +70,47 @@ class DrawnClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
         )
         field = motion_field(clip.parts, clip.unit, self._side)
         frames = clip.frames
-        if self._split == "train" and rng.random() < _SPOILT * self._difficulty:
+        if self._split == "train" and rng.random() < _CORRUPTED * self._difficulty:
             frames = corrupted(str(rng.choice(list(CORRUPTIONS))), frames, rng, rng.random())
         return torch.from_numpy(frames), torch.tensor(clip.label), torch.from_numpy(field)
 
 
 def motion_field(parts: np.ndarray, unit: np.ndarray, side: int) -> np.ndarray:
-    """What moves where: float32 (T, side * side, 5), see DrawnClips.
+    """The motion of each patch: float32 (T, side * side, 5), see SyntheticClips.
 
-    `parts` (T, P, 6) and `unit` (2,) are those of a DrawnClip, `side` patches make a row.
+    `parts` (T, P, 6) and `unit` (2,) are those of a DrawnClip; `side` is patches per row.
     """
-    middles = (np.arange(side) + 0.5) / side
-    down, across = np.meshgrid(middles, middles, indexing="ij")
-    places = np.stack([across.ravel(), down.ravel()], axis=1)  # (N, 2)
-    off = np.abs(places[None, None] - parts[:, :, None, :2])  # (T, P, N, 2)
-    covers = (off <= parts[:, :, None, 2:4] + 0.25 / side).all(axis=3)
-    foremost = parts.shape[1] - 1 - covers[:, ::-1].argmax(axis=1)  # (T, N)
-    steps = np.gradient(parts[..., [0, 1, 4, 5]], axis=0)  # (T, P, 4)
-    step = np.take_along_axis(steps, foremost[..., None], axis=1)  # (T, N, 4)
-    away = (places - np.take_along_axis(parts[..., :2], foremost[..., None], axis=1)) / unit
-    grown, turned = step[..., 2], np.radians(step[..., 3])
-    field = np.empty((*foremost.shape, FIELD_CHANNELS), np.float32)
+    centers = (np.arange(side) + 0.5) / side
+    y, x = np.meshgrid(centers, centers, indexing="ij")
+    points = np.stack([x.ravel(), y.ravel()], axis=1)  # (N, 2)
+    distance = np.abs(points[None, None] - parts[:, :, None, :2])  # (T, P, N, 2)
+    covers = (distance <= parts[:, :, None, 2:4] + 0.25 / side).all(axis=3)
+    front = parts.shape[1] - 1 - covers[:, ::-1].argmax(axis=1)  # (T, N)
+    motions = np.gradient(parts[..., [0, 1, 4, 5]], axis=0)  # (T, P, 4)
+    motion = np.take_along_axis(motions, front[..., None], axis=1)  # (T, N, 4)
+    offset = (points - np.take_along_axis(parts[..., :2], front[..., None], axis=1)) / unit
+    growth, rotation = motion[..., 2], np.radians(motion[..., 3])
+    field = np.empty((*front.shape, FIELD_CHANNELS), np.float32)
     field[..., 0] = covers.any(axis=1)
-    moved_x = step[..., 0] + unit[0] * (grown * away[..., 0] - turned * away[..., 1])
-    moved_y = step[..., 1] + unit[1] * (grown * away[..., 1] + turned * away[..., 0])
-    field[..., 1], field[..., 2] = moved_x / _MOVED, moved_y / _MOVED
-    field[..., 3], field[..., 4] = grown / _GROWN, turned / _TURNED
-    return field.clip(-_MOST, _MOST)
+    shift_x = motion[..., 0] + unit[0] * (growth * offset[..., 0] - rotation * offset[..., 1])
+    shift_y = motion[..., 1] + unit[1] * (growth * offset[..., 1] + rotation * offset[..., 0])
+    field[..., 1], field[..., 2] = shift_x / _SHIFT_SCALE, shift_y / _SHIFT_SCALE
+    field[..., 3], field[..., 4] = growth / _GROWTH_SCALE, rotation / _ROTATION_SCALE
+    return field.clip(-_MAX_MOTION, _MAX_MOTION)
 
 
-def with_backwards(frames: Tensor, labels: Tensor, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """A batch of DrawnClips and the same clips played backwards, twice as many.
+def with_reversed(frames: Tensor, labels: Tensor, field: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A batch of SyntheticClips followed by the same clips in reverse order.
 
-    A pair differs in nothing but the order of its frames, which is what a network is slowest
-    to heed: without this it knows the axis of a motion long before its direction.
+    A pair differs only in frame order, which a network learns last: without pairs it learns the
+    axis of a motion long before its direction.
     """
-    opposite = field.flip(1)
-    opposite[..., 1:] *= -1
+    reversed_field = field.flip(1)
+    reversed_field[..., 1:] *= -1
     return (
         torch.cat([frames, frames.flip(1)]),
-        torch.cat([labels, _BACKWARDS[labels]]),
-        torch.cat([field, opposite]),
+        torch.cat([labels, _REVERSED_LABEL[labels]]),
+        torch.cat([field, reversed_field]),
     )
 
 
@@ -123,21 +121,21 @@ def held_out(
     seed: int,
     split: str = "held out",
     fps: float | None = None,
-) -> DrawnClips:
-    """Clips at full difficulty that no training has seen, of the size that a model wants.
+) -> SyntheticClips:
+    """Clips at full difficulty that are not in the training split, with the model's input size.
 
-    They last as long as the model looks, but 2 s at most: drawn motions are short. Without `fps`
-    they are of any camera's.
+    They last as long as the model's span, but at most 2 s: synthetic motions are short. Without
+    `fps` each clip has a random frame rate.
     """
     spec = model.spec
-    return DrawnClips(
+    return SyntheticClips(
         seed=seed,
         split=split,
-        first=0,
-        last=clips,
+        start=0,
+        stop=clips,
         frames=spec.frames,
         size=spec.height,
         patch=model.network.config.patch_size,
-        span_s=min(spec.span_s, LONGEST_S),
+        span_s=min(spec.span_s, MAX_SPAN_S),
         fps=fps,
     )

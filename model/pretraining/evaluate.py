@@ -1,4 +1,4 @@
-"""Held-out drawn clips, for evaluating a motion model and for its temperature."""
+"""Held-out synthetic clips, to evaluate a motion model and to fit its temperature."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from model.trained_model import TrainedModel
 from stream.synthetic import MOTIONS
 
 
-def drawn_samples(
+def synthetic_samples(
     model: TrainedModel, clips: int, *, seed: int = 0, fps: float | None = None
 ) -> Iterator[Sample]:
-    """Clips at full difficulty that no training has seen, of a camera of so many fps or of any.
+    """Held-out clips at full difficulty, with this frame rate or random ones.
 
-    Raises CheckpointError where the model does not know the drawn motions.
+    Raises CheckpointError if the model's labels are not the synthetic motions.
     """
     spec = model.spec
     if spec.labels != MOTIONS:
         raise CheckpointError(
-            f"model {spec.model} has other labels than the drawn motions "
-            f"({', '.join(MOTIONS)}), so drawn clips can't tell how good it is"
+            f"model {spec.model} must have the labels of the synthetic motions "
+            f"({', '.join(MOTIONS)}) to be evaluated on synthetic clips"
         )
-    drawn = held_out(model, clips, seed=seed, fps=fps)
+    dataset = held_out(model, clips, seed=seed, fps=fps)
     for number in range(clips):
-        frames, label, _ = drawn[number]
+        frames, label, _ = dataset[number]
         clip = frames.numpy()
         yield Sample(
             clip[None],
             MOTIONS[int(label)],
-            f"drawn clip {number}",
+            f"synthetic clip {number}",
             0.0,
             spec.span_s,
-            partial(_shown, clip, spec.frames / spec.span_s),
+            partial(_frames_and_fps, clip, spec.frames / spec.span_s),
         )
 
 
 def calibrated(model: TrainedModel, clips: int, *, seed: int = 0) -> TrainedModel:
-    """The model with a temperature fitted to drawn clips that nothing else uses."""
-    drawn = held_out(model, clips, seed=seed, split="calibration")
+    """The model with a temperature fitted to a separate split of synthetic clips."""
+    dataset = held_out(model, clips, seed=seed, split="calibration")
     truth: list[int] = []
 
     def views() -> Iterator[np.ndarray]:
         for number in range(clips):
-            frames, label, _ = drawn[number]
+            frames, label, _ = dataset[number]
             truth.append(int(label))
             yield frames.numpy()[None]
 
@@ -59,5 +59,5 @@ def calibrated(model: TrainedModel, clips: int, *, seed: int = 0) -> TrainedMode
     return replace(model, temperature=fit_temperature(logits, np.array(truth)))
 
 
-def _shown(clip: np.ndarray, fps: float) -> tuple[np.ndarray, float]:
+def _frames_and_fps(clip: np.ndarray, fps: float) -> tuple[np.ndarray, float]:
     return clip, fps

@@ -1,4 +1,4 @@
-"""What was learnt becomes a checkpoint: its temperature, what it is worth, its card."""
+"""Finalize a pretrained checkpoint: temperature, evaluation, model card."""
 
 from __future__ import annotations
 
@@ -6,27 +6,32 @@ from collections.abc import Callable
 from pathlib import Path
 
 from model.evaluation.evaluate import evaluate
-from model.evaluation.metrics import Measured
+from model.evaluation.metrics import ClassificationReport
 from model.predictor import Predictor
-from model.pretraining.config import Recipe
-from model.pretraining.evaluate import calibrated, drawn_samples
-from model.pretraining.model_card import motion_card
-from model.pretraining.train import finish, lengths
+from model.pretraining.config import PretrainConfig
+from model.pretraining.evaluate import calibrated, synthetic_samples
+from model.pretraining.model_card import model_card
+from model.pretraining.train import clip_targets, delete_training_state
 from model.trained_model import load, save
 
 HELD_OUT = 1000  # clips
 
 
-def complete(out: Path, recipe: Recipe, *, progress: Callable[[], None] = lambda: None) -> Measured:
-    """Calibrate what `train_motion` wrote, measure it as a watch runs it, and write its card.
+def finalize_checkpoint(
+    out: Path, config: PretrainConfig, *, on_progress: Callable[[], None] = lambda: None
+) -> ClassificationReport:
+    """Calibrate the checkpoint of `train_motion`, evaluate it as deployed, and write its card.
 
-    `progress` is told of each of the HELD_OUT clips that it is measured on.
+    `on_progress` is called for each of the HELD_OUT evaluation clips.
     """
     save(calibrated(load(out), HELD_OUT), out, half=True)
     model = load(out)
-    samples = drawn_samples(model, HELD_OUT)
-    measured = evaluate(Predictor(model), model.spec.labels, samples, progress=progress).measured
-    card = motion_card(out.resolve().name, recipe, measured, lengths=lengths(out), eval_seed=0)
+    samples = synthetic_samples(model, HELD_OUT)
+    result = evaluate(Predictor(model), model.spec.labels, samples, on_progress=on_progress)
+    report = result.report
+    card = model_card(
+        out.resolve().name, config, report, clip_targets=clip_targets(out), eval_seed=0
+    )
     (out / "README.md").write_text(card, encoding="utf-8")
-    finish(out)
-    return measured
+    delete_training_state(out)
+    return report

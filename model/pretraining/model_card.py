@@ -1,9 +1,9 @@
-"""The model card of a motion model: what it is, how it was trained, what was measured."""
+"""The model card of a motion model: architecture, training, evaluation, limitations."""
 
 from __future__ import annotations
 
-from model.evaluation.metrics import Measured
-from model.pretraining.config import Recipe
+from model.evaluation.metrics import ClassificationReport
+from model.pretraining.config import PretrainConfig
 
 _CARD = """---
 license: apache-2.0
@@ -12,71 +12,77 @@ library_name: actionwatch
 ---
 # {name}
 
-A small TimeSformer (arXiv 2102.05095) with divided space-time attention that tells {count} motions
-apart: {labels}. It sees {frames} frames over {span:g} s, {size} x {size} pixels, the whole picture
-squashed into the square. "still" means that nothing happens, "other motion" that something moves
-in another way than the rest.
+A small TimeSformer (arXiv 2102.05095) with divided space-time attention that classifies {count}
+motions: {labels}. Its input is {frames} frames over {span:g} s, {size} x {size} pixels, the whole
+frame squashed into the square. "still" means that nothing moves, "other motion" any motion that is
+not in this list.
 
-## How it was trained
+## Training
 
-On drawn clips only: things of random shape and drawn people with limbs move over backgrounds from
-plain to photographic-like, with bystanders, things in the way, motion blur, sway, shake, changing
-light, noise, darkness, compression, late frames, and motions that begin or end within the clip. No
-real video was used. {clips:,} clips, seed {seed}:
+Only synthetic clips, no real video: objects of random shape and stick figures with limbs move in
+front of plain to photo-like backgrounds, with bystanders, occlusion, motion blur, sway, camera
+shake, changing light, noise, darkness, compression, late frames, and motions that start or end
+within the clip. {clips:,} clips, seed {seed}:
 
-    {command}{began}{went_on}
+    {command}{init_note}{resume_note}
 
-## What was measured
+## Evaluation
 
-top-1 {top1:.1%} on {held_out:,} held-out drawn clips at full difficulty
-(`actionwatch evaluate {name} drawn:{held_out} --seed {eval_seed}`):
+top-1 {top1:.1%} on {held_out:,} held-out synthetic clips at full difficulty
+(`actionwatch evaluate {name} synthetic:{held_out} --seed {eval_seed}`):
 
-| motion | right |
+| motion | recall |
 | --- | --- |
 {recall}
 
-Commonest mistakes: {mistakes}.
+Most frequent errors: {mistakes}.
 
-## What it is not
+## Limitations
 
-It knows drawn motions in front of a camera that stands still. Its people are sticks with clothes:
-for real people it is a beginning to train from, and what it says of them untrained is a guess. A
-motion counts if it is about as fast as those drawn, a tenth to a half of the picture a second.
+The model was trained on synthetic motions in front of a static camera. Its people are clothed stick
+figures: for real people, use it as the starting checkpoint for fine-tuning; without that, its
+scores are unreliable. It detects motions at about the training speed, a tenth to a half of the
+frame per second.
 """
 
-_BEGAN = """
+_INIT_NOTE = """
 
-It began with the weights of `{init}`, which had learnt from clips of its own before."""
-_WENT_ON = """
+The run started from the weights of `{init}`, which had been trained on other synthetic clips."""
+_RESUME_NOTE = """
 
-The run was broken off and went on with another number of clips: {lengths}."""
+The run was interrupted and resumed with another number of clips: {clip_targets}."""
 
 
-def motion_card(
-    name: str, recipe: Recipe, report: Measured, *, lengths: list[int], eval_seed: int
+def model_card(
+    name: str,
+    config: PretrainConfig,
+    report: ClassificationReport,
+    *,
+    clip_targets: list[int],
+    eval_seed: int,
 ) -> str:
-    """The card as Markdown, with Hugging Face's header. For `lengths` see `train.lengths`."""
-    command = f"actionwatch train-motion --out OUT --clips {recipe.clips} --seed {recipe.seed}"
-    command += f" --init {recipe.init}" if recipe.init else ""
+    """The card in Markdown, with Hugging Face's header. `clip_targets`: see that function."""
+    command = f"actionwatch train-motion --out OUT --clips {config.clips} --seed {config.seed}"
+    command += f" --init {config.init}" if config.init else ""
     mistakes = report.mistakes(4)
     return _CARD.format(
         name=name,
         count=len(report.labels),
         labels=", ".join(report.labels),
-        frames=recipe.frames,
-        span=recipe.span_s,
-        size=recipe.size,
-        clips=recipe.clips,
-        seed=recipe.seed,
+        frames=config.frames,
+        span=config.span_s,
+        size=config.size,
+        clips=config.clips,
+        seed=config.seed,
         command=command,
-        began=_BEGAN.format(init=recipe.init) if recipe.init else "",
-        went_on=_WENT_ON.format(lengths=", ".join(f"{length:,}" for length in lengths))
-        if len(lengths) > 1
+        init_note=_INIT_NOTE.format(init=config.init) if config.init else "",
+        resume_note=_RESUME_NOTE.format(clip_targets=", ".join(f"{n:,}" for n in clip_targets))
+        if len(clip_targets) > 1
         else "",
         top1=report.top(1),
         held_out=int(report.confusion.sum()),
         eval_seed=eval_seed,
-        recall="\n".join(f"| {label} | {share:.1%} |" for label, share in report.recall().items()),
+        recall="\n".join(f"| {label} | {value:.1%} |" for label, value in report.recall().items()),
         mistakes=", ".join(f"{truth} for {answer} ({n})" for truth, answer, n in mistakes)
         or "none",
     )

@@ -1,4 +1,4 @@
-"""Training clips made different each time, all pictures of a clip alike. Pure."""
+"""Random crop, color jitter and mirroring of training clips, the same for all frames of a clip."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from stream.regions.resize import resized
+from stream.regions.resize import resize
 
-# Words of a label that a mirror makes wrong, in pairs, in some languages.
+# Pairs of direction words that a horizontal flip swaps, in several languages.
 _PAIRS = (
     ("left", "right"),
     ("leftward", "rightward"),
@@ -25,70 +25,75 @@ _PAIRS = (
     ("esquerda", "direita"),
     ("sinistra", "destra"),
 )
-_MIRRORED = {one: other for pair in _PAIRS for one, other in (pair, pair[::-1])}
-_COUNTER = re.compile(r"(counter|anti)[\W_]*clockwise", re.IGNORECASE)
+_OPPOSITE = {one: other for pair in _PAIRS for one, other in (pair, pair[::-1])}
+_COUNTERCLOCKWISE = re.compile(r"(counter|anti)[\W_]*clockwise", re.IGNORECASE)
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\Wa-zA-Z_]+")
-_LIKE_ONE = re.compile("left|right|clockwise")
+_DIRECTION = re.compile("left|right|clockwise")
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How much training clips are changed; 0 is not at all."""
+    """Strength of the augmentation; 0 disables it."""
 
-    crop: float = 0.35  # at most this share of the picture is cut away
-    colour: float = 0.3  # brightness, contrast and saturation, each by this share
-    flip: bool = True  # mirror half of the clips, see `mirrored`
+    random_crop: float = 0.35  # maximum fraction of the frame's area that is cut away
+    color_jitter: float = 0.3  # maximum log change of brightness, contrast and saturation
+    flip: bool = True  # mirror half of the clips, see `mirrored_labels`
 
 
-def mirrored(labels: Sequence[str]) -> list[int | None]:
-    """What each label is in a mirror, by number: itself, another one, or None: not among them.
+def mirrored_labels(labels: Sequence[str]) -> list[int | None]:
+    """For each label the index of its mirror image: itself, another label, or None.
 
-    "swipe left" is "swipe right" where there is such a label. "turn clockwise" alone has no image,
-    nor has what only looks like a direction, such as "leftover": their clips are never mirrored.
+    "swipe left" becomes "swipe right" if that label exists. None means never mirror: "turn
+    clockwise" without its opposite, or a word that only resembles a direction, such as "leftover".
     """
     words = [_words(label) for label in labels]
     return [
-        number if not any(map(_directed, own)) else _image(own, words)
-        for number, own in enumerate(words)
+        index if not any(map(_is_direction, own)) else _mirror_index(own, words)
+        for index, own in enumerate(words)
     ]
 
 
 def augment(
-    clip: np.ndarray, size: tuple[int, int], change: Augmentation, rng: np.random.Generator
+    clip: np.ndarray, size: tuple[int, int], augmentation: Augmentation, rng: np.random.Generator
 ) -> np.ndarray:
-    """Crop and colour a clip, uint8 (T, H, W, 3) of any size, into (T, *size, 3)."""
+    """Randomly crop and recolor a clip, uint8 (T, H, W, 3) of any size, into (T, *size, 3)."""
     height, width = clip.shape[1:3]
-    share = 1.0 - rng.uniform(0, change.crop)
-    # The sides differ a little, as people come in all shapes.
-    stretch = np.exp(rng.uniform(-0.1, 0.1)) if change.crop else 1.0
-    down = min(height, round(height * np.sqrt(share) * stretch))
-    across = min(width, round(width * np.sqrt(share) / stretch))
-    top, left = rng.integers(height - down + 1), rng.integers(width - across + 1)
-    cut = clip[:, top : top + down, left : left + across]
-    small = np.stack([resized(picture, size[1], size[0]) for picture in cut])
-    return _coloured(small, change.colour, rng) if change.colour else small
+    area = 1.0 - rng.uniform(0, augmentation.random_crop)
+    aspect = np.exp(rng.uniform(-0.1, 0.1)) if augmentation.random_crop else 1.0
+    crop_height = min(height, round(height * np.sqrt(area) * aspect))
+    crop_width = min(width, round(width * np.sqrt(area) / aspect))
+    top = rng.integers(height - crop_height + 1)
+    left = rng.integers(width - crop_width + 1)
+    cropped = clip[:, top : top + crop_height, left : left + crop_width]
+    small = np.stack([resize(frame, size[1], size[0]) for frame in cropped])
+    return (
+        _jitter_colors(small, augmentation.color_jitter, rng)
+        if augmentation.color_jitter
+        else small
+    )
 
 
-def _coloured(clip: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def _jitter_colors(clip: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
     brightness, contrast, saturation = np.exp(rng.uniform(-strength, strength, 3))
-    # All of it is linear: saturation about each pixel's grey, contrast about the clip's middle.
+    # One affine map: saturation around each pixel's gray value, contrast around the clip's mean.
     mix = saturation * np.eye(3) + (1 - saturation) / 3
-    shift = np.full((3, 1), (1 - contrast) * clip.mean())
-    change = brightness * np.hstack([contrast * mix, shift])
-    return cv2.transform(clip.reshape(-1, clip.shape[2], 3), change).reshape(clip.shape)
+    offset = np.full((3, 1), (1 - contrast) * clip.mean())
+    matrix = brightness * np.hstack([contrast * mix, offset])
+    return cv2.transform(clip.reshape(-1, clip.shape[2], 3), matrix).reshape(clip.shape)
 
 
 def _words(label: str) -> list[str]:
-    """Its words in small letters, however they are parted: turn-left, turn_left, TurnLeft."""
-    return [word.lower() for word in _WORD.findall(_COUNTER.sub(" counterclockwise ", label))]
+    """The label's words in lower case; splits turn-left, turn_left and TurnLeft alike."""
+    text = _COUNTERCLOCKWISE.sub(" counterclockwise ", label)
+    return [word.lower() for word in _WORD.findall(text)]
 
 
-def _directed(word: str) -> bool:
-    return word in _MIRRORED or _LIKE_ONE.search(word) is not None
+def _is_direction(word: str) -> bool:
+    return word in _OPPOSITE or _DIRECTION.search(word) is not None
 
 
-def _image(own: list[str], labels: Sequence[list[str]]) -> int | None:
-    """Where the label with these words, but the other directions, is among the labels."""
-    turned = [_MIRRORED.get(word, word) for word in own]
-    known = turned in labels and all(w in _MIRRORED for w in own if _directed(w))
-    return labels.index(turned) if known else None
+def _mirror_index(own: list[str], labels: Sequence[list[str]]) -> int | None:
+    """The index of the label with the same words and opposite directions; None if not found."""
+    opposite = [_OPPOSITE.get(word, word) for word in own]
+    known = opposite in labels and all(w in _OPPOSITE for w in own if _is_direction(w))
+    return labels.index(opposite) if known else None

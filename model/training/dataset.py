@@ -1,4 +1,4 @@
-"""Training clips as a torch data set: what is drawn by the same lot is the same clip anywhere."""
+"""Training clips as a torch dataset; the same SampleKey gives the same clip in any process."""
 
 from __future__ import annotations
 
@@ -18,72 +18,72 @@ from stream.messages import ClipSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
-    """An example, and the number of its label."""
+class LabeledClip:
+    """An example and the index of its label."""
 
     example: Example
     label: int
 
 
 @dataclass(frozen=True, slots=True)
-class Lot:
-    """What a training clip depends on."""
+class SampleKey:
+    """Determines a training clip: the index of its example and the augmentation seed."""
 
     example: int
     seed: tuple[int, ...]
 
 
-class TrainingClips(Dataset[tuple[Tensor, int]]):
-    """A clip for each Lot: uint8 (T, H, W, 3) with the number of the label.
+class ClipDataset(Dataset[tuple[Tensor, int]]):
+    """Maps a SampleKey to a clip, uint8 (T, H, W, 3), and the index of its label.
 
-    Each is a window of an example as a watch might cut it, somewhat faster or slower, cropped,
-    coloured and mirrored. `mirror` says what each label is in a mirror, see `mirrored`.
+    Each clip is a random window of its example, with a random playback speed, crop, color and
+    mirroring. `mirror` is the result of `mirrored_labels`.
     """
 
     def __init__(
         self,
-        examples: Sequence[Labelled],
+        examples: Sequence[LabeledClip],
         cache: ClipCache,
         spec: ClipSpec,
-        change: Augmentation,
+        augmentation: Augmentation,
         *,
         mirror: Sequence[int | None],
-        speed: float,
+        speed_jitter: float,
     ) -> None:
         self._examples = examples
         self._cache = cache
         self._spec = spec
-        self._change = change
+        self._augmentation = augmentation
         self._mirror = mirror
-        self._speed = speed
+        self._speed_jitter = speed_jitter
 
-    def __getitem__(self, lot: Lot) -> tuple[Tensor, int]:
-        rng = np.random.default_rng(lot.seed)
-        one = self._examples[lot.example]
-        take, label = self._cache.take(one.example), one.label
-        slower = np.exp(rng.uniform(-np.log(self._speed), np.log(self._speed)))
-        spec = replace(self._spec, span_s=self._spec.span_s * float(slower))
-        first, last = window_ends(spec, take.start_s, take.end_s, take.film_s)
-        clip = take.clip(spec, rng.uniform(first, last))
-        clip = augment(clip, (spec.height, spec.width), self._change, rng)
-        image = self._mirror[label]
-        if self._change.flip and image is not None and rng.random() < 0.5:
-            clip, label = np.ascontiguousarray(clip[:, :, ::-1]), image
+    def __getitem__(self, key: SampleKey) -> tuple[Tensor, int]:
+        rng = np.random.default_rng(key.seed)
+        labeled = self._examples[key.example]
+        segment, label = self._cache.segment(labeled.example), labeled.label
+        slowdown = np.exp(rng.uniform(-np.log(self._speed_jitter), np.log(self._speed_jitter)))
+        spec = replace(self._spec, span_s=self._spec.span_s * float(slowdown))
+        first, last = window_ends(spec, segment.start_s, segment.end_s, segment.video_s)
+        clip = segment.clip(spec, rng.uniform(first, last))
+        clip = augment(clip, (spec.height, spec.width), self._augmentation, rng)
+        mirror = self._mirror[label]
+        if self._augmentation.flip and mirror is not None and rng.random() < 0.5:
+            clip, label = np.ascontiguousarray(clip[:, :, ::-1]), mirror
         return torch.from_numpy(clip), label
 
 
 def epoch_order(labels: Sequence[int], *, balance: bool, rng: np.random.Generator) -> list[int]:
-    """Which clips an epoch takes, in order: each once, or with `balance` each label as often.
+    """Random order of one epoch: each clip once, or with `balance` each label equally often.
 
-    An epoch is always as long as the data; with `balance` clips of small classes come several
-    times, and of large ones not all come in each epoch.
+    An epoch always has as many clips as the data. With `balance`, clips of small classes repeat,
+    and large classes are subsampled.
     """
     if not balance:
         return rng.permutation(len(labels)).tolist()
-    known, numbers = np.array(labels), np.unique(labels)
+    known, classes = np.array(labels), np.unique(labels)
     chosen: list[np.ndarray] = []
-    for place, label in enumerate(rng.permutation(numbers)):
-        count = len(labels) // len(numbers) + (place < len(labels) % len(numbers))
+    for index, label in enumerate(rng.permutation(classes)):
+        count = len(labels) // len(classes) + (index < len(labels) % len(classes))
         own = np.flatnonzero(known == label)
         rounds = [rng.permutation(own) for _ in range(-(-count // len(own)))]
         chosen.append(np.concatenate(rounds)[:count])

@@ -1,4 +1,4 @@
-"""The processes of one training run: one by itself, or those that torchrun started."""
+"""Data-parallel training: a single process, or the processes that torchrun started."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from torch import distributed, nn
 from model.checkpoint import CheckpointError
 from stream.runtime.thread_limits import all_cores
 
-Thing = TypeVar("Thing")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Team:
-    """How many processes train together, which of them this is, and what it computes on."""
+class DistributedContext:
+    """World size, rank and device of this process."""
 
     size: int
     rank: int
@@ -29,89 +29,89 @@ class Team:
     cores: int  # processor cores for this process
 
     @property
-    def leads(self) -> bool:
-        """Whether this process measures, shows and writes."""
+    def is_main(self) -> bool:
+        """Whether this process evaluates, prints and writes."""
         return self.rank == 0
 
     def wrap(self, network: nn.Module) -> nn.Module:
-        """The network, with gradients that are averaged over the team."""
+        """The network, with gradients averaged over all ranks."""
         if self.size == 1:
             return network
         devices = [self.device] if self.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(network, device_ids=devices)
 
-    def quiet(self, wrapped: nn.Module, last: bool) -> Any:
-        """A context for the passes of a batch: only the last of a step has gradients to average."""
+    def no_sync(self, wrapped: nn.Module, last: bool) -> Any:
+        """A context for one backward pass; gradients are averaged only in a step's last pass."""
         if isinstance(wrapped, nn.parallel.DistributedDataParallel) and not last:
             return wrapped.no_sync()
         return nullcontext()
 
-    def part(self, batch: int, clips: str = "clips") -> int:
-        """How many of a batch of the whole team are this process's: as many as each other's.
+    def per_rank_batch(self, batch: int, clips: str = "clips") -> int:
+        """This rank's part of a global batch, the same for all ranks.
 
-        Raises CheckpointError where that can't be.
+        Raises CheckpointError if the batch can't be divided by the number of processes.
         """
         if batch % self.size:
             raise CheckpointError(
-                f"a batch of {batch} {clips} can't be shared out among {self.size} processes; "
-                "start as many as divide it"
+                f"a batch of {batch} {clips} can't be divided among {self.size} processes; "
+                "start a number of processes that divides it"
             )
         return batch // self.size
 
-    def share(self, things: Sequence[Thing]) -> Sequence[Thing]:
-        """Those that this process sees to."""
-        return things[self.rank :: self.size]
+    def shard(self, items: Sequence[T]) -> Sequence[T]:
+        """This rank's share of the items."""
+        return items[self.rank :: self.size]
 
-    def together(self, own: list[Thing]) -> list[Thing]:
-        """What all have, of their shares: in the order of the whole."""
+    def all_gather(self, own: list[T]) -> list[T]:
+        """The results of all ranks' shards, in the order of the whole sequence."""
         if self.size == 1:
             return own
-        parts: list[list[Thing]] = [[] for _ in range(self.size)]
+        parts: list[list[T]] = [[] for _ in range(self.size)]
         distributed.all_gather_object(parts, own)
-        longest = max(map(len, parts))
-        return [part[n] for n in range(longest) for part in parts if n < len(part)]
+        max_length = max(map(len, parts))
+        return [part[n] for n in range(max_length) for part in parts if n < len(part)]
 
-    def led(self, work: Callable[[], Thing]) -> Thing:
-        """What the leader's work comes to, for all; the others wait for it.
+    def run_on_main(self, work: Callable[[], T]) -> T:
+        """Run `work` on rank 0 and return its result on all ranks; the other ranks wait.
 
-        What the leader raises as CheckpointError is raised in all, so that none is left waiting.
+        A CheckpointError on rank 0 is raised on all ranks, so that none of them waits forever.
         """
         if self.size == 1:
             return work()
-        told: list[Any] = [None, ""]
-        if self.leads:
+        outcome: list[Any] = [None, ""]
+        if self.is_main:
             try:
-                told[0] = work()
+                outcome[0] = work()
             except CheckpointError as error:
-                told[1] = str(error)
-        distributed.broadcast_object_list(told, 0, device=self.device)
-        if told[1]:
-            raise CheckpointError(told[1])
-        result: Thing = told[0]
+                outcome[1] = str(error)
+        distributed.broadcast_object_list(outcome, 0, device=self.device)
+        if outcome[1]:
+            raise CheckpointError(outcome[1])
+        result: T = outcome[0]
         return result
 
 
 @contextmanager
-def team() -> Iterator[Team]:
-    """The team that this process is in. `torchrun` tells by its environment variables."""
+def init_distributed() -> Iterator[DistributedContext]:
+    """Join the process group that torchrun's environment variables describe, if any."""
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    # Not by OMP_NUM_THREADS, which torchrun sets to 1: clips are made in processes.
-    shared = max(1, all_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    # Not OMP_NUM_THREADS, which torchrun sets to 1: loader processes prepare the clips.
+    cores = max(1, all_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     else:
         device = torch.device("cpu")
     if size == 1:
-        yield Team(1, 0, device, shared)
+        yield DistributedContext(1, 0, device, cores)
         return
-    # All wait while the leader measures, which may take long.
+    # All ranks wait while rank 0 evaluates, which can be slow.
     distributed.init_process_group(
         "nccl" if device.type == "cuda" else "gloo", timeout=timedelta(hours=6)
     )
     try:
-        yield Team(size, rank, device, shared)
+        yield DistributedContext(size, rank, device, cores)
     finally:
-        # What still knows the group, in circles, would keep it until the interpreter is half gone.
+        # Reference cycles to the group would keep it alive until late in interpreter shutdown.
         gc.collect()
         distributed.destroy_process_group()

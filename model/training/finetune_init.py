@@ -1,4 +1,4 @@
-"""The network that learning begins with: another checkpoint's layers, a new classifier."""
+"""The initial network for fine-tuning: another checkpoint's layers and a new classifier head."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from model.checkpoint import CheckpointError
 from model.families.timesformer.network import TimesformerForVideoClassification
 from model.trained_model import TrainedModel
-from model.training.init_weights import know_place_and_time
+from model.training.init_weights import mimetic_init
 
 
-def beginning(
+def new_head(
     init: TrainedModel,
     name: str,
     labels: Sequence[str],
@@ -25,9 +25,9 @@ def beginning(
     scratch: bool = False,
     seed: int = 0,
 ) -> TrainedModel:
-    """A model of these labels that sees clips as `init` does, with its layers if not `scratch`.
+    """A model with the input of `init`, a new classifier for `labels`, and the layers of `init`.
 
-    The classifier is new.
+    With `scratch` the layers are newly initialized, too.
     """
     config = replace(
         init.network.config,
@@ -43,48 +43,49 @@ def beginning(
     if not scratch:
         network.timesformer.load_state_dict(init.network.timesformer.state_dict())
     elif config.attention_type == "divided_space_time" and config.num_attention_heads > 2:
-        know_place_and_time(network.timesformer)
+        mimetic_init(network.timesformer)
     spec = replace(
         init.spec, model=name, labels=tuple(labels), background=frozenset(background) & set(labels)
     )
     return TrainedModel(network, spec, init.mean, init.std)
 
 
-def with_clips(
+def with_input_shape(
     init: TrainedModel,
     *,
     size: int | None = None,
     frames: int | None = None,
     span_s: float | None = None,
 ) -> TrainedModel:
-    """A model that sees larger pictures, more of them or longer clips; None is as before.
+    """The model with another frame size, frame count or clip length; None keeps that of `init`.
 
-    Embeddings of places and times are interpolated, as is usual for finer grids (Dosovitskiy et
-    al. 2020, arXiv 2010.11929); all else is as `init` has it. Raises CheckpointError for a size
-    that is no multiple of its patches.
+    Position and time embeddings are interpolated (Dosovitskiy et al. 2020, arXiv 2010.11929).
+    Raises CheckpointError for a size that is not a multiple of the patch size.
     """
-    before, spec = init.network.config, init.spec
+    old_config, spec = init.network.config, init.spec
     size, frames = size or spec.height, frames or spec.frames
-    if size % before.patch_size:
+    if size % old_config.patch_size:
         raise CheckpointError(
-            f"size: must be a multiple of the patches' {before.patch_size} pixels, got {size}"
+            f"size: must be a multiple of the patches' {old_config.patch_size} pixels, got {size}"
         )
     weights = dict(init.network.state_dict())
-    side, key = size // before.patch_size, "timesformer.position"
-    if size != before.image_size:
-        old = before.image_size // before.patch_size
+    side, key = size // old_config.patch_size, "timesformer.position"
+    if size != old_config.image_size:
+        old_side = old_config.image_size // old_config.patch_size
         cls, patches = weights[key][:, :1], weights[key][:, 1:]
-        grid = patches.transpose(1, 2).unflatten(2, (old, old))
+        grid = patches.transpose(1, 2).unflatten(2, (old_side, old_side))
         grid = F.interpolate(grid, size=(side, side), mode="bicubic", align_corners=False)
         weights[key] = torch.cat([cls, grid.flatten(2).transpose(1, 2)], dim=1)
-    if frames != before.num_frames and "timesformer.time" in weights:
+    if frames != old_config.num_frames and "timesformer.time" in weights:
         times = weights["timesformer.time"].transpose(1, 2)
         times = F.interpolate(times, size=frames, mode="linear", align_corners=False)
         weights["timesformer.time"] = times.transpose(1, 2)
-    network = TimesformerForVideoClassification(replace(before, image_size=size, num_frames=frames))
+    network = TimesformerForVideoClassification(
+        replace(old_config, image_size=size, num_frames=frames)
+    )
     network.load_state_dict(weights)
     try:
-        wanted = replace(
+        new_spec = replace(
             spec,
             frames=frames,
             span_s=span_s or spec.span_s,
@@ -94,11 +95,11 @@ def with_clips(
         )
     except ValueError as error:
         raise CheckpointError(str(error)) from error
-    return replace(init, network=network, spec=wanted)
+    return replace(init, network=network, spec=new_spec)
 
 
-def set_learning(network: TimesformerForVideoClassification) -> None:
-    """Training mode for what may learn: frozen layers see clips as they will afterwards."""
+def set_train_mode(network: TimesformerForVideoClassification) -> None:
+    """Training mode for trainable layers; frozen layers stay in inference mode."""
     network.train()
     body = network.timesformer
     body.dropout.train(body.position.requires_grad)
@@ -106,15 +107,15 @@ def set_learning(network: TimesformerForVideoClassification) -> None:
         block.train(any(parameter.requires_grad for parameter in block.parameters()))
 
 
-def free(network: TimesformerForVideoClassification, layers: str | int) -> None:
-    """Let "all" of a network learn, its "head", or so many of its last layers with it."""
+def freeze_except(network: TimesformerForVideoClassification, layers: str | int) -> None:
+    """Freeze all but `layers`: "all", the "head", or the head and the last `layers` blocks."""
     body = network.timesformer
     if layers == "all":
         network.requires_grad_(True)
         return
     network.requires_grad_(False)
-    parts: list[nn.Module] = [network.classifier]
+    trainable: list[nn.Module] = [network.classifier]
     if isinstance(layers, int):
-        parts += [body.norm, *list(body.blocks)[-layers:]]
-    for part in parts:
-        part.requires_grad_(True)
+        trainable += [body.norm, *list(body.blocks)[-layers:]]
+    for module in trainable:
+        module.requires_grad_(True)

@@ -1,4 +1,4 @@
-"""A training run: epoch after epoch, what is kept after each, and going on after a kill."""
+"""A training run: epochs, validation, the state saved after each epoch, and resuming."""
 
 from __future__ import annotations
 
@@ -15,141 +15,148 @@ from torch import Tensor
 from model.checkpoint import CheckpointError
 from model.data.clip_cache import ClipCache
 from model.evaluation.inference import probabilities, view_logits
-from model.evaluation.metrics import Measured
+from model.evaluation.metrics import ClassificationReport
 from model.trained_model import TrainedModel
-from model.training.dataset import Labelled
-from model.training.distributed import Team
-from model.training.train_config import Recipe
-from model.training.trainer import Learner, Progress
-from model.training.training_state import read_run, write_run
+from model.training.dataset import LabeledClip
+from model.training.distributed import DistributedContext
+from model.training.train_config import TrainConfig
+from model.training.trainer import Progress, Trainer
+from model.training.training_state import load_state, save_state
 
 
 @dataclass(frozen=True, slots=True)
-class LearningData:
-    """Examples to learn from and to measure on, whose films can be decoded."""
+class TrainingData:
+    """Examples for training and validation whose videos can be decoded."""
 
-    train: Sequence[Labelled]
-    val: Sequence[Labelled]
+    train: Sequence[LabeledClip]
+    val: Sequence[LabeledClip]
     cache: ClipCache
 
-    def views(self, team: Team | None = None) -> Iterator[np.ndarray]:
-        """Of each example of `val`, or of a process's share: uint8 RGB (V, T, H, W, 3)."""
-        val = team.share(self.val) if team else self.val
+    def views(self, context: DistributedContext | None = None) -> Iterator[np.ndarray]:
+        """The views of each `val` example, or of this rank's shard: uint8 RGB (V, T, H, W, 3)."""
+        val = context.shard(self.val) if context else self.val
         return (self.cache.views(one.example) for one in val)
 
 
 @dataclass(frozen=True, slots=True)
-class Epoch:
-    """How an epoch went. What is measured on `val` is nan where there is none."""
+class EpochMetrics:
+    """Losses and accuracies of an epoch; the `val` values are nan without validation examples."""
 
     epoch: int  # from 1
     train_loss: float
     val_loss: float
     val_accuracy: float
-    val_balanced: float  # mean of the labels' accuracies
-    seconds: float
-    waiting: float  # share of the training time in which clips were waited for
+    val_balanced_accuracy: float  # mean of the per-label accuracies
+    duration_s: float
+    data_wait: float  # fraction of the training time spent waiting for clips
 
 
 @dataclass
-class _State:
-    history: list[Epoch] = field(default_factory=list)
-    best: int = -1  # which of them
-    weights: dict[str, Tensor] = field(default_factory=dict)  # averaged, after the best epoch
+class _RunState:
+    history: list[EpochMetrics] = field(default_factory=list)
+    best: int = -1  # index in history
+    weights: dict[str, Tensor] = field(default_factory=dict)  # EMA weights after the best epoch
 
 
 def fit(
     model: TrainedModel,
-    data: LearningData,
-    recipe: Recipe,
+    data: TrainingData,
+    config: TrainConfig,
     file: Path,
     *,
-    belongs: Mapping[str, Any],
-    team: Team,
-    resumed: Callable[[int], None] = lambda epochs: None,
-    progress: Callable[[Progress], None] = lambda state: None,
-    after: Callable[[Epoch], None] = lambda epoch: None,
-) -> tuple[list[Epoch], int]:
-    """Train the model's network, or go on where a run into `file` was broken off.
+    fingerprint: Mapping[str, Any],
+    context: DistributedContext,
+    on_resume: Callable[[int], None] = lambda epochs: None,
+    on_step: Callable[[Progress], None] = lambda progress: None,
+    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
+) -> tuple[list[EpochMetrics], int]:
+    """Train the model's network, or resume the interrupted run saved in `file`.
 
-    Returns the epochs, and which of them was kept, from 1. The network has its averaged weights
-    afterwards: those with the highest mean accuracy of labels, and of these with the lowest loss;
-    the last ones if the recipe says so, or without `val`. `belongs` is what the result depends on,
-    by name. Raises CheckpointError where `file` is another's, or can't be written, and where the
-    network diverges.
+    Returns the metrics of all epochs, and the epoch, from 1, whose EMA weights the network then
+    has: the one with the highest balanced accuracy and, among equals, the lowest loss; the last
+    one if the config says so or without `val`. `fingerprint` holds everything that the result
+    depends on, by name. Raises CheckpointError if `file` belongs to another run or can't be
+    written, and if the network diverges.
     """
-    learner = Learner(model, data.train, data.cache, recipe, team)
-    state = _resume(file, belongs, learner)
+    trainer = Trainer(model, data.train, data.cache, config, context)
+    state = _resume(file, fingerprint, trainer)
     if state.history:
-        resumed(len(state.history))
-    while len(state.history) < recipe.epochs and not _is_stale(state, recipe):
-        number = len(state.history)
-        began = time.perf_counter()
-        loss, waiting = learner.learn(number, progress)
-        measured = _measure(learner, data, team) if data.val else None
-        epoch = Epoch(
-            epoch=number + 1,
+        on_resume(len(state.history))
+    while len(state.history) < config.epochs and not _is_stale(state, config):
+        index = len(state.history)
+        started = time.perf_counter()
+        loss, data_wait = trainer.train_epoch(index, on_step)
+        report = _validate(trainer, data, context) if data.val else None
+        metrics = EpochMetrics(
+            epoch=index + 1,
             train_loss=loss,
-            val_loss=measured.log_loss if measured else math.nan,
-            val_accuracy=measured.top(1) if measured else math.nan,
-            val_balanced=measured.mean_class_accuracy if measured else math.nan,
-            seconds=time.perf_counter() - began,
-            waiting=waiting,
+            val_loss=report.log_loss if report else math.nan,
+            val_accuracy=report.top(1) if report else math.nan,
+            val_balanced_accuracy=report.mean_class_accuracy if report else math.nan,
+            duration_s=time.perf_counter() - started,
+            data_wait=data_wait,
         )
-        if recipe.keep == "last" or _is_best(epoch, state):
-            state.best = number
-            state.weights = learner.averaged.copy()
-        state.history.append(epoch)
-        team.led(lambda: _keep(file, belongs, learner, state))
-        after(epoch)
+        if config.checkpoint == "last" or _is_best(metrics, state):
+            state.best = index
+            state.weights = trainer.ema.copy()
+        state.history.append(metrics)
+        context.run_on_main(lambda: _save(file, fingerprint, trainer, state))
+        on_epoch(metrics)
     model.network.load_state_dict(state.weights)
     model.network.eval()
     return state.history, state.best + 1
 
 
-def _is_best(epoch: Epoch, state: _State) -> bool:
-    if state.best < 0 or math.isnan(epoch.val_loss):
+def _is_best(metrics: EpochMetrics, state: _RunState) -> bool:
+    if state.best < 0 or math.isnan(metrics.val_loss):
         return True
-    before = state.history[state.best]
-    return (epoch.val_balanced, -epoch.val_loss) > (before.val_balanced, -before.val_loss)
+    best = state.history[state.best]
+    return (metrics.val_balanced_accuracy, -metrics.val_loss) > (
+        best.val_balanced_accuracy,
+        -best.val_loss,
+    )
 
 
-def _is_stale(state: _State, recipe: Recipe) -> bool:
-    return len(state.history) - 1 - state.best >= recipe.patience
+def _is_stale(state: _RunState, config: TrainConfig) -> bool:
+    return len(state.history) - 1 - state.best >= config.patience
 
 
-def _measure(learner: Learner, data: LearningData, team: Team) -> Measured:
-    """The averaged weights on the examples for validation, of which each process looks at some."""
-    own = {key: value.clone() for key, value in learner.network.state_dict().items()}
-    learner.network.load_state_dict(learner.averaged.weights)
+def _validate(
+    trainer: Trainer, data: TrainingData, context: DistributedContext
+) -> ClassificationReport:
+    """Evaluate the EMA weights on the validation examples, sharded over the ranks."""
+    own = {key: value.clone() for key, value in trainer.network.state_dict().items()}
+    trainer.network.load_state_dict(trainer.ema.weights)
     try:
-        logits = team.together(view_logits(learner.model, data.views(team)))
+        logits = context.all_gather(view_logits(trainer.model, data.views(context)))
     finally:
-        learner.network.load_state_dict(own)
+        trainer.network.load_state_dict(own)
     truth = np.array([one.label for one in data.val])
     if not all(np.isfinite(one).all() for one in logits):
-        raise CheckpointError("the network answers with what is no number; take a lower rate")
-    return Measured(learner.model.spec.labels, truth, probabilities(logits))
+        raise CheckpointError("the logits became NaN/inf; use a lower learning rate")
+    return ClassificationReport(trainer.model.spec.labels, truth, probabilities(logits))
 
 
-def _keep(file: Path, belongs: Mapping[str, Any], learner: Learner, state: _State) -> None:
-    kept = {
-        "network": learner.network.state_dict(),
-        "optimiser": learner.optimiser.state_dict(),
-        "averaged": learner.averaged.weights,
-        "steps": learner.averaged.steps,
+def _save(file: Path, fingerprint: Mapping[str, Any], trainer: Trainer, state: _RunState) -> None:
+    saved = {
+        "network": trainer.network.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "ema": trainer.ema.weights,
+        "ema_steps": trainer.ema.steps,
         "history": [asdict(one) for one in state.history],
         "best": state.best,
         "weights": state.weights,
     }
-    write_run(file, belongs, kept)
+    save_state(file, fingerprint, saved)
 
 
-def _resume(file: Path, belongs: Mapping[str, Any], learner: Learner) -> _State:
-    kept = read_run(file, belongs)
-    if kept is None:
-        return _State()
-    learner.network.load_state_dict(kept["network"])
-    learner.optimiser.load_state_dict(kept["optimiser"])
-    learner.averaged.load(kept["averaged"], kept["steps"])
-    return _State([Epoch(**one) for one in kept["history"]], kept["best"], kept["weights"])
+def _resume(file: Path, fingerprint: Mapping[str, Any], trainer: Trainer) -> _RunState:
+    saved = load_state(file, fingerprint)
+    if saved is None:
+        return _RunState()
+    trainer.network.load_state_dict(saved["network"])
+    trainer.optimizer.load_state_dict(saved["optimizer"])
+    trainer.ema.load(saved["ema"], saved["ema_steps"])
+    return _RunState(
+        [EpochMetrics(**one) for one in saved["history"]], saved["best"], saved["weights"]
+    )

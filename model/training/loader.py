@@ -1,4 +1,4 @@
-"""Clips in batches, made ready by processes of their own where a GPU is to be kept busy."""
+"""Batches of clips; beside a GPU, worker processes prepare them."""
 
 from __future__ import annotations
 
@@ -8,37 +8,41 @@ import cv2
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from model.training.distributed import Team
+from model.training.distributed import DistributedContext
 
-_AHEAD = 4  # batches that each process has ready
+_PREFETCH_BATCHES = 4  # per worker process
 
 
 def make_loader(
-    clips: Dataset[Any], team: Team, *, workers: int | Literal["auto"] = "auto", **batches: Any
+    clips: Dataset[Any],
+    context: DistributedContext,
+    *,
+    num_workers: int | Literal["auto"] = "auto",
+    **batches: Any,
 ) -> DataLoader[Any]:
-    """A loader of this process's clips; `batches` are DataLoader's own words for what is in each.
+    """A loader of this rank's clips; `batches` are DataLoader's own arguments for batching.
 
-    With `workers` "auto" there is one for each core beside a GPU, and none on a CPU, where they
-    would take the cores from the network.
+    With `num_workers` "auto" there is one worker per core beside a GPU and none on a CPU, where
+    workers would take the cores from the network.
     """
-    if workers == "auto":
-        workers = 0 if team.device.type == "cpu" else team.cores
-    if workers:
-        # Who is forked while OpenCV has threads inherits none of them, and waits for them for ever.
-        _one_thread()
+    if num_workers == "auto":
+        num_workers = 0 if context.device.type == "cpu" else context.cores
+    if num_workers:
+        # A process forked while OpenCV has threads inherits none of them and waits for them.
+        _use_one_opencv_thread()
     return DataLoader(
         clips,
-        num_workers=workers,
-        prefetch_factor=_AHEAD if workers else None,
-        worker_init_fn=_one_thread,
-        pin_memory=team.device.type == "cuda",
-        # It draws from one, which must not be that of the network's dropout: a run that goes on
-        # makes a loader where a whole one makes none.
+        num_workers=num_workers,
+        prefetch_factor=_PREFETCH_BATCHES if num_workers else None,
+        worker_init_fn=_use_one_opencv_thread,
+        pin_memory=context.device.type == "cuda",
+        # The loader draws a seed. It must not come from the generator of the network's dropout:
+        # a resumed run creates one more loader than an uninterrupted one.
         generator=torch.Generator(),
         **batches,
     )
 
 
-def _one_thread(_: int = 0) -> None:
-    """Small pictures are made fastest without helpers."""
+def _use_one_opencv_thread(_: int = 0) -> None:
+    """Small frames are processed fastest by one thread."""
     cv2.setNumThreads(1)

@@ -1,4 +1,4 @@
-"""How weights change: AdamW, each layer at its own rate, warm-up and cosine, averaged weights."""
+"""AdamW with layer-wise learning rate decay, warmup and cosine schedule, and an EMA of weights."""
 
 from __future__ import annotations
 
@@ -10,60 +10,62 @@ import torch
 from torch import Tensor, nn
 
 from model.families.timesformer.network import TimesformerForVideoClassification
-from model.training.train_config import Recipe
+from model.training.train_config import TrainConfig
 
-_LAYER = re.compile(r"timesformer\.blocks\.(\d+)\.")
+_BLOCK = re.compile(r"timesformer\.blocks\.(\d+)\.")
 
 
-def make_optimiser(network: TimesformerForVideoClassification, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW over what may learn. Layers learn `layer_decay` times slower, each than the next.
+def make_optimizer(
+    network: TimesformerForVideoClassification, config: TrainConfig
+) -> torch.optim.AdamW:
+    """AdamW over the trainable parameters, with layer-wise learning rate decay.
 
-    As BEiT does, arXiv 2106.08254: what a network knows already is in its early layers.
+    Each layer's rate is `layer_decay` times that of the layer above (BEiT, arXiv 2106.08254).
     """
     depth = len(network.timesformer.blocks)
     groups: dict[tuple[int, bool], list[Tensor]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            key = (_height(name, depth), decays(name, parameter))
+            key = (_layer_index(name, depth), has_weight_decay(name, parameter))
             groups.setdefault(key, []).append(parameter)
     return torch.optim.AdamW(
         [
             {
                 "params": parameters,
-                "share": recipe.layer_decay ** (depth + 1 - height),
-                "weight_decay": recipe.weight_decay if decaying else 0.0,
+                "lr_scale": config.layer_decay ** (depth + 1 - layer),
+                "weight_decay": config.weight_decay if decays else 0.0,
             }
-            for (height, decaying), parameters in sorted(groups.items(), key=lambda group: group[0])
+            for (layer, decays), parameters in sorted(groups.items(), key=lambda group: group[0])
         ],
-        lr=recipe.rate,
+        lr=config.lr,
         betas=(0.9, 0.98),
     )
 
 
-def set_rate(optimiser: torch.optim.Optimizer, recipe: Recipe, share: float) -> None:
-    """The learning rate of each layer, at this share of all steps."""
-    factor = rate_factor(share, recipe.warmup)
-    for group in optimiser.param_groups:
-        group["lr"] = recipe.rate * factor * group["share"]
+def set_lr(optimizer: torch.optim.Optimizer, config: TrainConfig, progress: float) -> None:
+    """Set each group's learning rate; `progress` is the fraction of all steps that are done."""
+    factor = lr_factor(progress, config.warmup)
+    for group in optimizer.param_groups:
+        group["lr"] = config.lr * factor * group["lr_scale"]
 
 
-def rate_factor(share: float, warmup: float) -> float:
-    """Factor of the learning rate: linear warm-up, then half a cosine down to 1 %."""
-    if share < warmup:
-        return max(0.01, share / warmup)
-    rest = (share - warmup) / max(1e-9, 1 - warmup)
+def lr_factor(progress: float, warmup: float) -> float:
+    """Factor of the learning rate: linear warmup, then half a cosine down to 1 %."""
+    if progress < warmup:
+        return max(0.01, progress / warmup)
+    rest = (progress - warmup) / max(1e-9, 1 - warmup)
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * rest))
 
 
-def decays(name: str, parameter: Tensor) -> bool:
-    """Matrices decay; biases, norms and embeddings don't, as usual for transformers."""
+def has_weight_decay(name: str, parameter: Tensor) -> bool:
+    """True for matrices; biases, norms and embeddings don't decay, as usual for transformers."""
     return parameter.ndim == 2 or "projection.weight" in name
 
 
-class Averaged:
-    """Weights averaged over the latest steps (exponentially), which judge better than any of them.
+class EMA:
+    """Exponential moving average of the weights, which generalizes better than the last step's.
 
-    The average begins with the first steps, not with what was there before them.
+    The decay rises over the first steps, so the initial weights are soon forgotten.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -72,7 +74,7 @@ class Averaged:
         self.weights = {key: value.detach().clone() for key, value in network.state_dict().items()}
 
     def load(self, weights: Mapping[str, Tensor], steps: int) -> None:
-        """Go on from an average that was kept."""
+        """Continue from a saved average."""
         self.steps = steps
         for key, value in weights.items():
             self.weights[key].copy_(value)
@@ -87,8 +89,8 @@ class Averaged:
             self.weights[key].lerp_(value.detach(), 1 - decay)
 
 
-def _height(name: str, depth: int) -> int:
-    """0 for the embeddings, then the layers, depth + 1 for what comes after them."""
-    if found := _LAYER.match(name):
+def _layer_index(name: str, depth: int) -> int:
+    """0 for the embeddings, 1 to depth for the blocks, depth + 1 for the norm and the head."""
+    if found := _BLOCK.match(name):
         return int(found[1]) + 1
     return depth + 1 if name.startswith(("timesformer.norm", "classifier")) else 0

@@ -1,4 +1,4 @@
-"""The folder that a run trains its checkpoint in: its own until the checkpoint is whole."""
+"""The output folder of a training run, which the run owns until the checkpoint is complete."""
 
 from __future__ import annotations
 
@@ -8,52 +8,50 @@ from pathlib import Path
 
 from model.checkpoint import CheckpointError
 from model.hub import EMBEDDED
-from stream.runtime.files import THERE_ARE, take
+from stream.runtime.files import LOCKS_SUPPORTED, try_lock
 
-_MARK = ".unfinished"
+_MARKER = ".unfinished"
 
 
-def claim(out: Path) -> None:
-    """Make an empty or new folder a run's own; what is in one of its own may be gone on with.
+def acquire(out: Path) -> None:
+    """Reserve an empty or new folder for a run; a folder of an unfinished run can be resumed.
 
-    Raises CheckpointError where it can't be written, would bury what somebody has there, or has a
-    name that means another model wherever a model is asked for.
+    Raises CheckpointError if the folder can't be written, holds other files, or has the name of an
+    embedded model.
     """
     if out == Path(out.name) and (EMBEDDED / out.name / "config.json").exists():
-        raise CheckpointError(
-            f"--out {out}: a model of this name is embedded, and would be meant; give another --out"
-        )
+        raise CheckpointError(f"--out {out}: an embedded model has this name; give another --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        there = {file.name for file in out.iterdir()}
-        if not there:
-            (out / _MARK).touch()
+        names = {file.name for file in out.iterdir()}
+        if not names:
+            (out / _MARKER).touch()
     except OSError as error:
         raise CheckpointError(
             f"{out} can't be written ({error.strerror or error}); give a new --out"
         ) from error
-    if there and _MARK not in there:
-        what = "a finished checkpoint" if "model.safetensors" in there else "other files"
-        raise CheckpointError(f"{out} holds {what}; give a new --out")
+    if names and _MARKER not in names:
+        content = "a finished checkpoint" if "model.safetensors" in names else "other files"
+        raise CheckpointError(f"{out} holds {content}; give a new --out")
 
 
 @contextmanager
-def held(out: Path) -> Iterator[None]:
-    """For one run alone, until it ends in whatever way. Raises CheckpointError for another one."""
-    if not THERE_ARE:
+def locked(out: Path) -> Iterator[None]:
+    """Lock the folder for one run. Raises CheckpointError if another run holds the lock."""
+    if not LOCKS_SUPPORTED:
         yield
         return
-    with (out / _MARK).open("a") as mark:
-        taken = True
-        with suppress(OSError):  # a file system that knows no locks
-            taken = take(mark)
-        if not taken:
+    with (out / _MARKER).open("a") as marker:
+        acquired = True
+        with suppress(OSError):  # a file system without locks
+            acquired = try_lock(marker)
+        if not acquired:
             raise CheckpointError(
-                f"{out} is being written by another run; wait for its end, or give another --out"
+                f"{out} is being written by another run; wait until it ends, or give another --out"
             )
         yield
 
 
-def release(out: Path) -> None:
-    """The checkpoint is whole: from now on no run writes here."""
-    (out / _MARK).unlink(missing_ok=True)
+def finalize(out: Path) -> None:
+    """Mark the checkpoint as complete; no later run can write to this folder."""
+    (out / _MARKER).unlink(missing_ok=True)

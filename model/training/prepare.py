@@ -1,4 +1,4 @@
-"""Examples -> what can be learnt from: films decoded, and those left out that can't be."""
+"""Decodes all examples for training and validation; drops those that can't be decoded."""
 
 from __future__ import annotations
 
@@ -9,86 +9,87 @@ from typing import TypeVar
 
 from model.data.clip_cache import ClipCache
 from model.data.examples import DataError, Example
-from model.data.segments import LONGEST_TAKE_S, is_short
+from model.data.segments import MAX_SEGMENT_S, is_short
 from model.data.splits import Splits
-from model.training.dataset import Labelled
-from model.training.distributed import Team
-from model.training.fit import LearningData
+from model.training.dataset import LabeledClip
+from model.training.distributed import DistributedContext
+from model.training.fit import TrainingData
 from stream.messages import ClipSpec
 from stream.sources.opencv_capture import SourceError
 
-_Lengths = tuple[float, float]  # seconds of the stretch that is shown, and of the whole film
+_Durations = tuple[float, float]  # seconds of the labeled segment, and of the whole video
 _Result = TypeVar("_Result")
 
 
 def prepare(
     splits: Splits,
     cache: ClipCache,
-    team: Team,
-    progress: Callable[[], None] = lambda: None,
-) -> tuple[LearningData, tuple[str, ...], list[str]]:
-    """Decode all examples. Returns what is left, the labels in order, and a line for each problem.
+    context: DistributedContext,
+    on_decoded: Callable[[], None] = lambda: None,
+) -> tuple[TrainingData, tuple[str, ...], list[str]]:
+    """Decode all examples. Returns the usable ones, the sorted labels, and a line per problem.
 
-    A film that can't be decoded is left out, as are examples for validation of a label that
-    nothing can be learnt about. `progress` is told of each film, by any thread. The processes of a
-    team share the work. Raises DataError where less than two labels are left.
+    Drops examples that can't be decoded, and validation examples of labels without training
+    examples. `on_decoded` is called after each example, from any thread. The ranks share the work.
+    Raises DataError if fewer than two labels remain.
     """
-    taken, problems = _decoded(splits.train, partial(_take, cache), team, progress)
-    problems += _odd_lengths(taken, cache.spec)
-    viewed, more = _decoded(splits.val, partial(_views, cache), team, progress)
-    problems += more
-    train, val = list(taken), list(viewed)
-    labels = tuple(sorted({one.label for one in train}))
+    durations, problems = _decode_all(
+        splits.train, partial(_decode_segment, cache), context, on_decoded
+    )
+    problems += _duration_notes(durations, cache.spec)
+    val, val_problems = _decode_all(splits.val, partial(_decode_views, cache), context, on_decoded)
+    problems += val_problems
+    labels = tuple(sorted({one.label for one in durations}))
     if len(labels) < 2:
         raise DataError(
-            f"nothing to tell apart: of {len(splits.train)} examples {len(train)} can be decoded, "
-            f"with {len(labels)} label(s); two are needed"
+            f"training needs at least two labels: of {len(splits.train)} examples "
+            f"{len(durations)} can be decoded, with {len(labels)} label(s)"
             + (f" ({problems[0]})" if problems else "")
         )
-    numbers = {label: number for number, label in enumerate(labels)}
+    indices = {label: index for index, label in enumerate(labels)}
     for label in sorted({one.label for one in val} - set(labels)):
-        problems.append(f"label {label} is only there for validation; its clips are left out")
-    data = LearningData(
-        [Labelled(one, numbers[one.label]) for one in train],
-        [Labelled(one, numbers[one.label]) for one in val if one.label in numbers],
+        problems.append(f"label {label} has no training clips; its validation clips are skipped")
+    data = TrainingData(
+        [LabeledClip(one, indices[one.label]) for one in durations],
+        [LabeledClip(one, indices[one.label]) for one in val if one.label in indices],
         cache,
     )
     return data, labels, problems
 
 
-def _take(cache: ClipCache, example: Example) -> _Lengths:
-    take = cache.take(example)
-    return take.lasts_s, take.film_s
+def _decode_segment(cache: ClipCache, example: Example) -> _Durations:
+    segment = cache.segment(example)
+    return segment.duration_s, segment.video_s
 
 
-def _views(cache: ClipCache, example: Example) -> None:
+def _decode_views(cache: ClipCache, example: Example) -> None:
     cache.views(example)
 
 
-def _odd_lengths(taken: Mapping[Example, _Lengths], spec: ClipSpec) -> list[str]:
-    """What is to be said of examples to learn from that are too long or too short."""
+def _duration_notes(durations: Mapping[Example, _Durations], spec: ClipSpec) -> list[str]:
+    """A line for each training segment that is too long, and one for all that are too short."""
     notes = [
-        f"{one.path} shows {one.label} for longer than {LONGEST_TAKE_S / 60:.0f} minutes: those in "
-        "its middle are learnt from, as one clip; cut it into rows with start and end"
-        for one, (lasts_s, _) in taken.items()
-        if lasts_s > LONGEST_TAKE_S
+        f"{one.path}: the segment of {one.label} is longer than {MAX_SEGMENT_S / 60:.0f} minutes; "
+        "only its middle is used, as one clip; split it into rows with start and end"
+        for one, (duration_s, _) in durations.items()
+        if duration_s > MAX_SEGMENT_S
     ]
-    if short := sum(is_short(film_s, spec) for _, film_s in taken.values()):
+    if short := sum(is_short(video_s, spec) for _, video_s in durations.values()):
         notes.append(
-            f"{short} of {len(taken)} clips to learn from are shorter than the {spec.span_s:g} s "
-            "that the model looks at, and stand still at their end, which no watch will see; give "
-            "the recipe a shorter span"
+            f"{short} of {len(durations)} training clips are shorter than the model's "
+            f"{spec.span_s:g} s clip; their last frame is repeated, which never happens in a live "
+            "run; set a shorter span in --config"
         )
     return notes
 
 
-def _decoded(
+def _decode_all(
     examples: Sequence[Example],
     decode: Callable[[Example], _Result],
-    team: Team,
-    progress: Callable[[], None],
+    context: DistributedContext,
+    on_decoded: Callable[[], None],
 ) -> tuple[dict[Example, _Result], list[str]]:
-    """What `decode` says of the examples that it can decode, and why it can't decode the others."""
+    """The results of the examples that can be decoded, and a line for each of the others."""
 
     def try_one(example: Example) -> tuple[list[_Result], str]:
         try:
@@ -96,13 +97,13 @@ def _decoded(
         except (SourceError, MemoryError) as error:
             return [], str(error) or f"{example.path}: not enough memory"
         finally:
-            progress()
+            on_decoded()
 
-    with ThreadPoolExecutor(team.cores) as pool:
-        answers = team.together(list(pool.map(try_one, team.share(examples))))
-    good = {
+    with ThreadPoolExecutor(context.cores) as pool:
+        outcomes = context.all_gather(list(pool.map(try_one, context.shard(examples))))
+    decoded = {
         example: result
-        for example, (results, _) in zip(examples, answers, strict=True)
+        for example, (results, _) in zip(examples, outcomes, strict=True)
         for result in results
     }
-    return good, [why_not for _, why_not in answers if why_not]
+    return decoded, [problem for _, problem in outcomes if problem]

@@ -1,4 +1,4 @@
-"""From a person's clips to a checkpoint: `actionwatch train`."""
+"""Trains a checkpoint on a user's clips: `actionwatch train`."""
 
 from __future__ import annotations
 
@@ -14,256 +14,256 @@ import numpy as np
 
 from model.checkpoint import CheckpointError, write_json
 from model.data.clip_cache import ClipCache
-from model.data.seen_data import Record, as_json
+from model.data.seen_data import SeenData, as_json
 from model.data.splits import Splits
 from model.evaluation.calibration import fit_temperature
 from model.evaluation.inference import probabilities, view_logits
-from model.evaluation.metrics import Measured
+from model.evaluation.metrics import ClassificationReport
 from model.evaluation.plots import confusion, curve
 from model.trained_model import TrainedModel, save
-from model.training.dataset import Labelled
-from model.training.distributed import Team
-from model.training.finetune_init import beginning, free, with_clips
-from model.training.fit import Epoch, LearningData, fit
-from model.training.model_card import card
-from model.training.output_dir import claim, held, release
+from model.training.dataset import LabeledClip
+from model.training.distributed import DistributedContext
+from model.training.finetune_init import freeze_except, new_head, with_input_shape
+from model.training.fit import EpochMetrics, TrainingData, fit
+from model.training.model_card import render_card
+from model.training.output_dir import acquire, finalize, locked
 from model.training.prepare import prepare
-from model.training.train_config import Recipe
-from model.training.trainer import Progress, precision
-from model.training.training_state import read_run
+from model.training.train_config import TrainConfig
+from model.training.trainer import Progress, resolve_precision
+from model.training.training_state import load_state
 
-STATE = "training.pt"  # of a run that is not finished
+STATE = "training.pt"  # of an unfinished run
 _CACHE = "clips"
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """What training begins with."""
+class InitCheckpoint:
+    """The checkpoint that training starts from."""
 
     model: TrainedModel
-    name: str  # for people: what --init said
-    scratch: bool = False  # only its shape, none of its weights
-    record: Record = field(default_factory=Record)  # what its weights have learnt from
+    name: str  # for people: the value of --init
+    scratch: bool = False  # use only its architecture, none of its weights
+    seen_data: SeenData = field(default_factory=SeenData)  # what its weights were trained on
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """Whom a run tells how it goes."""
+class TrainCallbacks:
+    """Called as the run proceeds."""
 
-    decoding: Callable[[int], None] = lambda films: None  # so many will be decoded
-    decoded: Callable[[], None] = lambda: None  # one more, from any thread
-    problem: Callable[[str], None] = lambda line: None
-    resumed: Callable[[int], None] = lambda epochs: None  # so many are done already
-    step: Callable[[Progress], None] = lambda state: None
-    epoch: Callable[[Epoch], None] = lambda epoch: None
+    on_decode_start: Callable[[int], None] = lambda examples: None  # number to decode
+    on_decoded: Callable[[], None] = lambda: None  # one more, from any thread
+    on_problem: Callable[[str], None] = lambda line: None
+    on_resume: Callable[[int], None] = lambda epochs: None  # number of finished epochs
+    on_step: Callable[[Progress], None] = lambda progress: None
+    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What came of a run."""
+class TrainResult:
+    """The result of a finished run."""
 
     model: TrainedModel
-    history: list[Epoch]
-    kept: int  # which epoch's weights, from 1
-    measured: Measured | None  # where there are examples for validation
+    history: list[EpochMetrics]
+    checkpoint_epoch: int  # the epoch whose weights were saved, from 1
+    report: ClassificationReport | None  # None without validation examples
 
 
 def train(
     splits: Splits,
     out: Path,
-    recipe: Recipe,
-    start: Start,
+    config: TrainConfig,
+    init: InitCheckpoint,
     *,
-    team: Team,
+    context: DistributedContext,
     cache: Path | None = None,
-    told: Told | None = None,
-) -> Result:
-    """Train on examples, or go on where a run into `out` was broken off; write the checkpoint.
+    callbacks: TrainCallbacks | None = None,
+) -> TrainResult:
+    """Train on examples, or resume an interrupted run in `out`; write the checkpoint.
 
-    `out` has it as `save` writes it, with a model card, `training.json` and pictures. Decoded
-    films are kept in `cache`, or else in `out` until the run is finished. Raises DataError, and
+    `out` gets the checkpoint as `save` writes it, a model card, `training.json` and plots. Decoded
+    videos are stored in `cache`, or in `out` until the run is finished. Raises DataError and
     CheckpointError, also while another run writes to `out`.
     """
-    told = told or Told()
-    # What can't be is told before a folder is made, and before hours of decoding.
-    team.part(recipe.batch)
-    _check_layers(recipe, start)
-    init = with_clips(start.model, size=recipe.size, frames=recipe.frames, span_s=recipe.span)
-    background = _background(recipe, init, {one.label for one in splits.train})
+    callbacks = callbacks or TrainCallbacks()
+    # Check the configuration before creating a folder and before hours of decoding.
+    context.per_rank_batch(config.batch_size)
+    _check_layers(config, init)
+    model = with_input_shape(init.model, size=config.size, frames=config.frames, span_s=config.span)
+    background = _background(config, model, {one.label for one in splits.train})
     if not background:
-        told.problem(
-            "no label is background, so a watch will see one of them at any time; give "
-            "--background LABEL for what is nothing to report"
+        callbacks.on_problem(
+            "no label is background, so a run always reports one of the labels; give "
+            "--background LABEL for the label that means no event"
         )
-    recipe = recipe.model_copy(update={"background": background})
-    claim(out)
+    config = config.model_copy(update={"background": background})
+    acquire(out)
     with ExitStack() as stack:
-        team.led(lambda: stack.enter_context(held(out)))
-        return _train(splits, out, recipe, replace(start, model=init), team, cache, told)
+        context.run_on_main(lambda: stack.enter_context(locked(out)))
+        return _train(splits, out, config, replace(init, model=model), context, cache, callbacks)
 
 
 def _train(
     splits: Splits,
     out: Path,
-    recipe: Recipe,
-    start: Start,
-    team: Team,
+    config: TrainConfig,
+    init: InitCheckpoint,
+    context: DistributedContext,
     cache: Path | None,
-    told: Told,
-) -> Result:
-    state, init = out / STATE, start.model
-    decoded = ClipCache(cache or out / _CACHE, init.spec, slowest=recipe.speed)
-    belongs = _belongs(recipe, start, team)
-    read_run(state, belongs)  # what is another's is told before all is decoded
-    told.decoding(len(team.share([*splits.train, *splits.val])))
-    data, labels, problems = prepare(splits, decoded, team, told.decoded)
+    callbacks: TrainCallbacks,
+) -> TrainResult:
+    state = out / STATE
+    decoded = ClipCache(cache or out / _CACHE, init.model.spec, max_slowdown=config.speed_jitter)
+    fingerprint = _fingerprint(config, init, context)
+    load_state(state, fingerprint)  # reject another run's state before decoding
+    callbacks.on_decode_start(len(context.shard([*splits.train, *splits.val])))
+    data, labels, problems = prepare(splits, decoded, context, callbacks.on_decoded)
     for problem in problems:
-        told.problem(problem)
-    model = beginning(
-        init,
+        callbacks.on_problem(problem)
+    model = new_head(
+        init.model,
         out.resolve().name,
         labels,
-        background=recipe.background or (),
-        drop_path=recipe.drop_path,
-        scratch=start.scratch,
-        seed=recipe.seed,
+        background=config.background or (),
+        drop_path=config.drop_path,
+        scratch=init.scratch,
+        seed=config.seed,
     )
-    free(model.network, recipe.layers)
-    history, kept = fit(
+    freeze_except(model.network, config.layers)
+    history, checkpoint_epoch = fit(
         model,
         data,
-        recipe,
+        config,
         state,
-        belongs={**belongs, "data": _digest(data)},
-        team=team,
-        resumed=told.resumed,
-        progress=told.step,
-        after=told.epoch,
+        fingerprint={**fingerprint, "data": _data_digest(data)},
+        context=context,
+        on_resume=callbacks.on_resume,
+        on_step=callbacks.on_step,
+        on_epoch=callbacks.on_epoch,
     )
 
-    def finish() -> tuple[float, Measured | None]:
-        finished, measured = measure(model, data)
-        _write(out, finished, history, kept, measured, recipe, start, data)
+    def finish() -> tuple[float, ClassificationReport | None]:
+        calibrated, report = calibrate(model, data)
+        _write(out, calibrated, history, checkpoint_epoch, report, config, init, data)
         if cache is None:
             shutil.rmtree(out / _CACHE, ignore_errors=True)
-        release(out)
+        finalize(out)
         state.unlink(missing_ok=True)
-        return finished.temperature, measured
+        return calibrated.temperature, report
 
-    temperature, measured = team.led(finish)
-    return Result(replace(model, temperature=temperature), history, kept, measured)
+    temperature, report = context.run_on_main(finish)
+    return TrainResult(replace(model, temperature=temperature), history, checkpoint_epoch, report)
 
 
-def measure(model: TrainedModel, data: LearningData) -> tuple[TrainedModel, Measured | None]:
-    """The model with a temperature fitted to the examples for validation, and what it says of them.
+def calibrate(
+    model: TrainedModel, data: TrainingData
+) -> tuple[TrainedModel, ClassificationReport | None]:
+    """The model with a temperature fitted to the validation examples, and its report on them.
 
-    The temperature is that of single windows, for these are what a watch sees.
+    The temperature is fitted to single windows, as a live run classifies them.
     """
     if not data.val:
         return model, None
     truth = np.array([one.label for one in data.val])
     logits = view_logits(model, data.views())
-    windows = np.repeat(truth, [len(one) for one in logits])
-    temperature = fit_temperature(np.concatenate(logits), windows)
-    answers = probabilities(logits, temperature)
-    return replace(model, temperature=temperature), Measured(model.spec.labels, truth, answers)
+    window_truth = np.repeat(truth, [len(one) for one in logits])
+    temperature = fit_temperature(np.concatenate(logits), window_truth)
+    report = ClassificationReport(model.spec.labels, truth, probabilities(logits, temperature))
+    return replace(model, temperature=temperature), report
 
 
 def _write(
     out: Path,
     model: TrainedModel,
-    history: list[Epoch],
-    kept: int,
-    measured: Measured | None,
-    recipe: Recipe,
-    start: Start,
-    data: LearningData,
+    history: list[EpochMetrics],
+    checkpoint_epoch: int,
+    report: ClassificationReport | None,
+    config: TrainConfig,
+    init: InitCheckpoint,
+    data: TrainingData,
 ) -> None:
     save(model, out)
-    numbers = measured.numbers() if measured else None
     write_json(
         out / "training.json",
         {
-            "recipe": recipe.model_dump(mode="json"),
-            "init": start.name,
-            "scratch": start.scratch,
+            "config": config.model_dump(mode="json"),
+            "init": init.name,
+            "scratch": init.scratch,
             "clips": {"train": len(data.train), "val": len(data.val)},
-            "kept_epoch": kept,
-            # By these `evaluate` knows later what was learnt from, however much was added since.
-            "films": as_json(
+            "checkpoint_epoch": checkpoint_epoch,
+            # `evaluate` reads from it what was trained on, however much data is added later.
+            "videos": as_json(
                 {
                     "train": [one.example for one in data.train],
                     "val": [one.example for one in data.val],
                 },
-                before=None if start.scratch else start.record,
+                before=None if init.scratch else init.seen_data,
             ),
-            "history": [_plain(asdict(epoch)) for epoch in history],
-            "val": numbers,
+            "history": [_without_nan(asdict(metrics)) for metrics in history],
+            "val": report.as_dict() if report else None,
         },
     )
     try:
         (out / "README.md").write_text(
-            card(model, history, measured, recipe, start.name, data), encoding="utf-8"
+            render_card(model, history, report, config, init.name, data), encoding="utf-8"
         )
         columns = {key: [asdict(one)[key] for one in history] for key in asdict(history[0])}
         (out / "curve.png").write_bytes(curve(columns))
-        if measured:
-            (out / "confusion.png").write_bytes(confusion(measured))
+        if report:
+            (out / "confusion.png").write_bytes(confusion(report))
     except OSError as error:
         raise CheckpointError(f"{out} can't be written: {error}") from error
 
 
-def _plain(epoch: dict[str, float]) -> dict[str, float | None]:
-    """Without nan, which JSON does not know."""
-    return {key: None if value != value else value for key, value in epoch.items()}
+def _without_nan(metrics: dict[str, float]) -> dict[str, float | None]:
+    """None in place of nan, which JSON does not have."""
+    return {key: None if value != value else value for key, value in metrics.items()}
 
 
-def _background(recipe: Recipe, init: TrainedModel, labels: set[str]) -> tuple[str, ...]:
-    """Which labels mean that nothing happens: as the recipe has it, or what training begins with.
+def _background(config: TrainConfig, model: TrainedModel, labels: set[str]) -> tuple[str, ...]:
+    """The background labels: those of the config, else those of the initial model.
 
-    Raises CheckpointError where that can't be.
+    Raises CheckpointError for labels without clips, and if all labels are background.
     """
-    if recipe.background is None:
-        return tuple(sorted(init.spec.background & labels))
-    there_are = f"the labels are {', '.join(sorted(labels))}"
-    if unknown := set(recipe.background) - labels:
+    if config.background is None:
+        return tuple(sorted(model.spec.background & labels))
+    known = f"the labels are {', '.join(sorted(labels))}"
+    if unknown := set(config.background) - labels:
         raise CheckpointError(
-            f"background: no clips are labelled {', '.join(sorted(unknown))}; {there_are}"
+            f"background: no clips are labeled {', '.join(sorted(unknown))}; {known}"
         )
-    if labels <= set(recipe.background):
-        raise CheckpointError(f"background: something must be to report; {there_are}")
-    return recipe.background
+    if labels <= set(config.background):
+        raise CheckpointError(f"background: at least one label must not be background; {known}")
+    return config.background
 
 
-def _check_layers(recipe: Recipe, start: Start) -> None:
-    depth = start.model.network.config.num_hidden_layers
-    if isinstance(recipe.layers, int) and recipe.layers > depth:
-        raise CheckpointError(f"layers: {start.name} has {depth}, got {recipe.layers}")
-    if start.scratch and recipe.layers != "all":
-        raise CheckpointError(
-            f"layers: {recipe.layers} of a network that has learnt nothing yet are too few; from "
-            "scratch all must learn"
-        )
+def _check_layers(config: TrainConfig, init: InitCheckpoint) -> None:
+    depth = init.model.network.config.num_hidden_layers
+    if isinstance(config.layers, int) and config.layers > depth:
+        raise CheckpointError(f"layers: {init.name} has {depth}, got {config.layers}")
+    if init.scratch and config.layers != "all":
+        raise CheckpointError(f"layers: training from scratch needs all, got {config.layers}")
 
 
-def _belongs(recipe: Recipe, start: Start, team: Team) -> dict[str, Any]:
-    """Everything that the result depends on, but for the data."""
+def _fingerprint(
+    config: TrainConfig, init: InitCheckpoint, context: DistributedContext
+) -> dict[str, Any]:
+    """Everything that the result depends on, except for the data."""
     weights = hashlib.blake2b(digest_size=16)
-    if not start.scratch:
-        for value in start.model.network.timesformer.state_dict().values():
+    if not init.scratch:
+        for value in init.model.network.timesformer.state_dict().values():
             weights.update(value.detach().cpu().numpy().tobytes())
     return {
-        **recipe.model_dump(mode="json", exclude={"workers"}),
-        "precision": precision(recipe, team.device),
-        "number of processes": team.size,
-        "init": repr(start.model.network.config) + weights.hexdigest(),
+        **config.model_dump(mode="json", exclude={"num_workers"}),
+        "precision": resolve_precision(config, context.device),
+        "number of processes": context.size,
+        "init": repr(init.model.network.config) + weights.hexdigest(),
     }
 
 
-def _digest(data: LearningData) -> str:
-    """Digits that change with what is learnt from, or measured on."""
+def _data_digest(data: TrainingData) -> str:
+    """A hash of the training and validation examples."""
 
-    def described(examples: Sequence[Labelled]) -> list[tuple[object, ...]]:
+    def described(examples: Sequence[LabeledClip]) -> list[tuple[object, ...]]:
         plain = (one.example for one in examples)
         return [(str(one.path.resolve()), one.label, one.start_s, one.end_s) for one in plain]
 

@@ -1,4 +1,4 @@
-"""A network that learns, epoch by epoch: its clips, its steps."""
+"""Trains a network epoch by epoch: batches, steps, mixup, mixed precision."""
 
 from __future__ import annotations
 
@@ -16,157 +16,161 @@ from torch.utils.data import DataLoader
 from model.checkpoint import CheckpointError
 from model.data.clip_cache import ClipCache
 from model.engines.torch_engine import computes_bf16
-from model.preprocess import normalise
+from model.preprocess import normalize
 from model.trained_model import TrainedModel
-from model.training.augment import Augmentation, mirrored
-from model.training.dataset import Labelled, Lot, TrainingClips, epoch_order
-from model.training.distributed import Team
-from model.training.finetune_init import set_learning
+from model.training.augment import Augmentation, mirrored_labels
+from model.training.dataset import ClipDataset, LabeledClip, SampleKey, epoch_order
+from model.training.distributed import DistributedContext
+from model.training.finetune_init import set_train_mode
 from model.training.loader import make_loader
-from model.training.optimizer import Averaged, make_optimiser, set_rate
-from model.training.train_config import Recipe
+from model.training.optimizer import EMA, make_optimizer, set_lr
+from model.training.train_config import TrainConfig
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an epoch is."""
+    """Progress within an epoch."""
 
     epoch: int  # from 1
-    step: int  # batches of this epoch that are done
+    step: int  # finished batches of this epoch
     steps: int
-    loss: float  # mean of the latest
+    loss: float  # mean of the latest batches
 
 
-class Learner:
-    """A network that learns: with its optimiser, and the average of its weights."""
+class Trainer:
+    """A network in training, with its optimizer and the moving average of its weights."""
 
     def __init__(
         self,
         model: TrainedModel,
-        examples: Sequence[Labelled],
+        examples: Sequence[LabeledClip],
         cache: ClipCache,
-        recipe: Recipe,
-        team: Team,
+        config: TrainConfig,
+        context: DistributedContext,
     ) -> None:
         self.model = model
-        self.network = model.network.to(team.device)
-        self.optimiser = make_optimiser(self.network, recipe)
-        self.averaged = Averaged(self.network, recipe.ema)
-        self._examples, self._cache, self._recipe, self._team = examples, cache, recipe, team
-        self._wrapped = team.wrap(self.network)
-        # As many for each process, for they wait for each other.
-        self._steps = -(-max(1, len(examples) // team.size) // team.part(recipe.batch))
-        self._coming: Iterator[tuple[Tensor, Tensor]] | None = None  # batches, up to the last epoch
+        self.network = model.network.to(context.device)
+        self.optimizer = make_optimizer(self.network, config)
+        self.ema = EMA(self.network, config.ema)
+        self._examples, self._cache = examples, cache
+        self._config, self._context = config, context
+        self._wrapped = context.wrap(self.network)
+        # The same number on each rank, for they wait for each other.
+        batch_size = context.per_rank_batch(config.batch_size)
+        self._steps = -(-max(1, len(examples) // context.size) // batch_size)
+        self._batches: Iterator[tuple[Tensor, Tensor]] | None = None  # up to the last epoch
 
-    def learn(
-        self, epoch: int, progress: Callable[[Progress], None] = lambda state: None
+    def train_epoch(
+        self, epoch: int, on_step: Callable[[Progress], None] = lambda progress: None
     ) -> tuple[float, float]:
-        """One epoch, numbered from 0; after it the next one.
+        """Train one epoch, numbered from 0; epochs must follow each other.
 
-        Returns the mean loss, and the share of the time in which clips were waited for. Raises
-        CheckpointError where the network diverges.
+        Returns the mean loss, and the fraction of the time spent waiting for clips. Raises
+        CheckpointError if the network diverges.
         """
-        recipe, steps = self._recipe, self._steps
-        rng = np.random.default_rng((recipe.seed, epoch, self._team.rank, 1))
+        config, steps = self._config, self._steps
+        rng = np.random.default_rng((config.seed, epoch, self._context.rank, 1))
         torch.manual_seed(int(rng.integers(2**31)))
-        set_learning(self.network)
+        set_train_mode(self.network)
         losses: list[float] = []
-        began = time.perf_counter()
+        started = time.perf_counter()
         waited_s = 0.0
-        if self._coming is None:
-            self._coming = iter(self._loader(epoch))
-        for number in range(steps):
-            asked = time.perf_counter()
-            frames, labels = next(self._coming)
-            waited_s += time.perf_counter() - asked
-            first = number - number % recipe.accumulate  # of those that make one step
-            together = min(recipe.accumulate, steps - first)
-            last = number + 1 == first + together
-            with self._team.quiet(self._wrapped, last):
-                losses.append(self._backward(frames, labels, rng, 1 / together))
+        if self._batches is None:
+            self._batches = iter(self._loader(epoch))
+        for batch in range(steps):
+            wait_started = time.perf_counter()
+            frames, labels = next(self._batches)
+            waited_s += time.perf_counter() - wait_started
+            first = batch - batch % config.grad_accumulation_steps  # batch of this optimizer step
+            accumulated = min(config.grad_accumulation_steps, steps - first)
+            last = batch + 1 == first + accumulated
+            with self._context.no_sync(self._wrapped, last):
+                losses.append(self._backward(frames, labels, rng, 1 / accumulated))
             if last:
-                set_rate(self.optimiser, recipe, (epoch + first / steps) / recipe.epochs)
-                norm = nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm)
-                if not norm.isfinite():  # with several processes it is the same in all of them
+                set_lr(self.optimizer, config, (epoch + first / steps) / config.epochs)
+                norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
+                if not norm.isfinite():  # the norm is the same on all ranks
                     raise CheckpointError(
-                        f"in epoch {epoch + 1} the gradients are no numbers any more; take a lower "
-                        f"rate than {recipe.rate:g}"
+                        f"epoch {epoch + 1}: gradients became NaN/inf; use a lower learning rate "
+                        f"than {config.lr:g}"
                     )
-                self.optimiser.step()
-                self.optimiser.zero_grad()
-                self.averaged.update(self.network)
-            progress(Progress(epoch + 1, number + 1, steps, float(np.mean(losses[-50:]))))
-        return float(np.mean(losses)), waited_s / (time.perf_counter() - began)
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+                self.ema.update(self.network)
+            on_step(Progress(epoch + 1, batch + 1, steps, float(np.mean(losses[-50:]))))
+        return float(np.mean(losses)), waited_s / (time.perf_counter() - started)
 
     def _backward(
         self, frames: Tensor, labels: Tensor, rng: np.random.Generator, weight: float
     ) -> float:
-        """The gradients of a batch, weighted, added to those that there are. Returns the loss."""
-        device, recipe = self._team.device, self._recipe
+        """Add a batch's weighted gradients to the accumulated ones. Returns the loss."""
+        device, config = self._context.device, self._config
         frames = frames.to(device, non_blocking=True)
-        pixels = normalise(frames, self.model.mean, self.model.std)
-        wanted = F.one_hot(labels.to(device), len(self.model.spec.labels)).float()
-        pixels, wanted = mix(pixels, wanted, recipe.mixup, rng)
-        bf16 = precision(recipe, device) == "bf16"
+        pixels = normalize(frames, self.model.mean, self.model.std)
+        targets = F.one_hot(labels.to(device), len(self.model.spec.labels)).float()
+        pixels, targets = mixup(pixels, targets, config.mixup, rng)
+        bf16 = resolve_precision(config, device) == "bf16"
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logits = self._wrapped(pixels, return_dict=False)[0]
-        loss = F.cross_entropy(logits.float(), wanted, label_smoothing=recipe.smoothing)
+        loss = F.cross_entropy(logits.float(), targets, label_smoothing=config.label_smoothing)
         (loss * weight).backward()
         return loss.item()
 
-    def _loader(self, first: int) -> DataLoader[Any]:
-        """This process's clips of all epochs from the first on, in batches.
+    def _loader(self, first_epoch: int) -> DataLoader[Any]:
+        """This rank's batches of all epochs from `first_epoch` on.
 
-        One for all of them: where processes make clips ready, they begin with the next epoch's
-        while the network is measured.
+        One loader for all epochs: its workers prepare the next epoch during validation.
         """
-        recipe, team, spec = self._recipe, self._team, self.model.spec
-        clips = TrainingClips(
+        config, context, spec = self._config, self._context, self.model.spec
+        clips = ClipDataset(
             self._examples,
             self._cache,
             spec,
-            Augmentation(recipe.crop, recipe.colour, recipe.flip),
-            mirror=mirrored(spec.labels),
-            speed=recipe.speed,
+            Augmentation(config.random_crop, config.color_jitter, config.flip),
+            mirror=mirrored_labels(spec.labels),
+            speed_jitter=config.speed_jitter,
         )
-        batches = _Batches(self._examples, recipe, team, first)
-        return make_loader(clips, team, workers=recipe.workers, batch_sampler=batches)
+        sampler = _BatchSampler(self._examples, config, context, first_epoch)
+        return make_loader(clips, context, num_workers=config.num_workers, batch_sampler=sampler)
 
 
-class _Batches:
-    """Of all epochs from the first on, the lots of each batch that this process has a part in."""
+class _BatchSampler:
+    """The sample keys of this rank's batches, for all epochs from `first_epoch` on."""
 
     def __init__(
-        self, examples: Sequence[Labelled], recipe: Recipe, team: Team, first: int
+        self,
+        examples: Sequence[LabeledClip],
+        config: TrainConfig,
+        context: DistributedContext,
+        first_epoch: int,
     ) -> None:
         self._labels = [one.label for one in examples]
-        self._recipe, self._team, self._first = recipe, team, first
+        self._config, self._context, self._first_epoch = config, context, first_epoch
 
-    def __iter__(self) -> Iterator[list[Lot]]:
-        recipe, team = self._recipe, self._team
-        for epoch in range(self._first, recipe.epochs):
-            rng = np.random.default_rng((recipe.seed, epoch))
-            order = epoch_order(self._labels, balance=recipe.balance, rng=rng)
-            lots = [Lot(one, (recipe.seed, epoch, place)) for place, one in enumerate(order)]
-            # Of each batch of the team every process has its share.
-            own = team.share(lots)[: max(1, len(lots) // team.size)]
-            size = team.part(recipe.batch)
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        config, context = self._config, self._context
+        size = context.per_rank_batch(config.batch_size)
+        for epoch in range(self._first_epoch, config.epochs):
+            rng = np.random.default_rng((config.seed, epoch))
+            order = epoch_order(self._labels, balance=config.balance, rng=rng)
+            keys = [SampleKey(one, (config.seed, epoch, at)) for at, one in enumerate(order)]
+            own = context.shard(keys)[: max(1, len(keys) // context.size)]
             yield from (list(own[at : at + size]) for at in range(0, len(own), size))
 
 
-def mix(
-    pixels: Tensor, wanted: Tensor, alpha: float, rng: np.random.Generator
+def mixup(
+    pixels: Tensor, targets: Tensor, alpha: float, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Each clip with some of another one, and the answers likewise (mixup, arXiv 1710.09412)."""
+    """Blend each clip with another one, and their targets likewise (mixup, arXiv 1710.09412)."""
     if not alpha:
-        return pixels, wanted
-    share = float(rng.beta(alpha, alpha))
+        return pixels, targets
+    weight = float(rng.beta(alpha, alpha))
     other = torch.from_numpy(rng.permutation(len(pixels))).to(pixels.device)
-    return pixels.lerp(pixels[other], 1 - share), wanted.lerp(wanted[other], 1 - share)
+    return pixels.lerp(pixels[other], 1 - weight), targets.lerp(targets[other], 1 - weight)
 
 
-def precision(recipe: Recipe, device: torch.device) -> str:
-    """What the network computes in on this device: "bf16" or "fp32"."""
-    if recipe.precision != "auto":
-        return recipe.precision
+def resolve_precision(config: TrainConfig, device: torch.device) -> str:
+    """The precision of the network's computations on this device: "bf16" or "fp32"."""
+    if config.precision != "auto":
+        return config.precision
     return "bf16" if computes_bf16(device) else "fp32"

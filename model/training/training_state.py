@@ -1,4 +1,4 @@
-"""A training run as it is kept on the disk between epochs."""
+"""The state of a training run, saved after each epoch."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ import torch
 from model.checkpoint import CheckpointError, read_pickle
 
 
-def write_run(file: Path, belongs: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    """Keep a run; what was kept of it before is replaced only when all is written.
+def save_state(file: Path, fingerprint: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Save a run's state; the previous state is replaced only after all of it is written.
 
-    `belongs` is everything that its result depends on, by name.
+    `fingerprint` holds everything that the result depends on, by name.
 
-    Raises CheckpointError where the disk takes no more: the run as it was before is still there.
+    Raises CheckpointError if the disk is full; the previous state stays.
     """
-    held = io.BytesIO()  # torch itself makes any kind of error of a full disk
-    torch.save({"belongs": dict(belongs), **state}, held)
+    buffer = io.BytesIO()  # torch.save to a file raises errors of many types on a full disk
+    torch.save({"fingerprint": dict(fingerprint), **state}, buffer)
     part = file.with_suffix(".part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(held.getbuffer())
+        part.write_bytes(buffer.getbuffer())
         part.replace(file)
     except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink()
         raise CheckpointError(
-            f"{file} can't be written ({error.strerror or error}); make room, and give the same "
-            "command again: it goes on after the last epoch that was kept"
+            f"{file} can't be written ({error.strerror or error}); free disk space and run the "
+            "same command again: it resumes after the last saved epoch"
         ) from error
 
 
-def read_run(file: Path, belongs: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What was kept of a run, None where nothing was. Raises CheckpointError for another's."""
+def load_state(file: Path, fingerprint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The saved state, or None if there is none. Raises CheckpointError for another run's state."""
     if not file.exists():
         return None
-    kept: dict[str, Any] = read_pickle(file)
-    before = kept["belongs"]
-    differs = [key for key in belongs if key not in before or before[key] != belongs[key]]
+    saved: dict[str, Any] = read_pickle(file)
+    before = saved["fingerprint"]
+    differs = [key for key in fingerprint if key not in before or before[key] != fingerprint[key]]
     if differs:
         raise CheckpointError(
             f"{file} belongs to a run that differs in {', '.join(differs)}; "
-            "go on with the same data and options, or give a new --out"
+            "use the same data and options to resume it, or give a new --out"
         )
-    return kept
+    return saved

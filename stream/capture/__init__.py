@@ -1,1 +1,1 @@
-"""Cameras: one thread per camera keeps its source open and passes frames on."""
+"""Cameras: a thread per camera keeps its source open and distributes its frames."""

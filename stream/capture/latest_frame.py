@@ -1,4 +1,4 @@
-"""LatestPicture: the newest frame of a camera for those who look on; one slot, nothing queued."""
+"""The newest frame of a camera for its viewers: one slot, no queue."""
 
 from __future__ import annotations
 
@@ -10,43 +10,43 @@ import cv2
 
 from stream.messages import Frame
 
-WIDEST = 960  # pixels, for those who ask for no other width
-WIDTHS = (320, 640, 960, 1280)  # few, so that viewers share JPEGs
+DEFAULT_WIDTH = 960  # pixels
+WIDTHS = (320, 640, 960, 1280)  # only four, so that viewers share JPEGs
 _QUALITY = 80
-_UNWATCHED_S = 1.0  # between pictures while nobody looks on, for those who come
-_KEPT = 24  # JPEGs, of all widths: who records may be some pictures behind who looks on
+_IDLE_INTERVAL_S = 1.0  # between frames while there is no subscriber
+_MAX_JPEGS = 24  # of all widths: the recorder may be some frames behind the viewers
 
 
-class LatestPicture:
+class LatestFrame:
     """Written by the capture thread, read by any.
 
-    A JPEG is made at most once for each frame and width. It is never wider than the frame, and
-    `widest` is the width for those who ask for none: the recorder, programs.
+    Encodes a JPEG at most once for each frame and width. The JPEG is never wider than the frame;
+    `default_width` is for readers that request no width: the recorder, API clients.
     """
 
-    def __init__(self, widest: int = WIDEST) -> None:
-        self._widest = widest
+    def __init__(self, default_width: int = DEFAULT_WIDTH) -> None:
+        self._default_width = default_width
         self._lock = threading.Lock()
         self._encoding = threading.Lock()
         self._frame: Frame | None = None
         self._newest: dict[int, tuple[Frame, bytes]] = {}  # of one frame, by width
         # By index, time and width, not by frame: that would keep the pixels alive.
-        self._made: OrderedDict[tuple[int, float, int], bytes] = OrderedDict()
-        self._watchers: set[Callable[[], None]] = set()
+        self._jpegs: OrderedDict[tuple[int, float, int], bytes] = OrderedDict()
+        self._subscribers: set[Callable[[], None]] = set()
 
-    def wants(self, seen_at: float) -> bool:
-        """Whether a picture of that moment is of use; without viewers now and then one is."""
+    def is_due(self, seen_at: float) -> bool:
+        """Whether a frame of that moment is needed; without subscribers one a second is."""
         with self._lock:
-            if self._watchers or self._frame is None:
+            if self._subscribers or self._frame is None:
                 return True
-            return seen_at - self._frame.seen_at >= _UNWATCHED_S
+            return seen_at - self._frame.seen_at >= _IDLE_INTERVAL_S
 
     def put(self, frame: Frame) -> None:
         with self._lock:
             self._frame = frame
-            watchers = list(self._watchers)
-        for tell in watchers:
-            tell()
+            subscribers = list(self._subscribers)
+        for callback in subscribers:
+            callback()
 
     @property
     def frame(self) -> Frame | None:
@@ -54,43 +54,44 @@ class LatestPicture:
             return self._frame
 
     def jpeg(self, width: int | None = None) -> tuple[Frame, bytes] | None:
-        """The newest frame and its JPEG, or None before the first one.
+        """The newest frame and its JPEG, or None before the first frame.
 
-        The JPEG is as wide as the next of WIDTHS, for whoever shows it `width` pixels wide.
+        The JPEG has the smallest of WIDTHS that is at least `width` pixels.
         """
         with self._encoding:
             frame = self.frame
             if frame is None:
                 return None
-            exact = self._exact(frame, self._widest if width is None else _next(width))
+            requested = self._default_width if width is None else _round_up(width)
+            exact = self._exact(frame, requested)
             newest = self._newest.get(exact)
             if newest is None or newest[0] is not frame:
                 if any(other is not frame for other, _ in self._newest.values()):
                     self._newest.clear()
-                newest = self._newest[exact] = (frame, self._encoded(frame, exact))
+                newest = self._newest[exact] = (frame, self._encode_once(frame, exact))
             return newest
 
     def jpeg_of(self, frame: Frame) -> bytes:
-        """The JPEG of a frame that was the newest of late."""
+        """The JPEG of a recent frame."""
         with self._encoding:
-            return self._encoded(frame, self._exact(frame, self._widest))
+            return self._encode_once(frame, self._exact(frame, self._default_width))
 
-    def forget(self) -> None:
-        """Let the memory of what is kept go."""
+    def clear(self) -> None:
+        """Free the memory of the frame and all JPEGs."""
         with self._lock:
             self._frame = None
         with self._encoding:
             self._newest.clear()
-            self._made.clear()
+            self._jpegs.clear()
 
-    def subscribe(self, tell: Callable[[], None]) -> Callable[[], None]:
-        """Call `tell`, which must not block, for each new frame. Returns how to end that."""
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback`, which must not block, for each new frame. Returns the unsubscriber."""
         with self._lock:
-            self._watchers.add(tell)
+            self._subscribers.add(callback)
 
         def unsubscribe() -> None:
             with self._lock:
-                self._watchers.discard(tell)
+                self._subscribers.discard(callback)
 
         return unsubscribe
 
@@ -98,17 +99,17 @@ class LatestPicture:
     def _exact(frame: Frame, width: int) -> int:
         return min(width, frame.pixels.shape[1])
 
-    def _encoded(self, frame: Frame, width: int) -> bytes:
+    def _encode_once(self, frame: Frame, width: int) -> bytes:
         key = (frame.index, frame.time_s, width)
-        jpeg = self._made.get(key)
+        jpeg = self._jpegs.get(key)
         if jpeg is None:
-            jpeg = self._made[key] = _encode(frame, width)
-            if len(self._made) > _KEPT:
-                self._made.popitem(last=False)
+            jpeg = self._jpegs[key] = _encode(frame, width)
+            if len(self._jpegs) > _MAX_JPEGS:
+                self._jpegs.popitem(last=False)
         return jpeg
 
 
-def _next(width: int) -> int:
+def _round_up(width: int) -> int:
     return next((one for one in WIDTHS if one >= width), WIDTHS[-1])
 
 

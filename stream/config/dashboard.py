@@ -1,4 +1,4 @@
-"""The configuration of the web page: where it is, who may come in, and what strangers may try."""
+"""The configuration of the dashboard: address, access, and limits of the Try it tab."""
 
 from __future__ import annotations
 
@@ -17,76 +17,80 @@ Role = Literal["viewer", "operator"]
 
 
 class UserConfig(Section):
-    """Somebody who may log in."""
+    """A user who may log in."""
 
     password: str = Field(
-        description="what `actionwatch password` prints; never the password itself",
+        description="the hash that `actionwatch password` prints; never the password itself",
         pattern=PASSWORD_HASH,
         repr=False,
     )
-    role: Role = Field("viewer", description="viewers look on; operators also change things")
+    role: Role = Field("viewer", description="viewers only read; operators also make changes")
 
     @field_validator("password")
     @classmethod
-    def _has_a_sane_cost(cls, password: str) -> str:
-        """Neither guessed in no time, nor so dear that a login takes the machine's memory."""
+    def _check_cost(cls, password: str) -> str:
+        """Reject a cost that is guessed quickly, or that uses too much memory for a login."""
         n, r, p = (int(part) for part in password.split(":")[1:4])
         is_power = n & (n - 1) == 0
         if not (is_power and 2**14 <= n <= 2**17 and 8 <= r <= 16 and 1 <= p <= 8):
             raise ValueError(
                 "its cost must be N from 16384 to 131072, a power of two, r from 8 to 16 and p "
-                "from 1 to 8: take what `actionwatch password` prints"
+                "from 1 to 8: use the hash that `actionwatch password` prints"
             )
         return password
 
 
 class TokenConfig(Section):
-    """A program that may use the API."""
+    """An API client."""
 
     hash: str = Field(
-        description="what `actionwatch token` prints besides the token",
+        description="the hash that `actionwatch token` prints",
         pattern=TOKEN_HASH,
         repr=False,
     )
-    role: Role = Field("viewer", description="viewers look on; operators also change things")
+    role: Role = Field("viewer", description="viewers only read; operators also make changes")
 
 
-class VisitorsConfig(Section):
-    """Those who try the model with the webcam or a file in their own browser."""
+class TryItConfig(Section):
+    """Browser sessions that try the model with their own webcam or video file."""
 
-    most: Annotated[int, Field(ge=0, le=64)] = Field(4, description="at once; 0 turns it off")
-    longest: Annotated[Seconds, Field(gt=0, le=86400)] = Field(
-        300.0, description="how long one of them may take"
+    max_sessions: Annotated[int, Field(ge=0, le=64)] = Field(
+        4, description="concurrent sessions; 0 disables the tab"
     )
-    pixels: Annotated[int, Field(ge=64 * 64, le=1920 * 1080)] = Field(
-        640 * 480, description="of one picture; larger ones are refused"
+    max_duration: Annotated[Seconds, Field(gt=0, le=86400)] = Field(
+        300.0, description="time limit of a session"
+    )
+    max_pixels: Annotated[int, Field(ge=64 * 64, le=1920 * 1080)] = Field(
+        640 * 480, description="pixels of one frame; larger frames are rejected"
     )
 
 
 class DashboardConfig(Section):
-    """The web page."""
+    """The dashboard."""
 
     enabled: bool = True
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Annotated[int, Field(ge=1, le=65535)] = 7860
-    top: Annotated[int, Field(ge=1, le=20)] = Field(3, description="labels shown as bars")
-    users: dict[Name, UserConfig] = Field({}, description="who may log in, by name")
-    tokens: dict[Name, TokenConfig] = Field({}, description="programs that may use the API")
+    top_k: Annotated[int, Field(ge=1, le=20)] = Field(
+        3, description="number of labels shown as bars"
+    )
+    users: dict[Name, UserConfig] = Field({}, description="users who may log in, by name")
+    tokens: dict[Name, TokenConfig] = Field({}, description="API clients, by name")
     insecure: bool = Field(
-        False, description="lets everybody in who reaches the address, without a password"
+        False, description="no login: anybody who reaches the address has access"
     )
-    names: list[Annotated[str, Field(pattern=HOST_NAME)]] = Field(
-        [], description="host names of this machine under which browsers may ask for the page"
+    allowed_hosts: list[Annotated[str, Field(pattern=HOST_NAME)]] = Field(
+        [], description="host names of this machine that browsers may use"
     )
-    session: Annotated[Seconds, Field(ge=60, le=365 * 86400)] = Field(
-        12 * 3600.0, description="after so long one has to log in again"
+    session_lifetime: Annotated[Seconds, Field(ge=60, le=365 * 86400)] = Field(
+        12 * 3600.0, description="time until a new login is required"
     )
-    certificate: Path | None = Field(None, description="file of a TLS certificate, for https")
-    key: Path | None = Field(None, description="file of its private key")
-    visitors: VisitorsConfig = VisitorsConfig()
+    certificate: Path | None = Field(None, description="file with a TLS certificate, for https")
+    key: Path | None = Field(None, description="file with its private key")
+    try_it: TryItConfig = TryItConfig()
 
     @model_validator(mode="after")
-    def _certificate_and_key(self) -> DashboardConfig:
+    def _check_certificate_and_key(self) -> DashboardConfig:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("https needs both certificate and key")
         return self

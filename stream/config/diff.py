@@ -1,4 +1,4 @@
-"""What a new configuration changes, and what of it can be taken over while a watch runs; pure."""
+"""Which keys a new configuration changes, and which apply without a restart. Pure."""
 
 from __future__ import annotations
 
@@ -12,71 +12,70 @@ from stream.config.load import ConfigError
 from stream.config.types import Section
 from stream.messages import ClipSpec
 
-# All that lies under these keys can be changed while it runs.
-_AT_ONCE = (
+# Keys, with all keys below them, that apply without a restart.
+_HOT_KEYS = (
     "cameras",
     "window.stride",
     "events",
     "retention",
-    "dashboard.top",
-    "dashboard.visitors",
+    "dashboard.top_k",
+    "dashboard.try_it",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What became of a new configuration: dotted keys, or a name with what became of it, like
+    """The result of a new configuration: dotted keys, some with a change like
     "cameras.door added"."""
 
     applied: tuple[str, ...] = ()
     needs_restart: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        said = []
+        parts = []
         if self.applied:
-            said.append(f"in force now: {', '.join(self.applied)}")
+            parts.append(f"applied: {', '.join(self.applied)}")
         if self.needs_restart:
-            said.append(f"in force after a restart: {', '.join(self.needs_restart)}")
-        return "; ".join(said) or "nothing is different"
+            parts.append(f"applies after a restart: {', '.join(self.needs_restart)}")
+        return "; ".join(parts) or "no changes"
 
 
 def compare(before: Config, after: Config, *, also: Collection[str] = ()) -> tuple[Config, Changes]:
-    """The configuration that is in force when all is taken over that can be, and what that is.
+    """The configuration in which all hot changes are applied, and the list of changes.
 
-    `also` are dotted keys that can be taken over besides those that the watch itself knows of.
+    `also` are dotted keys that the caller applies without a restart.
     """
     applied: list[str] = []
-    waiting: list[str] = []
-    takes = (*_AT_ONCE, *also)
-    merged = _merged(before, after, "", takes, applied, waiting)
+    needs_restart: list[str] = []
+    hot_keys = (*_HOT_KEYS, *also)
+    merged = _merge(before, after, "", hot_keys, applied, needs_restart)
     assert isinstance(merged, Config)
-    return merged, Changes(tuple(applied), tuple(waiting))
+    return merged, Changes(tuple(applied), tuple(needs_restart))
 
 
 def check_labels(config: Config, before: Config, spec: ClipSpec | None) -> None:
-    """Raise ConfigError where labels are named that the model lacks.
+    """Raise ConfigError for named labels that the model lacks.
 
-    While it is not known only those may be named that were named `before`.
+    Before the model is ready, only labels that `before` names are valid.
     """
-    former = before.labels_named()
-    for key, labels in config.labels_named().items():
+    former = before.labels_by_key()
+    for key, labels in config.labels_by_key().items():
         if spec is None:
             if not labels <= former.get(key, set()):
                 raise ConfigError(
-                    f"{key}: the model is not ready yet, so its labels are not known; try again "
-                    "when it is"
+                    f"{key}: the labels are unknown until the model is ready; try again then"
                 )
         elif problem := missing_label(labels, spec.model, spec.labels):
             raise ConfigError(f"{key}: {problem}")
 
 
-def _merged(
+def _merge(
     before: Section,
     after: Section,
     path: str,
-    takes: Collection[str],
+    hot_keys: Collection[str],
     applied: list[str],
-    waiting: list[str],
+    needs_restart: list[str],
 ) -> Section:
     chosen: dict[str, Any] = {}
     for name in type(before).model_fields:
@@ -84,23 +83,23 @@ def _merged(
         if old == new:
             continue
         if isinstance(old, Section) and isinstance(new, Section):
-            chosen[name] = _merged(old, new, f"{key}.", takes, applied, waiting)
-        elif _can_be_taken(key, old, new, takes):
+            chosen[name] = _merge(old, new, f"{key}.", hot_keys, applied, needs_restart)
+        elif _is_hot(key, old, new, hot_keys):
             chosen[name] = new
-            applied += _names(key, old, new)
+            applied += _changes(key, old, new)
         else:
-            waiting += _names(key, old, new)
+            needs_restart += _changes(key, old, new)
     return before.model_copy(update=chosen)
 
 
-def _can_be_taken(key: str, old: Any, new: Any, takes: Collection[str]) -> bool:
+def _is_hot(key: str, old: Any, new: Any, hot_keys: Collection[str]) -> bool:
     if key == "retention.scores" and (old == 0) != (new == 0):
-        return False  # whether they are kept at all is settled when the model is known
-    return any(key == one or key.startswith(f"{one}.") for one in takes)
+        return False  # the score log is opened or not once, when the model is ready
+    return any(key == one or key.startswith(f"{one}.") for one in hot_keys)
 
 
-def _names(key: str, old: Any, new: Any) -> Iterator[str]:
-    """How to call what differs under a key."""
+def _changes(key: str, old: Any, new: Any) -> Iterator[str]:
+    """The changes of a key as text."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         yield key
         return

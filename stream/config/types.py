@@ -1,4 +1,4 @@
-"""The types of configuration values, and what all sections have in common."""
+"""Types of configuration values, and the base of all sections."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _bytes(value: Any) -> Any:
 
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 Bytes = Annotated[int, BeforeValidator(_bytes)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Ratio = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 

@@ -1,7 +1,7 @@
-"""Reviewed events as a training folder: a folder of clips for each label, and a list of them all.
+"""Exports reviewed events as a training folder: DIR/LABEL/EVENT.mp4 and the list DIR/clips.csv.
 
-That is DIR/LABEL/EVENT.mp4 and DIR/clips.csv. The folder may grow: each event has one clip there at
-most, and what somebody else put there is left alone.
+Further exports extend the folder. It holds at most one clip of each event, and files of other
+origin stay untouched.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from typing import Any
 
 import av
 
-from stream.datasets.labels import class_folder
+from stream.datasets.labels import label_dirname
 from stream.regions.clip_source import camera_of
-from stream.runtime.files import THERE_ARE, take
-from stream.sinks.clips.mp4 import settle
+from stream.runtime.files import LOCKS_SUPPORTED, try_lock
+from stream.sinks.clips.mp4 import sync_and_rename
 from stream.sinks.event_log.rows import moment
 
 LIST = "clips.csv"
-# Start and end are seconds in the clip; events of one source are seen as alike.
+# start and end are seconds in the clip; events of one source count as similar, see `_sources`.
 COLUMNS = ("path", "label", "start", "end", "camera", "event", "source")
-BEFORE = COLUMNS[:-1]  # of lists of earlier versions
-_PARTS = (".clips-", ".part")  # begin and end the name of the folder of what is not whole yet
-_CLOSE = timedelta(minutes=1)
+OLD_COLUMNS = COLUMNS[:-1]  # of lists that an earlier version wrote
+_STAGING_PREFIX, _STAGING_SUFFIX = ".clips-", ".part"  # of the folder for unfinished files
+_MAX_SHARED_GAP = timedelta(minutes=1)  # clips of closer events may share frames
 _ID = re.compile(r"[0-9a-f]{32}")
-_OURS = re.compile(r"(?!\.)[^/\\]+/([0-9a-f]{32})\.mp4")  # a path in the list
+_EXPORTED = re.compile(r"(?!\.)[^/\\]+/([0-9a-f]{32})\.mp4")  # our paths in the list
 
-Line = dict[str, str]  # of the list, by COLUMNS
+Row = dict[str, str]  # of the list, by COLUMNS
 
 
-class TrainingFolderError(Exception):
-    """A folder that can't be read or written. The message is one line for a person."""
+class DatasetExportError(Exception):
+    """The training folder can't be read or written. The message is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An event with a clip of which somebody says what it shows."""
+    """An event with a clip and a reviewed label."""
 
     event: str
     camera: str
@@ -53,55 +53,58 @@ class Example:
     label: str
     start_s: float  # of the event, on the camera's clock
     end_s: float
-    clip_start_s: float | None  # when the clip begins; None where nobody noted it
+    clip_start_s: float | None  # on the same clock; None if unknown
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """What of a log is to be learnt from."""
+class Selection:
+    """The events of a log to export."""
 
     examples: tuple[Example, ...]
-    left_out: Mapping[str, int]  # how many events, by the reason
-    rejected: frozenset[str]  # those among them of which no clip may stay
+    skipped: Mapping[str, int]  # number of events, by reason
+    rejected: frozenset[str]  # ids of skipped events whose earlier clips must be removed
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What a training folder holds now."""
+class ExportResult:
+    """The content of a training folder after an export."""
 
     clips: int
     labels: int
-    new: int  # clips of events that were not there
-    whole: int  # clips of this log without start and end, for nobody noted when they begin
-    left_out: Mapping[str, int]  # how many events, by the reason
+    new: int  # clips of events that were not in the folder
+    untrimmed: int  # clips of this log without start and end, as their `clip_start_s` is unknown
+    skipped: Mapping[str, int]  # number of events, by reason
 
 
-def choose(
-    rows: Iterable[Mapping[str, Any]], *, rejected_as: str | None = None, unreviewed: bool = False
-) -> Chosen:
-    """The events of a log that are examples of something.
+def select(
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    negative_label: str | None = None,
+    unreviewed: bool = False,
+) -> Selection:
+    """Select the events of a log that are usable as training examples.
 
-    A confirmed event is one of its label, a corrected one of the label that a person gave. A
-    rejected one is nothing, or with `rejected_as` an example of that. With `unreviewed`, those that
-    nobody reviewed are examples of what the model said.
+    A confirmed event has the model's label, a corrected event the reviewer's. A rejected event is
+    skipped, or gets the label `negative_label`. With `unreviewed`, unreviewed events are selected
+    too, with the model's label.
     """
     usable: list[tuple[Mapping[str, Any], str]] = []
-    left_out: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     rejected: set[str] = set()
     for row in rows:
         label = row["corrected"] or row["label"]
         if row["verdict"] == "rejected":
-            if rejected_as is None:
-                left_out["rejected"] += 1
+            if negative_label is None:
+                skipped["rejected"] += 1
                 rejected.add(row["id"])
                 continue
-            label = rejected_as
+            label = negative_label
         if not row["verdict"] and not unreviewed:
-            left_out["not reviewed"] += 1
+            skipped["not reviewed"] += 1
         elif (
             row["end"] is None or row["clip"] != f"{row['id']}.mp4" or not _ID.fullmatch(row["id"])
         ):
-            left_out["without a clip"] += 1
+            skipped["without a clip"] += 1
         else:
             usable.append((row, label))
     sources = _sources(row for row, _ in usable)
@@ -112,108 +115,109 @@ def choose(
         )
         for row, label in usable
     )
-    return Chosen(tuple(examples), left_out, frozenset(rejected))
+    return Selection(tuple(examples), skipped, frozenset(rejected))
 
 
 def _sources(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """The source of each event: its camera in an hour (UTC), in which all looks alike.
+    """The source of each event: its camera and hour (UTC), in which all clips look similar.
 
-    Events close to each other share pictures, in what their clips show before and after. So where
-    they go on over the full hour they stay with the hour before.
+    The clips of events that are close in time share frames. So a sequence of close events that
+    runs past the full hour stays in the hour of its start.
     """
-    found: dict[str, str] = {}
-    latest: dict[str, tuple[datetime, str]] = {}  # of each camera when it ended, and its source
+    sources: dict[str, str] = {}
+    latest: dict[str, tuple[datetime, str]] = {}  # by camera: end and source of its latest event
     for row in sorted(rows, key=lambda row: str(row["start"])):
-        camera, began = camera_of(row["camera"]), moment(row["start"])
-        ended, source = latest.get(camera, (began - 2 * _CLOSE, ""))
-        if began - ended > _CLOSE:
+        camera, start = camera_of(row["camera"]), moment(row["start"])
+        latest_end, source = latest.get(camera, (start - 2 * _MAX_SHARED_GAP, ""))
+        if start - latest_end > _MAX_SHARED_GAP:
             source = f"{camera} {row['start'][:13]}"
-        latest[camera] = (max(ended, moment(row["end"])), source)
-        found[row["id"]] = source
-    return found
+        latest[camera] = (max(latest_end, moment(row["end"])), source)
+        sources[row["id"]] = source
+    return sources
 
 
-def add_to(folder: Path, chosen: Chosen, clips: Path) -> Made:
-    """Bring what was chosen into a training folder, making it where there is none.
+def export_dataset(folder: Path, selection: Selection, clips: Path) -> ExportResult:
+    """Copy the selected clips to a training folder, which is created if it doesn't exist.
 
-    `clips` is the folder of the log's clips. An event that is there already is replaced, under
-    another label if that was corrected since, and goes if a person rejected it. Raises
-    TrainingFolderError, having changed nothing, where that can't be done.
+    `clips` is the folder of the log's clips. An event that is in the folder already is replaced,
+    moves if its label was corrected, and is removed if it was rejected. On an error nothing
+    changes: raises DatasetExportError.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _held(folder), _parts(folder) as parts:
-            return _add_to(folder, chosen, clips, parts)
+        with _locked(folder), _staging(folder) as staging:
+            return _export(folder, selection, clips, staging)
     except OSError as error:
-        place = error.filename2 or error.filename or folder
-        raise TrainingFolderError(
-            f"{place} can't be written: {error.strerror or error}; make room, or give another --out"
+        path = error.filename2 or error.filename or folder
+        raise DatasetExportError(
+            f"{path} can't be written: {error.strerror or error}; free some disk space, or give "
+            "another --out"
         ) from error
 
 
-def _add_to(folder: Path, chosen: Chosen, clips: Path, parts: Path) -> Made:
-    listed = _listed(folder / LIST)
-    before = {line["event"]: line["path"] for line in listed if _is_ours(line)}
-    left_out = Counter(chosen.left_out)
-    fresh: dict[str, Line] = {}
-    for one in chosen.examples:
-        # The copy may outlive the clip, which is removed when it is old.
-        places = [clips / f"{one.event}.mp4"]
-        places += [folder / before[one.event]] if one.event in before else []
-        source = next((place for place in places if place.is_file()), None)
+def _export(folder: Path, selection: Selection, clips: Path, staging: Path) -> ExportResult:
+    listed = _read_list(folder / LIST)
+    before = {row["event"]: row["path"] for row in listed if _is_exported(row)}
+    skipped = Counter(selection.skipped)
+    fresh: dict[str, Row] = {}
+    for example in selection.examples:
+        # The exported copy may outlive the clip in the log, which retention deletes.
+        candidates = [clips / f"{example.event}.mp4"]
+        candidates += [folder / before[example.event]] if example.event in before else []
+        source = next((path for path in candidates if path.is_file()), None)
         if source is None:
-            left_out["whose clip is gone"] += 1
+            skipped["whose clip is missing"] += 1
             continue
-        path = f"{class_folder(one.label)}/{one.event}.mp4"
-        line, why_not = _line(one, path, source)
-        if line is None:
-            left_out[why_not] += 1
+        path = f"{label_dirname(example.label)}/{example.event}.mp4"
+        row, reason = _row(example, path, source)
+        if row is None:
+            skipped[reason] += 1
             continue
-        fresh[one.event] = line
+        fresh[example.event] = row
         if not _is_copy(folder / path, source):
-            shutil.copy2(source, parts / one.event)
-    replaced = set(before) & (chosen.rejected | set(fresh))
-    kept = [line for line in listed if not (_is_ours(line) and line["event"] in replaced)]
-    lines = sorted([*kept, *fresh.values()], key=lambda line: line["path"])
-    _write_list(parts / LIST, lines)
-    # Until here nothing was changed; what follows takes no room.
-    for line in fresh.values():
-        (folder / line["path"]).parent.mkdir(exist_ok=True)
-    for event, line in fresh.items():
-        if (parts / event).exists():
-            settle(parts / event, folder / line["path"])
-    settle(parts / LIST, folder / LIST)
-    for path in {before[event] for event in replaced} - {line["path"] for line in lines}:
+            shutil.copy2(source, staging / example.event)
+    replaced = set(before) & (selection.rejected | set(fresh))
+    unchanged = [row for row in listed if not (_is_exported(row) and row["event"] in replaced)]
+    rows = sorted([*unchanged, *fresh.values()], key=lambda row: row["path"])
+    _write_list(staging / LIST, rows)
+    # The folder is unchanged until here; the remaining steps need no disk space.
+    for row in fresh.values():
+        (folder / row["path"]).parent.mkdir(exist_ok=True)
+    for event, row in fresh.items():
+        if (staging / event).exists():
+            sync_and_rename(staging / event, folder / row["path"])
+    sync_and_rename(staging / LIST, folder / LIST)
+    for path in {before[event] for event in replaced} - {row["path"] for row in rows}:
         (folder / path).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # it is not empty
+        with contextlib.suppress(OSError):  # the label's folder is not empty
             (folder / path).parent.rmdir()
-    return Made(
-        clips=len(lines),
-        labels=len({line["label"] for line in lines}),
+    return ExportResult(
+        clips=len(rows),
+        labels=len({row["label"] for row in rows}),
         new=len(set(fresh) - set(before)),
-        whole=sum(not line["end"] for line in fresh.values()),
-        left_out=left_out,
+        untrimmed=sum(not row["end"] for row in fresh.values()),
+        skipped=skipped,
     )
 
 
-def _line(one: Example, path: str, clip: Path) -> tuple[Line | None, str]:
-    """What the list says of an example; or why there is nothing to say."""
-    lasts_s = _duration(clip)
-    if lasts_s is None:
+def _row(example: Example, path: str, clip: Path) -> tuple[Row | None, str]:
+    """The row of an example in the list, or None and the reason why it is skipped."""
+    duration_s = _duration(clip)
+    if duration_s is None:
         return None, "whose clip can't be read"
     start, end = "", ""
-    if one.clip_start_s is not None:
-        start_s = max(0.0, one.start_s - one.clip_start_s)
-        end_s = min(lasts_s, one.end_s - one.clip_start_s)  # a long clip is cut
+    if example.clip_start_s is not None:
+        start_s = max(0.0, example.start_s - example.clip_start_s)
+        end_s = min(duration_s, example.end_s - example.clip_start_s)  # a long clip is cut
         if end_s <= start_s:
-            return None, "that are not in their clip"
+            return None, "outside their clip"
         start, end = f"{start_s:.3f}", f"{end_s:.3f}"
-    cells = (path, one.label, start, end, one.camera, one.event, one.source)
+    cells = (path, example.label, start, end, example.camera, example.event, example.source)
     return dict(zip(COLUMNS, cells, strict=True)), ""
 
 
 def _duration(clip: Path) -> float | None:
-    """Seconds of a clip, None where it is none."""
+    """The duration of a clip in seconds, None if it is no video."""
     try:
         with av.open(str(clip.resolve())) as container:
             if container.streams.video and container.duration:
@@ -225,53 +229,53 @@ def _duration(clip: Path) -> float | None:
 
 def _is_copy(file: Path, source: Path) -> bool:
     with contextlib.suppress(OSError):
-        found, wanted = file.stat(), source.stat()
-        return (found.st_size, found.st_mtime_ns) == (wanted.st_size, wanted.st_mtime_ns)
+        copy, original = file.stat(), source.stat()
+        return (copy.st_size, copy.st_mtime_ns) == (original.st_size, original.st_mtime_ns)
     return False
 
 
-def _is_ours(line: Line) -> bool:
-    named = _OURS.fullmatch(line["path"])
-    return named is not None and named[1] == line["event"]
+def _is_exported(row: Row) -> bool:
+    match = _EXPORTED.fullmatch(row["path"])
+    return match is not None and match[1] == row["event"]
 
 
-def _listed(file: Path) -> list[Line]:
-    """The list of a folder, which somebody may have added to. Raises TrainingFolderError."""
+def _read_list(file: Path) -> list[Row]:
+    """The list of a folder, to which users may have added rows. Raises DatasetExportError."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
             header, *rows = csv.reader(text, strict=True)
-            known = tuple(header) in (COLUMNS, BEFORE)
-            if known and all(len(row) in (0, len(header)) for row in rows):
+            is_known = tuple(header) in (COLUMNS, OLD_COLUMNS)
+            if is_known and all(len(row) in (0, len(header)) for row in rows):
                 return [
                     {"source": "", **dict(zip(header, row, strict=True))} for row in rows if row
                 ]
     except FileNotFoundError:
         return []
-    except (ValueError, csv.Error):  # no text, no header
+    except (ValueError, csv.Error):  # no UTF-8, or no header
         pass
-    raise TrainingFolderError(
-        f"{file} is no list with the columns {','.join(COLUMNS)}; mend it, or give another --out"
+    raise DatasetExportError(
+        f"{file} must be a list with the columns {','.join(COLUMNS)}; fix it, or give another --out"
     )
 
 
-def _write_list(file: Path, lines: Iterable[Line]) -> None:
+def _write_list(file: Path, rows: Iterable[Row]) -> None:
     with file.open("w", encoding="utf-8", newline="") as text:
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(lines)
+        writer.writerows(rows)
 
 
 @contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """For us alone. The lock is one of the folder itself, so that no file is left in it."""
-    if not THERE_ARE:
+def _locked(folder: Path) -> Iterator[None]:
+    """An exclusive lock on the folder itself, which leaves no lock file in it."""
+    if not LOCKS_SUPPORTED:
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        if not take(descriptor):
-            raise TrainingFolderError(
-                f"{folder} is being written by another `events dataset`; wait for its end"
+        if not try_lock(descriptor):
+            raise DatasetExportError(
+                f"another export is writing to {folder}; wait until it has finished"
             )
         yield
     finally:
@@ -279,13 +283,12 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _parts(folder: Path) -> Iterator[Path]:
-    """A folder for what is not whole yet, without what was left of one by a crash."""
-    begin, end = _PARTS
-    for left in folder.glob(f"{begin}*{end}"):
-        shutil.rmtree(left, ignore_errors=True)
-    made = Path(tempfile.mkdtemp(prefix=begin, suffix=end, dir=folder))
+def _staging(folder: Path) -> Iterator[Path]:
+    """A temporary folder for unfinished files. Deletes the one of a crashed export first."""
+    for stale in folder.glob(f"{_STAGING_PREFIX}*{_STAGING_SUFFIX}"):
+        shutil.rmtree(stale, ignore_errors=True)
+    staging = Path(tempfile.mkdtemp(prefix=_STAGING_PREFIX, suffix=_STAGING_SUFFIX, dir=folder))
     try:
-        yield made
+        yield staging
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(staging, ignore_errors=True)

@@ -1,7 +1,7 @@
-"""Takes of what is to be taught: recorded from a camera, or copied from films.
+"""Training samples: short videos of a label, recorded from a camera or copied from video files.
 
-They lie in FOLDER/LABEL/NAME.mp4. Where a label is no name for a folder, FOLDER/clips.csv says what
-the label is. A file is there whole or not at all.
+They are FOLDER/LABEL/NAME.mp4. If a label is no valid folder name, FOLDER/clips.csv maps the file
+to the label. Files are written atomically.
 """
 
 from __future__ import annotations
@@ -21,239 +21,246 @@ from threading import Event as StopEvent
 import cv2
 import numpy as np
 
-from stream.capture.frame_quality import PictureCheck
+from stream.capture.frame_quality import FrameQualityCheck
 from stream.datasets.export import LIST
-from stream.datasets.labels import class_folder
-from stream.messages import Moment
-from stream.sinks.clips.mp4 import PART, ClipFile, settle, write_whole
+from stream.datasets.labels import label_dirname
+from stream.messages import FrameTime
+from stream.sinks.clips.mp4 import PART, ClipFile, sync_and_rename, write_atomically
 from stream.sources.base import Source
 from stream.sources.opencv_capture import SourceError
-from stream.sources.video_file import open_recording
+from stream.sources.video_file import open_video
 
-_WIDEST = 640  # pixels; models see less
-_QUALITY = 95
-_MOST_REFUSED = 3  # one after another
-_OURS = re.compile(r"take-(\d+)\.mp4")
-_SIZE = (48, 36)  # at which pictures are compared: each value is that of one pixel
+_MAX_WIDTH = 640  # pixels; models use less
+_JPEG_QUALITY = 95
+_MAX_RETRIES = 3  # of one sample
+_RECORDED = re.compile(r"sample-(\d+)\.mp4")
+_COMPARE_SIZE = (48, 36)  # frames are compared at this size, nearest neighbor
 
 
-class TakesError(Exception):
-    """Takes that can't be recorded or kept. The message is one line for a person."""
+class SampleError(Exception):
+    """Samples can't be recorded or stored. The message is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """Whom a recording tells how it goes. Takes are numbered from 1."""
+class RecordingCallbacks:
+    """Report the progress of a recording. Samples are numbered from 1."""
 
-    pausing: Callable[[int, float], None] = lambda take, left_s: None  # at each picture
-    recording: Callable[[int], None] = lambda take: None
-    refused: Callable[[int, str], None] = lambda take, why: None  # it is recorded again
-    kept: Callable[[int], None] = lambda take: None
-
-
-def count_takes(takes: Path, label: str) -> int:
-    """How many takes of a label there are."""
-    folder = takes / class_folder(label)
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sum(file.suffix != PART and not file.name.startswith(".") for file in found)
+    on_countdown: Callable[[int, float], None] = lambda sample, left_s: None  # for each frame
+    on_recording: Callable[[int], None] = lambda sample: None
+    on_rejected: Callable[[int, str], None] = lambda sample, reason: None  # it is recorded again
+    on_saved: Callable[[int], None] = lambda sample: None
 
 
-def record(
+def count_samples(samples_dir: Path, label: str) -> int:
+    """The number of samples of a label."""
+    folder = samples_dir / label_dirname(label)
+    files = folder.iterdir() if folder.is_dir() else ()
+    return sum(file.suffix != PART and not file.name.startswith(".") for file in files)
+
+
+def record_samples(
     source: Source,
-    takes: Path,
+    samples_dir: Path,
     label: str,
     count: int,
     *,
-    seconds: float,
-    pause_s: float,
+    duration_s: float,
+    countdown_s: float,
     stop: StopEvent,
-    told: Told | None = None,
+    callbacks: RecordingCallbacks | None = None,
 ) -> int:
-    """Record so many takes of a label from a camera, with a pause before each.
+    """Record samples of a label from a camera, with a countdown before each.
 
-    Time goes by the source's own clock. A take that shows nothing is recorded again. Returns how
-    many were kept, less than `count` only where `stop` was set. What was kept stays in any case.
-    Raises SourceError where the source breaks off or ends, TakesError where it shows nothing
-    several times, or the folder takes no more.
+    Times are on the source's clock. A black or static sample is recorded again. Returns the number
+    of saved samples, less than `count` only if `stop` was set. Raises SourceError if the source
+    fails or ends, SampleError if a sample is rejected several times or the folder can't be written;
+    saved samples stay.
     """
-    told = told or Told()
-    folder = _folder(takes, label)
-    moments = _moments(source, stop)
-    for take in range(1, count + 1):
-        for _ in range(1 + _MOST_REFUSED):
-            _pause(moments, pause_s, partial(told.pausing, take))
+    callbacks = callbacks or RecordingCallbacks()
+    folder = _folder(samples_dir, label)
+    frame_times = _frame_times(source, stop)
+    for sample in range(1, count + 1):
+        for _ in range(1 + _MAX_RETRIES):
+            _countdown(frame_times, countdown_s, partial(callbacks.on_countdown, sample))
             if stop.is_set():
-                return take - 1
-            told.recording(take)
+                return sample - 1
+            callbacks.on_recording(sample)
             file = _next_file(folder)
             with _writing(folder):
-                fault = _record_one(source, moments, file, seconds, stop)
+                fault = _record_one(source, frame_times, file, duration_s, stop)
             if stop.is_set():
-                return take - 1
+                return sample - 1
             if not fault:
                 break
-            told.refused(take, fault)
+            callbacks.on_rejected(sample, fault)
         else:
-            raise TakesError(
-                f"take {take} was refused again and again ({fault}); see to the camera"
+            raise SampleError(
+                f"sample {sample} was rejected {1 + _MAX_RETRIES} times ({fault}); check the camera"
             )
-        _list(takes, file, label)
-        told.kept(take)
+        _add_to_list(samples_dir, file, label)
+        callbacks.on_saved(sample)
     return count
 
 
-def add_films(takes: Path, label: str, films: Iterable[Path]) -> tuple[int, list[str]]:
-    """Copy films that show a label, but for those that are there already.
+def add_videos(samples_dir: Path, label: str, videos: Iterable[Path]) -> tuple[int, list[str]]:
+    """Copy video files of a label, except those that were copied before.
 
-    Returns how many are new, and a line for each that can't be a take. Raises TakesError.
+    Returns the number of new samples, and a line for each unusable file. Raises SampleError.
     """
-    folder = _folder(takes, label)
+    folder = _folder(samples_dir, label)
     new, problems = 0, []
-    for film in films:
+    for video in videos:
         try:
-            _check(film)
+            _check(video)
         except SourceError as error:
             problems.append(str(error))
             continue
         with _writing(folder):
-            file = _free_name(folder, film)
+            file = _unused_path(folder, video)
             if file is None:
                 continue
             part = file.with_name(file.name + PART)
             try:
-                shutil.copyfile(film, part)
-                settle(part, file)
+                shutil.copyfile(video, part)
+                sync_and_rename(part, file)
             finally:
                 part.unlink(missing_ok=True)
-        _list(takes, file, label)
+        _add_to_list(samples_dir, file, label)
         new += 1
     return new, problems
 
 
-def _folder(takes: Path, label: str) -> Path:
-    """The folder of a label's takes, made where there is none, without what a kill left in it."""
-    folder = takes / class_folder(label)
+def _folder(samples_dir: Path, label: str) -> Path:
+    """Create the folder of a label's samples, and delete unfinished files in it."""
+    folder = samples_dir / label_dirname(label)
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(f"*{PART}"):
-            left.unlink()
+        for unfinished in folder.glob(f"*{PART}"):
+            unfinished.unlink()
     return folder
 
 
-def _moments(source: Source, stop: StopEvent) -> Iterator[Moment]:
-    """Until `stop` is set. Raises SourceError where the source ends by itself."""
-    while (moment := source.grab(stop)) is not None:
-        yield moment
+def _frame_times(source: Source, stop: StopEvent) -> Iterator[FrameTime]:
+    """Grab frames until `stop` is set. Raises SourceError if the source ends first."""
+    while (frame_time := source.grab(stop)) is not None:
+        yield frame_time
     if not stop.is_set():
-        raise SourceError("the source has ended; takes are recorded from cameras")
+        raise SourceError("the source has ended; samples are recorded from cameras")
 
 
-def _pause(moments: Iterator[Moment], pause_s: float, tell: Callable[[float], None]) -> None:
-    """Pictures are fetched all the while, or old ones would wait in the camera's line."""
+def _countdown(
+    frame_times: Iterator[FrameTime], countdown_s: float, on_countdown: Callable[[float], None]
+) -> None:
+    """Keeps grabbing frames, so that no old ones queue up in the camera's connection."""
     until_s: float | None = None
-    for moment in moments:
+    for frame_time in frame_times:
         if until_s is None:
-            until_s = moment.time_s + pause_s
-        if moment.time_s >= until_s:
+            until_s = frame_time.time_s + countdown_s
+        if frame_time.time_s >= until_s:
             return
-        tell(until_s - moment.time_s)
+        on_countdown(until_s - frame_time.time_s)
 
 
 def _record_one(
-    source: Source, moments: Iterator[Moment], file: Path, seconds: float, stop: StopEvent
+    source: Source,
+    frame_times: Iterator[FrameTime],
+    file: Path,
+    duration_s: float,
+    stop: StopEvent,
 ) -> str:
-    """Record a take. Returns what is wrong with it; then, or when stopped, there is no file."""
-    began_s: float | None = None
-    looks = _Looks()
+    """Record a sample. Returns its fault; with a fault, or after a stop, no file is written."""
+    start_s: float | None = None
+    quality = _SampleQuality()
     with contextlib.ExitStack() as stack:
-        clip = ClipFile(file, _WIDEST)
+        clip = ClipFile(file, _MAX_WIDTH)
         stack.callback(clip.discard)
-        for moment in moments:
-            pixels = source.picture()
+        for frame_time in frame_times:
+            pixels = source.retrieve()
             if pixels is None:  # damaged
                 continue
-            began_s = moment.time_s if began_s is None else began_s
-            looks.see(pixels, moment.time_s)
-            clip.add(_jpeg(pixels), moment.time_s)
-            if moment.time_s - began_s >= seconds:
+            start_s = frame_time.time_s if start_s is None else start_s
+            quality.update(pixels, frame_time.time_s)
+            clip.add(_jpeg(pixels), frame_time.time_s)
+            if frame_time.time_s - start_s >= duration_s:
                 break
-        if stop.is_set() or looks.fault:
-            return looks.fault
+        if stop.is_set() or quality.fault:
+            return quality.fault
         clip.finish()
         stack.pop_all()
     return ""
 
 
-class _Looks:
-    """Whether the pictures of one take show anything."""
+class _SampleQuality:
+    """Checks that the frames of one sample are neither black nor static."""
 
     def __init__(self) -> None:
-        self._check = PictureCheck()
+        self._check = FrameQualityCheck()
         self._first: np.ndarray | None = None
         self._changes = False
 
-    def see(self, pixels: np.ndarray, time_s: float) -> None:
-        self._check.see(pixels, time_s)
-        small = cv2.resize(pixels, _SIZE, interpolation=cv2.INTER_NEAREST)
+    def update(self, pixels: np.ndarray, time_s: float) -> None:
+        self._check.update(pixels, time_s)
+        small = cv2.resize(pixels, _COMPARE_SIZE, interpolation=cv2.INTER_NEAREST)
         if self._first is None:
             self._first = small
-        # Not a single value: cameras have noise, also where nothing moves.
+        # Exact equality: camera noise changes the pixels even of a static scene.
         self._changes = self._changes or not np.array_equal(small, self._first)
 
     @property
     def fault(self) -> str:
-        return self._check.fault or ("" if self._changes else "the picture does not change")
+        return self._check.fault or ("" if self._changes else "the image does not change")
 
 
 def _jpeg(pixels: np.ndarray) -> bytes:
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    _, jpeg = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, _QUALITY))
+    _, jpeg = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY))
     return jpeg.tobytes()
 
 
 def _next_file(folder: Path) -> Path:
-    numbers = (int(found[1]) for file in folder.iterdir() if (found := _OURS.fullmatch(file.name)))
-    return folder / f"take-{max(numbers, default=0) + 1:03}.mp4"
+    matches = (_RECORDED.fullmatch(file.name) for file in folder.iterdir())
+    numbers = (int(match[1]) for match in matches if match)
+    return folder / f"sample-{max(numbers, default=0) + 1:03}.mp4"
 
 
-def _free_name(folder: Path, film: Path) -> Path | None:
-    """A name for a copy of a film; None where it lies there already."""
+def _unused_path(folder: Path, video: Path) -> Path | None:
+    """A path for a copy of a video; None if the folder has the video already."""
     with contextlib.suppress(OSError):
-        if film.resolve().parent == folder.resolve():
+        if video.resolve().parent == folder.resolve():
             return None
     names = {file.name: file for file in folder.iterdir()}
-    if any(filecmp.cmp(file, film, shallow=False) for file in names.values() if file.is_file()):
+    if any(filecmp.cmp(file, video, shallow=False) for file in names.values() if file.is_file()):
         return None
-    name, number = film.name.lstrip("."), 1  # with a dot it would be hidden
+    name, number = video.name.lstrip("."), 1  # a leading dot would hide it
     while name in names:
         number += 1
-        name = f"{film.stem.lstrip('.')}-{number}{film.suffix}"
+        name = f"{video.stem.lstrip('.')}-{number}{video.suffix}"
     return folder / name
 
 
-def _check(film: Path) -> None:
-    """Raise SourceError for what can't be decoded at all."""
-    with contextlib.closing(open_recording(str(film))) as recording:
-        recording.advance()
+def _check(video: Path) -> None:
+    """Raise SourceError if no frame can be decoded."""
+    with contextlib.closing(open_video(str(video))) as reader:
+        reader.advance()
 
 
-def _list(takes: Path, take: Path, label: str) -> None:
-    """Let the list say what a take shows, where its folder can't be called just so."""
-    if take.parent.name == label:
+def _add_to_list(samples_dir: Path, sample: Path, label: str) -> None:
+    """Add a sample to the list, if its folder's name differs from the label."""
+    if sample.parent.name == label:
         return
-    file = takes / LIST
-    with _writing(takes):
+    file = samples_dir / LIST
+    with _writing(samples_dir):
         try:
             text = file.read_text(encoding="utf-8-sig") if file.exists() else "path,label\n"
         except UnicodeDecodeError:
             text = ""
         columns = next(csv.reader(io.StringIO(text)), [])
         if not {"path", "label"} <= set(columns):
-            raise TakesError(f"{file} must begin with path,label; mend it, or take it away")
+            raise SampleError(f"{file} must have the columns path,label; fix it, or remove it")
         row = io.StringIO()
         writer = csv.DictWriter(row, columns, lineterminator="\n")
-        writer.writerow({"path": f"{take.parent.name}/{take.name}", "label": label})
-        write_whole((text.rstrip("\n") + "\n" + row.getvalue()).encode(), file)
+        writer.writerow({"path": f"{sample.parent.name}/{sample.name}", "label": label})
+        write_atomically((text.rstrip("\n") + "\n" + row.getvalue()).encode(), file)
 
 
 @contextlib.contextmanager
@@ -261,7 +268,8 @@ def _writing(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        place = error.filename or folder
-        raise TakesError(
-            f"{place} can't be written ({error.strerror or error}); make room, or go elsewhere"
+        path = error.filename or folder
+        raise SampleError(
+            f"{path} can't be written ({error.strerror or error}); free some disk space, or use "
+            "another folder"
         ) from error

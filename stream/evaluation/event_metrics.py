@@ -1,4 +1,4 @@
-"""Events against ground truth: what was found, how well in time, and what was not there. Pure."""
+"""Event metrics: F1 and average precision by temporal IoU, timing, false alarms. Pure."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import Any
 
 import numpy as np
 
-from stream.evaluation.ground_truth import Truth
-from stream.evaluation.matching import Found, LabelMatches
+from stream.evaluation.ground_truth import GroundTruthSegment
+from stream.evaluation.matching import LabelMatches, PredictedSegment
 
-OVERLAPS = (0.3, 0.5, 0.7)  # intersection over union in time, at which events and truth agree
-AP_OVERLAPS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))  # ActivityNet's
-_TIMED_AT = 0.5  # of events that agree this well start errors and delays are taken
+IOU_THRESHOLDS = (0.3, 0.5, 0.7)  # temporal intersection over union for a match
+AP_IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))  # ActivityNet's
+_TIMING_IOU = 0.5  # threshold of the matches for start errors and delays
 ALL = "all"
 
 
 class MatchError(ValueError):
-    """Ground truth and log that don't belong together. The message is one line for a person."""
+    """Ground truth and log that don't correspond. The message is one line for a person."""
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """How many events agree with a truth each at one overlap; None where there is nothing to count.
+class MatchMetrics:
+    """Matches between events and ground truth at one IoU threshold; None for a ratio of 0 / 0.
 
-    Each event and each truth is in one pair at most, and there are as many pairs as there can be.
+    A maximum matching: each event and each ground truth segment has at most one partner.
     """
 
-    overlap: float
+    iou: float
     matched: int
     precision: float | None
     recall: float | None
@@ -38,19 +38,19 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelScore:
-    """Of one label, or of all; seconds, None where there is nothing to measure."""
+class LabelMetrics:
+    """Metrics of one label, or of all labels; None if there is nothing to measure."""
 
     label: str
-    truth: int
+    truth: int  # number of ground truth segments
     events: int
-    agreements: tuple[Agreement, ...]  # at OVERLAPS
-    ap: tuple[float, ...] | None  # average precision at AP_OVERLAPS; None for a label without truth
-    start_error_s: float | None  # median; below 0 are events that begin early
-    start_error_abs_s: float | None  # median of how far off, in either direction
-    delay_s: float | None  # from the true start until the event was detected: median
+    at_iou: tuple[MatchMetrics, ...]  # at IOU_THRESHOLDS
+    ap: tuple[float, ...] | None  # average precision at AP_IOU_THRESHOLDS; None without truth
+    start_error_s: float | None  # median; below 0: early
+    start_error_abs_s: float | None  # median of the absolute error
+    delay_s: float | None  # median, from the true start to the detection
     delay_p95_s: float | None
-    false_alarms: int  # events that overlap no truth of their label
+    false_alarms: int  # events that overlap no ground truth segment of their label
     false_alarms_per_hour: float | None
 
     @property
@@ -60,19 +60,21 @@ class LabelScore:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`overall` counts all labels together; its `ap` is the mean over labels with truth: mAP."""
+    """The metrics of a log. `overall` pools all labels; its `ap` is the mean over labels: mAP."""
 
-    watched_s: float  # of all files together
-    overall: LabelScore
-    labels: tuple[LabelScore, ...]  # by name
+    duration_s: float  # of all files
+    overall: LabelMetrics
+    labels: tuple[LabelMetrics, ...]  # by name
     only_in_truth: tuple[str, ...]
     only_in_log: tuple[str, ...]
 
 
-def found(rows: Iterable[Mapping[str, Any]], *, rank: str = "peak") -> list[Found]:
-    """Closed events of rows with the keys of the log; ranked by their peak or their mean."""
+def predicted_segments(
+    rows: Iterable[Mapping[str, Any]], *, rank: str = "peak"
+) -> list[PredictedSegment]:
+    """The closed events among rows of the log, ranked by their peak or their mean."""
     return [
-        Found(
+        PredictedSegment(
             row["camera"],
             row["label"],
             row["start_s"],
@@ -86,11 +88,11 @@ def found(rows: Iterable[Mapping[str, Any]], *, rank: str = "peak") -> list[Foun
 
 
 def cameras_of(files: Sequence[str], cameras: Sequence[str]) -> dict[str, str]:
-    """Which camera of the log watched which file of the truth.
+    """The camera of the log for each file of the ground truth.
 
-    A file belongs to the camera of its name, else of its name without folders, else without its
-    ending too; with one of each, they belong together. Files without a camera are left out.
-    Raises MatchError where two files belong to one camera.
+    The camera name is the file's path, else its name, else its name without suffix; a single file
+    belongs to a single camera. Files without a camera are omitted.
+    Raises MatchError if two files belong to one camera.
     """
     if len(files) == len(cameras) == 1:
         return {files[0]: cameras[0]}
@@ -100,8 +102,8 @@ def cameras_of(files: Sequence[str], cameras: Sequence[str]) -> dict[str, str]:
         camera = next((name for name in (file, path.name, path.stem) if name in cameras), None)
         if camera is None:
             continue
-        for other, taken in matched.items():
-            if taken == camera:
+        for other, other_camera in matched.items():
+            if other_camera == camera:
                 raise MatchError(
                     f"{other} and {file} of the truth both belong to camera {camera}; rename one"
                 )
@@ -109,8 +111,10 @@ def cameras_of(files: Sequence[str], cameras: Sequence[str]) -> dict[str, str]:
     return matched
 
 
-def watched_s(truth: Sequence[Truth], events: Sequence[Found]) -> float:
-    """How long was watched at least: of each file until the last end in it, all together."""
+def total_duration_s(
+    truth: Sequence[GroundTruthSegment], events: Sequence[PredictedSegment]
+) -> float:
+    """A lower limit of the total duration: the sum of the last ends of all files."""
     last: dict[str, float] = {}
     for file, end_s in [(one.file, one.end_s) for one in truth] + [
         (one.file, one.end_s) for one in events
@@ -119,37 +123,39 @@ def watched_s(truth: Sequence[Truth], events: Sequence[Found]) -> float:
     return sum(last.values())
 
 
-def score(truth: Sequence[Truth], events: Sequence[Found], *, watched_s: float) -> Report:
-    """Compare events with the truth of the same files. `watched_s` is of all files together."""
-    hours = watched_s / 3600
+def evaluate(
+    truth: Sequence[GroundTruthSegment], events: Sequence[PredictedSegment], *, duration_s: float
+) -> Report:
+    """Compare events with the ground truth of the same files of `duration_s` in total."""
+    hours = duration_s / 3600
     known, logged = {one.label for one in truth}, {one.label for one in events}
     groups = [
         LabelMatches(
             label,
             [one for one in truth if one.label == label],
             [one for one in events if one.label == label],
-            overlaps=OVERLAPS,
-            ap_overlaps=AP_OVERLAPS,
+            iou_thresholds=IOU_THRESHOLDS,
+            ap_iou_thresholds=AP_IOU_THRESHOLDS,
         )
         for label in sorted(known | logged)
     ]
-    labels = tuple(_score(group.label, [group], hours) for group in groups)
+    labels = tuple(_label_metrics(group.label, [group], hours) for group in groups)
     return Report(
-        watched_s=watched_s,
-        overall=_score(ALL, groups, hours),
+        duration_s=duration_s,
+        overall=_label_metrics(ALL, groups, hours),
         labels=labels,
         only_in_truth=tuple(sorted(known - logged)),
         only_in_log=tuple(sorted(logged - known)),
     )
 
 
-def _score(label: str, groups: Sequence[LabelMatches], hours: float) -> LabelScore:
+def _label_metrics(label: str, groups: Sequence[LabelMatches], hours: float) -> LabelMetrics:
     truths = sum(len(group.truth) for group in groups)
     events = sum(len(group.events) for group in groups)
     timed = [
         (group.truth[index], group.events[event])
         for group in groups
-        for event, index in group.pairs[_TIMED_AT].items()
+        for event, index in group.pairs[_TIMING_IOU].items()
     ]
     errors = [event.start_s - truth.start_s for truth, event in timed]
     delays = [
@@ -158,13 +164,13 @@ def _score(label: str, groups: Sequence[LabelMatches], hours: float) -> LabelSco
     false_alarms = sum(group.false_alarms() for group in groups)
     with_truth = [group for group in groups if group.truth]
     ap = tuple(map(statistics.fmean, zip(*(group.ap for group in with_truth), strict=True)))
-    return LabelScore(
+    return LabelMetrics(
         label=label,
         truth=truths,
         events=events,
-        agreements=tuple(
-            _agreement(least, sum(len(group.pairs[least]) for group in groups), truths, events)
-            for least in OVERLAPS
+        at_iou=tuple(
+            _match_metrics(iou, sum(len(group.pairs[iou]) for group in groups), truths, events)
+            for iou in IOU_THRESHOLDS
         ),
         ap=ap or None,
         start_error_s=_median(errors),
@@ -176,9 +182,9 @@ def _score(label: str, groups: Sequence[LabelMatches], hours: float) -> LabelSco
     )
 
 
-def _agreement(overlap: float, matched: int, truths: int, events: int) -> Agreement:
-    return Agreement(
-        overlap=overlap,
+def _match_metrics(iou: float, matched: int, truths: int, events: int) -> MatchMetrics:
+    return MatchMetrics(
+        iou=iou,
         matched=matched,
         precision=matched / events if events else None,
         recall=matched / truths if truths else None,

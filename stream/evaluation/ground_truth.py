@@ -1,4 +1,4 @@
-"""Ground truth from CSV, ActivityNet and ELAN; event rows from our own exports."""
+"""Reads ground truth from CSV, ActivityNet and ELAN, and event rows from our own exports."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any
 from stream.formats.elan import ElanError, read_elan
 
 _FILE_COLUMNS = ("file", "video", "camera", "path")
-_EXPECTED = "label, start and end, and file, path or camera where it is about many"
-_NEEDED = ("camera", "label", "start_s", "end_s")  # of our own exports
+_EXPECTED = "label, start and end, and for several files also file, path or camera"
+_REQUIRED = ("camera", "label", "start_s", "end_s")  # of our own exports
 _NUMBERS = ("start_s", "end_s", "detected_s", "peak", "mean")
 
 
-class TruthError(ValueError):
-    """A file of ground truth or of events that can't be used. The message is one line."""
+class GroundTruthError(ValueError):
+    """An unusable file of ground truth or events. The message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
-    """What happened, by those who know, in seconds of the file."""
+class GroundTruthSegment:
+    """An action in a file, in seconds of the file."""
 
     file: str
     label: str
@@ -35,51 +35,53 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class GroundTruth:
-    """All that a file of ground truth says."""
+    """The content of a ground truth file."""
 
-    files: tuple[str, ...]  # that it is about, also those in which nothing happens
-    segments: tuple[Truth, ...]
-    unaligned: int = 0  # ELAN's annotations without times of their own, which are left out
+    files: tuple[str, ...]  # including files without actions
+    segments: tuple[GroundTruthSegment, ...]
+    unaligned: int = 0  # skipped ELAN annotations without times of their own
 
 
-def read_truth(path: Path, *, label_from: str = "value") -> GroundTruth:
-    """Read ground truth; the name tells the format: .json is ActivityNet, .eaf ELAN, others CSV.
+def read_ground_truth(path: Path, *, label_from: str = "value") -> GroundTruth:
+    """Read ground truth. The suffix selects the format: .json ActivityNet, .eaf ELAN, else CSV.
 
-    ELAN's labels are what its annotations hold, or with `label_from` "tier" the tiers' names.
-    Raises TruthError, naming the file and the place in it.
+    ELAN labels are the annotation values, or with `label_from` "tier" the tier names.
+    Raises GroundTruthError, naming the file and the location of the error.
     """
     try:
         if path.suffix.lower() == ".eaf":
             return _elan(path, label_from)
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise TruthError(f"{path} can't be read: {error.strerror}") from error
+        raise GroundTruthError(f"{path} can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise TruthError(f"{path} is not text in UTF-8; save it as UTF-8") from error
+        raise GroundTruthError(f"{path} is not text in UTF-8; save it as UTF-8") from error
     return _activitynet(path, text) if path.suffix.lower() == ".json" else _csv(path, text)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Event rows from our own export, jsonl or csv, with at least the keys that scoring needs.
+    """Read event rows from our own export, jsonl or csv, with the keys that the evaluation needs.
 
-    Raises TruthError, naming the file and the line.
+    Raises GroundTruthError, naming the file and the line.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise TruthError(f"{path} can't be read: {error.strerror}") from error
+        raise GroundTruthError(f"{path} can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise TruthError(f"{path} is not text in UTF-8; export events as jsonl or csv") from error
+        raise GroundTruthError(
+            f"{path} is not text in UTF-8; export events as jsonl or csv"
+        ) from error
     as_json = text.lstrip().startswith("{")
     lines = _json_lines(path, text) if as_json else iter(_Csv(path, text))
     return [_row(f"{path} line {number}", line) for number, line in lines]
 
 
-def _row(place: str, line: Mapping[str, Any]) -> dict[str, Any]:
-    missing = [name for name in _NEEDED if name not in line]
+def _row(where: str, line: Mapping[str, Any]) -> dict[str, Any]:
+    missing = [name for name in _REQUIRED if name not in line]
     if missing:
-        raise TruthError(
-            f"{place}: {missing[0]} is missing; export events with format jsonl or csv"
+        raise GroundTruthError(
+            f"{where}: {missing[0]} is missing; export events with format jsonl or csv"
         )
     row = {name: str(line[name]) for name in ("camera", "label")}
     numbers: dict[str, float | None] = {}
@@ -88,33 +90,33 @@ def _row(place: str, line: Mapping[str, Any]) -> dict[str, Any]:
         try:
             numbers[name] = None if value is None or value == "" else float(value)
         except (TypeError, ValueError):
-            raise TruthError(f"{place}: {name} {value!r} must be a number") from None
+            raise GroundTruthError(f"{where}: {name} {value!r} must be a number") from None
     if numbers["start_s"] is None:
-        raise TruthError(f"{place}: start_s must be seconds, it is empty")
+        raise GroundTruthError(f"{where}: start_s is empty, it must be seconds")
     start = line.get("start") or ""
     return {**row, **numbers, "start": start, "end": line.get("end") or numbers["end_s"]}
 
 
 def _json_lines(path: Path, text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    # Not splitlines: a label may hold what Python takes for the end of a line.
+    # Not splitlines, which also splits at Unicode line separators inside a label.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
         except json.JSONDecodeError as error:
-            raise TruthError(f"{path} line {number} is not JSON: {error.msg}") from error
+            raise GroundTruthError(f"{path} line {number} is not JSON: {error.msg}") from error
         if not isinstance(value, dict):
-            raise TruthError(f"{path} line {number} must be one event, {{...}}")
+            raise GroundTruthError(f"{path} line {number} must be one event, {{...}}")
         yield number, value
 
 
 class _Csv:
-    """A table with a header: `names` in lower case, and rows by name, with their lines' numbers."""
+    """A table with a header: `names` in lower case, and rows as dictionaries with line numbers."""
 
     def __init__(self, path: Path, text: str) -> None:
         header = text.split("\n", 1)[0]
-        # Whichever divides the header into the most names.
+        # The most frequent one in the header.
         delimiter = max(",;\t", key=header.count)
         self._path = path
         self._lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -124,9 +126,9 @@ class _Csv:
         while (values := self._next()) is not None:
             number = self._lines.line_num
             if len(values) > len(self.names):
-                raise TruthError(
+                raise GroundTruthError(
                     f"{self._path} line {number}: {len(values)} values under {len(self.names)} "
-                    "names; put quotes round a label that holds the delimiter"
+                    "names; put a label that contains the delimiter in quotes"
                 )
             if any(value.strip() for value in values):
                 yield number, dict(zip(self.names, values, strict=False))
@@ -135,7 +137,7 @@ class _Csv:
         try:
             return next(self._lines, None)
         except csv.Error as error:
-            raise TruthError(
+            raise GroundTruthError(
                 f"{self._path} line {self._lines.line_num} is not CSV: {error}"
             ) from error
 
@@ -143,85 +145,89 @@ class _Csv:
 def _csv(path: Path, text: str) -> GroundTruth:
     table = _Csv(path, text)
     names = table.names
-    # Our own exports have both clocks; the camera's own one is meant.
+    # Our own exports have both clocks; use the camera's.
     start, end = (f"{name}_s" if f"{name}_s" in names else name for name in ("start", "end"))
     for name in ("label", start, end):
         if name not in names:
-            raise TruthError(f"{path}: its first line must name {_EXPECTED}; {name} is not there")
-    of_file = next((name for name in _FILE_COLUMNS if name in names), None)
-    files: dict[str, None] = {} if of_file else {path.stem: None}  # a set that keeps the order
+            raise GroundTruthError(
+                f"{path}: its first line must name {_EXPECTED}; {name} is missing"
+            )
+    file_column = next((name for name in _FILE_COLUMNS if name in names), None)
+    files: dict[str, None] = {} if file_column else {path.stem: None}  # an ordered set
     segments = []
     for number, line in table:
-        place = f"{path} line {number}"
-        file = line.get(of_file, "").strip() if of_file else path.stem
+        where = f"{path} line {number}"
+        file = line.get(file_column, "").strip() if file_column else path.stem
         if not file:
-            raise TruthError(f"{place}: {of_file} is empty; name the file or camera")
+            raise GroundTruthError(f"{where}: {file_column} is empty; give the file or camera")
         files[file] = None
         label = line.get("label", "").strip()
         times = [line.get(name, "").strip() for name in (start, end)]
         if not label and not any(times):
-            continue  # nothing happens in this file
+            continue  # a file without actions
         if not label:
-            raise TruthError(f"{place}: label is empty")
+            raise GroundTruthError(f"{where}: label is empty")
         start_s, end_s = (
-            _seconds(place, name, time) for name, time in zip((start, end), times, strict=True)
+            _seconds(where, name, time) for name, time in zip((start, end), times, strict=True)
         )
-        segments.append(_segment(place, file, label, start_s, end_s))
+        segments.append(_segment(where, file, label, start_s, end_s))
     return GroundTruth(tuple(files), tuple(segments))
 
 
-def _seconds(place: str, name: str, text: str) -> float:
-    """Of "12.5", "0:12.5" or "0:00:12,5"."""
+def _seconds(where: str, name: str, text: str) -> float:
+    """Parse "12.5", "0:12.5" or "0:00:12,5"."""
     try:
         parts = [float(part) for part in text.replace(",", ".").split(":")]
     except ValueError:
         parts = []
     if not 1 <= len(parts) <= 3 or not all(0 <= part < math.inf for part in parts):
-        raise TruthError(f"{place}: {name} {text!r} must be seconds or h:m:s, like 12.5 or 0:12.5")
+        raise GroundTruthError(
+            f"{where}: {name} {text!r} must be seconds or h:m:s, like 12.5 or 0:12.5"
+        )
     return sum(part * 60**power for power, part in enumerate(reversed(parts)))
 
 
-def _segment(place: str, file: str, label: str, start_s: float, end_s: float) -> Truth:
+def _segment(where: str, file: str, label: str, start_s: float, end_s: float) -> GroundTruthSegment:
     if not -math.inf < start_s < end_s < math.inf:
-        raise TruthError(f"{place}: end ({end_s:g} s) must be after start ({start_s:g} s)")
-    return Truth(file, label, start_s, end_s)
+        raise GroundTruthError(f"{where}: end ({end_s:g} s) must be after start ({start_s:g} s)")
+    return GroundTruthSegment(file, label, start_s, end_s)
 
 
 def _activitynet(path: Path, text: str) -> GroundTruth:
     try:
-        whole = json.loads(text)
+        document = json.loads(text)
     except json.JSONDecodeError as error:
-        raise TruthError(f"{path} line {error.lineno} is not JSON: {error.msg}") from error
-    database = whole.get("database") if isinstance(whole, dict) else None
+        raise GroundTruthError(f"{path} line {error.lineno} is not JSON: {error.msg}") from error
+    database = document.get("database") if isinstance(document, dict) else None
     if not isinstance(database, dict):
-        raise TruthError(f"{path}: `database` is missing, which holds ActivityNet's ground truth")
+        raise GroundTruthError(f"{path}: `database` is missing, the ground truth of ActivityNet")
     segments = []
     for file, entry in database.items():
-        found = entry.get("annotations") if isinstance(entry, dict) else None
-        if not isinstance(found, list):
-            raise TruthError(f"{path}: database {file!r}: `annotations` must be a list")
-        for number, one in enumerate(found, start=1):
-            place = f"{path}: database {file!r} annotation {number}"
+        annotations = entry.get("annotations") if isinstance(entry, dict) else None
+        if not isinstance(annotations, list):
+            raise GroundTruthError(f"{path}: database {file!r}: `annotations` must be a list")
+        for number, one in enumerate(annotations, start=1):
+            where = f"{path}: database {file!r} annotation {number}"
             try:
                 start_s, end_s = map(float, one["segment"])
                 label = str(one["label"])
             except (KeyError, TypeError, ValueError):
-                raise TruthError(
-                    f"{place} must hold `label` and `segment`: [start, end] in seconds"
+                raise GroundTruthError(
+                    f"{where} must hold `label` and `segment`: [start, end] in seconds"
                 ) from None
-            segments.append(_segment(place, file, label, start_s, end_s))
+            segments.append(_segment(where, file, label, start_s, end_s))
     return GroundTruth(tuple(database), tuple(segments))
 
 
 def _elan(path: Path, label_from: str) -> GroundTruth:
     try:
-        found = read_elan(path)
+        document = read_elan(path)
     except ElanError as error:
-        raise TruthError(f"{path} {error}") from error
-    file = PurePosixPath(found.media).stem or path.stem
+        raise GroundTruthError(f"{path} {error}") from error
+    file = PurePosixPath(document.media).stem or path.stem
     segments = []
-    for one in found.annotations:
+    for one in document.annotations:
         label = one.tier if label_from == "tier" else one.value or one.tier
-        place = f"{path} tier {one.tier}"
-        segments.append(_segment(place, file, label, one.start_s, one.end_s))
-    return GroundTruth((file,), tuple(segments), found.unaligned)
+        where = f"{path} tier {one.tier}"
+        segments.append(_segment(where, file, label, one.start_s, one.end_s))
+    return GroundTruth((file,), tuple(segments), document.unaligned)

@@ -1,4 +1,4 @@
-"""Which events go with which truth of their label, in time. Pure."""
+"""Matches events with ground truth of the same label by temporal IoU. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream.evaluation.ground_truth import Truth
+from stream.evaluation.ground_truth import GroundTruthSegment
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PredictedSegment:
     """An event of the log, in seconds of its file."""
 
     file: str
@@ -20,91 +20,92 @@ class Found:
     start_s: float
     end_s: float
     detected_s: float | None
-    score: float  # by which events are ranked
+    score: float  # rank for average precision
 
 
 class LabelMatches:
-    """Truth and events of one label, and what of them agrees.
+    """Ground truth and events of one label, with their matches.
 
-    `pairs` has for each of `overlaps` the pairs that agree so well, event -> truth by index: each
-    is in one pair at most, and there are as many as there can be. `ap` is the average precision at
-    each of `ap_overlaps`. An overlap is the intersection of two spans over their union.
+    `pairs` is a maximum matching for each of `iou_thresholds`: event index -> ground truth index.
+    `ap` is the average precision at each of `ap_iou_thresholds`.
     """
 
     def __init__(
         self,
         label: str,
-        truth: Sequence[Truth],
-        events: Sequence[Found],
+        truth: Sequence[GroundTruthSegment],
+        events: Sequence[PredictedSegment],
         *,
-        overlaps: Sequence[float],
-        ap_overlaps: Sequence[float],
+        iou_thresholds: Sequence[float],
+        ap_iou_thresholds: Sequence[float],
     ) -> None:
         self.label, self.truth, self.events = label, truth, events
-        self._shared = _shared(truth, events)
-        self.pairs = {least: self._pairs(least) for least in overlaps}
-        self.ap = tuple(self._average_precision(least) for least in ap_overlaps) if truth else ()
+        self._overlapping = _overlapping(truth, events)
+        self.pairs = {min_iou: self._pairs(min_iou) for min_iou in iou_thresholds}
+        self.ap = tuple(map(self._average_precision, ap_iou_thresholds)) if truth else ()
 
     def false_alarms(self) -> int:
-        """How many events overlap no truth at all."""
-        return sum(not shared for shared in self._shared)
+        """The number of events that overlap no ground truth segment."""
+        return sum(not overlapping for overlapping in self._overlapping)
 
-    def _pairs(self, least: float) -> dict[int, int]:
-        # The best first: others are parted only where that makes one pair more.
-        best = [shared[0][0] if shared else 0.0 for shared in self._shared]
+    def _pairs(self, min_iou: float) -> dict[int, int]:
+        # The highest IoU first: a pair is only split if that adds a pair.
+        best = [overlapping[0][0] if overlapping else 0.0 for overlapping in self._overlapping]
         order = sorted(range(len(self.events)), key=lambda event: -best[event])
-        wanted = [
-            [index for share, index in self._shared[event] if share >= least] for event in order
+        candidates = [
+            [index for iou, index in self._overlapping[event] if iou >= min_iou] for event in order
         ]
-        return {order[place]: index for place, index in one_to_one(wanted).items()}
+        return {order[rank]: index for rank, index in maximum_matching(candidates).items()}
 
-    def _average_precision(self, least: float) -> float:
-        """As ActivityNet computes it: interpolated, the events by score, each truth found once.
+    def _average_precision(self, min_iou: float) -> float:
+        """Interpolated average precision, as in ActivityNet: each ground truth segment counts once.
 
         Source: Evaluation/eval_detection.py and utils.py of github.com/activitynet/ActivityNet.
         """
         ranked = sorted(range(len(self.events)), key=lambda event: -self.events[event].score)
-        taken: set[int] = set()
+        matched: set[int] = set()
         hits = np.zeros(len(ranked))
-        for place, event in enumerate(ranked):
-            for share, index in self._shared[event]:
-                if share >= least and index not in taken:
-                    taken.add(index)
-                    hits[place] = 1
+        for rank, event in enumerate(ranked):
+            for iou, index in self._overlapping[event]:
+                if iou >= min_iou and index not in matched:
+                    matched.add(index)
+                    hits[rank] = 1
                     break
         precision = np.cumsum(hits) / np.arange(1, len(hits) + 1)
-        best_from_here = np.maximum.accumulate(precision[::-1])[::-1]
-        return float((best_from_here * hits).sum() / len(self.truth))
+        interpolated = np.maximum.accumulate(precision[::-1])[::-1]
+        return float((interpolated * hits).sum() / len(self.truth))
 
 
-def one_to_one(wanted: Sequence[Sequence[int]]) -> dict[int, int]:
-    """As many pairs as there can be of each with one that it wants, by augmenting paths."""
+def maximum_matching(candidates: Sequence[Sequence[int]]) -> dict[int, int]:
+    """A maximum bipartite matching of rows with their candidates, by augmenting paths."""
     owner: dict[int, int] = {}
-    given: dict[int, int] = {}
-    for newcomer in range(len(wanted)):
-        # Breadth first: from the newcomer to what it wants, to those who have that, and so on.
-        asked_by: dict[int, int] = {}
-        waiting, free = deque([newcomer]), None
+    partner: dict[int, int] = {}
+    for row in range(len(candidates)):
+        # Breadth-first search for an augmenting path from this row to an unmatched item.
+        reached_from: dict[int, int] = {}
+        waiting, free = deque([row]), None
         while waiting and free is None:
-            asker = waiting.popleft()
-            for item in wanted[asker]:
-                if item in asked_by:
+            current = waiting.popleft()
+            for item in candidates[current]:
+                if item in reached_from:
                     continue
-                asked_by[item] = asker
+                reached_from[item] = current
                 if item not in owner:
                     free = item
                     break
                 waiting.append(owner[item])
-        while free is not None:  # on the way back each takes what it asked for
-            taker = asked_by[free]
-            left = given.get(taker)
-            owner[free], given[taker] = taker, free
-            free = left
-    return given
+        while free is not None:  # flip the path
+            current = reached_from[free]
+            previous = partner.get(current)
+            owner[free], partner[current] = current, free
+            free = previous
+    return partner
 
 
-def _shared(truth: Sequence[Truth], events: Sequence[Found]) -> list[list[tuple[float, int]]]:
-    """For each event the truths of its file that it overlaps, the most alike first, by index."""
+def _overlapping(
+    truth: Sequence[GroundTruthSegment], events: Sequence[PredictedSegment]
+) -> list[list[tuple[float, int]]]:
+    """For each event the overlapping segments of its file: (IoU, index), the highest IoU first."""
     of_file: dict[str, list[int]] = {}
     for index, one in enumerate(truth):
         of_file.setdefault(one.file, []).append(index)
@@ -117,16 +118,16 @@ def _shared(truth: Sequence[Truth], events: Sequence[Found]) -> list[list[tuple[
         if event.file not in spans:
             found.append([])
             continue
-        shares = _overlaps(event, spans[event.file])
-        order = np.argsort(-shares, kind="stable")
+        ious = _ious(event, spans[event.file])
+        order = np.argsort(-ious, kind="stable")
         indices = of_file[event.file]
-        found.append([(float(shares[n]), indices[n]) for n in order if shares[n] > 0])
+        found.append([(float(ious[n]), indices[n]) for n in order if ious[n] > 0])
     return found
 
 
-def _overlaps(event: Found, spans: np.ndarray) -> np.ndarray:
-    """Intersection over union with each of the spans, (n, 2)."""
-    begins, ends = spans[:, 0], spans[:, 1]
-    shared = (np.minimum(event.end_s, ends) - np.maximum(event.start_s, begins)).clip(0)
-    whole = (ends - begins) + (event.end_s - event.start_s) - shared
-    return shared / whole
+def _ious(event: PredictedSegment, spans: np.ndarray) -> np.ndarray:
+    """The IoU with each of the spans, (n, 2): (n,)."""
+    starts, ends = spans[:, 0], spans[:, 1]
+    intersection = (np.minimum(event.end_s, ends) - np.maximum(event.start_s, starts)).clip(0)
+    union = (ends - starts) + (event.end_s - event.start_s) - intersection
+    return intersection / union

@@ -1,1 +1,1 @@
-"""From scores to events: the detector, and the thread that runs it."""
+"""Turns scores into events: the detector, and the thread that runs it."""

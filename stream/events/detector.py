@@ -1,4 +1,4 @@
-"""Predictions -> events: smoothing, hysteresis, merging. Pure; update() and flush()."""
+"""Predictions -> events: smoothing, hysteresis, merging. Pure: no thread, no clock."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from stream.config.events import UNKNOWN, EventsConfig
 from stream.messages import Event, Prediction
 
 _NEVER = math.inf
-_SPACE = uuid.UUID("0b1b5d3e-6d5c-4f0e-9d4b-7e6f0a4f9c55")  # of ids that are made of what they name
+_NAMESPACE = uuid.UUID("0b1b5d3e-6d5c-4f0e-9d4b-7e6f0a4f9c55")  # for deterministic event ids
 
 
-def ids_named_after(key: str) -> Callable[[str, float], str]:
-    """For a Detector whose events are to have the same ids each time: made of `key`, which tells
-    apart where they come from, of their label, and of their start."""
-    return lambda label, start_s: uuid.uuid5(_SPACE, f"{key} {label} {start_s:.3f}").hex
+def deterministic_ids(key: str) -> Callable[[str, float], str]:
+    """Reproducible event ids: a hash of `key` (the identity of the source), label and start."""
+    return lambda label, start_s: uuid.uuid5(_NAMESPACE, f"{key} {label} {start_s:.3f}").hex
 
 
 def random_id(label: str, start_s: float) -> str:
-    """An id that no other event has, on any machine."""
+    """A globally unique event id."""
     return uuid.uuid4().hex
 
 
 @dataclass(slots=True)
-class _Run:
-    """A label that came above its threshold at `since_s`, for what began at `start_s`."""
+class _Activation:
+    """A label above its threshold since `since_s`; the action started at `start_s`."""
 
     start_s: float
     since_s: float
@@ -38,17 +37,17 @@ class _Run:
     peak_s: float
     total: float = 0.0
     count: int = 0
-    id: str = ""  # from when it has lasted long enough to be an event
+    id: str = ""  # set once it lasts long enough to be an event
     detected_s: float = 0.0
-    ended_s: float | None = None  # it is over, unless it goes on again within the merge gap
+    ended_s: float | None = None  # its end, unless it resumes within the merge gap
 
 
 class Detector:
-    """Turns the predictions of one camera into events; at most one open event for each label.
+    """Turns the predictions of one camera into events; at most one open event per label.
 
-    A window speaks of its middle, so that is the time of a prediction. Exponential smoothing
-    crosses a threshold late by a known time, which is taken off starts and ends again.
-    `new_id` names an event by its label and start.
+    The time of a prediction is the middle of its window. Exponential smoothing crosses a threshold
+    late by a known delay, which is subtracted from starts and ends.
+    `new_id` maps a label and a start to an event id.
     """
 
     def __init__(
@@ -61,185 +60,197 @@ class Detector:
         new_id: Callable[[str, float], str] = random_id,
     ) -> None:
         self._camera = camera
-        self._gap_s = gap_s  # after so long without predictions nobody knows whether it goes on
+        self._gap_s = gap_s  # a longer gap between predictions closes open events
         self._config = config
         self._background = background
         self._new_id = new_id
         self._labels: tuple[str, ...] = ()
-        self._enter = np.empty(0)  # (labels,)
+        self._thresholds = np.empty(0)  # (labels,), infinite for labels without events
         self._policies: list[EventsConfig] = []
         self._smoothed: np.ndarray | None = None  # (labels,)
         self._latest_s: float | None = None
         self._seen_s = 0.0  # the end of the latest window
-        self._is_fresh = True  # nothing was smoothed yet
-        self._begin_s = 0.0  # of the first window, since nothing was smoothed
-        self._runs: dict[int, _Run] = {}  # by the label's place
-        self._over_s: dict[int, float] = {}  # ends of the latest events
+        self._is_first = True  # no window before, or none since a gap
+        self._first_start_s = 0.0  # start of the first window after a gap
+        self._active: dict[int, _Activation] = {}  # by label index
+        self._last_end_s: dict[int, float] = {}  # end of the latest event, by label index
 
     def update(self, prediction: Prediction) -> list[Event]:
         """The events that this prediction opens (`end_s` is None) or closes.
 
-        An event that was opened is closed by a later one with the same id: `merge_gap` after its
-        end, because until then it may go on again.
+        An event is closed `merge_gap` after its end, because until then it may resume. The closed
+        event has the id of the opened one.
         """
         at_s = prediction.middle_s
         if self._latest_s is not None and at_s <= self._latest_s:
-            return []  # an answer that was overtaken
+            return []  # out of order
         changed: list[Event] = []
         if self._latest_s is not None and at_s - self._latest_s > self._gap_s:
             changed += self.flush("gap")
         if not self._labels:
-            self._set_up((*prediction.labels, UNKNOWN))
-        self._is_fresh = self._smoothed is None
-        if self._is_fresh:
-            self._begin_s = prediction.start_s
-            # Ends that are to come yet are of another clock: a camera that came again.
+            self._configure((*prediction.labels, UNKNOWN))
+        self._is_first = self._smoothed is None
+        if self._is_first:
+            self._first_start_s = prediction.start_s
+            # Ends in the future belong to another clock: the camera was removed and added again.
             now_s = prediction.end_s
-            self._over_s = {place: at for place, at in self._over_s.items() if at <= now_s}
-        self._smoothed = self._smooth(self._shares(prediction.probabilities), at_s)
+            self._last_end_s = {index: at for index, at in self._last_end_s.items() if at <= now_s}
+        self._smoothed = self._smooth(self._with_unknown(prediction.probabilities), at_s)
         self._latest_s, self._seen_s = at_s, prediction.end_s
-        # Few labels of many are above their thresholds at any time.
-        for place in sorted({*self._runs, *np.flatnonzero(self._smoothed >= self._enter).tolist()}):
-            value = float(self._smoothed[place])
-            changed += self._follow(place, value, prediction)
+        # Only a few of many labels are above their thresholds at a time.
+        above = np.flatnonzero(self._smoothed >= self._thresholds).tolist()
+        for index in sorted({*self._active, *above}):
+            changed += self._update_label(index, float(self._smoothed[index]), prediction)
         return changed
 
     def flush(self, closed_by: str = "") -> list[Event]:
-        """Close all that is open, because nobody knows how it goes on.
+        """Close all open events, because their further course is unknown.
 
-        What goes on ends with the last window, and says so by `closed_by`.
+        Events that have not ended yet end with the last window, with the reason `closed_by`.
         """
         closed = []
-        for place, run in list(self._runs.items()):
-            if run.id:
-                closed += self._end(place, run, closed_by)
-        self._runs.clear()
+        for index, active in list(self._active.items()):
+            if active.id:
+                closed += self._end_early(index, active, closed_by)
+        self._active.clear()
         self._smoothed = self._latest_s = None
         return closed
 
-    def heed(self, config: EventsConfig) -> list[Event]:
-        """Go on with other thresholds; what is open goes on under them.
+    def update_config(self, config: EventsConfig) -> list[Event]:
+        """Continue with other thresholds, also for open events.
 
-        Returns the events that are closed, because their labels make no events any more.
+        Returns the events that are closed because their labels no longer have events.
         """
         self._config = config
         if not self._labels:
             return []
-        self._set_up(self._labels)
+        self._configure(self._labels)
         closed = []
-        for place, run in list(self._runs.items()):
-            if self._enter[place] == _NEVER:
-                closed += self._end(place, run, "stop") if run.id else []
-                self._runs.pop(place, None)
+        for index, active in list(self._active.items()):
+            if self._thresholds[index] == _NEVER:
+                closed += self._end_early(index, active, "stop") if active.id else []
+                self._active.pop(index, None)
         return closed
 
     def open(self) -> list[Event]:
-        """The events that go on now, with how far they have come."""
+        """The open events, updated to the latest prediction."""
         return [
-            self._event(place, run, None)
-            for place, run in self._runs.items()
-            if run.id and run.ended_s is None
+            self._event(index, active, None)
+            for index, active in self._active.items()
+            if active.id and active.ended_s is None
         ]
 
-    def _set_up(self, labels: tuple[str, ...]) -> None:
-        """`labels` with that of nothing being sure, whether it is asked for or not."""
+    def _configure(self, labels: tuple[str, ...]) -> None:
+        """Set the thresholds of `labels`, which end with UNKNOWN."""
         config = self._config
-        silent = self._background | config.ignore
-        watched = config.watch if config.watch is not None else frozenset(labels)
-        watched |= {UNKNOWN}  # whoever asks for it wants it
+        excluded = self._background | config.exclude
+        included = config.include if config.include is not None else frozenset(labels)
+        included |= {UNKNOWN}  # enabled by `unknown_below` alone
         self._labels = labels
         self._policies = [config.policy(label) for label in labels]
-        self._enter = np.array(
+        self._thresholds = np.array(
             [
-                policy.enter if label in watched and label not in silent else _NEVER
+                policy.threshold if label in included and label not in excluded else _NEVER
                 for label, policy in zip(labels, self._policies, strict=True)
             ]
         )
-        if config.unknown is None:
-            self._enter[-1] = _NEVER
+        if config.unknown_below is None:
+            self._thresholds[-1] = _NEVER
 
-    def _shares(self, probabilities: np.ndarray) -> np.ndarray:
-        """With that of nothing being sure: (labels,)."""
-        shares = probabilities.astype(np.float64)
-        unsure = self._config.unknown is not None and shares.max() < self._config.unknown
-        return np.append(shares, float(unsure))
+    def _with_unknown(self, probabilities: np.ndarray) -> np.ndarray:
+        """The probabilities with UNKNOWN appended, 0 or 1: float64, (labels,)."""
+        values = probabilities.astype(np.float64)
+        below = self._config.unknown_below
+        return np.append(values, float(below is not None and values.max() < below))
 
-    def _smooth(self, shares: np.ndarray, at_s: float) -> np.ndarray:
+    def _smooth(self, probabilities: np.ndarray, at_s: float) -> np.ndarray:
         if self._smoothed is None or self._latest_s is None or self._config.smoothing == 0:
-            return shares
+            return probabilities
         keep = math.exp(-(at_s - self._latest_s) / self._config.smoothing)
-        return keep * self._smoothed + (1 - keep) * shares
+        return keep * self._smoothed + (1 - keep) * probabilities
 
-    def _follow(self, place: int, value: float, prediction: Prediction) -> list[Event]:
-        policy, run = self._policies[place], self._runs.get(place)
-        enters, at_s = value >= float(self._enter[place]), prediction.middle_s
-        since_s = at_s if self._is_fresh else at_s - self._lag(1 - policy.enter)  # if it enters
-        # What fills the first window of all began with it at the latest; before it nobody looked.
-        began_s = self._begin_s if self._is_fresh else max(self._begin_s, since_s)
+    def _update_label(self, index: int, value: float, prediction: Prediction) -> list[Event]:
+        policy, active = self._policies[index], self._active.get(index)
+        is_above, at_s = value >= float(self._thresholds[index]), prediction.middle_s
+        lag_s = 0.0 if self._is_first else self._lag(1 - policy.threshold)
+        since_s = at_s - lag_s  # of a crossing at this window
+        # An action in the first window starts with it: there is no data before.
+        start_s = self._first_start_s if self._is_first else max(self._first_start_s, since_s)
         changed: list[Event] = []
-        if run is not None and run.ended_s is not None and began_s > run.ended_s + policy.merge_gap:
-            changed, run = self._close(place, run, run.ended_s), None
-        if run is None:
-            free_s = self._over_s.get(place, -policy.cool_down) + policy.cool_down
-            if not enters or (policy.cool_down and began_s < free_s):
+        ended_s = active.ended_s if active is not None else None
+        if active is not None and ended_s is not None and start_s > ended_s + policy.merge_gap:
+            changed, active = self._close(index, active, ended_s), None
+        if active is None:
+            free_s = self._last_end_s.get(index, -policy.cooldown) + policy.cooldown
+            if not is_above or (policy.cooldown and start_s < free_s):
                 return changed
-            run = self._runs[place] = _Run(max(began_s, free_s), since_s, at_s, value, at_s)
-        elif run.ended_s is not None:
-            if not enters:
+            active = self._active[index] = _Activation(
+                max(start_s, free_s), since_s, at_s, value, at_s
+            )
+        elif active.ended_s is not None:
+            if not is_above:
                 return changed
-            run.ended_s = None
-        if value >= policy.leave:
-            return changed + self._go_on(place, run, value, at_s, prediction.end_s)
-        return changed + self._leave(place, run, at_s)
+            active.ended_s = None
+        if value >= policy.release_threshold:
+            return changed + self._extend(index, active, value, at_s, prediction.end_s)
+        return changed + self._release(index, active, at_s)
 
-    def _go_on(self, place: int, run: _Run, value: float, at_s: float, now_s: float) -> list[Event]:
-        run.latest_s = at_s
-        run.total += value
-        run.count += 1
-        if value > run.peak:
-            run.peak, run.peak_s = value, at_s
-        # Until it has lasted long enough nobody hears of it.
-        if run.id or at_s - run.since_s < self._policies[place].minimum:
+    def _extend(
+        self, index: int, active: _Activation, value: float, at_s: float, now_s: float
+    ) -> list[Event]:
+        active.latest_s = at_s
+        active.total += value
+        active.count += 1
+        if value > active.peak:
+            active.peak, active.peak_s = value, at_s
+        # An event is reported once it has lasted min_duration.
+        if active.id or at_s - active.since_s < self._policies[index].min_duration:
             return []
-        run.id = self._new_id(self._labels[place], run.start_s)
-        run.detected_s = now_s
-        return [self._event(place, run, None)]
+        active.id = self._new_id(self._labels[index], active.start_s)
+        active.detected_s = now_s
+        return [self._event(index, active, None)]
 
-    def _leave(self, place: int, run: _Run, at_s: float) -> list[Event]:
-        policy = self._policies[place]
-        if not run.id:  # too short: nobody has heard of it
-            del self._runs[place]
+    def _release(self, index: int, active: _Activation, at_s: float) -> list[Event]:
+        policy = self._policies[index]
+        if not active.id:  # too short, and never reported
+            del self._active[index]
             return []
-        run.ended_s = max(run.start_s + policy.minimum, at_s - self._lag(policy.leave))
-        return [] if policy.merge_gap else self._close(place, run, run.ended_s)
+        active.ended_s = max(
+            active.start_s + policy.min_duration, at_s - self._lag(policy.release_threshold)
+        )
+        return [] if policy.merge_gap else self._close(index, active, active.ended_s)
 
-    def _end(self, place: int, run: _Run, closed_by: str) -> list[Event]:
-        """Close an event that nobody looks at any more."""
-        if run.ended_s is not None:
-            return self._close(place, run, run.ended_s)
-        # It filled the last window to its end, as far as anybody knows.
-        return self._close(place, run, max(run.latest_s, self._seen_s), closed_by)
+    def _end_early(self, index: int, active: _Activation, closed_by: str) -> list[Event]:
+        """Close an event whose further course is unknown."""
+        if active.ended_s is not None:
+            return self._close(index, active, active.ended_s)
+        # It lasts to the end of the last window, as far as known.
+        return self._close(index, active, max(active.latest_s, self._seen_s), closed_by)
 
-    def _close(self, place: int, run: _Run, end_s: float, closed_by: str = "") -> list[Event]:
-        del self._runs[place]
-        self._over_s[place] = end_s
-        return [self._event(place, run, end_s, closed_by)]
+    def _close(
+        self, index: int, active: _Activation, end_s: float, closed_by: str = ""
+    ) -> list[Event]:
+        del self._active[index]
+        self._last_end_s[index] = end_s
+        return [self._event(index, active, end_s, closed_by)]
 
     def _lag(self, left: float) -> float:
-        """Seconds until the smoothing of a step from 0 to 1 has `left` still to go."""
+        """Seconds until a smoothed step from 0 to 1 is at a distance of `left` from 1."""
         return self._config.smoothing * math.log(1 / max(left, 0.05))
 
-    def _event(self, place: int, run: _Run, end_s: float | None, closed_by: str = "") -> Event:
+    def _event(
+        self, index: int, active: _Activation, end_s: float | None, closed_by: str = ""
+    ) -> Event:
         return Event(
-            id=run.id,
+            id=active.id,
             camera=self._camera,
-            label=self._labels[place],
-            start_s=run.start_s,
-            latest_s=run.latest_s,
+            label=self._labels[index],
+            start_s=active.start_s,
+            latest_s=active.latest_s,
             end_s=end_s,
-            detected_s=run.detected_s,
-            peak=run.peak,
-            peak_s=run.peak_s,
-            mean=run.total / max(1, run.count),
+            detected_s=active.detected_s,
+            peak=active.peak,
+            peak_s=active.peak_s,
+            mean=active.total / max(1, active.count),
             closed_by=closed_by,
         )

@@ -1,4 +1,4 @@
-"""Event rows -> files of other programs: JSON Lines, CSV, WebVTT, ActivityNet, ELAN, Parquet."""
+"""Exports event rows as JSON Lines, CSV, WebVTT, ActivityNet, ELAN and Parquet."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ from pathlib import Path
 from typing import IO, Any
 
 from stream.formats.elan import elan_text
-from stream.formats.relative_times import CLOCKS, Placed, place
+from stream.formats.relative_times import TIME_BASES, RelativeEvent, to_relative_times
 from stream.sinks.event_log.rows import COLUMNS
 
 FORMATS = ("jsonl", "csv", "webvtt", "activitynet", "elan", "parquet")
-BINARY = frozenset({"parquet"})  # the others are text
-PLACED = frozenset({"webvtt", "activitynet", "elan"})  # have seconds only: Options are for them
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+BINARY_FORMATS = frozenset({"parquet"})  # the others are text
+RELATIVE_FORMATS = frozenset({"webvtt", "activitynet", "elan"})  # with seconds only, see Options
+_FORMULA_START = ("=", "+", "-", "@", "\t", "\r")
 _TIMES = ("start", "end", "detected_at", "reviewed_at")
 _NUMBERS = ("start_s", "end_s", "detected_s", "peak", "peak_s", "mean", "clip_start_s")
 
 
 class ExportError(ValueError):
-    """An export that can't be made. The message is one line for a person."""
+    """An export that is impossible. The message is one line for a person."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Of formats that have seconds only; the others hold both clocks."""
+    """Options of single formats. The time base is for RELATIVE_FORMATS; others contain both."""
 
-    clock: str = "media"  # or "wall", see stream/formats/relative_times.py
-    zero_s: float = 0.0  # the media time that becomes 0: where a clip begins in its source
-    media: Path | None = None  # ELAN: the video to show
-    spreadsheet: bool = False  # CSV: nothing in it is taken for a formula
+    time_base: str = "media"  # or "wall", see stream/formats/relative_times.py
+    time_offset_s: float = 0.0  # media time that becomes 0: the start of a clip in its source
+    media: Path | None = None  # ELAN: the linked video
+    spreadsheet: bool = False  # CSV: escape text that looks like a formula
 
     def __post_init__(self) -> None:
-        if self.clock not in CLOCKS:
-            raise ExportError(f"clock {self.clock!r} must be one of {', '.join(CLOCKS)}")
+        if self.time_base not in TIME_BASES:
+            raise ExportError(
+                f"time base {self.time_base!r} must be one of {', '.join(TIME_BASES)}"
+            )
 
 
 def export(
@@ -47,10 +49,10 @@ def export(
     format_name: str,
     options: Options = Options(),
 ) -> int:
-    """Write rows with the keys COLUMNS; how many were left out because they are still open.
+    """Write rows with the keys COLUMNS; return the number of skipped open events.
 
-    `file` takes text, for formats in BINARY bytes. The same rows give the same bytes.
-    Raises ExportError for a format that there is not, or that needs a package that is not there.
+    `file` is a text file, or a binary file for BINARY_FORMATS. The same rows give the same bytes.
+    Raises ExportError for an unknown format or a missing package.
     """
     if format_name == "jsonl":
         for row in rows:
@@ -68,17 +70,19 @@ def export(
         return 0
     if format_name not in FORMATS:
         raise ExportError(f"format {format_name!r} must be one of {', '.join(FORMATS)}")
-    known = list(rows)
-    placed = place(known, clock=options.clock, zero_s=options.zero_s)
+    all_rows = list(rows)
+    relative_events = to_relative_times(
+        all_rows, time_base=options.time_base, time_offset_s=options.time_offset_s
+    )
     if format_name == "webvtt":
-        file.write(_webvtt(placed))
+        file.write(_webvtt(relative_events))
     elif format_name == "activitynet":
-        file.write(_activitynet(placed))
+        file.write(_activitynet(relative_events))
     else:
-        # When it was made would make each export another one.
-        date = max((row["start"] for row in known), default="1970-01-01T00:00:00.000Z")
-        file.write(elan_text(placed, date=date, media=options.media))
-    return sum(row["end"] is None for row in known)
+        # Not the current time, so that the same rows give the same bytes.
+        date = max((row["start"] for row in all_rows), default="1970-01-01T00:00:00.000Z")
+        file.write(elan_text(relative_events, date=date, media=options.media))
+    return sum(row["end"] is None for row in all_rows)
 
 
 def export_file(
@@ -87,17 +91,17 @@ def export_file(
     format_name: str,
     options: Options = Options(),
 ) -> int:
-    """`export` to a file, which is there whole or not at all.
+    """Like `export`, to a file that is replaced atomically.
 
-    Raises ExportError, naming the file, where it can't be written.
+    Raises ExportError, naming the file, if it can't be written.
     """
-    path = path.resolve()  # else a link would be replaced, not what it leads to
+    path = path.resolve()  # replaces the target of a link, not the link
     if path.exists() and not path.is_file():
-        raise ExportError(f"{path} is no file; give the name of a file with --out")
+        raise ExportError(f"{path} is not a file; give a file with --out")
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         try:
-            if format_name in BINARY:
+            if format_name in BINARY_FORMATS:
                 with part.open("wb") as binary:
                     left_out = export(rows, binary, format_name, options)
             else:
@@ -114,11 +118,11 @@ def export_file(
 
 
 def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would calculate gets an apostrophe, as one types it there.
+    """Prefix text that a spreadsheet would evaluate with an apostrophe.
 
     (https://owasp.org/www-community/attacks/CSV_Injection)
     """
-    if isinstance(value, str) and value.startswith(_FORMULA):
+    if isinstance(value, str) and value.startswith(_FORMULA_START):
         return f"'{value}"
     return _rounded(value)
 
@@ -127,12 +131,12 @@ def _rounded(value: Any) -> Any:
     return round(value, 3) if isinstance(value, float) else value
 
 
-def _webvtt(events: Sequence[Placed]) -> str:
-    """Cues by start (https://www.w3.org/TR/webvtt1/); of many cameras each names its own."""
-    several = len({event.camera for event in events}) > 1
+def _webvtt(events: Sequence[RelativeEvent]) -> str:
+    """Cues by start (https://www.w3.org/TR/webvtt1/), with the camera if there are several."""
+    many_cameras = len({event.camera for event in events}) > 1
     cues = ["WEBVTT\n"]
     for event in events:
-        text = f"{event.camera}: {event.label}" if several else event.label
+        text = f"{event.camera}: {event.label}" if many_cameras else event.label
         text = " ".join(text.split()).replace("&", "&amp;")  # an empty line would end the cue
         text = text.replace("<", "&lt;").replace(">", "&gt;")
         cues.append(
@@ -149,11 +153,11 @@ def _cue_time(seconds: float) -> str:
     )
 
 
-def _activitynet(events: Sequence[Placed]) -> str:
+def _activitynet(events: Sequence[RelativeEvent]) -> str:
     """Ground truth (`database`) and predictions (`results`) at once.
 
-    ActivityNet's evaluation asks only that the keys it needs are there: `database`, `taxonomy` and
-    `version` of the one, `results`, `version` and `external_data` of the other.
+    ActivityNet's evaluation requires `database`, `taxonomy` and `version` of the one file, and
+    `results`, `version` and `external_data` of the other.
     (https://github.com/activitynet/ActivityNet, Evaluation/eval_detection.py)
     """
     root = {"nodeId": 0, "nodeName": "Root", "parentId": None, "parentName": None}
@@ -164,23 +168,23 @@ def _activitynet(events: Sequence[Placed]) -> str:
     database: dict[str, Any] = {}
     results: dict[str, Any] = {}
     for camera in sorted({event.camera for event in events}):
-        found = [
+        segments = [
             {"label": event.label, "score": event.score, "segment": [event.start_s, event.end_s]}
             for event in events
             if event.camera == camera
         ]
-        results[camera] = found
-        annotations = [{"label": one["label"], "segment": one["segment"]} for one in found]
-        # "validation" is the subset that its evaluation takes unless it is told otherwise.
+        results[camera] = segments
+        annotations = [{"label": one["label"], "segment": one["segment"]} for one in segments]
+        # "validation" is the default subset of its evaluation.
         database[camera] = {"subset": "validation", "annotations": annotations}
-    whole = {
+    document = {
         "version": "VERSION 1.3",
         "taxonomy": [root, *nodes],
         "database": database,
         "results": results,
         "external_data": {"used": False, "details": ""},
     }
-    return json.dumps(whole, ensure_ascii=False, indent=1) + "\n"
+    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
 
 
 def _parquet(rows: Iterable[Mapping[str, Any]]) -> bytes:
@@ -194,19 +198,19 @@ def _parquet(rows: Iterable[Mapping[str, Any]]) -> bytes:
         ) from error
     table = [[_rounded(row[name]) for name in COLUMNS] for row in rows]
     frame = pd.DataFrame(table, columns=list(COLUMNS))
-    frame["reviewed_at"] = frame["reviewed_at"].replace("", None)  # no time at all
-    kinds: list[tuple[str, Any]] = []
+    frame["reviewed_at"] = frame["reviewed_at"].replace("", None)  # missing time
+    fields: list[tuple[str, Any]] = []
     for name in COLUMNS:
         if name in _TIMES:
-            # Given the format, an empty column is one of times too.
+            # With a format, an empty column has the type of times, too.
             frame[name] = pd.to_datetime(frame[name], utc=True, format="ISO8601")
-            kinds.append((name, pyarrow.timestamp("ms", tz="UTC")))
+            fields.append((name, pyarrow.timestamp("ms", tz="UTC")))
         elif name in _NUMBERS:
             frame[name] = frame[name].astype("float64")
-            kinds.append((name, pyarrow.float64()))
+            fields.append((name, pyarrow.float64()))
         else:
-            kinds.append((name, pyarrow.string()))
+            fields.append((name, pyarrow.string()))
     content = io.BytesIO()
-    typed = pyarrow.Table.from_pandas(frame, schema=pyarrow.schema(kinds), preserve_index=False)
+    typed = pyarrow.Table.from_pandas(frame, schema=pyarrow.schema(fields), preserve_index=False)
     pq.write_table(typed, content)
     return content.getvalue()

@@ -1,4 +1,4 @@
-"""ELAN's annotation files (.eaf): written as EAF 3.0, read in any version.
+"""ELAN annotation files (.eaf): writes EAF 3.0, reads any version.
 
 Format: "EAF Annotation Format 3.0 and ELAN", Max Planck Institute for Psycholinguistics.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from stream.formats.relative_times import Placed
+from stream.formats.relative_times import RelativeEvent
 
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
@@ -21,12 +21,12 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 class ElanError(ValueError):
-    """A file that is no usable .eaf. The message is one line without the file's name."""
+    """An unusable .eaf file. The message is one line without the file name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A stretch of time on a tier, in seconds of the linked media."""
+    """A segment on a tier, in seconds of the linked media."""
 
     tier: str
     value: str
@@ -36,20 +36,20 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Elan:
-    """What a file says, as far as it is aligned with time."""
+    """The time-aligned content of a file."""
 
-    media: str  # file name of the linked media, "" where there is not exactly one
+    media: str  # file name of the linked media, "" if there is not exactly one
     annotations: tuple[Annotation, ...]
-    unaligned: int  # annotations without times of their own, which are left out
+    unaligned: int  # skipped annotations without times of their own
 
 
-def elan_text(events: Sequence[Placed], *, date: str, media: Path | None = None) -> str:
-    """Events as a document: a tier for each camera and label, the label in each annotation.
+def elan_text(events: Sequence[RelativeEvent], *, date: str, media: Path | None = None) -> str:
+    """Events as a document: a tier per camera and label, the label in each annotation.
 
-    `date` is an xsd:dateTime. On a tier annotations can't overlap: where events of one camera and
-    label do, there is a second tier. `media` is linked, by its place and by its name.
+    `date` is an xsd:dateTime. Annotations of a tier can't overlap, so overlapping events of a
+    camera and label go to a second tier. `media` is linked by its absolute and its relative path.
     """
-    # Bare attribute names with a prefix: so all is written as ELAN writes it.
+    # Attribute names with literal prefixes, as ELAN writes them.
     document = ET.Element(
         "ANNOTATION_DOCUMENT",
         {
@@ -64,8 +64,8 @@ def elan_text(events: Sequence[Placed], *, date: str, media: Path | None = None)
     header = ET.SubElement(document, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
     if media is not None:
         kind = mimetypes.guess_type(media.name)[0] or "video/*"
-        place = {"MEDIA_URL": media.resolve().as_uri(), "RELATIVE_MEDIA_URL": f"./{media.name}"}
-        ET.SubElement(header, "MEDIA_DESCRIPTOR", place, MIME_TYPE=kind)
+        urls = {"MEDIA_URL": media.resolve().as_uri(), "RELATIVE_MEDIA_URL": f"./{media.name}"}
+        ET.SubElement(header, "MEDIA_DESCRIPTOR", urls, MIME_TYPE=kind)
     last = ET.SubElement(header, "PROPERTY", NAME="lastUsedAnnotationId")
     last.text = str(len(events))
 
@@ -94,7 +94,7 @@ def elan_text(events: Sequence[Placed], *, date: str, media: Path | None = None)
 
 
 def read_elan(file: Path) -> Elan:
-    """Raises ElanError, naming the element, and OSError."""
+    """Read a file. Raises ElanError, naming the element, and OSError."""
     try:
         document = ET.parse(file).getroot()
     except ET.ParseError as error:
@@ -106,12 +106,12 @@ def read_elan(file: Path) -> Elan:
     if units != "milliseconds":
         raise ElanError(f"has TIME_UNITS {units}, expected milliseconds; save it with ELAN")
     linked = list(document.iterfind("HEADER/MEDIA_DESCRIPTOR"))
-    # Time 0 of the annotations is at this place of the media.
+    # The media time at time 0 of the annotations.
     offset_ms = (_milliseconds(linked[0], "TIME_ORIGIN") if linked else None) or 0
     times: dict[str, int | None] = {}
     for slot in document.iterfind("TIME_ORDER/TIME_SLOT"):
         times[slot.get("TIME_SLOT_ID", "")] = _milliseconds(slot, "TIME_VALUE")
-    found, unaligned = [], 0
+    annotations, unaligned = [], 0
     for tier in document.iterfind("TIER"):
         name = tier.get("TIER_ID", "")
         unaligned += sum(1 for _ in tier.iterfind("ANNOTATION/REF_ANNOTATION"))
@@ -120,8 +120,8 @@ def read_elan(file: Path) -> Elan:
             for key in ("TIME_SLOT_REF1", "TIME_SLOT_REF2"):
                 slot_id = one.get(key, "")
                 if slot_id not in times:
-                    whose = f"annotation {one.get('ANNOTATION_ID')} of tier {name}"
-                    raise ElanError(f"{whose} names time slot {slot_id!r}, which is not there")
+                    source = f"annotation {one.get('ANNOTATION_ID')} of tier {name}"
+                    raise ElanError(f"{source} names time slot {slot_id!r}, which is missing")
                 span_ms.append(times[slot_id])
             start_ms, end_ms = span_ms
             if start_ms is None or end_ms is None:
@@ -129,12 +129,12 @@ def read_elan(file: Path) -> Elan:
                 continue
             value = " ".join((one.findtext("ANNOTATION_VALUE") or "").split())
             span_s = ((start_ms + offset_ms) / 1000, (end_ms + offset_ms) / 1000)
-            found.append(Annotation(name, value, *span_s))
-    return Elan(_media_name(linked), tuple(found), unaligned)
+            annotations.append(Annotation(name, value, *span_s))
+    return Elan(_media_name(linked), tuple(annotations), unaligned)
 
 
-def _slots(events: Sequence[Placed]) -> list[tuple[int, int, int]]:
-    """(milliseconds, event's index, 0 for its start or 1 for its end), by time."""
+def _slots(events: Sequence[RelativeEvent]) -> list[tuple[int, int, int]]:
+    """(milliseconds, event index, 0 for its start or 1 for its end), by time."""
     return sorted(
         (round(time_s * 1000), index, side)
         for index, event in enumerate(events)
@@ -142,9 +142,9 @@ def _slots(events: Sequence[Placed]) -> list[tuple[int, int, int]]:
     )
 
 
-def _tiers(events: Sequence[Placed]) -> list[tuple[str, str, list[int]]]:
+def _tiers(events: Sequence[RelativeEvent]) -> list[tuple[str, str, list[int]]]:
     """(name, camera, indices of events that don't overlap), by camera and label."""
-    several = len({event.camera for event in events}) > 1
+    many_cameras = len({event.camera for event in events}) > 1
     by_kind: dict[tuple[str, str], list[list[int]]] = {}
     for index, event in enumerate(events):  # by start
         rows = by_kind.setdefault((event.camera, event.label), [])
@@ -154,21 +154,21 @@ def _tiers(events: Sequence[Placed]) -> list[tuple[str, str, list[int]]]:
                 break
         else:
             rows.append([index])
-    found, taken = [], set()
+    tiers, used_names = [], set()
     for (camera, label), rows in sorted(by_kind.items()):
-        plain = _clean(f"{camera}: {label}" if several else label)
+        plain = _clean(f"{camera}: {label}" if many_cameras else label)
         for row in rows:
             name, number = plain, 1
-            while name in taken:
+            while name in used_names:
                 number += 1
                 name = f"{plain} ({number})"
-            taken.add(name)
-            found.append((name, camera, row))
-    return found
+            used_names.add(name)
+            tiers.append((name, camera, row))
+    return tiers
 
 
 def _clean(text: str) -> str:
-    """On one line, without what XML can't hold."""
+    """The text on one line, with characters that XML forbids replaced."""
     return _NOT_XML.sub("\ufffd", " ".join(text.split()))
 
 

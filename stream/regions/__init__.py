@@ -1,1 +1,1 @@
-"""What clips are cut from: the whole frame or a zone of it, each with its frame ring."""
+"""Regions that clips are cut from: the whole frame or a zone, each with its frame ring."""

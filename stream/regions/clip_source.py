@@ -1,59 +1,59 @@
-"""What windows are cut from: a camera's pictures, or those of one of its zones."""
+"""The clip source of a region: a whole camera frame or one zone, with its own frame ring."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from stream.messages import ClipSpec, Moment
+from stream.messages import ClipSpec, FrameTime
 from stream.regions.frame_ring import FrameRing
 from stream.regions.motion_gate import MotionGate
-from stream.regions.resize import fit_picture
+from stream.regions.resize import fit_frame
 from stream.regions.zone import Zone
 
 
-class ClipStream:
-    """One stream of clips. `name` is the camera's, or "camera/zone"."""
+class RegionClipSource:
+    """A ClipSource of camera frames. `name` is the camera's, or "camera/zone"."""
 
     def __init__(
         self, name: str, *, zone: Zone | None = None, gate: MotionGate | None = None
     ) -> None:
         self.name = name
         self.zone = zone
-        self.ring: FrameRing | None = None  # from when the model's wishes are known
+        self.ring: FrameRing | None = None  # created when the model's input format is known
         self._gate = gate
         self._spec: ClipSpec | None = None
 
-    def watch(self, spec: ClipSpec) -> None:
+    def start_buffering(self, spec: ClipSpec) -> None:
         self._spec, self.ring = spec, FrameRing(spec)
 
-    def wants(self, time_s: float) -> bool:
-        """Whether a picture of that time is of use."""
-        ring = self.ring  # which may be let go meanwhile
-        return ring is not None and ring.wants(time_s)
+    def accepts(self, time_s: float) -> bool:
+        """Whether `add_frame` would store a frame of that time."""
+        ring = self.ring  # another thread may release it
+        return ring is not None and ring.accepts(time_s)
 
-    def take(self, pixels: np.ndarray, moment: Moment) -> None:
-        """A picture of the camera, uint8 RGB (H, W, 3), that it wants."""
+    def add_frame(self, pixels: np.ndarray, moment: FrameTime) -> None:
+        """Store an accepted frame of the camera, uint8 RGB (H, W, 3)."""
         if self.ring is None or self._spec is None:
             return
-        part = pixels if self.zone is None else self.zone.cut(pixels)
-        fitted = fit_picture(part, self._spec)
+        region = pixels if self.zone is None else self.zone.crop(pixels)
+        fitted = fit_frame(region, self._spec)
         if self._gate is not None:
-            self._gate.see(fitted, moment.time_s)
+            self._gate.update(fitted, moment.time_s)
         self.ring.append(fitted, moment.time_s, moment.seen_at)
 
     def clear(self) -> None:
-        """After a gap: no window may span it."""
+        """Drop all frames after a gap: no window may span it."""
         if self.ring is not None:
             self.ring.clear()
 
-    def is_still(self, start_s: float, end_s: float) -> bool:
-        """Whether the model may be spared the window."""
-        return self._gate is not None and not self._gate.opens(start_s, end_s)
+    def is_gated(self, start_s: float, end_s: float) -> bool:
+        """Whether the motion gate skips the window."""
+        return self._gate is not None and not self._gate.should_score(start_s, end_s)
 
-    def looked(self, end_s: float) -> None:
-        """The model is given the window that ends there."""
+    def mark_scored(self, end_s: float) -> None:
+        """The window that ends at `end_s` is sent to the model."""
         if self._gate is not None:
-            self._gate.looked(end_s)
+            self._gate.mark_scored(end_s)
 
 
 def camera_of(stream: str) -> str:

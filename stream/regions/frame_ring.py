@@ -1,4 +1,4 @@
-"""FrameRing: the latest frames of one camera at the model's size; preallocated, one lock."""
+"""Ring buffer of a region's latest frames at the model's input size; preallocated, one lock."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import numpy as np
 
 from stream.messages import ClipSpec
 
-_DENSEST_FPS = 40.0  # frames that come faster add memory and no accuracy: 60 fps is thinned to 30
+_MAX_FPS = 40.0  # more frames cost memory and add no accuracy: 60 fps is thinned to 30
 
 
 class NotCoveredError(Exception):
-    """The ring does not reach back to the beginning of the window that was asked for."""
+    """The ring does not cover the requested window."""
 
 
 class FrameRing:
-    """Frames of the last `spec.span_s` seconds and a little more. Safe for use by threads."""
+    """Frames of the last `spec.span_s + slack_s` seconds. Thread-safe."""
 
     def __init__(self, spec: ClipSpec, *, slack_s: float = 1.0) -> None:
-        capacity = math.ceil((spec.span_s + slack_s) * _DENSEST_FPS) + 1
+        capacity = math.ceil((spec.span_s + slack_s) * _MAX_FPS) + 1
         self._frames = np.empty((capacity, spec.height, spec.width, 3), np.uint8)
         self._times = np.empty(capacity)  # source seconds
         self._seen_at = np.empty(capacity)  # monotonic seconds
-        self._count = 0  # frames taken since it was cleared
-        self.cleared = 0  # how often
+        self._count = 0  # frames appended since the ring was cleared
+        self.clear_count = 0
         self._lock = threading.Lock()
 
-    def wants(self, time_s: float) -> bool:
-        """Whether a frame of that time would be kept; ask before the work of resizing it."""
+    def accepts(self, time_s: float) -> bool:
+        """Whether to append a frame of that time; check this before resizing the frame."""
         with self._lock:
-            return self._count == 0 or time_s >= self._newest() + 1 / _DENSEST_FPS
+            return self._count == 0 or time_s >= self._newest() + 1 / _MAX_FPS
 
     def append(self, pixels: np.ndarray, time_s: float, seen_at: float) -> None:
-        """Take a frame, uint8 (H, W, 3), later than the one before; it is copied."""
+        """Copy a frame, uint8 (H, W, 3), into the ring. Raises ValueError if it is out of order."""
         with self._lock:
             if self._count and time_s <= self._newest():
-                raise ValueError(f"frames must come in order: {time_s} after {self._newest()}")
+                raise ValueError(f"frames must be in order: {time_s} after {self._newest()}")
             slot = self._count % len(self._times)
             self._frames[slot] = pixels
             self._times[slot] = time_s
@@ -45,19 +45,19 @@ class FrameRing:
             self._count += 1
 
     def clear(self) -> None:
-        """Forget all frames: no window may span a gap in the source."""
+        """Drop all frames: no window may span a gap in the source."""
         with self._lock:
             self._count = 0
-            self.cleared += 1
+            self.clear_count += 1
 
     @property
     def newest_s(self) -> float | None:
-        """Time of the newest frame, or None where there is none."""
+        """Time of the newest frame, or None if the ring is empty."""
         with self._lock:
             return self._newest() if self._count else None
 
     def covers(self, times: np.ndarray) -> bool:
-        """Whether `window` would answer for these times."""
+        """Whether `window` would return frames for these times."""
         with self._lock:
             return self._reaches(times, self._order())
 
@@ -66,27 +66,27 @@ class FrameRing:
 
         Returns the frames, uint8 (T, H, W, 3), their own times in seconds, (T,), and when the
         newest of them was seen, in monotonic seconds.
-        Raises NotCoveredError while the ring does not reach from times[0] to times[-1].
+        Raises NotCoveredError unless the ring covers times[0] to times[-1].
         """
         with self._lock:
             order = self._order()
             if not self._reaches(times, order):
                 raise NotCoveredError
             known = self._times[order]
-            chosen = nearest(known, times)
-            slots = order[chosen]
-            return self._frames[slots], known[chosen], float(self._seen_at[slots[-1]])
+            nearest = nearest_indices(known, times)
+            slots = order[nearest]
+            return self._frames[slots], known[nearest], float(self._seen_at[slots[-1]])
 
     def _order(self) -> np.ndarray:
         """The slots that hold frames, oldest first."""
-        kept = min(self._count, len(self._times))
-        return np.arange(self._count - kept, self._count) % len(self._times)
+        stored = min(self._count, len(self._times))
+        return np.arange(self._count - stored, self._count) % len(self._times)
 
     def _reaches(self, times: np.ndarray, order: np.ndarray) -> bool:
         if not len(order):
             return False
         known = self._times[order]
-        # A frame stands for its surroundings: half the usual gap beside it.
+        # A frame covers half the median frame interval on each side.
         half_gap = float(np.median(np.diff(known))) / 2 if len(known) > 1 else 0.0
         return bool(times[0] >= known[0] - half_gap and times[-1] <= known[-1] + half_gap)
 
@@ -94,8 +94,8 @@ class FrameRing:
         return float(self._times[(self._count - 1) % len(self._times)])
 
 
-def nearest(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Which of the known times, in order and at least one, is nearest to each wanted one."""
+def nearest_indices(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """For each wanted time the index of the nearest known one; `known` is sorted, not empty."""
     after = np.searchsorted(known, wanted).clip(0, len(known) - 1)
     before = (after - 1).clip(0)
     return np.where(wanted - known[before] <= known[after] - wanted, before, after)

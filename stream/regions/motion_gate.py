@@ -1,4 +1,4 @@
-"""The motion gate: whether anything moved, cheaply, so that the model need not look. Pure."""
+"""The motion gate: cheap motion detection, so that the model can skip windows. Pure."""
 
 from __future__ import annotations
 
@@ -7,53 +7,53 @@ from collections import deque
 import cv2
 import numpy as np
 
-_SIDE = 32  # pixels: each stands for a part of the picture, without most of the noise
-_APART_S = 0.2  # a slow motion shows between pictures that are not too close
-_KEPT_S = 60.0
+_SIDE = 32  # pixels: each averages a part of the frame, which removes most of the noise
+_FRAME_DISTANCE_S = 0.2  # a slow motion shows only between frames that are not too close
+_HISTORY_S = 60.0
 _ABOVE_NOISE = 6.0  # times the median change, which in the dark is the camera's noise
 
 
 class MotionGate:
-    """Remembers when pictures changed.
+    """Records when frames changed.
 
-    A picture has changed where at least `area` of it differs by more than `difference` grey levels
-    from one 0.2 s before, a change of the light as a whole taken off; in noise it takes more.
-    `look_every_s` is how long the model may be spared at most.
+    A frame has changed if at least `min_area` (a fraction) of it differs by more than
+    `pixel_threshold` gray levels from the frame 0.2 s before; a global change of the light is
+    subtracted, and noise raises the threshold. The model skips no longer than `max_interval_s`.
     """
 
-    def __init__(self, *, area: float, difference: float, look_every_s: float) -> None:
-        self._area, self._difference = area, difference
-        self._look_every_s = look_every_s
-        self._kept: deque[tuple[float, np.ndarray]] = deque()  # grey, of the last 0.2 s
+    def __init__(self, *, min_area: float, pixel_threshold: float, max_interval_s: float) -> None:
+        self._min_area, self._pixel_threshold = min_area, pixel_threshold
+        self._max_interval_s = max_interval_s
+        self._recent: deque[tuple[float, np.ndarray]] = deque()  # gray, of the last 0.2 s
         self._moved_at: deque[float] = deque()
-        self._looked_s = -np.inf
+        self._scored_s = -np.inf
 
-    def see(self, pixels: np.ndarray, time_s: float) -> None:
-        """A sampled picture, uint8 (H, W, 3), in the order of time."""
+    def update(self, pixels: np.ndarray, time_s: float) -> None:
+        """Add a sampled frame, uint8 (H, W, 3), in the order of time."""
         small = cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-        grey = small.mean(axis=2, dtype=np.float32)
-        while len(self._kept) > 1 and self._kept[1][0] <= time_s - _APART_S + 1e-6:
-            self._kept.popleft()
-        if self._kept:
-            change = grey - self._kept[0][1]
+        gray = small.mean(axis=2, dtype=np.float32)
+        while len(self._recent) > 1 and self._recent[1][0] <= time_s - _FRAME_DISTANCE_S + 1e-6:
+            self._recent.popleft()
+        if self._recent:
+            change = gray - self._recent[0][1]
             change = np.abs(change - np.median(change))
-            least = max(self._difference, _ABOVE_NOISE * float(np.median(change)))
-            if (change > least).mean() >= self._area:
+            threshold = max(self._pixel_threshold, _ABOVE_NOISE * float(np.median(change)))
+            if (change > threshold).mean() >= self._min_area:
                 self._moved_at.append(time_s)
-        self._kept.append((time_s, grey))
-        while self._moved_at and self._moved_at[0] < time_s - _KEPT_S:
+        self._recent.append((time_s, gray))
+        while self._moved_at and self._moved_at[0] < time_s - _HISTORY_S:
             self._moved_at.popleft()
 
-    def opens(self, start_s: float, end_s: float) -> bool:
-        """Whether the model is to look at the window from `start_s` to `end_s`.
+    def should_score(self, start_s: float, end_s: float) -> bool:
+        """Whether the model should score the window from `start_s` to `end_s`.
 
-        True where something moved in it, and when it has not looked for long.
+        True if anything moved in it, or no window was scored for `max_interval_s`.
         """
-        if end_s - self._looked_s >= self._look_every_s:
+        if end_s - self._scored_s >= self._max_interval_s:
             return True
-        # A copy: another thread sees pictures meanwhile.
+        # A copy: another thread adds frames meanwhile.
         return any(start_s <= moment <= end_s for moment in tuple(self._moved_at))
 
-    def looked(self, end_s: float) -> None:
-        """The model is given the window that ends there."""
-        self._looked_s = end_s
+    def mark_scored(self, end_s: float) -> None:
+        """The window that ends at `end_s` is sent to the model."""
+        self._scored_s = end_s

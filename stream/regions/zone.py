@@ -1,4 +1,4 @@
-"""A zone: the part of a camera's picture that is watched by itself. Pure."""
+"""A zone: a part of a camera's frame that is classified separately. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ Point = tuple[float, float]
 
 
 class Zone:
-    """A rectangle by two opposite corners, or a polygon; x and y are shares of width and height."""
+    """A rectangle, given by two opposite corners, or a polygon.
+
+    x and y are fractions of the frame's width and height.
+    """
 
     def __init__(self, points: Sequence[Point], *, mask: bool = False) -> None:
         if len(points) == 2:
@@ -21,10 +24,10 @@ class Zone:
         self._mask = mask
         self._inside: np.ndarray | None = None  # (H, W, 1) bool of the bounding box
 
-    def cut(self, pixels: np.ndarray) -> np.ndarray:
+    def crop(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 (H, W, 3) -> the bounding box of the zone, uint8 (h, w, 3).
 
-        With `mask` what lies outside of the polygon is black.
+        With `mask` pixels outside of the polygon are black.
         """
         height, width = pixels.shape[:2]
         corners = np.array(self.points) * (width, height)

@@ -1,1 +1,1 @@
-"""Stored scores segmented again with other thresholds."""
+"""Detects events in stored scores with other thresholds."""

@@ -1,6 +1,6 @@
-"""What another policy would have logged of kept scores, fast enough to follow a slider.
+"""Previews the events of another policy on stored scores, fast enough to follow a slider.
 
-May be used from any thread; owns none. What was read is kept for the next trial, in bounded memory.
+Thread-safe; owns no thread. Caches the scores for the next preview, in bounded memory.
 """
 
 from __future__ import annotations
@@ -20,176 +20,196 @@ import numpy as np
 
 from stream.config.events import UNKNOWN, EventsConfig, missing_label
 from stream.messages import LoggedEvent
-from stream.replay.replay import Difference, Replayed, Stretch, compare
-from stream.replay.score_table import ScoreTable, kept_streams, read_tables, score_files
-from stream.replay.vectorized import Smoother, segment
+from stream.replay.replay import Difference, Interval, Replayed, compare
+from stream.replay.score_table import ScoreTable, read_tables, score_files, stored_streams
+from stream.replay.vectorized import Smoother, detect_events
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.query import EventQuery
 
-_MOST_WINDOWS = 2_500_000  # a week of four a second
-_MOST = 250_000_000  # bytes that are kept for the next trials
-_COLUMNS = 50_000_000  # of them for smoothed columns of the same scores
-_SETTLED_S = 5.0  # scores are written within that time
-_MOST_EVENTS = 20_000  # that are compared
+_MAX_WINDOWS = 2_500_000  # a week at four windows a second
+_MAX_CACHE_BYTES = 250_000_000
+_MAX_COLUMN_BYTES = 50_000_000  # part of the cache for smoothed columns
+_WRITE_DELAY_S = 5.0  # upper limit of the delay until scores are on disk
+_MAX_EVENTS = 20_000  # in a comparison
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_CLOCK_SET_S = 1.0
+_CLOCK_STEP_S = 1.0
 
 
-class TrialError(ValueError):
-    """A trial that can't be made. The message is one line for a person."""
+class PreviewError(ValueError):
+    """A preview that is impossible. The message is one line for a person."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of a label's smoothed curve without a gap: seconds since 1970, lowest, highest."""
+class CurveSegment:
+    """A gapless part of the smoothed curve of a label: minimum and maximum at each time."""
 
-    at: list[float]
+    times: list[float]  # seconds since 1970
     low: list[float]
     high: list[float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Trial:
-    """What a policy would have logged in a stretch of time, and what was."""
+class Preview:
+    """The events that a policy would have logged in a time range, and the logged ones."""
 
     events: tuple[LoggedEvent, ...]
     rows: tuple[Mapping[str, Any], ...]  # of the log
     difference: Difference
     windows: int
-    since: datetime  # there are scores from then on
-    is_cut: bool  # there are older ones, too many to be looked at
-    other_models: tuple[str, ...]  # whose scores were left out
+    since: datetime  # start of the scores
+    is_truncated: bool  # older scores exceed the limit
+    other_models: tuple[str, ...]  # models whose scores are excluded
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """On which scores a policy is tried."""
+class ScoreRange:
+    """The scores for a preview: stream, model and time range."""
 
     stream: str  # a camera, or "camera/zone"
-    model: str  # whose scores
+    model: str
     since: datetime
     until: datetime
 
 
-class Trials:
-    """Reads the kept scores of a data folder for trials."""
+class PolicyPreview:
+    """Loads the stored scores of a data folder for previews, with a cache."""
 
     def __init__(
         self, folder: Path, log: EventLog, *, now: Callable[[], float] = time.time
     ) -> None:
         self._folder, self._log, self._now = folder, log, now
         self._lock = threading.Lock()
-        self._read: OrderedDict[tuple[About, tuple[str, ...]], ReadScores] = OrderedDict()
+        self._cache: OrderedDict[tuple[ScoreRange, tuple[str, ...]], LoadedScores] = OrderedDict()
 
     def streams(self) -> list[str]:
-        """Those of which there are scores."""
-        return kept_streams(self._folder)
+        """The streams with stored scores."""
+        return stored_streams(self._folder)
 
-    def read(self, about: About) -> ReadScores:
-        """The scores that are meant; those of the latest calls are kept."""
-        files = score_files(self._folder, about.stream, since=about.since, until=about.until)
+    def read(self, score_range: ScoreRange) -> LoadedScores:
+        """Load the scores of a range; the latest ones are cached."""
+        files = score_files(
+            self._folder, score_range.stream, since=score_range.since, until=score_range.until
+        )
         state = tuple(file.name for file in files)
-        if files and self._now() < about.until.timestamp() + _SETTLED_S:
-            state += (str(_size(files[-1])),)  # it grows still
+        if files and self._now() < score_range.until.timestamp() + _WRITE_DELAY_S:
+            state += (str(_size(files[-1])),)  # the last file still grows
         with self._lock:
-            if (about, state) in self._read:
-                self._read.move_to_end((about, state))
-                return self._read[about, state]
-        tables, is_cut = read_tables(files, until=about.until, most=_MOST_WINDOWS)
-        found = ReadScores(about, tables, self._log, is_cut=is_cut)
+            if (score_range, state) in self._cache:
+                self._cache.move_to_end((score_range, state))
+                return self._cache[score_range, state]
+        tables, is_truncated = read_tables(files, until=score_range.until, max_windows=_MAX_WINDOWS)
+        scores = LoadedScores(score_range, tables, self._log, is_truncated=is_truncated)
         with self._lock:
-            self._read[about, state] = found
-            while len(self._read) > 1 and sum(one.bytes for one in self._read.values()) > _MOST:
-                self._read.popitem(last=False)
-        return found
+            self._cache[score_range, state] = scores
+            while (
+                len(self._cache) > 1
+                and sum(one.bytes for one in self._cache.values()) > _MAX_CACHE_BYTES
+            ):
+                self._cache.popitem(last=False)
+        return scores
 
 
-class ReadScores:
-    """Scores in memory, for one trial after the other."""
+class LoadedScores:
+    """Scores in memory, for repeated previews."""
 
     def __init__(
-        self, about: About, tables: list[ScoreTable], log: EventLog, *, is_cut: bool
+        self,
+        score_range: ScoreRange,
+        tables: list[ScoreTable],
+        log: EventLog,
+        *,
+        is_truncated: bool,
     ) -> None:
-        self._about, self._log, self._is_cut = about, log, is_cut
-        self._tables = [table for table in tables if table.model == about.model]
-        self._others = tuple(sorted({table.model for table in tables} - {about.model}))
+        self._score_range, self._log, self._is_truncated = score_range, log, is_truncated
+        self._tables = [table for table in tables if table.model == score_range.model]
+        self._other_models = tuple(sorted({table.model for table in tables} - {score_range.model}))
         self._columns: OrderedDict[tuple[Any, ...], np.ndarray] = OrderedDict()
         self._smoothers: dict[int, tuple[float, Smoother]] = {}  # by table, the latest
         self._lock = threading.Lock()
 
     @property
     def bytes(self) -> int:
-        """Of memory, at most."""
-        return sum(table.bytes + 2 * table.end_s.nbytes for table in self._tables) + _COLUMNS
+        """Upper limit of the memory use."""
+        return (
+            sum(table.bytes + 2 * table.end_s.nbytes for table in self._tables) + _MAX_COLUMN_BYTES
+        )
 
-    def trial(self, policy: EventsConfig) -> Trial:
-        """Try a policy.
+    def preview(self, policy: EventsConfig) -> Preview:
+        """Preview a policy.
 
-        Raises TrialError where it names a label that the model lacks, or makes too many events.
+        Raises PreviewError for a label that the model lacks, or for too many events.
         """
-        since, until = self._about.since, self._about.until
+        since, until = self._score_range.since, self._score_range.until
         events: list[LoggedEvent] = []
         for table in self._tables:
-            if problem := missing_label(policy.named, table.model, table.labels):
-                raise TrialError(problem)
-            events += segment(table, policy, partial(self._smoothed, table, policy))
+            if problem := missing_label(policy.named_labels, table.model, table.labels):
+                raise PreviewError(problem)
+            events += detect_events(table, policy, partial(self._smoothed, table, policy))
         events = [one for one in events if since <= one.utc(one.event.start_s) < until]
-        begin = max(since, self._begin())
+        start = max(since, self._start())
         query = EventQuery(
-            camera=self._about.stream, since=begin if self._is_cut else since, until=until
+            camera=self._score_range.stream,
+            since=start if self._is_truncated else since,
+            until=until,
         )
         rows = self._rows(query)
-        if max(len(rows), len(events)) > _MOST_EVENTS:
-            raise TrialError(
-                f"more than {_MOST_EVENTS:,} events to compare; choose a shorter time, or "
-                "thresholds that are crossed less often"
+        if max(len(rows), len(events)) > _MAX_EVENTS:
+            raise PreviewError(
+                f"more than {_MAX_EVENTS:,} events to compare; choose a shorter period or "
+                "stricter thresholds"
             )
-        stretches = [one for table in self._tables for one in _stretches(table, since)]
-        return Trial(
+        intervals = [one for table in self._tables for one in _intervals(table, since)]
+        return Preview(
             events=tuple(sorted(events, key=lambda one: one.utc(one.event.start_s))),
             rows=tuple(rows),
-            difference=compare(rows, Replayed(tuple(events), tuple(stretches))),
+            difference=compare(rows, Replayed(tuple(events), tuple(intervals))),
             windows=sum(len(table) for table in self._tables),
-            since=begin,
-            is_cut=self._is_cut,
-            other_models=self._others,
+            since=start,
+            is_truncated=self._is_truncated,
+            other_models=self._other_models,
         )
 
-    def curve(self, policy: EventsConfig, label: str, *, points: int) -> list[Piece]:
-        """The smoothed shares of a label; of many, the lowest and highest within a `points`-th of
-        the time."""
-        since, until = self._about.since.timestamp(), self._about.until.timestamp()
-        width_s = (until - max(since, self._begin().timestamp())) / points
-        pieces: list[Piece] = []
+    def curve(self, policy: EventsConfig, label: str, *, points: int) -> list[CurveSegment]:
+        """The smoothed probabilities of a label, reduced to a minimum and a maximum per bin.
+
+        The time range has `points` bins.
+        """
+        since, until = self._score_range.since.timestamp(), self._score_range.until.timestamp()
+        width_s = (until - max(since, self._start().timestamp())) / points
+        segments: list[CurveSegment] = []
         for table in self._tables:
             if label in (*table.labels, UNKNOWN):
                 utc = _utc(table)
                 inside = np.flatnonzero((utc >= since) & (utc < until))
                 values = self._smoothed(table, policy, label)[inside]
-                pieces += _pieces(utc[inside], values, width_s, table.gap_s)
-        return pieces
+                segments += _curve_segments(utc[inside], values, width_s, table.gap_s)
+        return segments
 
-    def _begin(self) -> datetime:
-        return _moment(float(_utc(self._tables[0])[0])) if self._tables else self._about.until
+    def _start(self) -> datetime:
+        return (
+            _to_datetime(float(_utc(self._tables[0])[0]))
+            if self._tables
+            else self._score_range.until
+        )
 
     def _rows(self, query: EventQuery) -> list[dict[str, Any]]:
-        rows = itertools.islice(self._log.rows(query), _MOST_EVENTS + 1)
-        return [row for row in rows if row["camera"] == query.camera]  # not those of its zones
+        rows = itertools.islice(self._log.rows(query), _MAX_EVENTS + 1)
+        return [row for row in rows if row["camera"] == query.camera]  # without its zones
 
     def _smoothed(self, table: ScoreTable, policy: EventsConfig, label: str) -> np.ndarray:
-        unknown = policy.unknown if label == UNKNOWN else None
+        unknown = policy.unknown_below if label == UNKNOWN else None
         key = (id(table), policy.smoothing, label, unknown)
         with self._lock:
             if key in self._columns:
                 self._columns.move_to_end(key)
                 return self._columns[key]
-        # Perhaps by two at once: neither waits for the other.
-        made = self._smoother(table, policy.smoothing)(table.column(label, unknown))
+        # Two threads may compute the same column; neither waits for the other.
+        column = self._smoother(table, policy.smoothing)(table.column(label, unknown))
         with self._lock:
-            self._columns[key] = made
-            while sum(column.nbytes for column in self._columns.values()) > _COLUMNS:
+            self._columns[key] = column
+            while sum(one.nbytes for one in self._columns.values()) > _MAX_COLUMN_BYTES:
                 self._columns.popitem(last=False)
-        return made
+        return column
 
     def _smoother(self, table: ScoreTable, smoothing_s: float) -> Smoother:
         of_s, smoother = self._smoothers.get(id(table), (-1.0, None))
@@ -199,13 +219,13 @@ class ReadScores:
         return smoother
 
 
-def _moment(seconds: float) -> datetime:
+def _to_datetime(seconds: float) -> datetime:
     return _EPOCH + timedelta(seconds=seconds)
 
 
 def _utc(table: ScoreTable) -> np.ndarray:
-    """Of each window, seconds since 1970."""
-    return table.zero + table.at_s
+    """The UTC of each window, in seconds since 1970."""
+    return table.zero_utc + table.at_s
 
 
 def _size(file: Path) -> int:
@@ -215,32 +235,34 @@ def _size(file: Path) -> int:
         return 0
 
 
-def _stretches(table: ScoreTable, since: datetime) -> list[Stretch]:
-    cuts = table.fresh.copy()
-    cuts[1:] |= np.abs(np.diff(table.zero)) > _CLOCK_SET_S
-    begins = np.flatnonzero(cuts)
-    ends = np.append(begins[1:], len(table)) - 1
-    found = [
-        Stretch(
+def _intervals(table: ScoreTable, since: datetime) -> list[Interval]:
+    cuts = table.restarts.copy()
+    cuts[1:] |= np.abs(np.diff(table.zero_utc)) > _CLOCK_STEP_S
+    starts = np.flatnonzero(cuts)
+    ends = np.append(starts[1:], len(table)) - 1
+    intervals = [
+        Interval(
             table.camera,
-            _moment(float(table.zero[first] + table.start_s[first])),
-            _moment(float(table.zero[last] + table.end_s[last])),
+            _to_datetime(float(table.zero_utc[first] + table.start_s[first])),
+            _to_datetime(float(table.zero_utc[last] + table.end_s[last])),
         )
-        for first, last in zip(begins.tolist(), ends.tolist(), strict=True)
+        for first, last in zip(starts.tolist(), ends.tolist(), strict=True)
     ]
-    return [replace(one, begin=max(one.begin, since)) for one in found if one.end > since]
+    return [replace(one, start=max(one.start, since)) for one in intervals if one.end > since]
 
 
-def _pieces(utc: np.ndarray, values: np.ndarray, width_s: float, gap_s: float) -> list[Piece]:
+def _curve_segments(
+    utc: np.ndarray, values: np.ndarray, width_s: float, gap_s: float
+) -> list[CurveSegment]:
     if not len(utc):
         return []
-    place = np.floor(utc / width_s)
-    firsts = np.concatenate(([0], np.flatnonzero(np.diff(place)) + 1))
+    bin_index = np.floor(utc / width_s)
+    firsts = np.concatenate(([0], np.flatnonzero(np.diff(bin_index)) + 1))
     at, low = utc[firsts], np.minimum.reduceat(values, firsts)
     high = np.maximum.reduceat(values, firsts)
     steps = np.diff(at)
     cuts = np.flatnonzero((steps > max(gap_s, 2 * width_s)) | (steps <= 0)) + 1
     return [
-        Piece(np.round(a, 3).tolist(), np.round(lo, 4).tolist(), np.round(hi, 4).tolist())
+        CurveSegment(np.round(a, 3).tolist(), np.round(lo, 4).tolist(), np.round(hi, 4).tolist())
         for a, lo, hi in zip(*(np.split(one, cuts) for one in (at, low, high)), strict=True)
     ]

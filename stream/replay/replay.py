@@ -1,4 +1,4 @@
-"""Kept scores segmented anew: what another policy would have logged."""
+"""Replays stored scores: the events that another policy would have logged."""
 
 from __future__ import annotations
 
@@ -10,179 +10,181 @@ from pathlib import Path
 from typing import Any
 
 from stream.config.events import EventsConfig, missing_label
-from stream.events.detector import Detector, ids_named_after
+from stream.events.detector import Detector, deterministic_ids
 from stream.messages import Event, LoggedEvent, Prediction
 from stream.sinks.event_log.rows import moment
-from stream.sinks.score_log import KeptRun, read_scores
+from stream.sinks.score_log import StoredRun, read_scores
 
-_SAME = _SLACK = timedelta(seconds=0.05)  # what differs by less has not moved
-_CLOCK_SET = timedelta(seconds=1)  # a machine's clock drifts by less between two windows
+_TOLERANCE = timedelta(seconds=0.05)  # smaller changes of a start or end count as unchanged
+_CLOCK_STEP = timedelta(seconds=1)  # larger than the clock drift between two windows
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """When scores of a stream were kept without a break, in UTC."""
+class Interval:
+    """A time range with gapless stored scores of a stream, in UTC."""
 
     camera: str
-    begin: datetime
+    start: datetime
     end: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """The events of kept scores under some policy, and what they are events of."""
+    """The events of a policy on stored scores, and the time ranges of these scores."""
 
     events: tuple[LoggedEvent, ...]
-    stretches: tuple[Stretch, ...]
+    intervals: tuple[Interval, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What a policy would change in the log."""
+    """The changes that a policy would make to the event log."""
 
     added: tuple[LoggedEvent, ...]
-    lost: tuple[Mapping[str, Any], ...]  # rows of the log
-    moved: tuple[tuple[Mapping[str, Any], LoggedEvent], ...]  # each as it is, and as it would be
+    removed: tuple[Mapping[str, Any], ...]  # rows of the log
+    moved: tuple[tuple[Mapping[str, Any], LoggedEvent], ...]  # logged, and replayed
     same: int
 
 
 def replay(folder: Path, policy: EventsConfig, *, since: datetime | None = None) -> Replayed:
-    """Segment what runs into a data folder have kept, with another policy.
+    """Detect events in the stored scores of a data folder with another policy.
 
-    Raises ValueError where the policy names a label that the kept model does not have.
+    Raises ValueError if the policy names a label that the model of the scores lacks.
     """
     events: list[LoggedEvent] = []
-    stretches: list[Stretch] = []
-    for kept in read_scores(folder, since=since):
-        if problem := missing_label(policy.named, kept.model, kept.labels):
+    intervals: list[Interval] = []
+    for run in read_scores(folder, since=since):
+        if problem := missing_label(policy.named_labels, run.model, run.labels):
             raise ValueError(problem)
-        for logged, stretch in _segment(kept, policy):
+        for logged, interval in _replay_run(run, policy):
             events += logged
-            stretches.append(stretch)
+            intervals.append(interval)
     if since is not None:
         events = [logged for logged in events if logged.utc(logged.event.start_s) >= since]
-        stretches = [
-            replace(one, begin=max(one.begin, since)) for one in stretches if one.end > since
+        intervals = [
+            replace(one, start=max(one.start, since)) for one in intervals if one.end > since
         ]
-    return Replayed(tuple(events), tuple(stretches))
+    return Replayed(tuple(events), tuple(intervals))
 
 
 def compare(rows: Iterable[Mapping[str, Any]], replayed: Replayed) -> Difference:
-    """What a policy would change in the log whose rows these are.
+    """The changes that a policy would make to these rows of the event log.
 
-    A row is only touched if all of it lies where scores were kept without a break, and it is not
-    open still. An event that is matched with a row gets its id: it is the same one, perhaps at
-    another time.
+    Only closed events within an interval of gapless scores change. A replayed event that matches a
+    row is the same event, perhaps at another time, and gets its id.
     """
-    timelines: dict[tuple[str, str], list[_Placed]] = {}
+    timelines: dict[tuple[str, str], list[_TimedEvent]] = {}
     for logged in replayed.events:
         key = (logged.event.camera, logged.event.label)
-        timelines.setdefault(key, []).append(_placed(logged))
+        timelines.setdefault(key, []).append(_timed_event(logged))
     for timeline in timelines.values():
-        timeline.sort(key=lambda placed: placed.begin)
-    stretches: dict[str, list[Stretch]] = {}
-    for stretch in replayed.stretches:
-        stretches.setdefault(stretch.camera, []).append(stretch)
-    lost, moved, same = [], [], 0
+        timeline.sort(key=lambda timed: timed.start)
+    intervals: dict[str, list[Interval]] = {}
+    for interval in replayed.intervals:
+        intervals.setdefault(interval.camera, []).append(interval)
+    removed, moved, same = [], [], 0
     for row in rows:
-        begin = moment(row["start"])
+        start = moment(row["start"])
         end = moment(row["end"]) if row["end"] is not None else None
         timeline = timelines.get((row["camera"], row["label"]), [])
-        match = _match(timeline, begin, end)
-        within = end is not None and any(
-            one.begin - _SLACK <= begin and end <= one.end + _SLACK
-            for one in stretches.get(row["camera"], ())
+        match = _match(timeline, start, end)
+        is_covered = end is not None and any(
+            one.start - _TOLERANCE <= start and end <= one.end + _TOLERANCE
+            for one in intervals.get(row["camera"], ())
         )
         if match is not None:
             timeline.remove(match)
-        if not within:  # nobody knows all of it
+        if not is_covered:  # its scores are incomplete
             continue
         if match is None:
-            lost.append(row)
-        elif max(abs(match.begin - begin), abs(match.end - (end or begin))) <= _SAME:
+            removed.append(row)
+        elif max(abs(match.start - start), abs(match.end - (end or start))) <= _TOLERANCE:
             same += 1
         else:
             event = replace(match.logged.event, id=row["id"])
             moved.append((row, replace(match.logged, event=event)))
-    added = sorted((one for left in timelines.values() for one in left), key=lambda one: one.begin)
-    return Difference(tuple(one.logged for one in added), tuple(lost), tuple(moved), same)
+    added = sorted((one for left in timelines.values() for one in left), key=lambda one: one.start)
+    return Difference(tuple(one.logged for one in added), tuple(removed), tuple(moved), same)
 
 
 def without_reviewed(difference: Difference) -> tuple[Difference, list[Mapping[str, Any]]]:
-    """A difference without the rows that a person reviewed, and these.
+    """The difference without reviewed rows, and these rows.
 
-    What a person said of an event holds for it as it is: no policy may take it away or move it.
+    A review applies to the event as it is logged, so no policy removes or moves that event.
     """
-    kept = [row for row in difference.lost if row["verdict"]]
-    kept += [row for row, _ in difference.moved if row["verdict"]]
+    reviewed = [row for row in difference.removed if row["verdict"]]
+    reviewed += [row for row, _ in difference.moved if row["verdict"]]
     changes = replace(
         difference,
-        lost=tuple(row for row in difference.lost if not row["verdict"]),
+        removed=tuple(row for row in difference.removed if not row["verdict"]),
         moved=tuple(pair for pair in difference.moved if not pair[0]["verdict"]),
     )
-    return changes, kept
+    return changes, reviewed
 
 
 @dataclass(frozen=True, slots=True)
-class _Placed:
-    """An event of a replay, in UTC."""
+class _TimedEvent:
+    """A replayed event, in UTC."""
 
     logged: LoggedEvent
-    begin: datetime
+    start: datetime
     end: datetime
 
 
-def _placed(logged: LoggedEvent) -> _Placed:
-    assert logged.event.end_s is not None  # a replay closes all of them
-    return _Placed(logged, logged.utc(logged.event.start_s), logged.utc(logged.event.end_s))
+def _timed_event(logged: LoggedEvent) -> _TimedEvent:
+    assert logged.event.end_s is not None  # a replay closes all events
+    return _TimedEvent(logged, logged.utc(logged.event.start_s), logged.utc(logged.event.end_s))
 
 
-def _match(timeline: list[_Placed], begin: datetime, end: datetime | None) -> _Placed | None:
-    """The event of a timeline that has most in common with a stretch of time, if any has."""
-    first = bisect_left(timeline, begin, key=lambda placed: placed.end)
-    best: _Placed | None = None
-    longest = timedelta(0)
-    for placed in timeline[first:]:
-        if end is not None and placed.begin > end:
+def _match(
+    timeline: list[_TimedEvent], start: datetime, end: datetime | None
+) -> _TimedEvent | None:
+    """The event of a timeline with the longest overlap with a time range, if any overlaps."""
+    first = bisect_left(timeline, start, key=lambda timed: timed.end)
+    best: _TimedEvent | None = None
+    best_overlap = timedelta(0)
+    for timed in timeline[first:]:
+        if end is not None and timed.start > end:
             break
-        shared = (placed.end if end is None else min(end, placed.end)) - max(begin, placed.begin)
-        if best is None or shared > longest:
-            best, longest = placed, shared
+        shared = (timed.end if end is None else min(end, timed.end)) - max(start, timed.start)
+        if best is None or shared > best_overlap:
+            best, best_overlap = timed, shared
     return best
 
 
-def _segment(kept: KeptRun, policy: EventsConfig) -> Iterator[tuple[list[LoggedEvent], Stretch]]:
-    """The events of each stretch of a run."""
-
-    new_id = ids_named_after(f"{kept.run} {kept.camera}")
-    detector = Detector(kept.camera, policy, kept.background, gap_s=kept.gap_s, new_id=new_id)
-    began: dict[str, datetime] = {}
+def _replay_run(
+    run: StoredRun, policy: EventsConfig
+) -> Iterator[tuple[list[LoggedEvent], Interval]]:
+    """The events of each interval of a run."""
+    new_id = deterministic_ids(f"{run.run} {run.camera}")
+    detector = Detector(run.camera, policy, run.background, gap_s=run.gap_s, new_id=new_id)
+    start_utc_of: dict[str, datetime] = {}
     closed: list[LoggedEvent] = []
-    begin: datetime | None = None  # of the stretch
+    start: datetime | None = None  # of the interval
     last: Prediction | None = None
-    zero = datetime.min.replace(tzinfo=timezone.utc)  # UTC of the camera's time 0, at the last one
+    zero_utc = datetime.min.replace(tzinfo=timezone.utc)  # of the camera's time 0, at `last`
 
-    def take(events: Sequence[Event], began_utc: datetime) -> None:
+    def collect(events: Sequence[Event], start_utc: datetime) -> None:
         for event in events:
-            of_event = began.setdefault(event.id, began_utc)
+            first_utc = start_utc_of.setdefault(event.id, start_utc)
             if event.end_s is not None:
-                del began[event.id]
-                closed.append(LoggedEvent(event, "end", of_event, kept.model))
+                del start_utc_of[event.id]
+                closed.append(LoggedEvent(event, "end", first_utc, run.model))
 
-    for prediction, now_zero in kept.predictions():
+    for prediction, new_zero_utc in run.predictions():
         if prediction is None:
-            take(detector.flush("gap"), now_zero)
+            collect(detector.flush("gap"), new_zero_utc)
             continue
-        if last is not None and begin is not None:
-            is_gap = prediction.end_s - last.end_s > kept.gap_s
+        if last is not None and start is not None:
+            is_gap = prediction.end_s - last.end_s > run.gap_s
             if is_gap:
-                take(detector.flush("gap"), zero)
-            if is_gap or abs(now_zero - zero) > _CLOCK_SET:
-                yield closed, Stretch(kept.camera, begin, zero + timedelta(seconds=last.end_s))
-                closed, begin = [], None
-        take(detector.update(prediction), now_zero)
-        begin = begin or now_zero + timedelta(seconds=prediction.start_s)
-        last, zero = prediction, now_zero
-    if begin is not None and last is not None:
-        take(detector.flush("stop"), zero)
-        yield closed, Stretch(kept.camera, begin, zero + timedelta(seconds=last.end_s))
+                collect(detector.flush("gap"), zero_utc)
+            if is_gap or abs(new_zero_utc - zero_utc) > _CLOCK_STEP:
+                yield closed, Interval(run.camera, start, zero_utc + timedelta(seconds=last.end_s))
+                closed, start = [], None
+        collect(detector.update(prediction), new_zero_utc)
+        start = start or new_zero_utc + timedelta(seconds=prediction.start_s)
+        last, zero_utc = prediction, new_zero_utc
+    if start is not None and last is not None:
+        collect(detector.flush("stop"), zero_utc)
+        yield closed, Interval(run.camera, start, zero_utc + timedelta(seconds=last.end_s))

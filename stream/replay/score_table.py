@@ -1,4 +1,4 @@
-"""Kept scores of one stream as whole columns, so that days of them can be looked at at once."""
+"""Stored scores of one stream as arrays, so that days of them can be processed at once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from stream.config.events import UNKNOWN
-from stream.sinks.score_log import FOLDER, head_of, record_of
+from stream.sinks.score_log import FOLDER, read_header, record_dtype
 
-_LATEST_UTC = 4e9  # seconds since 1970: what is later, or before, is damaged
+_MAX_UTC = 4e9  # seconds since 1970; later or negative times are corrupted
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreTable:
-    """What one run kept of one stream, in order; a row for each window."""
+    """The stored scores of one run and stream in time order; one row per window."""
 
     run: str
     camera: str  # or "camera/zone"
@@ -27,165 +27,186 @@ class ScoreTable:
     labels: tuple[str, ...]
     background: frozenset[str]
     gap_s: float
-    start_s: np.ndarray  # float64 (windows,), on the camera's clock, as the next
-    end_s: np.ndarray
-    zero: np.ndarray  # float64 (windows,): UTC of the camera's time 0, seconds since 1970
-    fresh: np.ndarray  # bool (windows,): what was before it says nothing about it
-    shares: np.ndarray  # float16 (windows, labels), or of the likeliest labels alone
-    places: np.ndarray | None  # uint16, of the same shape: which labels those are
+    start_s: np.ndarray  # float64 (windows,), camera's clock
+    end_s: np.ndarray  # float64 (windows,), camera's clock
+    zero_utc: np.ndarray  # float64 (windows,): UTC of the camera's time 0, seconds since 1970
+    restarts: np.ndarray  # bool (windows,): first after a gap, so that smoothing restarts
+    probabilities: np.ndarray  # float16 (windows, labels), or (windows, k) of the top labels
+    label_indices: np.ndarray | None  # uint16 (windows, k) of the top labels
 
     def __len__(self) -> int:
         return len(self.end_s)
 
     @property
     def bytes(self) -> int:
-        kept = (self.start_s, self.end_s, self.zero, self.fresh, self.shares, self.places)
-        return sum(column.nbytes for column in kept if column is not None)
+        columns = (
+            self.start_s,
+            self.end_s,
+            self.zero_utc,
+            self.restarts,
+            self.probabilities,
+            self.label_indices,
+        )
+        return sum(column.nbytes for column in columns if column is not None)
 
     @cached_property
     def at_s(self) -> np.ndarray:
-        """The moment that each window speaks of, on the camera's clock: (windows,)."""
+        """The middle of each window, on the camera's clock: (windows,)."""
         return (self.start_s + self.end_s) / 2
 
     @cached_property
-    def largest(self) -> np.ndarray:
-        """The largest share that each label ever had: (labels,)."""
+    def peaks(self) -> np.ndarray:
+        """The maximum probability of each label: (labels,)."""
         if not len(self):
             return np.zeros(len(self.labels))
-        if self.places is None:
-            return self.shares.max(axis=0).astype(np.float64)
+        if self.label_indices is None:
+            return self.probabilities.max(axis=0).astype(np.float64)
         found = np.zeros(len(self.labels))
-        np.maximum.at(found, self.places.ravel(), self.shares.ravel().astype(np.float64))
+        np.maximum.at(
+            found, self.label_indices.ravel(), self.probabilities.ravel().astype(np.float64)
+        )
         return found
 
-    def column(self, label: str, unknown: float | None) -> np.ndarray:
-        """The shares of a label: float64 (windows,). With UNKNOWN, 1 where none is `unknown`."""
+    def column(self, label: str, unknown_below: float | None) -> np.ndarray:
+        """The probabilities of a label: float64 (windows,).
+
+        UNKNOWN is 1 where all probabilities are below `unknown_below`, else 0.
+        """
         if label == UNKNOWN:
-            best = self.shares.max(axis=1).astype(np.float64)
-            return (best < unknown).astype(np.float64) if unknown is not None else 0 * best
-        place = self.labels.index(label)
-        if self.places is None:
-            return self.shares[:, place].astype(np.float64)
-        found = np.flatnonzero(self.places == place)  # in the columns one after the other
+            best = self.probabilities.max(axis=1).astype(np.float64)
+            is_unknown = best < unknown_below if unknown_below is not None else 0 * best
+            return is_unknown.astype(np.float64)
+        index = self.labels.index(label)
+        if self.label_indices is None:
+            return self.probabilities[:, index].astype(np.float64)
+        found = np.flatnonzero(self.label_indices == index)  # in the flattened array
         column = np.zeros(len(self))
-        column[found // self.places.shape[1]] = self.shares.ravel()[found]
+        column[found // self.label_indices.shape[1]] = self.probabilities.ravel()[found]
         return column
 
 
-def kept_streams(folder: Path) -> list[str]:
-    """The streams of which a data folder has kept scores, sorted."""
+def stored_streams(folder: Path) -> list[str]:
+    """The streams with stored scores in a data folder, sorted."""
     root = folder / FOLDER
     return sorted({str(file.parent.relative_to(root)) for file in root.rglob("*.scores")})
 
 
 def score_files(folder: Path, stream: str, *, since: datetime, until: datetime) -> list[Path]:
-    """The files that may hold scores of a stream from a stretch of time, in order.
+    """The files that may hold scores of a stream in a time range, in order.
 
-    `stream` is one of `kept_streams`.
+    `stream` is one of `stored_streams`.
     """
-    latest = f"{until:%Y%m%dT%H%M%S}"  # files are named for their beginnings
+    latest = f"{until:%Y%m%dT%H%M%S}"  # file names start with their start time
     found = sorted((folder / FOLDER / stream).glob("*.scores"), key=lambda file: file.name)
-    return [file for file in found if file.name <= latest + "~" and _ended(file) >= since]
+    return [file for file in found if file.name <= latest + "~" and _modified(file) >= since]
 
 
-def read_tables(files: list[Path], *, until: datetime, most: int) -> tuple[list[ScoreTable], bool]:
-    """The scores in files of one stream, up to a moment, by run and in order.
+def read_tables(
+    files: list[Path], *, until: datetime, max_windows: int
+) -> tuple[list[ScoreTable], bool]:
+    """The scores in files of one stream until a time: a table per run, in order.
 
-    At most so many windows, the newest; also whether there are older ones. Damaged files and
-    records are left out.
+    Reads the newest `max_windows` windows; the second value tells whether there are older ones.
+    Skips corrupted files and records.
     """
     runs: dict[tuple[str, str, tuple[str, ...]], list[tuple[dict[str, Any], np.ndarray]]] = {}
-    left, is_cut = most, False
+    remaining, is_cut = max_windows, False
     for file in reversed(files):
-        if not left:
+        if not remaining:
             is_cut = True
             break
-        for head, records in _read(file):
-            usable = records[records["utc"] <= until.timestamp()]
-            is_cut |= len(usable) > left
-            usable = usable[-left:]
-            left -= len(usable)
-            key = (head["run"], head["model"], tuple(head["labels"]))
-            runs.setdefault(key, []).append((head, usable))
+        for header, records in _read(file):
+            selected = records[records["utc"] <= until.timestamp()]
+            is_cut |= len(selected) > remaining
+            selected = selected[-remaining:]
+            remaining -= len(selected)
+            key = (header["run"], header["model"], tuple(header["labels"]))
+            runs.setdefault(key, []).append((header, selected))
     tables = []
     while runs:
         tables.append(_table(runs.pop(next(iter(runs)))[::-1]))
     return [table for table in reversed(tables) if len(table)], is_cut
 
 
-def _ended(file: Path) -> datetime:
+def _modified(file: Path) -> datetime:
     try:
         return datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
-    except OSError:  # removed in this moment
+    except OSError:  # removed meanwhile
         return datetime.min.replace(tzinfo=timezone.utc)
 
 
 def _read(file: Path) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     try:
-        described = head_of(file)
-        if described is None:
+        header = read_header(file)
+        if header is None:
             return
         data = file.read_bytes()
     except OSError:  # retention removed it
         return
-    kind = record_of(len(described[0]["labels"]))
-    whole = (len(data) - described[1]) // kind.itemsize  # the last one may be torn
-    records = np.frombuffer(data, kind, count=whole, offset=described[1])
-    began = records["utc"] - records["end_s"]
-    good = (began >= 0) & (began < _LATEST_UTC) & np.isfinite(records["end_s"])
-    if "places" in (kind.names or ()):
-        good &= (records["places"] < len(described[0]["labels"])).all(axis=1)
-    yield described[0], _only(records, good)
+    dtype = record_dtype(len(header[0]["labels"]))
+    count = (len(data) - header[1]) // dtype.itemsize  # the last record may be incomplete
+    records = np.frombuffer(data, dtype, count=count, offset=header[1])
+    zero_utc = records["utc"] - records["end_s"]
+    good = (zero_utc >= 0) & (zero_utc < _MAX_UTC) & np.isfinite(records["end_s"])
+    if "indices" in (dtype.names or ()):
+        good &= (records["indices"] < len(header[0]["labels"])).all(axis=1)
+    yield header[0], _select(records, good)
 
 
 def _table(parts: list[tuple[dict[str, Any], np.ndarray]]) -> ScoreTable:
-    head = parts[-1][0]
+    header = parts[-1][0]
     records = np.concatenate([records for _, records in parts])
-    parts.clear()  # days of scores: no more copies than needed
-    is_break = np.isnan(records["length_s"])
-    fresh = np.zeros(len(records), bool)
-    fresh[1:] = is_break[:-1]
-    records, fresh = _only(records, ~is_break), _only(fresh, ~is_break)
+    parts.clear()  # days of scores: avoid copies
+    is_gap = np.isnan(records["length_s"])
+    restarts = np.zeros(len(records), bool)
+    restarts[1:] = is_gap[:-1]
+    records, restarts = _select(records, ~is_gap), _select(restarts, ~is_gap)
     start_s = records["end_s"] - records["length_s"]
-    kept, gap = _in_order((start_s + records["end_s"]) / 2, fresh, float(head["gap_s"]))
-    records, start_s, fresh = _only(records, kept), _only(start_s, kept), _only(gap, kept)
-    has_places = "places" in (records.dtype.names or ())
+    in_order, gap = _in_order((start_s + records["end_s"]) / 2, restarts, float(header["gap_s"]))
+    records, start_s, restarts = (
+        _select(records, in_order),
+        _select(start_s, in_order),
+        _select(gap, in_order),
+    )
+    has_indices = "indices" in (records.dtype.names or ())
     return ScoreTable(
-        run=head["run"],
-        camera=head["camera"],
-        model=head["model"],
-        labels=tuple(head["labels"]),
-        background=frozenset(head["background"]),
-        gap_s=float(head["gap_s"]),
+        run=header["run"],
+        camera=header["camera"],
+        model=header["model"],
+        labels=tuple(header["labels"]),
+        background=frozenset(header["background"]),
+        gap_s=float(header["gap_s"]),
         start_s=start_s,
         end_s=records["end_s"].copy(),
-        zero=records["utc"] - records["end_s"],
-        fresh=fresh,
-        shares=records["shares"].copy(),
-        places=records["places"].copy() if has_places else None,
+        zero_utc=records["utc"] - records["end_s"],
+        restarts=restarts,
+        probabilities=records["probabilities"].copy(),
+        label_indices=records["indices"].copy() if has_indices else None,
     )
 
 
-def _only(values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    return values if wanted.all() else values[wanted]
+def _select(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return values if mask.all() else values[mask]
 
 
-def _in_order(at_s: np.ndarray, fresh: np.ndarray, gap_s: float) -> tuple[np.ndarray, np.ndarray]:
-    """Which windows count, and which of them are fresh; as a Detector takes them."""
-    kept, begins = np.ones(len(at_s), bool), fresh.copy()
+def _in_order(
+    at_s: np.ndarray, restarts: np.ndarray, gap_s: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of the windows in order, and of those that are restarts; as in a Detector."""
+    in_order, starts = np.ones(len(at_s), bool), restarts.copy()
     if not len(at_s):
-        return kept, begins
-    begins[0] = True
+        return in_order, starts
+    starts[0] = True
     steps = np.diff(at_s)
-    if (steps[~begins[1:]] > 0).all():
-        begins[1:] |= steps > gap_s
-        return kept, begins
-    latest, is_fresh = at_s[0], False  # some were overtaken: one by one
-    for place in range(1, len(at_s)):
-        is_fresh |= bool(fresh[place])
-        # Going back by more than a gap is another camera under the same name.
-        is_fresh |= abs(at_s[place] - latest) > gap_s
-        kept[place] = is_fresh or at_s[place] > latest
-        if kept[place]:
-            begins[place], latest, is_fresh = is_fresh, at_s[place], False
-    return kept, begins
+    if (steps[~starts[1:]] > 0).all():
+        starts[1:] |= steps > gap_s
+        return in_order, starts
+    latest, is_restart = at_s[0], False  # some are out of order: one by one
+    for index in range(1, len(at_s)):
+        is_restart |= bool(restarts[index])
+        # A step back by more than a gap is another camera with the same name.
+        is_restart |= abs(at_s[index] - latest) > gap_s
+        in_order[index] = is_restart or at_s[index] > latest
+        if in_order[index]:
+            starts[index], latest, is_restart = is_restart, at_s[index], False
+    return in_order, starts

@@ -1,1 +1,1 @@
-"""What every package needs: threads, files, locks, secrets, logging, metrics."""
+"""Shared by all packages: threads, files, locks, secrets, logging, metrics."""

@@ -1,4 +1,4 @@
-"""A lock on a file or folder that ends with the process, however it ends."""
+"""File locks that the system releases when the process ends."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-THERE_ARE = fcntl is not None
+LOCKS_SUPPORTED = fcntl is not None
 
 
-def take(opened: IO[str] | int) -> bool:
-    """Take the lock of an open file, or of a descriptor, until it is closed; False if held.
+def try_lock(opened: IO[str] | int) -> bool:
+    """Lock an open file or descriptor until it is closed; False if it is locked already.
 
-    Where the system has no such locks nothing is ever held. Raises OSError where the file system
-    has none.
+    Always True on a system without such locks. Raises OSError on a file system without locks.
     """
     if fcntl is None:
         return True

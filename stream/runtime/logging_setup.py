@@ -1,23 +1,25 @@
-"""What is logged, for the person at the terminal: our notes, and of other packages warnings."""
+"""Logging on the terminal: own messages, and only warnings of other packages."""
 
 from __future__ import annotations
 
 import logging
 
-OURS = ("stream", "model", "ui")  # loggers; others log what nobody here can mend
+OWN_LOGGERS = ("stream", "model", "ui")  # loggers; the user can't act on messages of others
 
 
-def show_notes(who: str = "") -> None:
-    """Print on the standard error, line by line with the time, and with who says it."""
-    shown = logging.StreamHandler()
-    shown.addFilter(_is_for_people)
-    form = f"%(asctime)s {who}%(message)s"
-    logging.basicConfig(level=logging.INFO, format=form, datefmt="%H:%M:%S", handlers=[shown])
+def configure_logging(prefix: str = "") -> None:
+    """Print messages on standard error, with the time and `prefix`."""
+    handler = logging.StreamHandler()
+    handler.addFilter(_is_for_user)
+    line_format = f"%(asctime)s {prefix}%(message)s"
+    logging.basicConfig(
+        level=logging.INFO, format=line_format, datefmt="%H:%M:%S", handlers=[handler]
+    )
 
 
-def _is_for_people(record: logging.LogRecord) -> bool:
+def _is_for_user(record: logging.LogRecord) -> bool:
     package = record.name.partition(".")[0]
-    if package in OURS:
+    if package in OWN_LOGGERS:
         return True
-    # The hub's warns of what a person need not do; what goes wrong its errors tell.
+    # Warnings of the hub need no action; problems are logged as errors.
     return record.levelno >= (logging.ERROR if package == "huggingface_hub" else logging.WARNING)

@@ -1,4 +1,4 @@
-"""The latest warnings and errors of the log, for those who look on."""
+"""The latest warnings and errors of the log, for the dashboard."""
 
 from __future__ import annotations
 
@@ -7,55 +7,56 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from stream.runtime.logging_setup import OURS
+from stream.runtime.logging_setup import OWN_LOGGERS
 
-_MOST = 20
-_LONGEST = 500  # characters
+_MAX_ENTRIES = 20
+_MAX_LENGTH = 500  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """A warning or an error, in one line."""
+class LogEntry:
+    """A warning or an error on one line."""
 
     at: datetime  # UTC
     level: str  # "warning" or "error"
     text: str
 
 
-class LatestTroubles(logging.Handler):
-    """Keeps what is logged between `__enter__` and `__exit__`. Any thread may read it."""
+class RecentLogHandler(logging.Handler):
+    """Stores messages that are logged between `__enter__` and `__exit__`. Thread-safe."""
 
-    def __init__(self, *, most: int = _MOST) -> None:
+    def __init__(self, *, max_entries: int = _MAX_ENTRIES) -> None:
         super().__init__(logging.WARNING)
-        self._kept: deque[Trouble] = deque(maxlen=most)
+        self._entries: deque[LogEntry] = deque(maxlen=max_entries)
 
     @property
-    def kept(self) -> tuple[Trouble, ...]:
+    def entries(self) -> tuple[LogEntry, ...]:
         """Oldest first."""
-        self.acquire()  # the handler's own lock, that `emit` is called under
+        self.acquire()  # the lock that `emit` is called under
         try:
-            return tuple(self._kept)
+            return tuple(self._entries)
         finally:
             self.release()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            said = record.getMessage()
+            message = record.getMessage()
             if record.exc_info and record.exc_info[0] is not None:
-                said += f": {record.exc_info[0].__name__}"  # its message may hold an address
-            text = " ".join(said.split())[:_LONGEST]
+                # Without its text, which may contain an address with a password.
+                message += f": {record.exc_info[0].__name__}"
+            text = " ".join(message.split())[:_MAX_LENGTH]
             at = datetime.fromtimestamp(record.created, timezone.utc)
             level = "error" if record.levelno >= logging.ERROR else "warning"
-            self._kept.append(Trouble(at, level, text))
-        except Exception:  # as the library's own handlers do: who logs must not fail for that
+            self._entries.append(LogEntry(at, level, text))
+        except Exception:  # like logging's own handlers: the caller must not fail
             self.handleError(record)
 
-    def __enter__(self) -> LatestTroubles:
-        for name in OURS:
+    def __enter__(self) -> RecentLogHandler:
+        for name in OWN_LOGGERS:
             logging.getLogger(name).addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in OURS:
+        for name in OWN_LOGGERS:
             logging.getLogger(name).removeHandler(self)
         self.close()

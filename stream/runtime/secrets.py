@@ -1,4 +1,4 @@
-"""Users and passwords: where they come from, and how they stay out of everything that is shown."""
+"""User names and passwords in addresses: resolve references, and redact them for output."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _IN_PATH = re.compile(r"\b(user|username|pass|password|passwd|pwd)=[^&/;]*", re.
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
 
 
-def resolved(source: str) -> str:
-    """An address with what it refers to put in.
+def resolve_secrets(source: str) -> str:
+    """Replace references in an address by their values.
 
-    `${NAME}` is an environment variable, `${file:PATH}` what a file holds; `file:PATH` alone is a
-    file that holds the whole address. In front of the host what is put in may hold any character.
-    Raises SourceError, naming the reference, where there is no such thing.
+    `${NAME}` is an environment variable and `${file:PATH}` the content of a file; `file:PATH` alone
+    is a file with the whole address. Values in front of the host may contain any character.
+    Raises SourceError, naming the reference, if it can't be resolved.
     """
     if source.startswith("file:"):
         return _content(source.removeprefix("file:"))
@@ -31,34 +31,34 @@ def resolved(source: str) -> str:
     return _REFERENCE.sub(value, source)
 
 
-def shown(source: int | str) -> str:
-    """The source as it may be printed: an address without user, password and query."""
+def redact(source: int | str) -> str:
+    """The source for output: an address without user, password and query."""
     text = str(source).encode(errors="backslashreplace").decode()
     if "://" not in text:
-        # A mistyped address shows no more than its end; in names of files an @ is rare.
+        # Of a mistyped address only the end is shown; an @ in file names is rare.
         return text if Path(text).exists() else text.rpartition("@")[2]
-    hidden = _before_host(text)
-    text = text[: hidden.start] + text[hidden.stop :]
-    # Cameras also take passwords in the query, and some in the path.
+    secret = _before_host(text)
+    text = text[: secret.start] + text[secret.stop :]
+    # Cameras also accept passwords in the query, and some in the path.
     return _IN_PATH.sub(r"\1=...", re.sub(r"\?.*", "", text, flags=re.DOTALL))
 
 
 def _before_host(address: str) -> range:
-    """Where user and password stand, up to and with the @."""
+    """The positions of user and password, including the @."""
     plain = _REFERENCE.sub(_blank, address)
     start = plain.find("://") + 3
     slash = plain.find("/", start)
     authority = plain[start:slash] if slash >= 0 else plain[start:]
-    # A password may hold an @. One that holds a / is a mistake, which must not show it either.
+    # A password may contain an @. One with a / is invalid, but must not be printed either.
     host_alone = re.fullmatch(r"(\[[^\]]*\]|[^:\[\]]*)(:\d*)?", authority)
     if "@" not in authority and host_alone and not re.search(r"^[^/]*:\d+/[^/]*@", plain[start:]):
         return range(start, start)
     end = plain.rfind("@") + 1
-    return range(start, end if end > start else len(plain))  # without an @: all of it may be secret
+    return range(start, end if end > start else len(plain))  # without an @ all of it may be secret
 
 
 def _blank(match: re.Match[str]) -> str:
-    """As long as the reference, and without anything that means something in an address."""
+    """A placeholder of the same length without special characters."""
     return "x" * len(match[0])
 
 
@@ -66,7 +66,7 @@ def _value(name: str) -> str:
     if name.startswith("file:"):
         return _content(name.removeprefix("file:"))
     if name not in os.environ:
-        raise SourceError(f"${{{name}}}: there is no environment variable of that name; set it")
+        raise SourceError(f"${{{name}}}: environment variable not set; set it")
     return os.environ[name]
 
 
@@ -77,5 +77,5 @@ def _content(file: str) -> str:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise SourceError(f"file:{file} can't be read: {reason}") from error
     if not text or "\n" in text:
-        raise SourceError(f"file:{file} must hold one line, the secret")
+        raise SourceError(f"file:{file} must contain one line, the secret")
     return text

@@ -1,4 +1,4 @@
-"""The command of a process of our own, run by this Python."""
+"""Command lines of subprocesses that run this project's modules."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 
-def python_command(module: str) -> list[str]:
-    """Runs `main` of one of our modules, and ends with what that returns as exit code."""
-    # `-m` would look for modules in the current folder first, whatever lies there.
+def module_command(module: str) -> list[str]:
+    """Run a module's `main` in this Python; its return value is the exit code."""
+    # `-m` would import modules from the current folder first.
     packages = str(Path(__file__).parents[2])
     start = f"import sys; sys.path[0] = {packages!r}; from {module} import main; sys.exit(main())"
     return [sys.executable, "-c", start]

@@ -1,7 +1,7 @@
-"""How many threads each part of a watch may use: the one place that decides.
+"""Thread limits of numeric libraries in capture and worker processes.
 
-Capture and inference share the cores. Numeric libraries start a thread for each core and let it
-spin while it waits for the others; where cores are busy elsewhere, all then wait for the spinner.
+Capture and inference share the cores. Numeric libraries start one thread per core, and each spins
+while it waits for the other threads; on a busy machine all threads then wait for the spinning one.
 """
 
 from __future__ import annotations
@@ -12,31 +12,30 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-# Measured on two cores: a model of 6 ms a clip gains 3 ms from the second core, but costs the watch
-# half as much processor time again, and its slowest windows take twice as long.
-_SMALL_S = 0.02
+# Measured on two cores: a model of 6 ms per clip gains 3 ms from the second core, but the run needs
+# 1.5 times the processor time, and its slowest windows need twice as long.
+_SMALL_MODEL_S = 0.02
 
-
-# Of GNU's OpenMP library, and of those of Intel and LLVM.
-_SPIN_BRIEFLY = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
+# Of the OpenMP libraries of GNU, and of Intel and LLVM.
+_SHORT_SPIN = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
 
 
 def cores() -> int:
-    """The processor cores that this process may use; OMP_NUM_THREADS may say fewer."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    there_are = all_cores()
-    return min(there_are, int(wanted)) if wanted.isdigit() and int(wanted) else there_are
+    """The number of cores that this process may use, limited by OMP_NUM_THREADS."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    available = all_cores()
+    return min(available, int(limit)) if limit.isdigit() and int(limit) else available
 
 
 def all_cores() -> int:
-    """The same, whatever OMP_NUM_THREADS says: for processes, not for threads of libraries."""
+    """The number of cores regardless of OMP_NUM_THREADS: for processes, not library threads."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return min(len(os.sched_getaffinity(0)), _quota())
     return os.cpu_count() or 1
 
 
 def _quota(file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
-    """The cores that a container is given, as `docker run --cpus` does; many where it is not."""
+    """The cores of a container limited by `docker run --cpus`; a huge number without a limit."""
     try:
         quota, period = file.read_text().split()
         return max(1, math.ceil(int(quota) / int(period)))
@@ -44,40 +43,39 @@ def _quota(file: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
         return 1_000_000
 
 
-def is_large(
+def needs_all_cores(
     score_a_clip: Callable[[], object], *, now: Callable[[], float] = time.perf_counter
 ) -> bool:
-    """Whether a model takes so long for a clip on one core that it is to have them all."""
-    score_a_clip()  # the first pass sets things up
-    times = []
-    for _ in range(3):  # other programs can only make it slower
-        began = now()
+    """Whether a model is too slow on one core, so that it should use all cores."""
+    score_a_clip()  # warm-up
+    durations = []
+    for _ in range(3):  # the fastest run counts: other programs only slow it down
+        started_at = now()
         score_a_clip()
-        times.append(now() - began)
-    return min(times) > _SMALL_S
+        durations.append(now() - started_at)
+    return min(durations) > _SMALL_MODEL_S
 
 
-def for_capture() -> None:
-    """Settle OpenCV in this process: each camera has a thread of its own, and that is enough."""
+def limit_opencv_threads() -> None:
+    """Let OpenCV use one thread per call: each camera has a thread of its own."""
     import cv2
 
     cv2.setNumThreads(1)
 
 
-def spin_briefly() -> None:
-    """Settle OpenMP in this process, as `worker_environment` does; before torch is imported."""
-    for key, value in _SPIN_BRIEFLY.items():
+def limit_openmp_spin() -> None:
+    """Shorten OpenMP spinning in this process. Call it before torch is imported."""
+    for key, value in _SHORT_SPIN.items():
         os.environ.setdefault(key, value)
 
 
 def worker_environment(workers: int = 1) -> dict[str, str]:
-    """The environment of a worker: its share of the cores, and threads that don't spin for long.
+    """The environment of a worker: its fraction of the cores, and a short OpenMP spin.
 
-    The spinning is of the OpenMP libraries of GNU (in torch) and of Intel and LLVM; read once, when
-    they load. With the processor to itself a worker loses 2 % by it; beside a busy process it is
-    2.5 times faster.
+    OpenMP libraries (GNU's in torch, Intel's and LLVM's) read it when they load. A short spin makes
+    a worker 2 % slower on an idle machine, and 2.5 times faster beside a busy process.
     """
-    settled = dict(_SPIN_BRIEFLY)
+    limits = dict(_SHORT_SPIN)
     if workers > 1:
-        settled["OMP_NUM_THREADS"] = str(max(1, cores() // workers))
-    return {**settled, **os.environ}
+        limits["OMP_NUM_THREADS"] = str(max(1, cores() // workers))
+    return {**limits, **os.environ}

@@ -1,1 +1,1 @@
-"""Recorded videos scanned whole, as fast as the worker allows."""
+"""Scans video files as fast as the worker allows."""

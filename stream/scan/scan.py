@@ -1,4 +1,4 @@
-"""Recorded files scanned whole: every window scored, the log and the exports the same each time."""
+"""Scans video files: scores every window, with a reproducible event log and exports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stream.config.events import RecordingConfig, RetentionConfig
 from stream.formats.base import ExportError, export_file
 from stream.pipeline import Pipeline
 from stream.runtime.metrics import Metrics
-from stream.scan.manifest import Noted, ScanError, Wanted, note, notes
+from stream.scan.manifest import ManifestEntry, ScanError, ScanJob, read_manifest, write_manifest
 from stream.sinks.event_log.database import EventLogError
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.journal import Journal
@@ -24,109 +24,109 @@ from stream.sinks.event_log.writer import EventWriter
 from stream.sinks.score_log import FOLDER as SCORES
 from stream.sources.opencv_capture import SourceError
 
-EXPORTS = {"jsonl": ".jsonl", "webvtt": ".vtt"}  # formats of each file's events, and their suffixes
-_LOOK_EVERY_S = 0.1
-_CATCH_UP_S = 60.0  # a full journal takes a few
+EXPORTS = {"jsonl": ".jsonl", "webvtt": ".vtt"}  # suffixes of the exports, by format
+_POLL_INTERVAL_S = 0.1
+_JOURNAL_TIMEOUT_S = 60.0  # a full journal needs a few seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Scanned:
-    """What became of a file: events, or why it was not scanned. `note` is worth to be told."""
+class ScanResult:
+    """The result of one job: the number of events, or the reason of a failure."""
 
-    wanted: Wanted
+    job: ScanJob
     events: int = 0
-    film_s: float = 0.0  # seconds of it that were scanned
-    note: str = ""
+    video_s: float = 0.0  # seconds of video that were scanned
+    note: str = ""  # a remark for the user
     failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a scan has come, in seconds of film."""
+    """The progress of a scan, in seconds of video."""
 
     done_s: float
-    reading: tuple[str, ...]
+    reading: tuple[str, ...]  # names of the videos in progress
 
 
-def left_to_do(wanted: Iterable[Wanted], out: Path) -> list[Wanted]:
-    """Those of the files that were not yet scanned whole, by the same model and settings.
+def pending_jobs(jobs: Iterable[ScanJob], out: Path) -> list[ScanJob]:
+    """The jobs that are not complete yet with the same model and settings.
 
-    Raises ScanError where the folder's notes can't be read.
+    Raises ScanError if the manifest can't be read.
     """
-    noted = notes(out)
+    manifest = read_manifest(out)
     return [
-        one
-        for one in wanted
-        if noted.get(one.name) != Noted(one.content, one.film.key)
-        or not all(file.is_file() for file in _exports(one.name, out))
+        job
+        for job in jobs
+        if manifest.get(job.name) != ManifestEntry(job.content, job.scan_input.key)
+        or not all(file.is_file() for file in _exports(job.name, out))
     ]
 
 
 def scan(
-    wanted: Sequence[Wanted],
+    jobs: Sequence[ScanJob],
     config: Config,
     *,
     stop: StopEvent,
     on_progress: Callable[[Progress], None] = lambda progress: None,
-    patience_s: float = 60.0,
-) -> Iterator[Scanned]:
-    """Scan files into the data folder of `config`, and say of each what became of it.
+    log_timeout_s: float = 60.0,
+) -> Iterator[ScanResult]:
+    """Scan video files into the data folder of `config`, and yield a result for each.
 
-    What the folder holds of them from an earlier scan is replaced; nothing stays of one that is not
-    scanned to its end. If the log is away when all is read, it is waited for, for `patience_s`.
-    Raises ScanError where the folder is not one of scans or can't be written, SourceError where the
-    model can't work, EventLogError or TransportError for what can't be used.
+    Replaces the results of an earlier scan; a scan that does not complete leaves no results. Waits
+    up to `log_timeout_s` for an unavailable event log after all files are read.
+    Raises ScanError if the folder is no scan folder or can't be written, SourceError if the model
+    fails, EventLogError or TransportError for the event log and the workers.
     """
     out = config.data
-    _make_room(wanted, out)
-    pending = {one.name: one for one in wanted}
-    undone = set(pending)
+    _reset_outputs(jobs, out)
+    pending = {job.name: job for job in jobs}
+    incomplete = set(pending)
     done_s, waited_s = 0.0, 0.0
 
-    def finish(name: str) -> Scanned:
-        scanned = _finish(pending.pop(name), pipeline, out)
-        if not scanned.failure:
-            undone.remove(name)
-        return scanned
+    def finish(name: str) -> ScanResult:
+        result = _finish(pending.pop(name), pipeline, out)
+        if not result.failure:
+            incomplete.remove(name)
+        return result
 
     try:
-        films = {one.name: one.film for one in wanted}
-        with Pipeline(_for_files(config, wanted), films=films) as pipeline:
+        scan_inputs = {job.name: job.scan_input for job in jobs}
+        with Pipeline(_scan_config(config, jobs), scan_inputs=scan_inputs) as pipeline:
             while pending and not stop.is_set():
-                over = pipeline.over.is_set()  # before looking: what was finished then is seen
+                over = pipeline.over.is_set()  # first, so that no finished file is missed
                 finished = [name for name in pending if name in pipeline.finished]
                 reading = _reading(pipeline, pending)
                 on_progress(Progress(done_s + sum(reading.values()), tuple(reading)))
-                if finished and pipeline.in_log:
+                if finished and pipeline.in_database:
                     for name in finished:
-                        scanned = finish(name)
-                        done_s += scanned.film_s
-                        yield scanned
-                elif over and (not finished or waited_s >= patience_s):
+                        result = finish(name)
+                        done_s += result.video_s
+                        yield result
+                elif over and (not finished or waited_s >= log_timeout_s):
                     break
                 elif over:
-                    stop.wait(_LOOK_EVERY_S)
-                    waited_s += _LOOK_EVERY_S
+                    stop.wait(_POLL_INTERVAL_S)
+                    waited_s += _POLL_INTERVAL_S
                 else:
-                    pipeline.over.wait(_LOOK_EVERY_S)
+                    pipeline.over.wait(_POLL_INTERVAL_S)
             failure = pipeline.failure
-        # The log was tried once more.
+        # Leaving the pipeline retries the log once more.
         for name in [name for name in pending if name in pipeline.finished]:
             yield finish(name)
         if failure and pending and not stop.is_set():
             raise SourceError(failure)
     finally:
-        if undone:
-            # What can't be removed now is removed before these files are scanned again.
-            with contextlib.suppress(EventLogError), _whole_log(out) as log:
-                _clear(undone, log, out)
+        if incomplete:
+            # Files that can't be removed now are removed before the next scan.
+            with contextlib.suppress(EventLogError), _exclusive_log(out) as log:
+                _clear(incomplete, log, out)
 
 
-def _for_files(config: Config, wanted: Iterable[Wanted]) -> Config:
-    cameras = {one.name: CameraConfig(source=str(one.file.resolve())) for one in wanted}
-    # Clips come one by one where every window counts: nothing else need be made ready.
-    worker = config.worker.model_copy(update={"batch": 1})
-    # Scores belong to what a scan makes, whatever a watch with this configuration keeps of them.
+def _scan_config(config: Config, jobs: Iterable[ScanJob]) -> Config:
+    cameras = {job.name: CameraConfig(source=str(job.file.resolve())) for job in jobs}
+    # A lossless run sends single clips, so the worker prepares no larger batches.
+    worker = config.worker.model_copy(update={"max_batch_size": 1})
+    # A scan always stores its scores, whatever the retention of a live run.
     retention = RetentionConfig.model_validate({"scores": "36500d", "keep_free": "0MB"})
     return config.model_copy(
         update={
@@ -140,44 +140,47 @@ def _for_files(config: Config, wanted: Iterable[Wanted]) -> Config:
     )
 
 
-def _make_room(wanted: Sequence[Wanted], out: Path) -> None:
-    """Note that these files are begun, and remove what there is of them."""
-    with _whole_log(out) as log:
-        noted = notes(out)
-        for one in wanted:
-            if one.name in noted:
+def _reset_outputs(jobs: Sequence[ScanJob], out: Path) -> None:
+    """Mark the jobs as incomplete, and remove their earlier results."""
+    with _exclusive_log(out) as log:
+        manifest = read_manifest(out)
+        for job in jobs:
+            if job.name in manifest:
                 continue
-            if (out / SCORES / one.name).exists() or log.count(EventQuery(camera=one.name)):
+            if (out / SCORES / job.name).exists() or log.count(EventQuery(camera=job.name)):
                 raise ScanError(
-                    f"{out} holds the log of a watch with a camera {one.name}; give another --out"
+                    f"{out} holds the log of a live run with a camera {job.name}; "
+                    "give another --out"
                 )
-        note(out, {one.name: Noted(one.content) for one in wanted})
-        _clear([one.name for one in wanted], log, out)
+        write_manifest(out, {job.name: ManifestEntry(job.content) for job in jobs})
+        _clear([job.name for job in jobs], log, out)
 
 
 @contextlib.contextmanager
-def _whole_log(out: Path) -> Iterator[EventLog]:
-    """The log of a folder, held alone, with all that waited in its journal.
+def _exclusive_log(out: Path) -> Iterator[EventLog]:
+    """The locked event log of a folder, after its journal was written to it.
 
-    Raises EventLogError where that can't be had.
+    Raises EventLogError if that fails.
     """
     with EventLog.create(out) as log:
         writer = EventWriter(log, Journal(out), Metrics())
         writer.start()
-        writer.tell_stop()
-        writer.join(_CATCH_UP_S)
-        if writer.waiting:
-            raise EventLogError(writer.away or f"the journal in {out} can't be read; remove it")
+        writer.request_stop()
+        writer.join(_JOURNAL_TIMEOUT_S)
+        if writer.pending:
+            raise EventLogError(
+                writer.unavailable_reason or f"the journal in {out} can't be read; remove it"
+            )
         yield log
 
 
 def _clear(names: Iterable[str], log: EventLog, out: Path) -> None:
-    """Remove what a folder holds of films: events, scores, exports."""
+    """Remove the events, scores and exports of videos."""
     for name in names:
         log.delete([row["id"] for row in log.rows(EventQuery(camera=name))])
         shutil.rmtree(out / SCORES / name, ignore_errors=True)
         for file in _exports(name, out):
-            with contextlib.suppress(OSError):  # who writes there next says what is wrong
+            with contextlib.suppress(OSError):  # the next write reports the error
                 file.unlink()
 
 
@@ -186,56 +189,57 @@ def _exports(name: str, out: Path) -> list[Path]:
 
 
 def _reading(pipeline: Pipeline, names: Iterable[str]) -> dict[str, float]:
-    """How far the films that are read have come, in seconds."""
+    """Seconds of video that are scored, by name."""
     predictions = {name: pipeline.view(name).prediction for name in names}
-    return {name: found.end_s for name, found in predictions.items() if found is not None}
+    return {name: one.end_s for name, one in predictions.items() if one is not None}
 
 
-def export_again(log: EventLog, out: Path) -> None:
-    """Write the exports of all films that were scanned into a folder, after its log was changed.
+def rewrite_exports(log: EventLog, out: Path) -> None:
+    """Rewrite the exports of all completely scanned videos after a change of the event log.
 
     Raises ExportError, ScanError or EventLogError.
     """
-    for name, noted in notes(out).items():
-        if noted.key:
+    for name, entry in read_manifest(out).items():
+        if entry.key:
             _export(name, list(log.rows(EventQuery(camera=name))), out)
 
 
 def _export(name: str, rows: Sequence[Mapping[str, Any]], out: Path) -> None:
-    for kind, file in zip(EXPORTS, _exports(name, out), strict=True):
-        export_file(rows, file, kind)
+    for format_name, file in zip(EXPORTS, _exports(name, out), strict=True):
+        export_file(rows, file, format_name)
 
 
-def _finish(one: Wanted, pipeline: Pipeline, out: Path) -> Scanned:
-    """Export the events of a file, and note that it is done."""
-    failure = _why_incomplete(one, pipeline)
+def _finish(job: ScanJob, pipeline: Pipeline, out: Path) -> ScanResult:
+    """Export the events of a video, and mark it as complete."""
+    failure = _why_incomplete(job, pipeline)
     if failure:
-        return Scanned(one, failure=failure)
+        return ScanResult(job, failure=failure)
     try:
         with EventLog.open(out) as log:
-            rows = list(log.rows(EventQuery(camera=one.name)))
-        _export(one.name, rows, out)
-        note(out, {one.name: Noted(one.content, one.film.key)})
+            rows = list(log.rows(EventQuery(camera=job.name)))
+        _export(job.name, rows, out)
+        write_manifest(out, {job.name: ManifestEntry(job.content, job.scan_input.key)})
     except (EventLogError, ExportError, ScanError) as error:
-        return Scanned(one, failure=f"{one.file}: {error}")
-    film_s = one.duration_s or _reading(pipeline, [one.name]).get(one.name, 0.0)
-    remark = ""
-    if not pipeline.metrics.totals(one.name).get("windows") and pipeline.spec is not None:
-        lasts = f"lasts {film_s:.1f} s" if film_s else "is too short"
-        span_s = pipeline.spec.span_s
-        remark = f"{one.file}: {lasts}, but the model looks at {span_s:.1f} s at a time: no window"
-    return Scanned(one, len(rows), film_s, remark)
+        return ScanResult(job, failure=f"{job.file}: {error}")
+    video_s = job.duration_s or _reading(pipeline, [job.name]).get(job.name, 0.0)
+    note = ""
+    if not pipeline.metrics.totals(job.name).get("windows") and pipeline.spec is not None:
+        length = f" ({video_s:.1f} s)" if video_s else ""
+        clip = f"the model's {pipeline.spec.span_s:.1f} s clip"
+        note = f"{job.file}: no full window: the video{length} is shorter than {clip}"
+    return ScanResult(job, len(rows), video_s, note)
 
 
-def _why_incomplete(one: Wanted, pipeline: Pipeline) -> str:
-    """Why not all of a film that was read is in the log; "" where it is."""
-    reason = pipeline.cameras[one.name].reason
+def _why_incomplete(job: ScanJob, pipeline: Pipeline) -> str:
+    """Why the results of a video are incomplete; "" if they are complete."""
+    reason = pipeline.cameras[job.name].reason
     if reason:
         return reason
-    if not pipeline.in_log:
-        return f"{one.file}: not all of its events could be logged: {pipeline.log_away}; scan again"
-    if pipeline.metrics.total("lost_events"):  # of which film nobody knows
-        return f"{one.file}: events may be lost, see above; scan again"
-    if pipeline.metrics.totals(one.name).get("unkept_scores"):
-        return f"{one.file}: not all of its scores could be written; make room, then scan again"
+    if not pipeline.in_database:
+        reason = pipeline.log_unavailable_reason
+        return f"{job.file}: not all of its events were logged: {reason}; scan it again"
+    if pipeline.metrics.total("lost_events"):  # of any video
+        return f"{job.file}: events may be lost, see above; scan it again"
+    if pipeline.metrics.totals(job.name).get("scores_not_stored"):
+        return f"{job.file}: not all of its scores were stored; free disk space, then scan it again"
     return ""

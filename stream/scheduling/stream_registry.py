@@ -1,6 +1,6 @@
-"""Whose turn it is: the streams that are served, which come and go, and their windows that are due.
+"""The streams that the scheduler serves, and their due windows.
 
-Guarded by the scheduler's lock; owns none.
+Guarded by the scheduler's lock; has no lock of its own.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from collections.abc import Callable, Mapping
 from stream.messages import ClipSpec
 from stream.runtime.metrics import Metrics
 from stream.scheduling.window_grid import WindowGrid
-from stream.scheduling.window_state import Due, Seat, Watched
+from stream.scheduling.window_state import ClipSource, DueWindow, StreamState
 
 
-class Turns:
-    """The streams of cameras, and those of guests.
+class StreamRegistry:
+    """The streams of cameras and of browser sessions.
 
-    A guest has no more windows than a camera has, however fast its own clock goes.
+    A browser session gets no more windows than a camera, however fast its own clock runs.
     """
 
     def __init__(
         self,
-        streams: Mapping[str, Watched],
+        streams: Mapping[str, ClipSource],
         metrics: Metrics,
         *,
         stride_s: float,
@@ -30,89 +30,98 @@ class Turns:
         self._metrics = metrics
         self._stride_s = stride_s
         self._now = now
-        self._seats: dict[str, Seat] = {}
-        for name, stream in streams.items():
-            self.add(name, stream)
+        self._streams: dict[str, StreamState] = {}
+        for name, source in streams.items():
+            self.add(name, source)
 
-    def add(self, name: str, stream: Watched, *, guest: bool = False) -> None:
-        """Serve a stream; one that had this name is served no longer."""
-        self._seats[name] = Seat(name, stream, WindowGrid(self._stride_s), guest)
+    def add(self, name: str, source: ClipSource, *, is_browser_session: bool = False) -> None:
+        """Add a stream; it replaces a stream of the same name."""
+        grid = WindowGrid(self._stride_s)
+        self._streams[name] = StreamState(name, source, grid, is_browser_session)
 
     def remove(self, name: str) -> None:
-        self._seats.pop(name, None)
+        self._streams.pop(name, None)
 
-    def keep_to(self, stride_s: float) -> None:
-        """From now on windows end at multiples of another stride."""
+    def set_stride(self, stride_s: float) -> None:
+        """Let windows end at multiples of another stride from now on."""
         self._stride_s = stride_s
-        for seat in self._seats.values():
-            seat.grid = WindowGrid(stride_s)
+        for stream in self._streams.values():
+            stream.grid = WindowGrid(stride_s)
 
-    def serves(self, seat: Seat) -> bool:
-        """Whether it was not removed."""
-        return self._seats.get(seat.name) is seat
+    def is_active(self, stream: StreamState) -> bool:
+        """Whether the stream was not removed."""
+        return self._streams.get(stream.name) is stream
 
     @property
     def cameras(self) -> list[str]:
-        """The names of the streams that are no guests."""
-        return [name for name, seat in self._seats.items() if not seat.is_guest]
+        """The names of the streams that are not browser sessions."""
+        return [name for name, stream in self._streams.items() if not stream.is_browser_session]
 
     @property
-    def watching(self) -> int:
-        """How many streams of cameras have pictures for the model."""
+    def connected_cameras(self) -> int:
+        """The number of camera streams that have frames for the model."""
         return sum(
-            seat.stream.ring is not None for seat in self._seats.values() if not seat.is_guest
+            stream.source.ring is not None
+            for stream in self._streams.values()
+            if not stream.is_browser_session
         )
 
-    def due(self, spec: ClipSpec | None) -> tuple[list[Due], list[Due]]:
-        """The freshest complete window of each stream that has one: of cameras, and of guests.
+    def due_windows(self, spec: ClipSpec | None) -> tuple[list[DueWindow], list[DueWindow]]:
+        """The newest complete window of each stream: of cameras, and of browser sessions.
 
         Longest waiting first.
         """
-        found = [due for name in self._seats if (due := self.due_of(name, spec)) is not None]
+        found = [due for name in self._streams if (due := self.due_window(name, spec)) is not None]
         found.sort(key=lambda due: -due.waiting_s)
-        cameras = [due for due in found if not due.seat.is_guest]
-        return cameras, [due for due in found if due.seat.is_guest]
+        cameras = [due for due in found if not due.stream.is_browser_session]
+        return cameras, [due for due in found if due.stream.is_browser_session]
 
-    def due_of(self, name: str, spec: ClipSpec | None) -> Due | None:
-        """That of one stream; None where there is none, or no such stream."""
-        seat = self._seats.get(name)
-        ring = seat.stream.ring if seat is not None else None
+    def due_window(self, name: str, spec: ClipSpec | None) -> DueWindow | None:
+        """The due window of one stream; None if no window is due or no such stream exists."""
+        stream = self._streams.get(name)
+        ring = stream.source.ring if stream is not None else None
         newest_s = ring.newest_s if ring is not None else None
-        if seat is None or ring is None or newest_s is None or spec is None:
+        if stream is None or ring is None or newest_s is None or spec is None:
             return None
-        seat.grid.heed(ring.cleared)
-        end_s = seat.grid.due(newest_s)
+        stream.grid.update_gaps(ring.clear_count)
+        end_s = stream.grid.due(newest_s)
         if end_s is None:
             return None
-        # Half a stride early: a window that came late must not make the next one late as well.
-        if seat.is_guest and self._now() < seat.turn_at - self._stride_s / 2:
+        # Half a stride early: a late window must not delay the next one as well.
+        early_s = self._stride_s / 2
+        if stream.is_browser_session and self._now() < stream.next_window_at - early_s:
             return None
         times = spec.times(end_s)
         if not ring.covers(times):
             return None
-        if seat.stream.is_still(float(times[0]), end_s):
-            self.pass_over(seat, end_s, "still_windows")
+        if stream.source.is_gated(float(times[0]), end_s):
+            self.skip(stream, end_s, "motion_gated_windows")
             return None
-        # A guest's own clock may go as it likes: it does not say who waits longest.
-        waiting_s = self._now() - seat.taken_at if seat.is_guest else seat.grid.waiting_s(newest_s)
-        return Due(waiting_s, end_s, seat, ring, times)
+        # The clock of a browser session can't be trusted to tell which stream has waited longest.
+        waiting_s = (
+            self._now() - stream.last_window_at
+            if stream.is_browser_session
+            else stream.grid.waiting_s(newest_s)
+        )
+        return DueWindow(waiting_s, end_s, stream, ring, times)
 
-    def take(self, due: Due) -> None:
-        """A worker gets this window."""
-        seat, now = due.seat, self._now()
-        self.pass_over(seat, due.end_s)
-        seat.stream.looked(due.end_s)
-        seat.taken_at, seat.turn_at = now, max(now, seat.turn_at) + self._stride_s
+    def assign(self, due: DueWindow) -> None:
+        """Mark a window as given to a worker."""
+        stream, now = due.stream, self._now()
+        self.skip(stream, due.end_s)
+        stream.source.mark_scored(due.end_s)
+        stream.last_window_at = now
+        stream.next_window_at = max(now, stream.next_window_at) + self._stride_s
 
-    def pass_over(self, seat: Seat, end_s: float, counted: str = "") -> None:
-        """Mark a window as done with, under that name if any, and those before it as skipped."""
-        skipped = seat.grid.take(end_s)
+    def skip(self, stream: StreamState, end_s: float, counter: str = "") -> None:
+        """Mark a window as done, counted as `counter` if given, and earlier ones as skipped."""
+        skipped = stream.grid.advance_to(end_s)
         if skipped:
-            self._metrics.count("skipped_windows", seat.counted_as, skipped)
-        if counted:
-            self._metrics.count(counted, seat.counted_as)
+            self._metrics.count("skipped_windows", stream.metrics_label, skipped)
+        if counter:
+            self._metrics.count(counter, stream.metrics_label)
 
-    def pass_over_what_is_left(self, spec: ClipSpec | None) -> None:
-        """At the end: nobody took the windows that cameras still have."""
-        for due in self.due(spec)[0]:
-            self.pass_over(due.seat, due.end_s, "skipped_windows")
+    def skip_remaining(self, spec: ClipSpec | None) -> None:
+        """At shutdown: count the due windows of cameras that no worker got."""
+        for due in self.due_windows(spec)[0]:
+            self.skip(due.stream, due.end_s, "skipped_windows")

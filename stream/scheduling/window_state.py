@@ -1,4 +1,4 @@
-"""What the scheduler notes: windows that are due, clips that workers have or lost, who asks."""
+"""Scheduler state: due windows, in-flight and lost clips, idle workers."""
 
 from __future__ import annotations
 
@@ -12,74 +12,74 @@ from stream.messages import Clip
 from stream.regions.frame_ring import FrameRing
 from stream.scheduling.window_grid import WindowGrid
 
-GUEST = "guest"  # what is counted of guests is counted of all of them
+BROWSER_SESSION = "browser_session"  # all browser sessions share one label in the metrics
 
 
-class Watched(Protocol):
-    """What the scheduler sees of a stream of clips."""
+class ClipSource(Protocol):
+    """A stream as the scheduler needs it."""
 
     @property
     def ring(self) -> FrameRing | None: ...
 
-    def is_still(self, start_s: float, end_s: float) -> bool: ...
+    def is_gated(self, start_s: float, end_s: float) -> bool: ...
 
-    def looked(self, end_s: float) -> None: ...
+    def mark_scored(self, end_s: float) -> None: ...
 
 
-@dataclass(slots=True, eq=False)  # eq=False: what comes again under a name is another one
-class Seat:
-    """A stream for as long as it is served."""
+@dataclass(slots=True, eq=False)  # eq=False: a stream that is added again is another stream
+class StreamState:
+    """A stream from `add` to `remove`."""
 
     name: str
-    stream: Watched
+    source: ClipSource
     grid: WindowGrid
-    is_guest: bool = False
-    turn_at: float = -math.inf  # monotonic seconds from when a guest may have a window again
-    taken_at: float = -math.inf  # monotonic seconds of its latest window
+    is_browser_session: bool = False
+    next_window_at: float = -math.inf  # monotonic seconds; a browser session has to wait until then
+    last_window_at: float = -math.inf  # monotonic seconds
 
     @property
-    def counted_as(self) -> str:
-        return GUEST if self.is_guest else self.name
+    def metrics_label(self) -> str:
+        return BROWSER_SESSION if self.is_browser_session else self.name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Due:
-    """A window that a worker may have."""
+class DueWindow:
+    """A complete window that no worker has yet."""
 
     waiting_s: float
     end_s: float
-    seat: Seat
+    stream: StreamState
     ring: FrameRing
     times: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A clip that a worker has. Its pixels are the worker's; what is needed of it stays here."""
+    """A clip that was sent to a worker. Its pixels are retained only for a retry."""
 
-    seat: Seat
+    stream: StreamState
     start_s: float
     end_s: float
     newest_at: float  # monotonic seconds of the clip's newest frame
     worker: bytes
     sent_at: float
-    clip: Clip | None  # to be sent again if it is lost, where every window counts
-    lost_times: int  # before
+    clip: Clip | None  # to send again if it is lost; None unless lossless
+    losses: int  # earlier attempts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lost:
-    """A clip that is to be sent again."""
+class RetryClip:
+    """A lost clip that is sent again."""
 
-    seat: Seat
+    stream: StreamState
     clip: Clip
     newest_at: float  # monotonic seconds when its newest frame was seen
-    times: int  # that it was lost
+    losses: int
 
 
 @dataclass(slots=True)
-class Asking:
-    """A worker, and for how many clips it asks."""
+class WorkerState:
+    """A worker and the number of clips that it is ready for."""
 
-    asked_at: float
-    room: int = 0
+    ready_at: float  # monotonic seconds of its latest message
+    capacity: int = 0

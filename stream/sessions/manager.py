@@ -1,6 +1,6 @@
-"""Guests: who may come in, and how many at a time.
+"""Opens browser sessions and limits their number. Owns no thread.
 
-Nothing of them is logged or kept, and when one leaves nothing of it stays. Owns no thread.
+No frame or prediction of a session is logged or stored.
 """
 
 from __future__ import annotations
@@ -14,106 +14,109 @@ from contextlib import contextmanager
 from stream.config.events import EventsConfig
 from stream.messages import ClipSpec, Prediction
 from stream.runtime.metrics import Metrics
-from stream.scheduling.window_state import GUEST, Watched
-from stream.sessions.session import Guest
+from stream.scheduling.window_state import BROWSER_SESSION, ClipSource
+from stream.sessions.session import BrowserSession
 
 
-class GuestsFullError(Exception):
-    """There are as many guests as there may be; the message is one line for a person."""
+class SessionLimitError(Exception):
+    """The maximum number of sessions is open; the message is one line for the user."""
 
 
-class NotReadyError(Exception):
-    """No guest can be admitted yet, or any more; the message is one line for a person."""
+class ModelNotReadyError(Exception):
+    """No model is loaded yet, or the run is ending; the message is one line for the user."""
 
 
-class Guests:
-    """Those who were admitted, `most` at a time; 0 admits none.
+class SessionManager:
+    """The open browser sessions, at most `max_sessions`; 0 disables them.
 
-    `serve` lets the scheduler cut windows of a guest, by its name, until `dismiss`.
+    `add_stream` lets the scheduler cut windows of a session, by its name, until `remove_stream`.
     """
 
     def __init__(
         self,
-        most: int,
+        max_sessions: int,
         policy: EventsConfig,
         metrics: Metrics,
         *,
-        serve: Callable[[str, Watched], None],
-        dismiss: Callable[[str], None],
+        add_stream: Callable[[str, ClipSource], None],
+        remove_stream: Callable[[str], None],
         on_frame: Callable[[], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._most, self._policy, self._metrics = most, policy, metrics
-        self._serve, self._dismiss, self._on_frame = serve, dismiss, on_frame
+        self._max_sessions, self._policy, self._metrics = max_sessions, policy, metrics
+        self._add_stream, self._remove_stream = add_stream, remove_stream
+        self._on_frame = on_frame
         self._now = now
-        self._lock = threading.Lock()  # of all below
+        self._lock = threading.Lock()  # guards the fields below
         self._spec: ClipSpec | None = None
         self._gap_s = math.inf
-        self._over = False
+        self._stopping = False
         self._number = 0
-        self._here: dict[str, Guest] = {}
+        self._sessions: dict[str, BrowserSession] = {}
 
     @contextmanager
-    def admit(self) -> Iterator[Guest]:
-        """A guest, until the end of the `with`. Does not wait for anything.
+    def open(self) -> Iterator[BrowserSession]:
+        """A session until the end of the `with`. Does not wait.
 
-        Raises GuestsFullError, or NotReadyError while no model is known.
+        Raises SessionLimitError, or ModelNotReadyError while no model is loaded.
         """
-        guest = self._enter()
+        session = self._create()
         try:
-            self._serve(guest.name, guest)
-            yield guest
+            self._add_stream(session.name, session)
+            yield session
         finally:
-            self._dismiss(guest.name)
+            self._remove_stream(session.name)
             with self._lock:
-                self._here.pop(guest.name, None)
-            guest.leave()
+                self._sessions.pop(session.name, None)
+            session.close()
 
     def __len__(self) -> int:
-        """How many are here."""
-        return len(self._here)
+        """The number of open sessions."""
+        return len(self._sessions)
 
-    def expect(self, spec: ClipSpec, gap_s: float) -> None:
-        """What predictions will mean, and for how long they may be missing."""
+    def on_model(self, spec: ClipSpec, gap_s: float) -> None:
+        """Set the model's specification, and the gap between predictions that closes events."""
         with self._lock:
             self._spec, self._gap_s = spec, gap_s
 
-    def heed(self, most: int, policy: EventsConfig) -> None:
-        """From now on so many, and other thresholds for all; those who are here may stay."""
+    def update_config(self, max_sessions: int, policy: EventsConfig) -> None:
+        """Set the limit and the thresholds from now on; open sessions stay open."""
         with self._lock:
-            self._most, self._policy = most, policy
-            here = list(self._here.values())
-        for guest in here:
-            guest.heed(policy)
+            self._max_sessions, self._policy = max_sessions, policy
+            sessions = list(self._sessions.values())
+        for session in sessions:
+            session.update_config(policy)
 
-    def take(self, prediction: Prediction) -> bool:
-        """An answer; False where it is none of a guest. On the scheduler's thread."""
-        guest = self._here.get(prediction.camera)
-        if guest is not None:
-            guest.take(prediction)
-        return guest is not None
+    def on_prediction(self, prediction: Prediction) -> bool:
+        """Deliver a prediction; False if it is not of a session. On the scheduler's thread."""
+        session = self._sessions.get(prediction.camera)
+        if session is not None:
+            session.on_prediction(prediction)
+        return session is not None
 
-    def tell_stop(self) -> None:
-        """Admit nobody any more."""
+    def request_stop(self) -> None:
+        """Open no more sessions."""
         with self._lock:
-            self._over = True
+            self._stopping = True
 
-    def _enter(self) -> Guest:
+    def _create(self) -> BrowserSession:
         with self._lock:
-            if self._most == 0:
-                raise GuestsFullError("visitors are turned off: dashboard.visitors.most is 0")
-            if self._over:
-                raise NotReadyError("the watch is ending")
+            if self._max_sessions == 0:
+                raise SessionLimitError(
+                    "browser sessions are disabled: dashboard.try_it.max_sessions is 0"
+                )
+            if self._stopping:
+                raise ModelNotReadyError("the run is ending")
             if self._spec is None:
-                raise NotReadyError("the model is not ready yet; try again in a moment")
-            if len(self._here) >= self._most:
-                self._metrics.count("refused_guests")
-                raise GuestsFullError(
-                    f"{self._most} visitors are here already, and more may not be; try again later"
+                raise ModelNotReadyError("the model is not ready yet; try again in a moment")
+            if len(self._sessions) >= self._max_sessions:
+                self._metrics.count("rejected_sessions")
+                raise SessionLimitError(
+                    f"session limit reached ({self._max_sessions}); try again later"
                 )
             self._number += 1
-            guest = Guest(
-                f"{GUEST}:{self._number}",  # no camera's name has a colon
+            session = BrowserSession(
+                f"{BROWSER_SESSION}:{self._number}",  # no camera's name has a colon
                 self._spec,
                 self._policy,
                 self._metrics,
@@ -121,6 +124,6 @@ class Guests:
                 on_frame=self._on_frame,
                 now=self._now,
             )
-            self._here[guest.name] = guest
-            self._metrics.count("guests")
-            return guest
+            self._sessions[session.name] = session
+            self._metrics.count("sessions")
+            return session

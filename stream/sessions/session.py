@@ -1,7 +1,7 @@
-"""A guest: a stream of pictures that come from elsewhere, like a visitor's browser.
+"""A browser session: a stream of frames that a browser sends.
 
-What the model says of them is shown to the guest alone. Owns no thread: pictures come on whatever
-thread brings them, answers on the scheduler's.
+Its predictions are sent only to that browser. Owns no thread: frames arrive on the caller's thread,
+predictions on the scheduler's.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from dataclasses import replace
 
 import numpy as np
 
-from stream.capture.camera import longest_gap_s
+from stream.capture.camera import max_gap_s
 from stream.config.events import EventsConfig
 from stream.events.detector import Detector
-from stream.events.processor import View
+from stream.events.processor import CameraView
 from stream.messages import ClipSpec, Prediction
 from stream.regions.frame_ring import FrameRing
-from stream.regions.resize import fit_picture
+from stream.regions.resize import fit_frame
 from stream.runtime.metrics import Metrics
-from stream.scheduling.window_state import GUEST
-from stream.sinks.score_log import as_kept
+from stream.scheduling.window_state import BROWSER_SESSION
+from stream.sinks.score_log import quantize
 
-_LATEST_S = 1e10  # beyond it clocks are too coarse; seconds since 1970 are well below
-_NOTHING = View(None, ())
+_MAX_TIME_S = 1e10  # floats are too coarse beyond it; seconds since 1970 are well below
+_EMPTY_VIEW = CameraView(None, ())
 
 
-class Guest:
-    """The stream of one who was admitted. Safe for use by threads.
+class BrowserSession:
+    """The stream of one browser session. Thread-safe.
 
-    `gap_s` is how long predictions may be missing before nobody knows whether an event goes on.
+    A gap of more than `gap_s` seconds between predictions closes open events.
     """
 
     def __init__(
@@ -46,100 +46,98 @@ class Guest:
     ) -> None:
         self.name = name
         self.spec = spec
-        self.ring: FrameRing | None = FrameRing(spec)  # None once it has left
+        self.ring: FrameRing | None = FrameRing(spec)  # None once it is closed
         self._metrics = metrics
         self._gap_s = gap_s
         self._on_frame = on_frame
         self._now = now
-        self._lock = threading.Lock()  # of all below
+        self._lock = threading.Lock()  # guards the fields below
         self._detector = Detector(name, policy, spec.background, gap_s=gap_s)
-        self._view = _NOTHING
-        self._first_s: float | None = None  # the visitor's clock at the first picture since a break
-        self._latest_s = 0.0  # and at the newest one
-        self._began_at = now()  # monotonic seconds of the latest break
+        self._view = _EMPTY_VIEW
+        self._first_s: float | None = None  # browser's clock at the first frame since a break
+        self._latest_s = 0.0  # and at the newest frame
+        self._break_at = now()  # monotonic seconds of the latest break
 
     def put(self, pixels: np.ndarray, time_s: float) -> None:
-        """Take a picture, uint8 RGB (H, W, 3), of a moment on the visitor's own clock, in seconds.
+        """Add a frame, uint8 RGB (H, W, 3), with its time on the browser's clock in seconds.
 
-        One that comes late is dropped, and so are more than the model can use. After a gap, or
-        where the clock goes back by more, all begins anew: no window spans a break.
-        Raises ValueError for what is no picture or no time.
+        Late frames are dropped, and so are frames that the model does not need. A gap, or a clock
+        that jumps back as far, clears the session: no window spans a break.
+        Raises ValueError for an invalid frame or time.
         """
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-            raise ValueError(
-                f"a picture must be uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}"
-            )
-        if not 0 <= time_s < _LATEST_S:  # also where it is no number
-            raise ValueError(f"a picture's time must be seconds from 0 on, got {time_s}")
+            raise ValueError(f"a frame must be uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}")
+        if not 0 <= time_s < _MAX_TIME_S:  # also false for nan
+            raise ValueError(f"a frame's time must be seconds from 0 on, got {time_s}")
         with self._lock:
             if self.ring is None:
                 return
-            self._metrics.count("frames", GUEST)
-            self._heed_break(self.ring, time_s)
+            self._metrics.count("frames", BROWSER_SESSION)
+            self._check_break(self.ring, time_s)
             if time_s <= self._latest_s and self._first_s is not None:
-                self._metrics.count("late_frames", GUEST)
+                self._metrics.count("late_frames", BROWSER_SESSION)
                 return
-            if not self.ring.wants(time_s):
-                self._metrics.count("unneeded_frames", GUEST)
+            if not self.ring.accepts(time_s):
+                self._metrics.count("unused_frames", BROWSER_SESSION)
                 return
             if self._first_s is None:
                 self._first_s = time_s
             self._latest_s = time_s
-            self.ring.append(fit_picture(pixels, self.spec), time_s, self._now())
+            self.ring.append(fit_frame(pixels, self.spec), time_s, self._now())
         self._on_frame()
 
-    def view(self) -> View:
-        """The latest prediction since a break, and the events that are open."""
+    def view(self) -> CameraView:
+        """The latest prediction since a break, and the open events."""
         with self._lock:
             prediction = self._view.prediction
             if prediction is not None and self._now() - prediction.newest_at > self._gap_s:
                 self._detector.flush("gap")
-                self._view = View(prediction, ())
+                self._view = CameraView(prediction, ())
             return self._view
 
     @property
-    def waiting(self) -> float:
-        """How many seconds of pictures the first window lacks; 0.0 once it is whole."""
-        whole_s = self.spec.span_s - self.spec.step_s
+    def missing_s(self) -> float:
+        """How many seconds of video the first window still needs; 0.0 once it is complete."""
+        needed_s = self.spec.span_s - self.spec.step_s
         with self._lock:
             seen_s = 0.0 if self._first_s is None else self._latest_s - self._first_s
-        return max(0.0, whole_s - seen_s)
+        return max(0.0, needed_s - seen_s)
 
-    # For the scheduler, as `ring`.
-    def is_still(self, start_s: float, end_s: float) -> bool:
+    # With `ring`: the ClipSource of the scheduler.
+    def is_gated(self, start_s: float, end_s: float) -> bool:
         return False
 
-    def looked(self, end_s: float) -> None:
+    def mark_scored(self, end_s: float) -> None:
         pass
 
-    def take(self, prediction: Prediction) -> None:
-        """An answer. On the scheduler's thread."""
+    def on_prediction(self, prediction: Prediction) -> None:
+        """Update the view and the events. On the scheduler's thread."""
         with self._lock:
             before = self._view.prediction
-            if self.ring is None or prediction.newest_at < self._began_at:
-                return  # it has left, or that was before a break
+            if self.ring is None or prediction.newest_at < self._break_at:
+                return  # closed, or from before a break
             if before is not None and prediction.end_s < before.end_s:
-                return  # overtaken by one of another worker
-            # Events as a camera would have them.
-            shares = as_kept(prediction.probabilities)
-            self._detector.update(replace(prediction, probabilities=shares))
-            self._view = View(prediction, tuple(self._detector.open()))
+                return  # out of order: another worker was faster
+            # Rounded, for the same events as of a camera.
+            probabilities = quantize(prediction.probabilities)
+            self._detector.update(replace(prediction, probabilities=probabilities))
+            self._view = CameraView(prediction, tuple(self._detector.open()))
 
-    def heed(self, policy: EventsConfig) -> None:
-        """Go on with other thresholds."""
+    def update_config(self, policy: EventsConfig) -> None:
+        """Continue with other thresholds."""
         with self._lock:
-            self._detector.heed(policy)
+            self._detector.update_config(policy)
 
-    def leave(self) -> None:
-        """Let its memory go. What still comes is of no use."""
+    def close(self) -> None:
+        """Release the memory. Later frames and predictions are dropped."""
         with self._lock:
-            self.ring, self._view = None, _NOTHING
+            self.ring, self._view = None, _EMPTY_VIEW
 
-    def _heed_break(self, ring: FrameRing, time_s: float) -> None:
+    def _check_break(self, ring: FrameRing, time_s: float) -> None:
         if self._first_s is None:
             return
-        if abs(time_s - self._latest_s) > longest_gap_s(self.spec):
-            self._metrics.count("gaps", GUEST)
+        if abs(time_s - self._latest_s) > max_gap_s(self.spec):
+            self._metrics.count("gaps", BROWSER_SESSION)
             ring.clear()
             self._detector.flush("gap")
-            self._view, self._first_s, self._began_at = _NOTHING, None, self._now()
+            self._view, self._first_s, self._break_at = _EMPTY_VIEW, None, self._now()

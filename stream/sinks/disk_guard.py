@@ -1,6 +1,6 @@
-"""Looks whether the disk is nearly full: clips stop first, then scores, events never.
+"""Checks the free disk space: when it runs low, clips stop first, then scores, events never.
 
-May be asked from any thread; owns none.
+Any thread may call it; it owns none.
 """
 
 from __future__ import annotations
@@ -15,82 +15,82 @@ from pathlib import Path
 from stream.runtime.metrics import Metrics
 
 _log = logging.getLogger(__name__)
-_LOOK_EVERY_S = 5.0
-_RESUME = 1.1  # times a limit must be free again: what is written must not stop and go by turns
+_CHECK_INTERVAL_S = 5.0
+_RESUME_FACTOR = 1.1  # hysteresis: writing resumes 10 % above its limit, so it doesn't flap
 _ALL, _NO_CLIPS, _NO_SCORES = range(3)
 
 
 def free_bytes(folder: Path) -> int:
-    """Of the disk on which a folder is."""
+    """Free bytes on the disk that holds a folder."""
     return shutil.disk_usage(folder).free
 
 
 class DiskGuard:
-    """Says what may still be written into a folder.
+    """Decides whether clips and scores may still be written to a folder.
 
-    `keep_free_bytes` is what clips leave free; scores leave half of it. What has stopped goes on
-    with a tenth more than that. Counter: `low_disk`, each time that something has to stop.
+    Clips stop below `min_free_bytes`, scores below half of it. Both resume 10 % above their limit.
+    Counter: `low_disk`, one for each stop.
     """
 
     def __init__(
         self,
         folder: Path,
-        keep_free_bytes: int,
+        min_free_bytes: int,
         metrics: Metrics,
         *,
         free: Callable[[Path], int] = free_bytes,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder, self._keep_free_bytes, self._metrics = folder, keep_free_bytes, metrics
+        self._folder, self._min_free_bytes, self._metrics = folder, min_free_bytes, metrics
         self._free, self._now = free, now
         self._lock = threading.Lock()
-        self._looked_at: float | None = None
+        self._checked_at: float | None = None
         self._level = _ALL
 
     @property
-    def clips(self) -> bool:
+    def clips_allowed(self) -> bool:
         """Whether clips and snapshots may be written."""
-        return self._look() < _NO_CLIPS
+        return self._check() < _NO_CLIPS
 
     @property
-    def scores(self) -> bool:
+    def scores_allowed(self) -> bool:
         """Whether scores may be written."""
-        return self._look() < _NO_SCORES
+        return self._check() < _NO_SCORES
 
-    def keep(self, free_bytes: int) -> None:
-        """From the next look on leave so much free."""
+    def set_min_free(self, min_free_bytes: int) -> None:
+        """Change the limit; it applies from the next check."""
         with self._lock:
-            self._keep_free_bytes = free_bytes
+            self._min_free_bytes = min_free_bytes
 
-    def _look(self) -> int:
+    def _check(self) -> int:
         with self._lock:
             now = self._now()
-            if self._looked_at is None or now - self._looked_at >= _LOOK_EVERY_S:
-                self._looked_at = now
+            if self._checked_at is None or now - self._checked_at >= _CHECK_INTERVAL_S:
+                self._checked_at = now
                 try:
                     free = self._free(self._folder)
-                except OSError:  # who writes will see what is wrong
+                except OSError:  # the next write reports the problem
                     return self._level
-                self._set(self._level_of(free), free)
+                self._set_level(self._level_for(free), free)
             return self._level
 
-    def _level_of(self, free: int) -> int:
+    def _level_for(self, free: int) -> int:
         if free >= self._limit(_NO_CLIPS):
             return _ALL
         return _NO_CLIPS if free >= self._limit(_NO_SCORES) else _NO_SCORES
 
     def _limit(self, level: int) -> float:
-        """Bytes below which a level holds."""
-        limit = self._keep_free_bytes if level == _NO_CLIPS else self._keep_free_bytes / 2
-        return limit * _RESUME if self._level >= level else limit
+        """Free bytes below which a level applies."""
+        limit = self._min_free_bytes if level == _NO_CLIPS else self._min_free_bytes / 2
+        return limit * _RESUME_FACTOR if self._level >= level else limit
 
-    def _set(self, level: int, free: int) -> None:
+    def _set_level(self, level: int, free: int) -> None:
         if level == self._level:
             return
         if level > self._level:
             self._metrics.count("low_disk")
-        stopped = (
-            "all is written again",
+        effects = (
+            "clips and scores are written again",
             "no clips are written",
             "no clips and scores are written",
         )
@@ -98,7 +98,7 @@ class DiskGuard:
             "%.1f GB free in %s, retention.keep_free is %.1f GB: %s",
             free / 1e9,
             self._folder,
-            self._keep_free_bytes / 1e9,
-            stopped[level],
+            self._min_free_bytes / 1e9,
+            effects[level],
         )
         self._level = level

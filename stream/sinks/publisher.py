@@ -1,4 +1,4 @@
-"""Publishes predictions and events for other programs, over ZeroMQ. Its thread owns the socket."""
+"""Publishes predictions and events to other programs over ZeroMQ. Its thread owns the socket."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ import zmq
 
 from stream.messages import LoggedEvent, Prediction
 from stream.runtime.metrics import Metrics
-from stream.runtime.secrets import shown
+from stream.runtime.secrets import redact
 from stream.sinks.event_log.rows import as_row, iso
 from stream.workers.transport import TransportError
 
 _log = logging.getLogger(__name__)
 VERSION = 1  # of the messages, see docs/alerts.md
-_MOST_WAITING = 1000  # between other threads and ours, and then for each subscriber
-_TOP = 10  # labels
+_MAX_QUEUED = 1000  # messages in our queue, and then in ZeroMQ's for each subscriber
+_TOP_K = 10  # labels
 _LINGER_MS = 500
-_LOOK_EVERY_S = 0.1
+_POLL_INTERVAL_S = 0.1
 
 
 class Publisher:
-    """A PUB socket at an address. Whoever is slow misses messages; nobody waits for them."""
+    """A PUB socket at an address. It never waits: slow subscribers miss messages."""
 
     def __init__(
         self,
         address: str,
         metrics: Metrics,
         *,
-        most_waiting: int = _MOST_WAITING,
+        max_queued: int = _MAX_QUEUED,
         now: Callable[[], float] = time.monotonic,
         now_utc: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self._address, self._metrics = address, metrics
         self._now, self._now_utc = now, now_utc
-        self._waiting: queue.Queue[Prediction | LoggedEvent] = queue.Queue(most_waiting)
-        self._numbers: Counter[str] = Counter()  # of messages, by topic
+        self._queue: queue.Queue[Prediction | LoggedEvent] = queue.Queue(max_queued)
+        self._counts: Counter[str] = Counter()  # of messages, by topic
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self.endpoint = address  # after `start` with the port that the system chose, if it did
+        self.endpoint = address  # after `start` with the port that the system assigned
 
     def start(self) -> None:
         """Raises TransportError for an address that can't be used."""
         context = zmq.Context()
         socket = context.socket(zmq.PUB)
-        socket.set(zmq.SNDHWM, _MOST_WAITING)
+        socket.set(zmq.SNDHWM, _MAX_QUEUED)
         try:
             socket.bind(self._address)
         except zmq.ZMQError as error:
             context.destroy(linger=0)
             raise TransportError(
-                f"publish: {shown(self._address)} can't be used: {error}; give another address, "
+                f"publish: {redact(self._address)} can't be used: {error}; give another address, "
                 "like tcp://127.0.0.1:5556"
             ) from error
         self.endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
@@ -68,7 +68,7 @@ class Publisher:
         )
         self._thread.start()
 
-    def tell_stop(self) -> None:
+    def request_stop(self) -> None:
         self._stop.set()
 
     def join(self, timeout_s: float) -> bool:
@@ -78,44 +78,44 @@ class Publisher:
         return not self._thread.is_alive()
 
     def put_prediction(self, prediction: Prediction) -> None:
-        """From any thread; never blocks."""
+        """Any thread may call it; never blocks."""
         self._put(prediction, prediction.camera)
 
     def put_event(self, logged: LoggedEvent) -> None:
-        """From any thread; never blocks."""
+        """Any thread may call it; never blocks."""
         self._put(logged, logged.event.camera)
 
-    def _put(self, what: Prediction | LoggedEvent, camera: str) -> None:
+    def _put(self, item: Prediction | LoggedEvent, camera: str) -> None:
         try:
-            self._waiting.put_nowait(what)
+            self._queue.put_nowait(item)
         except queue.Full:
             self._metrics.count("dropped_publications", camera)
 
     def _run(self, context: zmq.Context, socket: zmq.Socket) -> None:
         try:
-            while not (self._stop.is_set() and self._waiting.empty()):
+            while not (self._stop.is_set() and self._queue.empty()):
                 with contextlib.suppress(queue.Empty):
-                    self._send(socket, self._waiting.get(timeout=_LOOK_EVERY_S))
-        except Exception:  # the watch goes on without it
-            _log.exception("the publisher died; nothing more is published")
-            self._metrics.count("publisher_deaths")
+                    self._send(socket, self._queue.get(timeout=_POLL_INTERVAL_S))
+        except Exception:  # the run continues without it
+            _log.exception("the publisher crashed; nothing more is published")
+            self._metrics.count("publisher_crashes")
         finally:
             socket.close(linger=_LINGER_MS)
             context.term()
 
-    def _send(self, socket: zmq.Socket, what: Prediction | LoggedEvent) -> None:
-        if isinstance(what, Prediction):
-            topic, said = f"prediction/{what.camera}", self._prediction(what)
+    def _send(self, socket: zmq.Socket, item: Prediction | LoggedEvent) -> None:
+        if isinstance(item, Prediction):
+            topic, body = f"prediction/{item.camera}", self._prediction(item)
         else:
-            topic = f"event/{what.event.camera}"
-            said = {"change": what.change, "event": as_row(what)}
-        self._numbers[topic] += 1
-        head = {"v": VERSION, "n": self._numbers[topic], "sent_at": iso(self._now_utc())}
-        message = json.dumps({**head, **said}, ensure_ascii=False).encode()
+            topic = f"event/{item.event.camera}"
+            body = {"change": item.change, "event": as_row(item)}
+        self._counts[topic] += 1
+        head = {"v": VERSION, "n": self._counts[topic], "sent_at": iso(self._now_utc())}
+        message = json.dumps({**head, **body}, ensure_ascii=False).encode()
         socket.send_multipart([topic.encode(), message])
 
     def _prediction(self, prediction: Prediction) -> dict[str, Any]:
-        top = prediction.top(_TOP)
+        top = prediction.top(_TOP_K)
         return {
             "camera": prediction.camera,
             "start_s": prediction.start_s,

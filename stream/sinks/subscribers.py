@@ -1,4 +1,4 @@
-"""Those who iterate over a run's events while it goes on."""
+"""Delivers a run's events to iterators in other threads while it runs."""
 
 from __future__ import annotations
 
@@ -8,42 +8,45 @@ from collections.abc import Callable, Iterator
 from stream.messages import LoggedEvent
 from stream.runtime.metrics import Metrics
 
-_MOST_UNHEARD = 1000  # events that wait for whoever iterates over them
-_LOOK_EVERY_S = 0.1
+_MAX_QUEUED = 1000  # events for each subscriber
+_POLL_INTERVAL_S = 0.1
 
 
-class Listeners:
-    """Passes on the starts and ends of events. What somebody is too slow for is counted."""
+class EventBroadcaster:
+    """Publishes the starts and ends of events to its subscribers.
+
+    Counter: `subscriber_overflow_events`, events dropped because a subscriber was too slow.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._queues: list[queue.Queue[LoggedEvent]] = []
 
-    def hear(self, over: Callable[[], bool]) -> Iterator[LoggedEvent]:
-        """What is told from now on, until it is `over` and nothing waits any more."""
-        heard: queue.Queue[LoggedEvent] = queue.Queue(_MOST_UNHEARD)
-        self._queues.append(heard)
-        return self._each(heard, over)
+    def subscribe(self, is_over: Callable[[], bool]) -> Iterator[LoggedEvent]:
+        """Events published from now on, until `is_over()` is true and the queue is empty."""
+        events: queue.Queue[LoggedEvent] = queue.Queue(_MAX_QUEUED)
+        self._queues.append(events)
+        return self._iterate(events, is_over)
 
-    def tell(self, logged: LoggedEvent) -> None:
+    def publish(self, logged: LoggedEvent) -> None:
         if logged.change == "progress":
             return
-        for heard in list(self._queues):
+        for events in list(self._queues):
             try:
-                heard.put_nowait(logged)
+                events.put_nowait(logged)
             except queue.Full:
-                self._metrics.count("unheard_events", logged.event.camera)
+                self._metrics.count("subscriber_overflow_events", logged.event.camera)
 
-    def _each(
-        self, heard: queue.Queue[LoggedEvent], over: Callable[[], bool]
+    def _iterate(
+        self, events: queue.Queue[LoggedEvent], is_over: Callable[[], bool]
     ) -> Iterator[LoggedEvent]:
         try:
             while True:
-                is_over = over()  # before looking: what was told until then is seen
+                was_over = is_over()  # before the get: all events until then are delivered
                 try:
-                    yield heard.get(timeout=_LOOK_EVERY_S)
+                    yield events.get(timeout=_POLL_INTERVAL_S)
                 except queue.Empty:
-                    if is_over:
+                    if was_over:
                         return
         finally:
-            self._queues.remove(heard)
+            self._queues.remove(events)

@@ -1,6 +1,6 @@
-"""What a source means: webcam index, rtsp://, http://, a video file, or demo:.
+"""Opens a source by its spec: webcam index, rtsp://, http://, a video file, or demo:.
 
-A source is read by one thread, the one that opened it.
+The thread that opens a source is the only one that reads it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from stream.messages import Moment
-from stream.runtime.secrets import resolved, shown
-from stream.sources.diagnostics import malformed, unreachable, why_refused
+from stream.messages import FrameTime
+from stream.runtime.secrets import redact, resolve_secrets
+from stream.sources.diagnostics import check_reachable, explain_open_failure, validate_url
 from stream.sources.opencv_capture import (
     NetworkOptions,
     SourceError,
@@ -26,66 +26,66 @@ from stream.sources.opencv_capture import (
     rgb,
 )
 from stream.sources.source_clock import SourceClock
-from stream.sources.subprocess_capture import IsolatedCapture
-from stream.sources.video_file import FileSource, Recording, open_recording
+from stream.sources.subprocess_capture import SubprocessCapture
+from stream.sources.video_file import FileSource, VideoReader, open_video
 from stream.synthetic import Scene
 
 _DEMO_FPS = 25.0
-_NO_WEBCAM = "is it plugged in, and free? `actionwatch sources` lists webcams"
+_NO_WEBCAM = "is it plugged in, and free? `actionwatch list-cameras` lists webcams"
 _MOTION_JPEG = cv2.VideoWriter.fourcc(*"MJPG")
 
 
-Capture = cv2.VideoCapture | IsolatedCapture
+Capture = cv2.VideoCapture | SubprocessCapture
 
 
 class Source(Protocol):
-    """Pictures from somewhere, each as late as it is due."""
+    """Delivers frames, each when it is due."""
 
-    finite: bool  # ends by itself; begins only when someone is ready to watch it
+    finite: bool  # it has an end, and starts only when a consumer is ready
 
-    def grab(self, stop: StopEvent) -> Moment | None:
-        """Wait for the next picture. None means the end, or that `stop` was set.
+    def grab(self, stop: StopEvent) -> FrameTime | None:
+        """Wait for the next frame. Returns None at the end, or when `stop` is set.
 
-        Raises SourceError where a source that should go on gives nothing more.
+        Raises SourceError where a live source delivers no more frames.
         """
 
-    def picture(self) -> np.ndarray | None:
-        """The picture that was grabbed, uint8 RGB (H, W, 3); None if it is damaged."""
+    def retrieve(self) -> np.ndarray | None:
+        """The grabbed frame, uint8 RGB (H, W, 3); None if it is damaged."""
 
     def close(self) -> None: ...
 
 
 def check_source(source: int | str) -> None:
-    """Raise SourceError for what can't be a source at all, without opening it."""
+    """Raise SourceError for a spec that can't be a source, without opening it."""
     if isinstance(source, int):
         if not 0 <= source < 1000:
             raise SourceError(f"source {source}: a webcam's index is 0 or more, and below 1000")
     elif source.startswith("demo:"):
         _demo_seed(source)
     elif "://" in source or source.startswith("file:"):
-        address = resolved(source)
-        scheme, there, _ = address.partition("://")
-        if not there:  # not shown: it may be a secret
+        address = resolve_secrets(source)
+        scheme, separator, _ = address.partition("://")
+        if not separator:  # the address is not printed: it may be a secret
             raise SourceError(f"source {source} must hold an address like rtsp://user:pass@host/")
         if scheme.lower() not in ("rtsp", "rtsps", "http", "https"):
             raise SourceError(
-                f"source {shown(source)}: {scheme}:// is not known; "
+                f"source {redact(source)}: {scheme}:// is not known; "
                 "use rtsp://, http://, a file, a webcam's index or demo:"
             )
-        if problem := malformed(address):
-            raise SourceError(f"source {shown(source)}: {problem}")
+        if problem := validate_url(address):
+            raise SourceError(f"source {redact(source)}: {problem}")
     elif Path(source).is_dir():
-        raise SourceError(f"source {shown(source)}: is a folder; give one video file")
+        raise SourceError(f"source {redact(source)}: is a folder; give one video file")
     elif not Path(source).is_file():
         hint = f"; for webcam {source} write it without quotes" if source.isdigit() else ""
         raise SourceError(
-            f"source {shown(source)}: no such file; "
+            f"source {redact(source)}: no such file; "
             f"use rtsp://, http://, a video file, a webcam's index or demo:{hint}"
         )
 
 
 def is_finite(source: int | str) -> bool:
-    """Whether the source is a recording, which ends by itself."""
+    """Whether the source is a video file, which has an end."""
     if isinstance(source, int) or "://" in source:
         return False
     return not source.startswith(("demo:", "file:"))
@@ -97,72 +97,76 @@ def open_source(
     now: Callable[[], float] = time.monotonic,
     clock: SourceClock | None = None,
     network: NetworkOptions | None = None,
-    isolated: bool = False,
+    in_subprocess: bool = False,
     paced: bool = True,
 ) -> Source:
-    """Open a source. Raises SourceError, naming it and the fix, where that fails.
+    """Open a source. Raises SourceError, naming the source and the fix, where that fails.
 
-    `clock` is of a live source, and lets its time go on after it broke off. `isolated` opens it in
-    a process of its own. A file that is not `paced` is read as fast as can be.
+    `clock` belongs to a live source: its time continues across reconnects. `in_subprocess` opens
+    the source in a process of its own. A file that is not `paced` is read as fast as possible.
     """
     check_source(source)
     clock = clock or SourceClock()
-    clock.begin()
+    clock.on_open()
     network = network or NetworkOptions()
     if isinstance(source, int):
-        webcam = IsolatedCapture(source, network) if isolated else open_webcam(source)
-        capture = _opened(webcam, source, lambda: _NO_WEBCAM)
-        return LiveSource(capture, shown(source), now=now, clock=clock, presents=False)
+        webcam = SubprocessCapture(source, network) if in_subprocess else open_webcam(source)
+        capture = _check_open(webcam, source, lambda: _NO_WEBCAM)
+        return LiveSource(capture, redact(source), now=now, clock=clock, has_timestamps=False)
     if source.startswith("demo:"):
         return DemoSource(_demo_seed(source), now=now)
     if is_finite(source):
-        return FileSource(open_recording(source), now=now, paced=paced)
-    address = resolved(source)
-    patience_s = network.open_timeout_s
-    if problem := unreachable(address, patience_s=patience_s):
-        raise SourceError(f"source {shown(source)} can't be reached: {problem}")
-    line = IsolatedCapture(address, network) if isolated else open_network(address, network)
-    capture = _opened(line, source, partial(why_refused, address, patience_s=patience_s))
+        return FileSource(open_video(source), now=now, paced=paced)
+    address = resolve_secrets(source)
+    timeout_s = network.open_timeout_s
+    if problem := check_reachable(address, timeout_s=timeout_s):
+        raise SourceError(f"source {redact(source)} can't be reached: {problem}")
+    opened = (
+        SubprocessCapture(address, network) if in_subprocess else open_network(address, network)
+    )
+    capture = _check_open(
+        opened, source, partial(explain_open_failure, address, timeout_s=timeout_s)
+    )
     if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
-        return FileSource(Recording(capture, shown(source)), now=now)  # on a web server
-    # ffmpeg makes the times of motion JPEG over HTTP up, at 25 a second.
+        return FileSource(VideoReader(capture, redact(source)), now=now)  # on a web server
+    # ffmpeg invents timestamps for motion JPEG over HTTP, at 25 fps.
     motion_jpeg = int(capture.get(cv2.CAP_PROP_FOURCC)) == _MOTION_JPEG
-    presents = not (motion_jpeg and address.lower().startswith("http"))
-    return LiveSource(capture, shown(source), now=now, clock=clock, presents=presents)
+    has_timestamps = not (motion_jpeg and address.lower().startswith("http"))
+    return LiveSource(capture, redact(source), now=now, clock=clock, has_timestamps=has_timestamps)
 
 
-def _opened(capture: Capture, source: int | str, why: Callable[[], str]) -> Capture:
+def _check_open(capture: Capture, source: int | str, explain: Callable[[], str]) -> Capture:
     if capture.isOpened():
         return capture
     capture.release()
-    raise SourceError(f"source {shown(source)} can't be reached: {why()}")
+    raise SourceError(f"source {redact(source)} can't be reached: {explain()}")
 
 
 class DemoSource:
-    """A drawn scene, endless and in real time; pictures that nobody fetched are skipped."""
+    """A synthetic scene, endless and in real time; frames that were not grabbed are skipped."""
 
     finite = False
 
     def __init__(self, seed: int, *, now: Callable[[], float]) -> None:
         self._scene = Scene(seed)
         self._now = now
-        self._began_at: float | None = None
-        self._number = -1
+        self._started_at: float | None = None
+        self._index = -1
         self._pixels: np.ndarray | None = None
 
-    def grab(self, stop: StopEvent) -> Moment | None:
-        if self._began_at is None:
-            self._began_at = self._now()
-        since = self._now() - self._began_at
-        self._number = max(self._number + 1, int(since * _DEMO_FPS))
-        time_s = self._number / _DEMO_FPS
-        self._pixels = self._scene.picture(time_s)  # before it is due: drawing takes its time
-        due_at = self._began_at + time_s
+    def grab(self, stop: StopEvent) -> FrameTime | None:
+        if self._started_at is None:
+            self._started_at = self._now()
+        elapsed_s = self._now() - self._started_at
+        self._index = max(self._index + 1, int(elapsed_s * _DEMO_FPS))
+        time_s = self._index / _DEMO_FPS
+        self._pixels = self._scene.render(time_s)  # before it is due: rendering needs time
+        due_at = self._started_at + time_s
         if stop.wait(max(0.0, due_at - self._now())):
             return None
-        return Moment(time_s, due_at)
+        return FrameTime(time_s, due_at)
 
-    def picture(self) -> np.ndarray | None:
+    def retrieve(self) -> np.ndarray | None:
         return self._pixels
 
     def close(self) -> None:
@@ -170,7 +174,7 @@ class DemoSource:
 
 
 class LiveSource:
-    """A webcam or a network camera. `presents` says whether it knows when pictures were taken."""
+    """A webcam or a network camera. `has_timestamps`: it delivers presentation times."""
 
     finite = False
 
@@ -181,32 +185,32 @@ class LiveSource:
         *,
         now: Callable[[], float],
         clock: SourceClock,
-        presents: bool,
+        has_timestamps: bool,
     ) -> None:
         self._capture = capture
         self._name = name
         self._now = now
         self._clock = clock
-        self._presents = presents
+        self._has_timestamps = has_timestamps
 
-    def grab(self, stop: StopEvent) -> Moment | None:
+    def grab(self, stop: StopEvent) -> FrameTime | None:
         while not stop.is_set():
             if not self._capture.grab():
-                raise SourceError(f"source {self._name} gives no more pictures")
-            if stop.is_set():  # given up meanwhile: the clock is another reading's now
+                raise SourceError(f"source {self._name} delivers no more frames")
+            if stop.is_set():  # abandoned meanwhile: the clock belongs to another session now
                 return None
             arrived_at = self._now()
             presented_s = (
-                self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 if self._presents else None
+                self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 if self._has_timestamps else None
             )
             time_s = self._clock.tick(presented_s, arrived_at)
             if time_s is not None:
-                return Moment(time_s, arrived_at)
+                return FrameTime(time_s, arrived_at)
         return None
 
-    def picture(self) -> np.ndarray | None:
-        decoded, picture = self._capture.retrieve()
-        return rgb(picture) if decoded else None
+    def retrieve(self) -> np.ndarray | None:
+        decoded, frame = self._capture.retrieve()
+        return rgb(frame) if decoded else None
 
     def close(self) -> None:
         self._capture.release()

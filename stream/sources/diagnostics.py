@@ -1,4 +1,4 @@
-"""Why a network camera can't be opened: asked step by step, since ffmpeg does not say."""
+"""Finds out why a network camera can't be opened, step by step, since ffmpeg does not report it."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _CHECK = "check address, user, password and network"
 
 
-def malformed(address: str) -> str:
-    """What is wrong with how an address is written, or ""."""
+def validate_url(address: str) -> str:
+    """The mistake in how an address is written, or ""."""
     try:
         parts = urlsplit(address)
-        there_is_a_host = bool(parts.hostname) and (parts.port or 1) > 0
+        has_host = bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
-        there_is_a_host = False
-    if not there_is_a_host:
+        has_host = False
+    if not has_host:
         return "its address is malformed; write it like rtsp://user:password@host:554/path"
     if parts.username is not None and "@" in parts.path:
         return "a password that holds @ or / has to be percent-encoded, or to come from ${NAME}"
     return ""
 
 
-def unreachable(address: str, *, patience_s: float) -> str:
-    """Why a source can't even be asked, in one line without user and password; "" where it answers.
+def check_reachable(address: str, *, timeout_s: float) -> str:
+    """Why a source can't be reached, in one line without user and password; "" if it responds.
 
-    To be asked before it is opened: OpenCV opens one source at a time, and while it waits for a
-    dead one all others wait, files too.
+    Call it before opening the source: OpenCV opens one source at a time, and while it waits for a
+    dead one all other sources wait, files too.
     """
-    return _ask(address, patience_s)[0]
+    return _diagnose(address, timeout_s)[0]
 
 
-def why_refused(address: str, *, patience_s: float) -> str:
-    """Why a source that answers can't be opened all the same."""
-    problem, status = _ask(address, patience_s)
-    return problem or _meaning(status, urlsplit(address))
+def explain_open_failure(address: str, *, timeout_s: float) -> str:
+    """Why a source that responds can't be opened."""
+    problem, status = _diagnose(address, timeout_s)
+    return problem or _explain_status(status, urlsplit(address))
 
 
-def _ask(address: str, patience_s: float) -> tuple[str, int]:
-    """What is wrong, or "" and the status that was answered (200 where that can't be known)."""
+def _diagnose(address: str, timeout_s: float) -> tuple[str, int]:
+    """The problem, or "" and the status of the response (200 where it can't be determined)."""
     parts = urlsplit(address)
     port = parts.port or _PORTS[parts.scheme.lower()]
     host, scheme = parts.hostname or "", parts.scheme.lower()
-    if scheme in getproxies():  # then ffmpeg goes by that way, and this machine may know no other
+    if scheme in getproxies():  # ffmpeg uses the proxy; this machine may have no direct route
         return "", 200
     try:
         socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -53,12 +53,12 @@ def _ask(address: str, patience_s: float) -> tuple[str, int]:
         return f"no host of the name {host} is known here; check the name, or use the number", 0
     status: int | None = 200
     try:
-        with socket.create_connection((host, port), patience_s) as line:
-            line.settimeout(patience_s)
+        with socket.create_connection((host, port), timeout_s) as connection:
+            connection.settimeout(timeout_s)
             if scheme == "rtsp":
-                status = _rtsp_status(line, parts, port)
+                status = _rtsp_status(connection, parts, port)
         if scheme == "http":
-            status = _http_status(host, port, parts, patience_s)
+            status = _http_status(host, port, parts, timeout_s)
     except TimeoutError:
         return f"{host} does not answer on port {port}; is it on, and in this network?", 0
     except ConnectionRefusedError:
@@ -70,39 +70,39 @@ def _ask(address: str, patience_s: float) -> tuple[str, int]:
     return "", status
 
 
-def _rtsp_status(line: socket.socket, parts: SplitResult, port: int) -> int | None:
-    """What a camera answers to DESCRIBE without a password (RFC 2326); None for nonsense."""
+def _rtsp_status(connection: socket.socket, parts: SplitResult, port: int) -> int | None:
+    """Status of a DESCRIBE without a password (RFC 2326); None if the response is not RTSP."""
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     target = f"rtsp://{host}:{port}{parts.path}"
     target += f"?{parts.query}" if parts.query else ""
-    line.sendall(f"DESCRIBE {target} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())
-    return _status(line.recv(64).split(b"\r\n")[0], b"RTSP/")
+    connection.sendall(f"DESCRIBE {target} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())
+    return _parse_status(connection.recv(64).split(b"\r\n")[0], b"RTSP/")
 
 
-def _http_status(host: str, port: int, parts: SplitResult, patience_s: float) -> int | None:
-    line = http.client.HTTPConnection(host, port, timeout=patience_s)
+def _http_status(host: str, port: int, parts: SplitResult, timeout_s: float) -> int | None:
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
-        line.request("GET", f"{parts.path or '/'}?{parts.query}".rstrip("?"))
-        return line.getresponse().status
+        connection.request("GET", f"{parts.path or '/'}?{parts.query}".rstrip("?"))
+        return connection.getresponse().status
     except http.client.HTTPException:
         return None
     finally:
-        line.close()
+        connection.close()
 
 
-def _status(first_line: bytes, protocol: bytes) -> int | None:
+def _parse_status(first_line: bytes, protocol: bytes) -> int | None:
     words = first_line.split()
     if len(words) < 2 or not words[0].startswith(protocol) or not words[1].isdigit():
         return None
     return int(words[1])
 
 
-def _meaning(status: int, parts: SplitResult) -> str:
+def _explain_status(status: int, parts: SplitResult) -> str:
     if status in (401, 403):
         return (
-            "it refuses this user and password"
+            "it rejects this user and password"
             if parts.username
-            else "it asks for user and password; write rtsp://user:password@host/path"
+            else "it needs user and password; write rtsp://user:password@host/path"
         )
     if status == 404:
         return "it has no stream of that path; look it up in the camera's manual"

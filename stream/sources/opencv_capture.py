@@ -1,4 +1,4 @@
-"""Opening a video with OpenCV and ffmpeg: the one place that sets ffmpeg's options."""
+"""Opens captures with OpenCV and ffmpeg: the one place that sets ffmpeg's options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 _VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-_PATIENCE_S = 5.0
+_LOCK_TIMEOUT_S = 5.0
 
 
 class SourceError(Exception):
@@ -22,7 +22,7 @@ class SourceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
-    """How a network camera is spoken to."""
+    """How a network camera is opened and read."""
 
     transport: str = "tcp"  # of RTSP: tcp or udp
     open_timeout_s: float = 4.0
@@ -30,10 +30,10 @@ class NetworkOptions:
 
 
 class _Variable:
-    """ffmpeg's options are one variable of the whole process, read while a capture is opened.
+    """Sets ffmpeg's options: one variable of the whole process, read when a capture is opened.
 
-    Who wants the same value may go in together: a camera that is dead takes seconds to open, and
-    the others must not wait for it one by one.
+    Threads that need the same value hold it together: a dead camera needs seconds to open, and
+    the other cameras must not wait for it one by one.
     """
 
     def __init__(self) -> None:
@@ -44,14 +44,14 @@ class _Variable:
 
     @contextmanager
     def set_to(self, value: str | None) -> Iterator[None]:
-        """Let the variable be `value`, or not be there, meanwhile; afterwards it is as before."""
+        """Set the variable to `value`, or unset it for None, and restore it afterwards."""
         with self._changed:
-            # A capture that hangs while it is opened must not keep others out: in time they go in
-            # with the options that there are, which are not theirs, but will do.
-            self._changed.wait_for(lambda: not self._users or value == self._value, _PATIENCE_S)
+            # A capture that hangs while it opens must not block the others: after a timeout they
+            # continue with the options of that capture, which will do.
+            self._changed.wait_for(lambda: not self._users or value == self._value, _LOCK_TIMEOUT_S)
             if self._users == 0:
                 self._before, self._value = os.environ.get(_VARIABLE), value
-                _put(value)
+                _set_variable(value)
             self._users += 1
         try:
             yield
@@ -59,7 +59,7 @@ class _Variable:
             with self._changed:
                 self._users -= 1
                 if self._users == 0:
-                    _put(self._before)
+                    _set_variable(self._before)
                 self._changed.notify_all()
 
 
@@ -67,9 +67,9 @@ _options = _Variable()
 
 
 def open_webcam(index: int) -> cv2.VideoCapture:
-    # Named on Linux: asked for any way in, OpenCV waits until no network camera is being opened.
-    way = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
-    return cv2.VideoCapture(index, way)
+    # With CAP_ANY, OpenCV waits on Linux until no network camera is being opened.
+    backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
+    return cv2.VideoCapture(index, backend)
 
 
 def open_file(file: str) -> cv2.VideoCapture:
@@ -78,9 +78,9 @@ def open_file(file: str) -> cv2.VideoCapture:
 
 
 def open_network(address: str, options: NetworkOptions) -> cv2.VideoCapture:
-    """Open an address. Comes back after `open_timeout_s` at the latest, unless a name server hangs.
+    """Open an address. Returns after `open_timeout_s` at the latest, unless a name server hangs.
 
-    Probing is short: 0.1 s instead of 1.2 s until the first picture.
+    Probing is short: 0.1 s instead of 1.2 s until the first frame.
     """
     settings = [
         cv2.CAP_PROP_OPEN_TIMEOUT_MSEC,
@@ -88,18 +88,18 @@ def open_network(address: str, options: NetworkOptions) -> cv2.VideoCapture:
         cv2.CAP_PROP_READ_TIMEOUT_MSEC,
         round(1000 * options.read_timeout_s),
         cv2.CAP_PROP_N_THREADS,
-        1,  # one picture of delay for each decoder thread: 1 gives 46 ms, 16 give 645 ms
+        1,  # each decoder thread adds a frame of delay: 1 gives 46 ms, 16 give 645 ms
     ]
     ffmpeg = f"rtsp_transport;{options.transport}|probesize;32768|analyzeduration;0"
     with _options.set_to(ffmpeg):
         return cv2.VideoCapture(address, cv2.CAP_FFMPEG, settings)
 
 
-def rgb(picture: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+def rgb(bgr: np.ndarray) -> np.ndarray:
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
-def _put(value: str | None) -> None:
+def _set_variable(value: str | None) -> None:
     if value is None:
         os.environ.pop(_VARIABLE, None)
     else:

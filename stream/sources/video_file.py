@@ -1,4 +1,4 @@
-"""A recorded video: its pictures one by one, and as a source at its own pace."""
+"""A video file: its frames one by one, and as a source at its own pace."""
 
 from __future__ import annotations
 
@@ -9,53 +9,54 @@ from threading import Event as StopEvent
 import cv2
 import numpy as np
 
-from stream.messages import Moment
-from stream.runtime.secrets import shown
+from stream.messages import FrameTime
+from stream.runtime.secrets import redact
 from stream.sources.opencv_capture import SourceError, open_file, rgb
-from stream.sources.subprocess_capture import IsolatedCapture
+from stream.sources.subprocess_capture import SubprocessCapture
 
 _ANSI_TEXT = cv2.VideoWriter.fourcc(*"ansi")
+_DEFAULT_STEP_S = 1 / 30
 
 
-def open_recording(file: str) -> Recording:
-    """Open a video file. Raises SourceError, naming it and the fix, where that fails."""
+def open_video(file: str) -> VideoReader:
+    """Open a video file. Raises SourceError, naming the file and the fix, where that fails."""
     if os.path.isdir(file):
-        raise SourceError(f"source {shown(file)}: is a folder; give one video file")
+        raise SourceError(f"source {redact(file)}: is a folder; give one video file")
     if not os.path.isfile(file):
-        raise SourceError(f"source {shown(file)}: no such file")
+        raise SourceError(f"source {redact(file)}: no such file")
     try:
-        # With a folder in front no part of the name is taken for a protocol, as 08:00:00.mp4 is.
+        # An absolute path: else ffmpeg would read a name like 08:00:00.mp4 as a protocol.
         os.path.abspath(file).encode()
     except UnicodeEncodeError:  # OpenCV would crash
-        raise SourceError(f"source {shown(file)}: its name is not Unicode; rename it") from None
+        raise SourceError(f"source {redact(file)}: its name is not Unicode; rename it") from None
     capture = open_file(os.path.abspath(file))
-    # ffmpeg also plays text files, as terminals once did.
+    # ffmpeg also plays text files, as old terminals did.
     if not capture.isOpened() or int(capture.get(cv2.CAP_PROP_FOURCC)) == _ANSI_TEXT:
         capture.release()
         raise SourceError(
-            f"source {shown(file)}: not a video that OpenCV can decode, or a damaged one; "
+            f"source {redact(file)}: not a video that OpenCV can decode, or a damaged one; "
             "convert it, for example with `ffmpeg -i FILE out.mp4`"
         )
-    return Recording(capture, shown(file))
+    return VideoReader(capture, redact(file))
 
 
-class Recording:
-    """The pictures of a recorded video one by one, by the times that are stored in it."""
+class VideoReader:
+    """The frames of a video one by one, with the timestamps that are stored in it."""
 
-    def __init__(self, capture: cv2.VideoCapture | IsolatedCapture, name: str) -> None:
+    def __init__(self, capture: cv2.VideoCapture | SubprocessCapture, name: str) -> None:
         self._capture = capture
         self._name = name
         self._offset_s = 0.0  # some files don't start at 0
         self._last_s: float | None = None
 
     def advance(self) -> float | None:
-        """Go to the next picture. Returns its time in seconds from the first, None at the end.
+        """Grab the next frame. Returns its time in seconds from the first, None at the end.
 
-        Raises SourceError where there is not even one.
+        Raises SourceError if there is no frame at all.
         """
         if not self._capture.grab():
             if self._last_s is None:
-                raise SourceError(f"source {self._name}: no picture could be decoded")
+                raise SourceError(f"source {self._name}: no frame could be decoded")
             return None
         stored_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         if self._last_s is None:
@@ -63,47 +64,47 @@ class Recording:
             self._last_s = 0.0
             return 0.0
         time_s = stored_s - self._offset_s
-        # Broken times: go on at a usual rate.
-        self._last_s = time_s if time_s > self._last_s else self._last_s + 1 / 30
+        # Timestamps that don't increase are replaced.
+        self._last_s = time_s if time_s > self._last_s else self._last_s + _DEFAULT_STEP_S
         return self._last_s
 
-    def picture(self) -> np.ndarray | None:
-        """The picture that `advance` went to, RGB uint8 (H, W, 3); None if it is damaged."""
-        decoded, picture = self._capture.retrieve()
-        return rgb(picture) if decoded else None
+    def retrieve(self) -> np.ndarray | None:
+        """The frame that `advance` grabbed, RGB uint8 (H, W, 3); None if it is damaged."""
+        decoded, frame = self._capture.retrieve()
+        return rgb(frame) if decoded else None
 
     def close(self) -> None:
         self._capture.release()
 
 
 class FileSource:
-    """A recorded video at its own pace, or without one as fast as it is read."""
+    """A video file at its own pace; if not `paced`, as fast as it can be read."""
 
     finite = True
 
     def __init__(
-        self, recording: Recording, *, now: Callable[[], float], paced: bool = True
+        self, reader: VideoReader, *, now: Callable[[], float], paced: bool = True
     ) -> None:
-        self._recording = recording
+        self._reader = reader
         self._now = now
         self._paced = paced
-        self._began_at: float | None = None
+        self._started_at: float | None = None
 
-    def grab(self, stop: StopEvent) -> Moment | None:
-        time_s = self._recording.advance()
+    def grab(self, stop: StopEvent) -> FrameTime | None:
+        time_s = self._reader.advance()
         if time_s is None:
             return None
         if not self._paced:
-            return Moment(time_s, self._now())
-        if self._began_at is None:
-            self._began_at = self._now() - time_s
-        due_at = self._began_at + time_s
+            return FrameTime(time_s, self._now())
+        if self._started_at is None:
+            self._started_at = self._now() - time_s
+        due_at = self._started_at + time_s
         if stop.wait(max(0.0, due_at - self._now())):
             return None
-        return Moment(time_s, due_at)
+        return FrameTime(time_s, due_at)
 
-    def picture(self) -> np.ndarray | None:
-        return self._recording.picture()
+    def retrieve(self) -> np.ndarray | None:
+        return self._reader.retrieve()
 
     def close(self) -> None:
-        self._recording.close()
+        self._reader.close()

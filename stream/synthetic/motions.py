@@ -1,7 +1,7 @@
-"""The drawn motions: their names, and where a thing is as time goes on.
+"""The synthetic motions: their names, and the pose of a thing as a function of time.
 
-A pose is a row (x, y, size, angle): the centre as a share of the picture's width and height, the
-diameter as a share of its shorter side, and degrees, clockwise on the screen.
+A pose is a row (x, y, size, angle): the center as fractions of the frame's width and height, the
+diameter as a fraction of its shorter side, and degrees, clockwise on the screen.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ MOTIONS = (
     "struggle",
     OTHER,
 )
-# The motion that a clip shows when it is played backwards, where it is not the same.
-BACKWARDS = {
+# Motions with another label when the clip is reversed in time.
+REVERSED = {
     "move left": "move right",
     "move right": "move left",
     "move up": "move down",
@@ -44,10 +44,10 @@ BACKWARDS = {
     "fall": "get up",
     "get up": "fall",
 }
-# What only a thing can do, and what only a person can.
+# Motions of things only, and of people only.
 OF_THINGS = ("rotate clockwise", "rotate counter-clockwise")
 OF_PEOPLE = ("fall", "get up", "struggle")
-ACTIONS = ("wave", "jump", *OF_PEOPLE)  # what somebody does, other than being there or going by
+ACTIONS = ("wave", "jump", *OF_PEOPLE)  # actions, as opposed to presence and locomotion
 
 Course = Callable[[np.ndarray], np.ndarray]  # seconds (T,) -> states of an actor (T, S)
 
@@ -57,11 +57,11 @@ DIRECTIONS = {
     "move up": (0, -1),
     "move down": (0, 1),
 }
-MARGIN = 0.14  # the centre of a thing that moves by its name stays this far inside the picture
+MARGIN = 0.14  # the center of a thing with a directed motion stays this far inside the frame
 SIZES = (0.22, 0.6)
 
-# Lowest and highest rate of a motion: picture shares per second, growth per second
-# (natural logarithm), degrees per second, and for what repeats, times a second.
+# Minimal and maximal rate of a motion: frame fractions per second, growth per second
+# (natural logarithm), degrees per second, and cycles per second for repeating motions.
 _RATES = {
     "move": (0.12, 0.45),
     "grow": (0.28, 0.75),
@@ -70,7 +70,7 @@ _RATES = {
     "jump": (0.9, 1.8),
     "other": (0.7, 1.0),
 }
-# How far what repeats goes: to each side, or up.
+# Amplitude of repeating motions: to each side, or up.
 _REACHES = {"wave": (0.06, 0.15), "jump": (0.08, 0.25), "other": (0.06, 0.16)}
 _PATHS = ("circle", "corner up", "corner down", "swell", "rock")
 _KINDS = {
@@ -85,15 +85,15 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """A motion and how strong it is. `rate` is in the unit that _RATES gives for its kind."""
+    """A motion with its parameters. `rate` is in the unit that _RATES has for its kind."""
 
     name: str
     rate: float = 0.0
-    reach: float = 0.0  # of what repeats: how far it goes to each side, or up
+    reach: float = 0.0  # amplitude of a repeating motion: to each side, or up
     path: str = ""  # of other motion, one of _PATHS; some have a mirror image, for reach < 0
 
     def poses(self, start: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-        """Where a thing at `start`, (4,), is after each of `seconds`, (T,): poses (T, 4)."""
+        """Poses (T, 4) of a thing with the pose `start`, (4,), at each of `seconds`, (T,)."""
         poses = np.repeat(start[None], len(seconds), axis=0)
         turns = 2 * math.pi * self.rate * seconds
         if self.name in DIRECTIONS:
@@ -113,10 +113,10 @@ class Motion:
             poses[:, 0] += self.reach * np.sin(turns)
             poses[:, 1] += self.reach * (1 - np.cos(turns))
         elif self.path.startswith("corner"):  # to one side, after half a second or more up or down
-            gone = np.abs(2.5 * self.reach * self.rate * seconds)
+            path = np.abs(2.5 * self.reach * self.rate * seconds)
             first = 1.25 * abs(self.reach)
-            poses[:, 0] += math.copysign(1, self.reach) * np.minimum(gone, first)
-            poses[:, 1] += (1 if self.path == "corner down" else -1) * np.maximum(gone - first, 0)
+            poses[:, 0] += math.copysign(1, self.reach) * np.minimum(path, first)
+            poses[:, 1] += (1 if self.path == "corner down" else -1) * np.maximum(path - first, 0)
         elif self.path == "swell":
             poses[:, 2] *= np.exp(2.5 * self.reach * np.sin(turns))
         elif self.path == "rock":
@@ -125,17 +125,17 @@ class Motion:
 
     @property
     def repeats(self) -> bool:
-        """Whether it may have been going on for any time."""
+        """Whether it is periodic, so that it can have started at any time."""
         return self.name in ("wave", "jump") or self.path in ("circle", "swell", "rock")
 
     def seconds_that_fit(self, start: np.ndarray) -> float:
-        """How long the motion can go on from `start` before it leaves the picture."""
+        """Seconds until the motion from `start` leaves the frame."""
         x, y, size, _ = start
         if self.name in DIRECTIONS:
             across, down = DIRECTIONS[self.name]
-            place = x if across else y
-            room = (1 - MARGIN - place) if across + down > 0 else place - MARGIN
-            return max(0.0, float(room / self.rate))
+            position = x if across else y
+            distance = (1 - MARGIN - position) if across + down > 0 else position - MARGIN
+            return max(0.0, float(distance / self.rate))
         if self.name == "approach":
             return max(0.0, math.log(SIZES[1] / size) / self.rate)
         if self.name == "recede":
@@ -145,15 +145,15 @@ class Motion:
         elif self.name == "jump":
             fits = y - self.reach >= MARGIN / 2
         elif self.name == OTHER:
-            room = min(x, 1 - x, y, 1 - y) - 2.3 * abs(self.reach)
-            fits = room >= MARGIN / 2 or self.path in ("swell", "rock")
+            distance = min(x, 1 - x, y, 1 - y) - 2.3 * abs(self.reach)
+            fits = distance >= MARGIN / 2 or self.path in ("swell", "rock")
         else:
             fits = True
         return math.inf if fits else 0.0
 
 
 def random_rate(rng: np.random.Generator, name: str, ease: float = 0.0) -> float:
-    """A rate of the motion of that name; `ease` from 0 to 1 keeps out the slowest."""
+    """A rate of the motion of that name; `ease` from 0 to 1 excludes the slowest."""
     if name not in _KINDS:
         return 0.0
     low, high = _RATES[_KINDS[name]]

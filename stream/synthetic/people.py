@@ -1,7 +1,7 @@
-"""Drawn people: a skeleton that walks, waves, jumps, falls, gets up and struggles.
+"""Synthetic people: a skeleton that walks, waves, jumps, falls, gets up and struggles.
 
-A posture is a row of what `POSTURE` names. Lengths are shares of the person's height, angles are
-degrees: of a limb from hanging down, of the whole body from upright, clockwise on the screen.
+A posture is a row with the columns `POSTURE`. Lengths are fractions of the person's height. Angles
+are degrees, clockwise on the screen: of a limb from hanging down, of the body from upright.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from stream.synthetic.backgrounds import colour_away_from
+from stream.synthetic.backgrounds import contrasting_color
 from stream.synthetic.canvas import Canvas
 from stream.synthetic.motions import DIRECTIONS, OTHER, STILL, random_rate
 
 POSTURE = (
-    *("x", "y", "height"),  # where the feet stand, shares of the picture; how tall, of its side
-    *("aside", "lift"),  # how far the hip is from where it is when one stands
+    *("x", "y", "height"),  # of the feet, fractions of the frame; height, of its side
+    *("aside", "lift"),  # offset of the hip from its position when standing
     *("lean", "bow"),  # of the whole body about the hip, and of the trunk alone
     *("left hip", "left knee", "right hip", "right knee"),
     *("left shoulder", "left elbow", "right shoulder", "right elbow"),
@@ -29,11 +29,11 @@ JOINTS = (
     *("hip", "neck", "head", "left knee", "left foot", "right knee", "right foot"),
     *("left elbow", "left hand", "right elbow", "right hand"),
 )
-# Of each joint but the hip: what it hangs from, and how far (the head and neck stand above).
+# Of each joint except the hip: its parent and limb length (negative: head and neck point up).
 _PARENTS = (0, 1, 0, 3, 0, 5, 1, 7, 1, 9)
 _LENGTHS = np.array([-_TRUNK, -_HEAD, *[_LEG / 2] * 4, *[_ARM / 2] * 4])
 _HEAD_JOINT = JOINTS.index("head")
-# Pairs of joints, drawn in this order, with their width and what covers them.
+# Pairs of joints in drawing order, with the limb's width and its color.
 LIMBS = (
     (1, 9, 0.055, "top"),
     (9, 10, 0.05, "skin"),
@@ -52,26 +52,26 @@ _WIDTHS = np.array([limb[2] for limb in LIMBS], float)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Act:
-    """What a person does, and how: the random numbers of one performance.
+    """A person's motion with its random parameters.
 
-    `label` is one of MOTIONS; `kind` says how it is done where there are several ways.
+    `label` is one of MOTIONS; `kind` is the variant of the motion.
     """
 
     label: str
     kind: str = ""
-    rate: float = 0.0  # in the unit of a thing's motion of that label; see Motion
+    rate: float = 0.0  # in the unit of a thing's motion with that label; see Motion
     side: int = 1  # 1 to the right, -1 to the left
-    lasts_s: float = 0.8  # of falling and getting up
-    swings: np.ndarray | None = None  # of a struggle: (joints, waves, 3): reach, rate, phase
+    duration_s: float = 0.8  # of falling and getting up
+    swings: np.ndarray | None = None  # of a struggle: (joints, waves, 3): amplitude, rate, phase
 
     @property
     def repeats(self) -> bool:
-        """Whether it may have been going on for any time."""
-        again = ("wave", "jump", "struggle")
-        return self.label in again or self.kind in ("squat", "bow", "exercise")
+        """Whether it is periodic, so that it can have started at any time."""
+        periodic = ("wave", "jump", "struggle")
+        return self.label in periodic or self.kind in ("squat", "bow", "exercise")
 
 
-# The ways to do what can be done in several; twice means more often.
+# Variants of the motions; a repeated one is drawn more often.
 _KINDS = {
     STILL: ("stand", "stand", "sit", "lie"),
     "wave": ("one arm", "both arms"),
@@ -83,7 +83,7 @@ _KINDS = {
 
 
 def random_act(rng: np.random.Generator, label: str, ease: float = 0.0) -> Act:
-    """A way to do `label`; `ease` from 0 to 1 keeps out the slowest of what goes somewhere."""
+    """A random variant of `label`; `ease` from 0 to 1 excludes the slowest locomotion."""
     waves = rng.uniform((0.3, 1.2, 0), (1.0, 3.2, 2 * math.pi), (12, 2, 3))
     return Act(
         label,
@@ -96,7 +96,7 @@ def random_act(rng: np.random.Generator, label: str, ease: float = 0.0) -> Act:
 
 
 def postures(act: Act, start: np.ndarray, seconds: np.ndarray) -> np.ndarray:
-    """A person at `start` (x, y, height) after each of `seconds`, (T,): postures (T, 15)."""
+    """Postures (T, 15) of a person who starts at (x, y, height), at each of `seconds`, (T,)."""
     body = np.zeros((len(seconds), len(POSTURE)))
     body[:, :3] = start
     _stand(body)
@@ -107,13 +107,13 @@ def postures(act: Act, start: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     elif act.label == "jump":
         _jump(act, body, seconds)
     elif act.label == "fall":
-        _go_down(act, body, np.clip(seconds / act.lasts_s, 0, 1) ** 1.7)
+        _go_down(act, body, np.clip(seconds / act.duration_s, 0, 1) ** 1.7)
     elif act.label == "get up":
-        _go_down(act, body, np.clip(1 - seconds / act.lasts_s, 0, 1) ** 1.7)
+        _go_down(act, body, np.clip(1 - seconds / act.duration_s, 0, 1) ** 1.7)
     elif act.label == "struggle":
         _struggle(act, body, seconds)
     elif act.label == OTHER:
-        _something_else(act, body, seconds)
+        _other_motion(act, body, seconds)
     elif act.kind == "lie":
         _go_down(Act("fall", "topple", 0.0, act.side), body, np.ones(len(seconds)))
     elif act.kind == "sit":
@@ -132,23 +132,23 @@ def _set(body: np.ndarray, **columns: np.ndarray | float) -> None:
 
 
 def _travel(act: Act, body: np.ndarray, seconds: np.ndarray) -> None:
-    if act.label in DIRECTIONS:  # to one side, seen from there
-        way = DIRECTIONS[act.label][0]
-        body[:, 0] += way * act.rate * seconds
-        _walk(body, seconds, 1.0 + 2 * act.rate, 1.0, way)
+    if act.label in DIRECTIONS:  # sideways, seen in profile
+        direction = DIRECTIONS[act.label][0]
+        body[:, 0] += direction * act.rate * seconds
+        _walk(body, seconds, 1.0 + 2 * act.rate, 1.0, direction)
         return
     sign = 1 if act.label == "approach" else -1
     grown = np.exp(sign * act.rate * seconds)
-    body[:, 1] += 0.35 * body[:, 2] * (grown - 1)  # the feet of one who comes closer go down
+    body[:, 1] += 0.35 * body[:, 2] * (grown - 1)  # the feet of an approaching person move down
     body[:, 2] *= grown
     _walk(body, seconds, 1.4, 0.35, 1)
 
 
-def _walk(body: np.ndarray, seconds: np.ndarray, pace: float, reach: float, way: int) -> None:
-    """Legs and arms of one who takes `pace` double steps a second, `reach` of them seen."""
+def _walk(body: np.ndarray, seconds: np.ndarray, pace: float, reach: float, direction: int) -> None:
+    """Swing legs and arms: `pace` double steps a second with amplitude `reach` from 0 to 1."""
     swing = np.sin(2 * math.pi * pace * seconds) * reach
     _set(body, left_hip=28 * swing, right_hip=-28 * swing)
-    bent = 30 * way * reach
+    bent = 30 * direction * reach
     _set(body, left_knee=bent * (swing < 0), right_knee=bent * (swing > 0))
     _set(body, left_shoulder=-24 * swing, right_shoulder=24 * swing)
 
@@ -173,10 +173,10 @@ def _jump(act: Act, body: np.ndarray, seconds: np.ndarray) -> None:
         _set(body, left_hip=22 * up, right_hip=-22 * up, left_knee=0, right_knee=0)
 
 
-def _go_down(act: Act, body: np.ndarray, share: np.ndarray) -> None:
-    """From upright, share 0, to lying, 1: over like a tree, or down and then over."""
-    down = share if act.kind == "topple" else np.minimum(1, 1.5 * share)
-    over = share if act.kind == "topple" else np.clip(2.2 * share - 1.2, 0, 1)
+def _go_down(act: Act, body: np.ndarray, progress: np.ndarray) -> None:
+    """From upright (`progress` 0) to lying (1): toppling as a whole, or sinking first."""
+    down = progress if act.kind == "topple" else np.minimum(1, 1.5 * progress)
+    over = progress if act.kind == "topple" else np.clip(2.2 * progress - 1.2, 0, 1)
     _set(body, lean=act.side * 88 * over, lift=-(_LEG - 0.07) * down)
     _set(body, aside=act.side * 0.3 * over)
     bend = 65 * down * (1 - over) if act.kind == "collapse" else 12 * over
@@ -185,10 +185,10 @@ def _go_down(act: Act, body: np.ndarray, share: np.ndarray) -> None:
     _set(body, left_shoulder=-8 - reach, right_shoulder=8 - 1.4 * reach)
 
 
-def _sink(body: np.ndarray, share: np.ndarray) -> None:
-    _set(body, lift=-0.24 * share)
-    _set(body, left_hip=-4 - 62 * share, left_knee=62 * share)
-    _set(body, right_hip=4 + 62 * share, right_knee=-62 * share)
+def _sink(body: np.ndarray, progress: np.ndarray) -> None:
+    _set(body, lift=-0.24 * progress)
+    _set(body, left_hip=-4 - 62 * progress, left_knee=62 * progress)
+    _set(body, right_hip=4 + 62 * progress, right_knee=-62 * progress)
 
 
 def _struggle(act: Act, body: np.ndarray, seconds: np.ndarray) -> None:
@@ -196,33 +196,33 @@ def _struggle(act: Act, body: np.ndarray, seconds: np.ndarray) -> None:
     reach, rate, phase = np.moveaxis(act.swings, 2, 0)
     waves = np.sin(2 * math.pi * rate[None] * seconds[:, None, None] + phase) * reach
     moved = 0.6 * waves.sum(axis=2)  # (T, joints)
-    hits = -act.side * 75  # arms are held towards the other
+    hits = -act.side * 75  # arms are stretched towards the opponent
     scale = np.array([0.07, 0.03, 14, 16, 22, 22, 22, 22, 60, 60, 60, 60])
     body[:, _AT["aside"] : _AT["right elbow"] + 1] += moved * scale
     body[:, _AT["left shoulder"]] += hits
     body[:, _AT["right shoulder"]] += hits
 
 
-def _something_else(act: Act, body: np.ndarray, seconds: np.ndarray) -> None:
+def _other_motion(act: Act, body: np.ndarray, seconds: np.ndarray) -> None:
     phase = 2 * math.pi * act.rate * seconds
-    share = (1 - np.cos(phase)) / 2
+    progress = (1 - np.cos(phase)) / 2
     if act.kind == "squat":
-        _sink(body, 1.2 * share)
+        _sink(body, 1.2 * progress)
     elif act.kind == "bow":
-        _set(body, bow=act.side * 75 * share, left_shoulder=-act.side * 60 * share)
-        _set(body, right_shoulder=-act.side * 60 * share)
-    elif act.kind == "turn back":  # walks to one side, and back
-        turned = 0.5 / act.rate  # seconds until then
+        _set(body, bow=act.side * 75 * progress, left_shoulder=-act.side * 60 * progress)
+        _set(body, right_shoulder=-act.side * 60 * progress)
+    elif act.kind == "turn back":  # walks to one side and returns
+        turned = 0.5 / act.rate  # seconds until the turn
         body[:, 0] += act.side * 0.35 * act.rate * (turned - np.abs(seconds - turned))
         _walk(body, seconds, 1.6, 1.0, 0)
     else:  # both arms up and down
-        _set(body, left_shoulder=10 + 130 * share, right_shoulder=-10 - 130 * share)
+        _set(body, left_shoulder=10 + 130 * progress, right_shoulder=-10 - 130 * progress)
 
 
 def joints(body: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    """Where the joints of postures (T, 15) are, shares of the picture: (T, 11, 2), as JOINTS.
+    """Joint positions (T, 11, 2) of postures (T, 15), in fractions of the frame, as JOINTS.
 
-    `unit` (2,) is the picture's shorter side as shares of its width and height.
+    `unit` (2,) is the frame's shorter side as fractions of its width and height.
     """
     at = {name: body[:, column] for name, column in _AT.items()}
     trunk = at["lean"] + at["bow"]
@@ -234,19 +234,19 @@ def joints(body: np.ndarray, unit: np.ndarray) -> np.ndarray:
         arm = trunk + at[f"{side} shoulder"]
         turned += [arm, arm + at[f"{side} elbow"]]
     angles = np.radians(np.stack(turned, axis=1))  # (T, 10)
-    # Turned clockwise on the screen, what hangs goes to the left.
+    # A hanging limb that turns clockwise on the screen moves to the left.
     steps = np.stack([-np.sin(angles), np.cos(angles)], axis=2) * _LENGTHS[:, None]
-    places = np.empty((len(body), len(JOINTS), 2))
-    places[:, 0, 0], places[:, 0, 1] = at["aside"], -_LEG - at["lift"]
+    positions = np.empty((len(body), len(JOINTS), 2))
+    positions[:, 0, 0], positions[:, 0, 1] = at["aside"], -_LEG - at["lift"]
     for joint, (parent, step) in enumerate(zip(_PARENTS, steps.swapaxes(0, 1), strict=True), 1):
-        places[:, joint] = places[:, parent] + step
-    return body[:, None, :2] + places * body[:, None, 2:3] * unit
+        positions[:, joint] = positions[:, parent] + step
+    return body[:, None, :2] + positions * body[:, None, 2:3] * unit
 
 
 def parts(body: np.ndarray, unit: np.ndarray) -> np.ndarray:
     """The limbs of postures (T, 15) as parts, see DrawnClip: (T, limbs, 6)."""
-    places = joints(body, unit)
-    start, end = (places[:, ends] for ends in (_STARTS, _ENDS))
+    positions = joints(body, unit)
+    start, end = (positions[:, ends] for ends in (_STARTS, _ENDS))
     tall = body[:, None, 2:3]
     thick = _WIDTHS[:, None] * tall * unit / 2
     along = (end - start) / unit
@@ -257,12 +257,12 @@ def parts(body: np.ndarray, unit: np.ndarray) -> np.ndarray:
 
 
 class Person:
-    """What a person looks like: clothes that differ from the `background`, skin and build."""
+    """A person's appearance: clothes that contrast with the `background`, skin and build."""
 
     def __init__(self, rng: np.random.Generator, background: np.ndarray, contrast: float) -> None:
-        self._colours = {
-            "top": colour_away_from(rng, background, contrast),
-            "legs": colour_away_from(rng, background, 0.7 * contrast),
+        self._colors = {
+            "top": contrasting_color(rng, background, contrast),
+            "legs": contrasting_color(rng, background, 0.7 * contrast),
             "skin": np.array([225, 172, 140]) * rng.uniform(0.35, 1.1),
         }
         self._build = float(rng.uniform(0.85, 1.35))
@@ -270,15 +270,17 @@ class Person:
     def paint(self, canvas: Canvas, posture: np.ndarray) -> None:
         """Draw the person in a posture (15,)."""
         height, width = canvas.frame.shape[:2]
-        places = joints(posture[None], canvas.unit)[0] * (width, height)
-        places += (canvas.shift_x, canvas.shift_y)
+        positions = joints(posture[None], canvas.unit)[0] * (width, height)
+        positions += (canvas.shift_x, canvas.shift_y)
         tall = float(posture[_AT["height"]]) * min(canvas.across, canvas.down)
-        for first, last, share, wears in LIMBS:
-            colour = tuple(float(min(255, value)) for value in self._colours[wears])
-            start, end = (tuple(int(16 * value) for value in places[end]) for end in (first, last))
-            thick = max(1, round(share * self._build * tall))
+        for first, last, width_fraction, part in LIMBS:
+            color = tuple(float(min(255, value)) for value in self._colors[part])
+            start, end = (
+                tuple(int(16 * value) for value in positions[end]) for end in (first, last)
+            )
+            thick = max(1, round(width_fraction * self._build * tall))
             if last == _HEAD_JOINT:
-                radius = int(8 * share * self._build * tall) + 8
-                cv2.circle(canvas.frame, end, radius, colour, -1, cv2.LINE_AA, 4)
+                radius = int(8 * width_fraction * self._build * tall) + 8
+                cv2.circle(canvas.frame, end, radius, color, -1, cv2.LINE_AA, 4)
             else:
-                cv2.line(canvas.frame, start, end, colour, thick, cv2.LINE_AA, 4)
+                cv2.line(canvas.frame, start, end, color, thick, cv2.LINE_AA, 4)

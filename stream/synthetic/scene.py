@@ -1,4 +1,4 @@
-"""The demo camera: a person or a thing that performs random motions, with known truth."""
+"""The demo camera: a person or a thing with random motions and ground truth."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from stream.synthetic.motions import (
 from stream.synthetic.people import Act, postures, random_act
 from stream.synthetic.stage import Actor, Stage
 
-_OF_A_THING = [name for name in MOTIONS if name not in (STILL, OTHER, *OF_PEOPLE)]
-# A person gets up after each fall, needs another one to struggle with, and does not fly.
-_OF_A_PERSON = ["move left", "move right", "approach", "recede", "wave", "jump", "fall"]
-_SHORTEST_S = 1.8
+_THING_MOTIONS = [name for name in MOTIONS if name not in (STILL, OTHER, *OF_PEOPLE)]
+# A person gets up after each fall, needs an opponent to struggle, and can't move up or down.
+_PERSON_MOTIONS = ["move left", "move right", "approach", "recede", "wave", "jump", "fall"]
+_MIN_MOTION_S = 1.8
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of a scene in which one motion goes on, in seconds since the scene began."""
+    """The time range of one motion, in seconds since the start of the scene."""
 
     label: str
     start_s: float
@@ -41,50 +41,49 @@ class Segment:
 
 
 class _Play(Protocol):
-    """Who acts in a scene, and what comes next."""
+    """The actor of a scene and its sequence of motions."""
 
     actor: Actor
 
     def rest(self) -> Course:
-        """How it stays as it is."""
+        """The course of the actor at rest."""
 
     def next_motion(self, shown: Counter[str]) -> tuple[str, float, Course]:
-        """A motion of those least `shown` that fit, how long it goes on, and its course."""
+        """A rarely `shown` motion that fits into the frame, its duration and its course."""
 
 
 class Scene:
-    """The demo camera: random motions of one actor, all about as often, with rests between.
+    """The demo camera: random motions of one actor, about equally frequent, with rests between.
 
-    Scenes of an even `seed` show a person, the others a thing. The same seed and size draw
-    the same scene.
-    Not safe for use by several threads.
+    An even `seed` gives a person, an odd one a thing. The same seed and size render the same
+    scene. Not thread-safe.
     """
 
     def __init__(self, seed: int = 0, *, width: int = 640, height: int = 480) -> None:
         rng = np.random.default_rng((seed, 0xD3A0))
         self._seed = seed
-        # Without any noise a rest would look like a camera that froze.
+        # Without noise a rest would look like a frozen camera.
         self._stage = Stage(
-            rng, width, height, textures=DEMO_TEXTURES, difficulty=0.3, least_noise=1.0
+            rng, width, height, textures=DEMO_TEXTURES, difficulty=0.3, min_noise=1.0
         )
         self._play: _Play = (_ThingPlay if seed % 2 else _PersonPlay)(rng, self._stage)
         self._timeline = self._plan(rng)
         self._steps: list[tuple[Segment, Course]] = []
 
-    def picture(self, seconds: float) -> np.ndarray:
-        """What the camera sees after that many seconds: RGB uint8, (H, W, 3)."""
+    def render(self, seconds: float) -> np.ndarray:
+        """The camera frame at a time: RGB uint8, (H, W, 3)."""
         state = self.state(seconds)
-        # Noise depends on the moment alone, so that a frame is the same whenever it is drawn.
+        # Noise depends on the time alone, so that rendering a frame again gives the same pixels.
         rng = np.random.default_rng((self._seed, int(seconds * 1000)))
         return self._stage.draw([[(self._play.actor, state)]], seconds, rng)
 
     def state(self, seconds: float) -> np.ndarray:
-        """The pose (4,) of the thing or the posture (15,) of the person after so many seconds."""
+        """The pose (4,) of the thing or the posture (15,) of the person at a time."""
         segment, course = self._step_at(seconds)
         return course(np.array([seconds - segment.start_s]))[0]
 
-    def truth(self, until_s: float) -> list[Segment]:
-        """The motions, without the rests, that begin before `until_s`."""
+    def ground_truth(self, until_s: float) -> list[Segment]:
+        """The motions, without the rests, that start before `until_s`."""
         self._step_at(until_s)
         return [
             segment
@@ -115,7 +114,7 @@ class Scene:
 
 class _ThingPlay:
     def __init__(self, rng: np.random.Generator, stage: Stage) -> None:
-        self.actor: Actor = stage.thing(rng, largest=SIZES[1])
+        self.actor: Actor = stage.thing(rng, max_size=SIZES[1])
         self._rng = rng
         self._pose = np.array([0.5, 0.5, 0.28, rng.uniform(0, 360)])
 
@@ -123,19 +122,19 @@ class _ThingPlay:
         return partial(Motion(STILL).poses, self._pose)
 
     def next_motion(self, shown: Counter[str]) -> tuple[str, float, Course]:
-        """Turning always fits and moving often doesn't: by chance alone, half would be turning."""
-        for name in _least_shown(self._rng, _OF_A_THING, shown):
+        """Rotations always fit, translations often don't: balance them by frequency."""
+        for name in _by_frequency(self._rng, _THING_MOTIONS, shown):
             for _ in range(5):
                 motion = random_motion(self._rng, name, ease=0.3)
                 fits_s = motion.seconds_that_fit(self._pose)
                 length = min(float(self._rng.uniform(2.2, 4.0)), fits_s)
-                if motion.repeats:  # whole swings, so that it ends where it began
+                if motion.repeats:  # whole cycles, so that it ends where it started
                     length = math.ceil(length * motion.rate) / motion.rate
-                if length >= _SHORTEST_S:
+                if length >= _MIN_MOTION_S:
                     course = partial(motion.poses, self._pose)
                     self._pose = course(np.array([length]))[0]
                     return name, length, course
-        raise AssertionError("turning fits everywhere")
+        raise AssertionError("rotation fits everywhere")
 
 
 class _PersonPlay:
@@ -147,37 +146,37 @@ class _PersonPlay:
 
     def rest(self) -> Course:
         act = self._fallen or Act(STILL, "stand")
-        ended = postures(act, self._start, np.full(1, act.lasts_s))
+        ended = postures(act, self._start, np.full(1, act.duration_s))
         return lambda seconds: ended.repeat(len(seconds), axis=0)
 
     def next_motion(self, shown: Counter[str]) -> tuple[str, float, Course]:
-        if self._fallen is not None:  # gets up as it lies
+        if self._fallen is not None:  # gets up from where it lies
             act = replace(self._fallen, label="get up")
             self._fallen = None
-            return act.label, act.lasts_s, partial(postures, act, self._start)
-        for name in _least_shown(self._rng, _OF_A_PERSON, shown):
+            return act.label, act.duration_s, partial(postures, act, self._start)
+        for name in _by_frequency(self._rng, _PERSON_MOTIONS, shown):
             for _ in range(5):
                 act = random_act(self._rng, name)
                 length = float(self._rng.uniform(2.2, 4.0))
                 if act.label == "fall":
-                    self._fallen, length = act, act.lasts_s
-                elif act.repeats:  # whole swings, so that it ends as it began
+                    self._fallen, length = act, act.duration_s
+                elif act.repeats:  # whole cycles, so that it ends as it started
                     length = math.ceil(length * act.rate) / act.rate
-                while not self._stays(act, length) and length >= _SHORTEST_S:
+                while not self._stays_in_frame(act, length) and length >= _MIN_MOTION_S:
                     length -= 0.1
-                if act.label == "fall" or length >= _SHORTEST_S:
+                if act.label == "fall" or length >= _MIN_MOTION_S:
                     course = partial(postures, act, self._start)
                     if not act.repeats and act.label != "fall":
                         self._start = course(np.array([length]))[0, :3]
                     return name, length, course
         raise AssertionError("waving fits everywhere")
 
-    def _stays(self, act: Act, length: float) -> bool:
-        """Whether the person is still in the picture after that."""
+    def _stays_in_frame(self, act: Act, length: float) -> bool:
+        """Whether the person is still in the frame at the end."""
         x, feet, tall = postures(act, self._start, np.array([length]))[0, :3]
         return bool(0.2 <= x <= 0.8 and 0.7 <= feet <= 1.1 and 0.3 <= tall <= 1.0)
 
 
-def _least_shown(rng: np.random.Generator, names: Sequence[str], shown: Counter[str]) -> list[str]:
+def _by_frequency(rng: np.random.Generator, names: Sequence[str], shown: Counter[str]) -> list[str]:
     drawn = [str(name) for name in rng.permutation(names)]
-    return sorted(drawn, key=lambda name: shown[name])  # equals stay in random order
+    return sorted(drawn, key=lambda name: shown[name])  # stable: ties stay in random order

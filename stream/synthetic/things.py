@@ -1,4 +1,4 @@
-"""Drawn things: what a thing that moves looks like, in any size and turned by any angle."""
+"""Things: the appearance of a moving object, drawn at any size and angle."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from stream.synthetic.canvas import Canvas
 
 
 class Thing:
-    """What a thing looks like: of `colour`, sharp up to a diameter of that many `pixels`."""
+    """A thing's appearance: its `color`, and sprites sharp up to a diameter of `pixels`."""
 
-    def __init__(self, rng: np.random.Generator, colour: np.ndarray, pixels: int) -> None:
-        self._sprites = _sprites(rng, max(8, pixels), colour)
+    def __init__(self, rng: np.random.Generator, color: np.ndarray, pixels: int) -> None:
+        self._sprites = _sprites(rng, max(8, pixels), color)
 
     def paint(self, canvas: Canvas, pose: np.ndarray) -> None:
-        """Draw the thing, touching only the rectangle that it covers."""
+        """Draw the thing; only its bounding rectangle is touched."""
         x, y, size, angle = (float(value) for value in pose)
         frame = canvas.frame
         height, width = frame.shape[:2]
         across, down = size * canvas.across, size * canvas.down
         sprite = self._sprites[0]
-        for smaller in self._sprites[1:]:  # the nearest size that is not too small: no aliasing
+        for smaller in self._sprites[1:]:  # the smallest sprite that is large enough: no aliasing
             if smaller.shape[0] < max(across, down):
                 break
             sprite = smaller
-        centre_x, centre_y = x * width + canvas.shift_x, y * height + canvas.shift_y
-        reach_x, reach_y = across * 0.75 + 1, down * 0.75 + 1  # the square's corners, turned
-        left, top = max(0, int(centre_x - reach_x)), max(0, int(centre_y - reach_y))
-        right = min(width, int(centre_x + reach_x) + 1)
-        bottom = min(height, int(centre_y + reach_y) + 1)
+        center_x, center_y = x * width + canvas.shift_x, y * height + canvas.shift_y
+        reach_x, reach_y = across * 0.75 + 1, down * 0.75 + 1  # the corners of the rotated square
+        left, top = max(0, int(center_x - reach_x)), max(0, int(center_y - reach_y))
+        right = min(width, int(center_x + reach_x) + 1)
+        bottom = min(height, int(center_y + reach_y) + 1)
         if right <= left or bottom <= top:
             return
         cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
@@ -40,7 +40,7 @@ class Thing:
             np.array([[across * cos, -across * sin], [down * sin, down * cos]], dtype=np.float64)
             / side
         )
-        offset = np.array([centre_x - left, centre_y - top]) - turn @ (np.array([side, side]) / 2)
+        offset = np.array([center_x - left, center_y - top]) - turn @ (np.array([side, side]) / 2)
         warped = cv2.warpAffine(
             sprite, np.column_stack([turn, offset]), (right - left, bottom - top)
         )
@@ -49,20 +49,20 @@ class Thing:
         region[:] = warped[..., :3] + ((region * keep + 127) // 255).astype(np.uint8)
 
 
-def _sprites(rng: np.random.Generator, pixels: int, colour: np.ndarray) -> list[np.ndarray]:
+def _sprites(rng: np.random.Generator, pixels: int, color: np.ndarray) -> list[np.ndarray]:
     """The object as RGBA with premultiplied alpha, (S, S, 4), halved until it is tiny.
 
-    No shape looks the same after a turn of less than a whole circle: one side has another
-    colour, or no eye could tell which way it rotates.
+    No shape has rotational symmetry: one side has another color, so that the direction of a
+    rotation is visible.
     """
     sharp = 2 * pixels
     canvas = np.zeros((sharp, sharp, 4), np.uint8)
-    centre, radius = sharp / 2, sharp * 0.47
-    paint = (*(int(value) for value in colour), 255)
+    center, radius = sharp / 2, sharp * 0.47
+    paint = (*(int(value) for value in color), 255)
     kind = rng.choice(("blob", "box", "ellipse", "star", "hand"))
     if kind == "ellipse":
         axes = (int(radius), int(radius * rng.uniform(0.45, 0.8)))
-        cv2.ellipse(canvas, (int(centre), int(centre)), axes, 0, 0, 360, paint, -1, cv2.LINE_AA)
+        cv2.ellipse(canvas, (int(center), int(center)), axes, 0, 0, 360, paint, -1, cv2.LINE_AA)
     elif kind == "hand":
         _hand(canvas, radius, paint, fingers=int(rng.integers(3, 6)))
     else:
@@ -76,22 +76,22 @@ def _sprites(rng: np.random.Generator, pixels: int, colour: np.ndarray) -> list[
             if kind == "star":
                 spokes[::2] *= 0.45
             corners = np.column_stack([np.cos(turns), np.sin(turns)]) * spokes[:, None]
-        cv2.fillPoly(canvas, [(corners * radius + centre).astype(np.int32)], paint, cv2.LINE_AA)
+        cv2.fillPoly(canvas, [(corners * radius + center).astype(np.int32)], paint, cv2.LINE_AA)
     inside = canvas[..., 3] > 0
     direction = rng.uniform(0, 2 * math.pi)
-    y, x = np.mgrid[0:sharp, 0:sharp] - centre
+    y, x = np.mgrid[0:sharp, 0:sharp] - center
     beyond = x * math.cos(direction) + y * math.sin(direction) > radius * rng.uniform(0.0, 0.3)
-    second = np.where(colour > 127, colour - rng.uniform(80, 127), colour + rng.uniform(80, 127))
+    second = np.where(color > 127, color - rng.uniform(80, 127), color + rng.uniform(80, 127))
     canvas[inside & beyond, :3] = second.astype(np.uint8)
-    if rng.random() < 0.5:  # a spot off the centre
-        place = rng.uniform(0, 2 * math.pi)
+    if rng.random() < 0.5:  # an off-center spot
+        angle = rng.uniform(0, 2 * math.pi)
         at = (
-            int(centre + 0.45 * radius * math.cos(place)),
-            int(centre + 0.45 * radius * math.sin(place)),
+            int(center + 0.45 * radius * math.cos(angle)),
+            int(center + 0.45 * radius * math.sin(angle)),
         )
         spot = canvas.copy()
-        spot_colour = tuple(int(value) for value in rng.integers(0, 256, 3))
-        cv2.circle(spot, at, int(radius * rng.uniform(0.15, 0.3)), (*spot_colour, 255), -1)
+        spot_color = tuple(int(value) for value in rng.integers(0, 256, 3))
+        cv2.circle(spot, at, int(radius * rng.uniform(0.15, 0.3)), (*spot_color, 255), -1)
         canvas[inside] = spot[inside]
     shade = 1 + rng.uniform(-0.3, 0.3) * (x + y) / (2 * radius)
     rgb = np.clip(canvas[..., :3] * shade[..., None], 0, 255)
@@ -105,12 +105,12 @@ def _sprites(rng: np.random.Generator, pixels: int, colour: np.ndarray) -> list[
 
 
 def _hand(canvas: np.ndarray, radius: float, paint: tuple[int, ...], fingers: int) -> None:
-    centre = canvas.shape[0] / 2
-    palm = (int(centre), int(centre + 0.35 * radius))
+    center = canvas.shape[0] / 2
+    palm = (int(center), int(center + 0.35 * radius))
     cv2.circle(canvas, palm, int(0.45 * radius), paint, -1, cv2.LINE_AA)
     for turn in np.linspace(-0.8, 0.8, fingers):
         tip = (
-            int(centre + 0.9 * radius * math.sin(turn)),
-            int(centre + 0.35 * radius - 1.2 * radius * math.cos(turn)),
+            int(center + 0.9 * radius * math.sin(turn)),
+            int(center + 0.35 * radius - 1.2 * radius * math.cos(turn)),
         )
         cv2.line(canvas, palm, tip, paint, max(2, int(0.2 * radius)), cv2.LINE_AA)

@@ -1,4 +1,4 @@
-"""Who may come in over tcp: strangers are refused, and a worker that is refused is told why."""
+"""CURVE authentication of workers over tcp; a rejected worker logs the reason."""
 
 from __future__ import annotations
 
@@ -11,100 +11,102 @@ import zmq
 from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
-from stream.workers.curve_auth import WATCH_FILE, WatchKeys, WorkerKeys
+from stream.workers.curve_auth import SERVER_FILE, ServerKeys, WorkerKeys
 from stream.workers.endpoint import TransportError
 
 _log = logging.getLogger(__name__)
-_HANDSHAKE_MS = 5000  # a stranger that connects and says nothing is hung up on
-_MOST_ASKED = 16  # that are answered at once: a crowd at the door must not starve the workers
-_MOST_NEWS = 100_000  # zmq's own thread waits when it can't put more, so it should never have to
-_QUIET_S = 60.0  # between two warnings of the same kind
-_KNOCK_AGAIN_S = 5.0
+_HANDSHAKE_MS = 5000  # a client that connects and sends nothing is disconnected
+_MAX_REQUESTS = 16  # answered per poll: a flood of connections must not starve the workers
+_MAX_EVENTS = 100_000  # zmq's I/O thread blocks when the queue is full
+_WARNING_INTERVAL_S = 60.0  # between two warnings of the same kind
+_RECONNECT_DELAY_S = 5.0
 _FAILED = (
     zmq.Event.HANDSHAKE_FAILED_AUTH
     | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
     | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
 )
-# After these zmq does not try again by itself.
-_FOR_GOOD = (zmq.Event.HANDSHAKE_FAILED_AUTH, zmq.Event.HANDSHAKE_FAILED_PROTOCOL)
+# After these zmq does not reconnect.
+_PERMANENT = (zmq.Event.HANDSHAKE_FAILED_AUTH, zmq.Event.HANDSHAKE_FAILED_PROTOCOL)
 
 
-class Admission:
-    """The watch's side: lets in those workers whose keys it has. One thread owns it.
+class CurveServerAuth:
+    """The server's side: accepts the workers whose public keys it has. One thread owns it.
 
-    zmq encrypts and checks that a peer has the secret to its public key; whether that one is
-    known it asks over a socket of fixed name (ZAP, rfc.zeromq.org/spec/27), `asked` here. Until
-    it is answered, nothing of the peer is heard.
+    zmq encrypts and checks that a peer has the secret to its public key. It asks over a socket
+    of fixed name (ZAP, rfc.zeromq.org/spec/27), `zap_socket`, whether that public key is known,
+    and passes no message of the peer on before the reply.
     """
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
-        keys: WatchKeys,
+        keys: ServerKeys,
         *,
-        refused: Callable[[], None],
+        on_rejected: Callable[[], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._context, self._keys = context, keys
-        self._refused, self._now = refused, now
-        self._told_at: dict[zmq.Event, float] = {}
-        self._stranger = ""  # the address of the latest whose key is unknown
-        self.asked = context.socket(zmq.REP)
-        self.asked.bind("inproc://zeromq.zap.01")
-        self._news: zmq.Socket[bytes] | None = None
+        self._on_rejected, self._now = on_rejected, now
+        self._logged_at: dict[zmq.Event, float] = {}
+        self._rejected_address = ""  # of the last client with an unknown key
+        self.zap_socket = context.socket(zmq.REP)
+        self.zap_socket.bind("inproc://zeromq.zap.01")
+        self._events: zmq.Socket[bytes] | None = None
 
-    def guard(self, socket: zmq.Socket[bytes]) -> None:
-        """Let only known workers in at what this socket binds from now on."""
+    def protect(self, socket: zmq.Socket[bytes]) -> None:
+        """Accept only known workers at the endpoints that this socket binds from now on."""
         socket.set(zmq.CURVE_SERVER, 1)
         socket.set(zmq.CURVE_SECRETKEY, self._keys.secret.encode())
         socket.set(zmq.ZAP_DOMAIN, b"workers")
-        socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # nobody comes in unasked
+        socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # no connection without a ZAP reply
         socket.set(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
-        self._news = _events_of(self._context, socket, _FAILED)
+        self._events = _monitor_events(self._context, socket, _FAILED)
 
-    def heed(self) -> None:
-        """Answer who asks to come in, and count who was turned away. Does not wait.
+    def poll(self) -> None:
+        """Answer pending authentication requests and count rejected clients. Does not wait.
 
-        What does not even speak zmq's language is hung up on by zmq without being told of.
+        zmq disconnects clients that don't speak its protocol without an event.
         """
-        for _ in range(_MOST_ASKED):
-            if not self.asked.poll(0):
+        for _ in range(_MAX_REQUESTS):
+            if not self.zap_socket.poll(0):
                 break
-            self._answer(self.asked.recv_multipart())
-        while self._news is not None and self._news.poll(0):
-            event = parse_monitor_message(self._news.recv_multipart())
-            # The events are those of the socket: also of a local worker that was killed as it came.
+            self._authenticate(self.zap_socket.recv_multipart())
+        while self._events is not None and self._events.poll(0):
+            event = parse_monitor_message(self._events.recv_multipart())
+            # The socket also has events of local workers, such as one killed while it connects.
             if not event["endpoint"].startswith(b"ipc:"):
-                self._refused()
-                self._tell(zmq.Event(event["event"]))
+                self._on_rejected()
+                self._log_rejection(zmq.Event(event["event"]))
 
-    def _answer(self, request: list[bytes]) -> None:
+    def _authenticate(self, request: list[bytes]) -> None:
         version, number, _, address, _, mechanism, *credentials = request
         worker = None
         if mechanism == b"CURVE" and len(credentials) == 1:
             worker = self._keys.workers.get(z85.encode(credentials[0]).decode())
         if worker is None:
-            self._stranger = address.decode(errors="replace")
-            self.asked.send_multipart([version, number, b"400", b"unknown key", b"", b""])
+            self._rejected_address = address.decode(errors="replace")
+            self.zap_socket.send_multipart([version, number, b"400", b"unknown key", b"", b""])
         else:
-            _log.info("worker %s came from %s", worker, address.decode(errors="replace"))
-            self.asked.send_multipart([version, number, b"200", b"OK", worker.encode(), b""])
+            _log.info("worker %s connected from %s", worker, address.decode(errors="replace"))
+            self.zap_socket.send_multipart([version, number, b"200", b"OK", worker.encode(), b""])
 
-    def _tell(self, kind: zmq.Event) -> None:
-        told_at = self._told_at.get(kind)
-        if told_at is not None and self._now() - told_at < _QUIET_S:
+    def _log_rejection(self, kind: zmq.Event) -> None:
+        logged_at = self._logged_at.get(kind)
+        if logged_at is not None and self._now() - logged_at < _WARNING_INTERVAL_S:
             return
-        self._told_at[kind] = self._now()
+        self._logged_at[kind] = self._now()
         if kind == zmq.Event.HANDSHAKE_FAILED_AUTH:
             _log.warning(
-                "refused a worker from %s: its key is not in %s", self._stranger, self._keys.file
+                "rejected a worker from %s: its key is not in %s",
+                self._rejected_address,
+                self._keys.file,
             )
         else:
-            _log.warning("refused a stranger that has no keys, or not those for this watch")
+            _log.warning("rejected a client without keys, or with keys of another server")
 
 
-class Knock:
-    """The worker's side: comes with its keys, and hears whether it is let in."""
+class CurveClientMonitor:
+    """The worker's side: connects with its keys and logs why it is rejected."""
 
     def __init__(
         self,
@@ -116,58 +118,59 @@ class Knock:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._socket, self._endpoint, self._keys, self._now = socket, endpoint, keys, now
-        socket.set(zmq.CURVE_SERVERKEY, keys.watch.encode())
+        socket.set(zmq.CURVE_SERVERKEY, keys.server.encode())
         socket.set(zmq.CURVE_PUBLICKEY, keys.public.encode())
         socket.set(zmq.CURVE_SECRETKEY, keys.secret.encode())
-        socket.set(zmq.RECONNECT_IVL, 1000)  # not ten times a second to where it is unwanted
-        self._news = _events_of(context, socket, _FAILED | zmq.Event.HANDSHAKE_SUCCEEDED)
-        self._told: zmq.Event | None = None  # since it was last let in
-        self._again_at: float | None = None
+        socket.set(zmq.RECONNECT_IVL, 1000)  # a rejected worker must not retry ten times a second
+        self._events = _monitor_events(context, socket, _FAILED | zmq.Event.HANDSHAKE_SUCCEEDED)
+        self._logged: zmq.Event | None = None  # since it was last accepted
+        self._reconnect_at: float | None = None
 
-    def heed(self, *, served: bool) -> None:
-        """Tell once why it is not let in, and knock again now and then. Does not wait.
+    def poll(self, *, served: bool) -> None:
+        """Log once why the worker is rejected, and reconnect from time to time. Does not wait.
 
-        Raises TransportError where it never was let in, and trying again would be no use.
+        Raises TransportError for a permanent rejection of a worker that was never `served`.
         """
-        while self._news.poll(0):
-            kind = zmq.Event(parse_monitor_message(self._news.recv_multipart())["event"])
+        while self._events.poll(0):
+            kind = zmq.Event(parse_monitor_message(self._events.recv_multipart())["event"])
             if kind == zmq.Event.HANDSHAKE_SUCCEEDED:
-                self._told = None
+                self._logged = None
                 continue
-            if kind in _FOR_GOOD:
+            if kind in _PERMANENT:
                 if not served:
                     raise TransportError(self._reason(kind))
-                self._again_at = self._now() + _KNOCK_AGAIN_S
-            if kind != self._told:
-                self._told = kind
+                self._reconnect_at = self._now() + _RECONNECT_DELAY_S
+            if kind != self._logged:
+                self._logged = kind
                 _log.warning("%s", self._reason(kind))
-        if self._again_at is not None and self._now() > self._again_at:
-            self._again_at = None
-            with contextlib.suppress(zmq.ZMQError):  # it has forgotten the address already
+        if self._reconnect_at is not None and self._now() > self._reconnect_at:
+            self._reconnect_at = None
+            with contextlib.suppress(zmq.ZMQError):  # zmq has dropped the endpoint already
                 self._socket.disconnect(self._endpoint)
             self._socket.connect(self._endpoint)
 
     def _reason(self, kind: zmq.Event) -> str:
         if kind == zmq.Event.HANDSHAKE_FAILED_AUTH:
             return (
-                f"the watch at {self._endpoint} does not know the key of {self._keys.file}; put "
-                f"`worker NAME {self._keys.public}` into its {WATCH_FILE}, and start it anew"
+                f"the server at {self._endpoint} does not know the key of {self._keys.file}; add "
+                f"the line `worker NAME {self._keys.public}` to its {SERVER_FILE} and restart it"
             )
         if kind == zmq.Event.HANDSHAKE_FAILED_PROTOCOL:
-            return f"what listens at {self._endpoint} is no watch with worker.keys"
+            return f"{self._endpoint} is not an Actionwatch server with worker.keys"
         return (
-            f"{self._endpoint} hangs up: it is no watch, or not the one whose key is in "
-            f"{self._keys.file}; give the file that was made together with that watch's"
+            f"{self._endpoint} closes the connection: it is not an Actionwatch server, or not "
+            f"the one whose key is in {self._keys.file}; give the file that was created with that "
+            "server's"
         )
 
 
-def _events_of(
+def _monitor_events(
     context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes], kinds: zmq.Event
 ) -> zmq.Socket[bytes]:
-    """Where zmq tells of these events of a socket."""
+    """A socket that receives these monitor events of another socket."""
     address = f"inproc://events-{id(socket)}"
     socket.monitor(address, kinds)
-    news = context.socket(zmq.PAIR)
-    news.set(zmq.RCVHWM, _MOST_NEWS)
-    news.connect(address)
-    return news
+    events = context.socket(zmq.PAIR)
+    events.set(zmq.RCVHWM, _MAX_EVENTS)
+    events.connect(address)
+    return events

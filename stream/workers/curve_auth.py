@@ -1,7 +1,8 @@
-"""The keys of workers over tcp: a file for the watch, and one for each worker that it lets in.
+"""CURVE key files for workers over tcp: one for the server, and one for each worker.
 
-A file has a line for each key, of 40 characters: `secret` and `public` are its owner's own, `watch`
-is the watch's public key in a worker's file, `worker NAME` a worker's public key in the watch's.
+A file has one key of 40 characters per line: `secret` and `public` are the owner's key pair.
+`server` is the server's public key in a worker's file, and `worker NAME` a worker's public key in
+the server's file.
 """
 
 from __future__ import annotations
@@ -19,34 +20,34 @@ from zmq.utils import z85
 
 from stream.workers.endpoint import TransportError, others_may_write
 
-WATCH_FILE = "watch.keys"
+SERVER_FILE = "server.keys"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
-_WHAT = re.compile(rf"secret|public|watch|worker {_NAME}")
+_ROLE = re.compile(rf"secret|public|server|worker {_NAME}")
 _KEY = re.compile(r"[0-9A-Za-z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")
 
-_FOR_WATCH = """\
-# The keys of a watch: name this file as worker.keys in its YAML. Keep it to yourself.
-# Each `worker` may connect. To shut one out, delete its line and start the watch anew.
+_SERVER_TEMPLATE = """\
+# The keys of the server: set worker.keys to this file in its YAML. Keep it secret.
+# Each `worker` may connect. To revoke one, delete its line and restart the server.
 secret {secret}
 public {public}
 worker {name} {worker}
 """
-_FOR_WORKER = """\
+_WORKER_TEMPLATE = """\
 # The keys of worker {name}: `actionwatch worker --connect tcp://HOST:5555 --keys THIS_FILE`.
-# Move it to the worker's machine, and keep it to yourself.
+# Move this file to the worker's machine, and keep it secret.
 secret {secret}
 public {public}
-watch {watch}
+server {server}
 """
 
 
 class KeysError(TransportError):
-    """Keys that can't be used or made. The message is one line for a person."""
+    """Keys that can't be used or created. The message is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
-class WatchKeys:
-    """What a watch needs to let workers in."""
+class ServerKeys:
+    """The server's key pair and the public keys of its workers."""
 
     file: Path
     secret: str = field(repr=False)
@@ -56,115 +57,124 @@ class WatchKeys:
 
 @dataclass(frozen=True, slots=True)
 class WorkerKeys:
-    """What a worker needs to come in."""
+    """A worker's key pair and the public key of its server."""
 
     file: Path
     secret: str = field(repr=False)
     public: str
-    watch: str  # its public key
+    server: str  # its public key
 
 
-def watch_keys(file: Path | None) -> WatchKeys | None:
-    """Read the watch's file, if there is to be one. Raises KeysError, naming it, for a mistake."""
+def server_keys(file: Path | None) -> ServerKeys | None:
+    """Read the server's key file, if one is given. Raises KeysError for an invalid file."""
     if file is None:
         return None
     found = _read(file)
-    if "watch" in found:
-        raise KeysError(f"{file} is the file of a worker; the watch needs {WATCH_FILE}")
-    workers = {key: what.split()[1] for what, key in found.items() if what.startswith("worker ")}
-    return WatchKeys(file, found["secret"], found["public"], workers)
+    if "server" in found:
+        raise KeysError(f"{file} is the file of a worker; the server needs {SERVER_FILE}")
+    workers = {key: role.split()[1] for role, key in found.items() if role.startswith("worker ")}
+    return ServerKeys(file, found["secret"], found["public"], workers)
 
 
 def worker_keys(file: Path | None) -> WorkerKeys | None:
-    """Read a worker's file, if there is to be one. Raises KeysError, naming it, for a mistake."""
+    """Read a worker's key file, if one is given. Raises KeysError for an invalid file."""
     if file is None:
         return None
     found = _read(file)
-    if "watch" not in found:
+    if "server" not in found:
         raise KeysError(
-            f"{file} has no line with the watch's key; give the file that `actionwatch keys` "
-            "made for the worker, and keep the watch's on the watch's machine"
+            f"{file} has no line with the server's key; give the file that "
+            "`actionwatch worker-keys` created for the worker; the server's file stays on the "
+            "server"
         )
-    return WorkerKeys(file, found["secret"], found["public"], found["watch"])
+    return WorkerKeys(file, found["secret"], found["public"], found["server"])
 
 
-def make(folder: Path, worker: str | None = None) -> tuple[Path, ...]:
-    """Write keys for a worker into a folder, and the watch's if they are not there. What was made.
+def create_keys(folder: Path, worker: str | None = None) -> tuple[Path, ...]:
+    """Create key files for a worker, and for the server if it has none. Returns the new files.
 
-    `worker` is its name; without one it is the first, "worker". Never overwrites: raises KeysError.
+    Without a name the worker is the first one, "worker". Raises KeysError instead of overwriting.
     """
-    watch_file, name = folder / WATCH_FILE, worker or "worker"
+    server_file, name = folder / SERVER_FILE, worker or "worker"
     worker_file = folder / f"{name}.keys"
-    if not re.fullmatch(_NAME, name) or name == "watch":
+    if not re.fullmatch(_NAME, name) or name == "server":
         raise KeysError(
             f"{name!r} can't be a worker's name: letters, digits, dots, dashes, underscores, "
-            "and not watch"
+            "and not server"
         )
-    if worker is None and watch_file.exists():
-        raise KeysError(f"{watch_file} is there already; --worker NAME adds another worker to it")
+    if worker is None and server_file.exists():
+        raise KeysError(f"{server_file} exists already; --worker NAME adds another worker to it")
     if worker_file.exists():
-        raise KeysError(f"{worker_file} is there already; give the worker another name")
+        raise KeysError(f"{worker_file} exists already; give the worker another name")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if others_may_write(folder):
             raise KeysError(
-                f"others may write to {folder}; give a folder of your own, or `chmod go-w {folder}`"
+                f"other users may write to {folder}; use a folder of your own, or "
+                f"`chmod go-w {folder}`"
             )
-        if watch_file.exists():
-            _add(watch_file, worker_file, name)
+        if server_file.exists():
+            _add_worker(server_file, worker_file, name)
             return (worker_file,)
-        _make_both(watch_file, worker_file, name)
+        _create_both(server_file, worker_file, name)
     except OSError as error:
         raise KeysError(f"{error.filename or folder} can't be written: {error.strerror}") from error
-    return watch_file, worker_file
+    return server_file, worker_file
 
 
-def _make_both(watch_file: Path, worker_file: Path, name: str) -> None:
-    public, secret = _pair()
-    own, worker_secret = _pair()
-    _put(worker_file, _FOR_WORKER.format(name=name, secret=worker_secret, public=own, watch=public))
+def _create_both(server_file: Path, worker_file: Path, name: str) -> None:
+    public, secret = _key_pair()
+    worker_public, worker_secret = _key_pair()
+    text = _WORKER_TEMPLATE.format(
+        name=name, secret=worker_secret, public=worker_public, server=public
+    )
+    _write_secret(worker_file, text)
     try:
-        _put(watch_file, _FOR_WATCH.format(secret=secret, public=public, name=name, worker=own))
+        text = _SERVER_TEMPLATE.format(
+            secret=secret, public=public, name=name, worker=worker_public
+        )
+        _write_secret(server_file, text)
     except OSError:
         worker_file.unlink()
         raise
 
 
-def _add(watch_file: Path, worker_file: Path, name: str) -> None:
-    known = watch_keys(watch_file)
+def _add_worker(server_file: Path, worker_file: Path, name: str) -> None:
+    known = server_keys(server_file)
     assert known is not None
     if name in known.workers.values():
         raise KeysError(
-            f"{watch_file} has a worker {name} already; delete its line, or take another name"
+            f"{server_file} has a worker {name} already; delete its line, or use another name"
         )
-    public, secret = _pair()
-    _put(
+    public, secret = _key_pair()
+    _write_secret(
         worker_file,
-        _FOR_WORKER.format(name=name, secret=secret, public=public, watch=known.public),
+        _WORKER_TEMPLATE.format(name=name, secret=secret, public=public, server=known.public),
     )
     try:
-        ended = watch_file.read_bytes().endswith(b"\n")
-        with watch_file.open("a", encoding="utf-8") as text:  # in place: its owner stays the same
+        ended = server_file.read_bytes().endswith(b"\n")
+        # In place, so that the owner of the file stays the same.
+        with server_file.open("a", encoding="utf-8") as text:
             text.write(f"{'' if ended else chr(10)}worker {name} {public}\n")
     except OSError:
         worker_file.unlink()
         raise
 
 
-def _pair() -> tuple[str, str]:
+def _key_pair() -> tuple[str, str]:
     """A new public key and its secret."""
     public, secret = curve_keypair()
     return public.decode(), secret.decode()
 
 
-def _put(file: Path, text: str) -> None:
+def _write_secret(file: Path, text: str) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w", encoding="utf-8") as opened:
         opened.write(text)
 
 
 def _read(file: Path) -> dict[str, str]:
-    """The keys of a file by what they are; always with the pair of its owner."""
+    """The keys of a file by role, including the key pair of its owner."""
     try:
         with file.open(encoding="utf-8-sig") as opened:
             mode = os.fstat(opened.fileno()).st_mode
@@ -172,17 +182,19 @@ def _read(file: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise KeysError(
-            f"{file} can't be read: {reason}; `actionwatch keys` makes such files"
+            f"{file} can't be read: {reason}; `actionwatch worker-keys` creates such files"
         ) from error
-    # As ssh has it: a secret that others could read is none, and a warning would go unread.
+    # Like ssh, reject a secret that other users can read; nobody would read a warning.
     if mode & (stat.S_IRWXG | stat.S_IRWXO) and os.name != "nt":
-        raise KeysError(f"{file} holds a secret that others may read; `chmod 600 {file}`")
+        raise KeysError(f"{file} holds a secret that other users may read; `chmod 600 {file}`")
     found = _parsed(file, text)
-    for what in ("secret", "public"):
-        if what not in found:
-            raise KeysError(f"{file} has no line `{what} KEY`; `actionwatch keys` makes such files")
+    for role in ("secret", "public"):
+        if role not in found:
+            raise KeysError(
+                f"{file} has no line `{role} KEY`; `actionwatch worker-keys` creates such files"
+            )
     if curve_public(found["secret"].encode()).decode() != found["public"]:
-        raise KeysError(f"{file}: secret and public don't belong together; copy the file anew")
+        raise KeysError(f"{file}: secret and public are not a pair; copy the file again")
     return found
 
 
@@ -192,15 +204,15 @@ def _parsed(file: Path, text: str) -> dict[str, str]:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         *words, key = line.split()
-        what = " ".join(words)
-        if not _WHAT.fullmatch(what) or not _is_key(key):  # not shown: it may be the secret
+        role = " ".join(words)
+        if not _ROLE.fullmatch(role) or not _is_key(key):  # not printed: it may be the secret
             raise KeysError(
-                f"{file} line {number} must be secret, public, watch or `worker NAME`, "
+                f"{file} line {number} must be secret, public, server or `worker NAME`, "
                 "and a key of 40 characters"
             )
-        if what in found or key in found.values():
-            raise KeysError(f"{file} line {number} is there twice; delete one of the two")
-        found[what] = key
+        if role in found or key in found.values():
+            raise KeysError(f"{file} line {number} is a duplicate; delete one of the two")
+        found[role] = key
     return found
 
 
@@ -209,5 +221,5 @@ def _is_key(text: str) -> bool:
         return False
     try:
         return len(z85.decode(text)) == 32
-    except (ValueError, struct.error):  # characters that are right, but too large a number
+    except (ValueError, struct.error):  # valid characters, but the number is too large
         return False

@@ -1,4 +1,4 @@
-"""The addresses where workers connect: a socket of this machine's user, or tcp with keys."""
+"""Worker endpoints: an ipc socket of this user, or tcp with keys."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class TransportError(Exception):
-    """An endpoint that can't be used. The message is one line for a person."""
+    """An endpoint that can't be used. The message is one line for the user."""
 
 
 def is_tcp(endpoint: str) -> bool:
     return endpoint.startswith("tcp://")
 
 
-def check_for_watch(endpoint: str, *, keyed: bool) -> None:
-    """Raises TransportError for an address at which strangers could take part."""
+def check_bind_endpoint(endpoint: str, *, keyed: bool) -> None:
+    """Raises TransportError for an address to which an unauthorized client could connect."""
     if is_tcp(endpoint) and not keyed:
         raise TransportError(
-            f"worker endpoint {endpoint} can't be used: over tcp anybody could connect without "
-            "keys; make them with `actionwatch keys DIR`, and give DIR/watch.keys as worker.keys"
+            f"worker endpoint {endpoint} can't be used: without keys anybody could connect over "
+            "tcp; create them with `actionwatch worker-keys DIR` and set worker.keys to "
+            "DIR/server.keys"
         )
     if not endpoint.startswith(("tcp://", "ipc://")):
         raise TransportError(
@@ -31,12 +32,12 @@ def check_for_watch(endpoint: str, *, keyed: bool) -> None:
     _check_folder(endpoint)
 
 
-def check_for_worker(endpoint: str, *, keyed: bool) -> None:
-    """Raises TransportError for an address that is none, or at which a stranger could answer."""
+def check_connect_endpoint(endpoint: str, *, keyed: bool) -> None:
+    """Raises TransportError for an invalid address, or one where another user could listen."""
     if is_tcp(endpoint) and not keyed:
         raise TransportError(
-            f"can't connect to {endpoint} without keys; make them on the watch's machine with "
-            "`actionwatch keys DIR`, copy DIR/worker.keys to this one, and give it as --keys"
+            f"can't connect to {endpoint} without keys; create them on the server with "
+            "`actionwatch worker-keys DIR`, copy DIR/worker.keys here, and give it as --keys"
         )
     if not endpoint.startswith(("tcp://", "ipc://")):
         raise TransportError(
@@ -45,18 +46,18 @@ def check_for_worker(endpoint: str, *, keyed: bool) -> None:
     _check_folder(endpoint)
 
 
-def keep_to_oneself(endpoint: str) -> None:
-    """Let only this user connect to the socket of an ipc address that is bound."""
+def restrict_to_owner(endpoint: str) -> None:
+    """Let only this user connect to the socket of a bound ipc address."""
     if (path := _path(endpoint)) is not None:
         path.chmod(0o600)
 
 
 def others_may_write(folder: Path) -> bool:
-    """Whether others could put a file of theirs in the place of one that is in this folder."""
+    """Whether other users could replace a file in this folder."""
     if os.name == "nt":  # where these bits mean nothing
         return False
     mode = folder.stat().st_mode
-    # In a folder like /tmp everybody may write, but nobody may replace what is another's.
+    # In a sticky folder like /tmp everybody may write, but only a file's owner may replace it.
     return bool(mode & _OTHERS_WRITE) and not mode & stat.S_ISVTX
 
 
@@ -71,16 +72,16 @@ def _check_folder(endpoint: str) -> None:
         )
     try:
         open_to_others = others_may_write(path.parent)
-    except OSError:  # a folder that is not there: whoever binds or connects says so
+    except OSError:  # a missing folder is reported by bind or connect
         return
     if open_to_others:
         raise TransportError(
-            f"{endpoint} can't be used: others may write to the folder {path.parent}; give a path "
+            f"{endpoint} can't be used: other users may write to {path.parent}; give a path "
             f"in a folder of your own, or `chmod go-w {path.parent}`"
         )
 
 
 def _path(endpoint: str) -> Path | None:
-    """Of the socket; None where it has none, or one of the library's own choice."""
+    """The path of an ipc socket; None for tcp, or where zmq chooses it."""
     path = endpoint.removeprefix("ipc://")
     return None if path in (endpoint, "*") else Path(path)

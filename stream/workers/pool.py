@@ -1,4 +1,4 @@
-"""The local workers of a run: what they say of themselves, and when their trouble is lasting."""
+"""The local workers of a run, and the crash limit that ends it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from stream.config.config import WorkerConfig
 from stream.runtime.metrics import Metrics
 from stream.workers.launcher import LocalWorkers
 
-_MOST_DEATHS, _DEATHS_WITHIN_S = 5, 300.0  # of a worker, until its trouble is taken for lasting
+_MAX_CRASHES, _CRASH_WINDOW_S = 5, 300.0  # per worker, until the run fails
 
 
-class Crew:
-    """None, where workers elsewhere do the work. `command` gives that of the worker of a number.
+class WorkerPool:
+    """The local workers; empty if all workers run on other machines.
 
-    `on_failure` is told why the run can't go on.
+    `command` returns the command line of a worker by its index. `on_failure` receives the reason
+    why the run can't continue.
     """
 
     def __init__(
@@ -30,65 +31,66 @@ class Crew:
         self._metrics = metrics
         self._on_failure = on_failure
         self._now = now
-        self._deaths: list[float] = []  # monotonic seconds
+        self._crashed_at: list[float] = []  # monotonic seconds
         self._workers = (
             LocalWorkers(
                 command,
-                None if config.workers == "auto" else config.workers,
-                on_death=self._note_death,
+                None if config.count == "auto" else config.count,
+                on_crash=self._record_crash,
                 on_failure=on_failure,
-                ready_within_s=config.ready_within,
+                startup_timeout_s=config.startup_timeout,
             )
             if config.local
             else None
         )
 
     def __bool__(self) -> bool:
-        """Whether there are to be any."""
+        """Whether the run has local workers."""
         return self._workers is not None
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Process ids of those that run now."""
+        """Process ids of the running workers."""
         return self._workers.pids if self._workers else ()
 
     def start(self) -> None:
         if self._workers:
             self._workers.start()
 
-    def tell_stop(self) -> None:
+    def request_stop(self) -> None:
         if self._workers:
-            self._workers.tell_stop()
+            self._workers.request_stop()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait until all have ended; False where one did not in time."""
+        """Wait until all workers have ended; False after `timeout_s`."""
         return self._workers is None or self._workers.join(timeout_s)
 
-    # On the scheduler's thread, of any worker.
-    def take_failure(self, worker: bytes, reason: str) -> None:
-        """A worker can't work."""
-        if not (self._workers and self._workers.blame(worker, reason)):
+    # On the scheduler's thread, for local and remote workers.
+    def on_worker_failure(self, worker: bytes, reason: str) -> None:
+        """A worker can't run its model."""
+        if not (self._workers and self._workers.record_failure(worker, reason)):
             self._on_failure(reason)
 
-    def take_hello(self, worker: bytes, devices: int) -> None:
+    def on_hello(self, worker: bytes, devices: int) -> None:
         if self._workers:
-            self._workers.greeted(worker, devices)
+            self._workers.on_ready(worker, devices)
 
-    def take_silence(self, worker: bytes) -> None:
-        """A worker does not answer."""
+    def on_timeout(self, worker: bytes) -> None:
+        """A worker is hung."""
         if self._workers:
             self._workers.replace(worker)
 
     # On a supervisor's thread.
-    def _note_death(self, code: int) -> None:
+    def _record_crash(self, code: int) -> None:
         self._metrics.count("worker_restarts")
-        self._deaths.append(self._now())
-        assert self._workers is not None  # one of them it was
-        most = _MOST_DEATHS * self._workers.started
-        recent = [moment for moment in self._deaths if moment > self._now() - _DEATHS_WITHIN_S]
-        self._deaths = recent
-        if len(recent) >= most:
+        self._crashed_at.append(self._now())
+        assert self._workers is not None  # the crash was of one of them
+        max_crashes = _MAX_CRASHES * self._workers.started
+        since = self._now() - _CRASH_WINDOW_S
+        recent = [crashed_at for crashed_at in self._crashed_at if crashed_at > since]
+        self._crashed_at = recent
+        if len(recent) >= max_crashes:
             self._on_failure(
-                f"the worker ended {most} times within {_DEATHS_WITHIN_S / 60:.0f} minutes, the "
-                f"last time with code {code}; see its messages above"
+                f"the worker ended {max_crashes} times within {_CRASH_WINDOW_S / 60:.0f} minutes, "
+                f"the last time with code {code}; see its messages above"
             )

@@ -1,6 +1,6 @@
 """Messages <-> multipart bytes: a JSON header with a version, then raw bytes. Pure, no pickle.
 
-From the worker: Hello, Ask, Answer, Failure. To the worker: Work, Who, Refusal.
+From the worker: Hello, Ready, Result, Failure. To the worker: Batch, Identify, Rejection.
 """
 
 from __future__ import annotations
@@ -14,64 +14,64 @@ import numpy as np
 
 from stream.messages import Clip, ClipSpec, Scores
 
-VERSION = 1
-_MOST_CLIPS = 256
-_MOST_DEVICES = 64
+VERSION = 2
+_MAX_CLIPS = 256
+_MAX_DEVICES = 64
 
 
 class WireError(ValueError):
-    """Bytes that are no message of this protocol. The message says what is wrong with them."""
+    """The bytes are not a message of this protocol; the error message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """A worker has its model ready."""
+    """A worker has loaded its model."""
 
     spec: ClipSpec
-    devices: int = 1  # on its machine, that could each have a worker like this one
+    devices: int = 1  # on its machine that could each run such a worker
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A worker is free for up to `room` clips. Asking again replaces the earlier question."""
+class Ready:
+    """A worker is ready for up to `capacity` clips. Replaces its earlier Ready."""
 
-    room: int
+    capacity: int
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a worker makes of clips."""
+class Result:
+    """The scores of clips."""
 
     scores: tuple[Scores, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A worker can't do its duty, now or at all, and says why."""
+    """A worker can't run its model; `reason` is one line."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """Clips for a worker."""
+class Batch:
+    """Clips for a worker to score."""
 
     clips: tuple[Clip, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
-    """To a worker that asks without having said hello: the scheduler was started anew."""
+class Identify:
+    """To a worker that sent no Hello, because the scheduler was restarted."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """To whoever sent a message that can't be read."""
+class Rejection:
+    """To the sender of a malformed or unexpected message."""
 
     reason: str
 
 
-Message = Hello | Ask | Answer | Failure | Work | Who | Refusal
+Message = Hello | Ready | Result | Failure | Batch | Identify | Rejection
 
 
 def pack(message: Message) -> list[bytes | memoryview]:
@@ -81,28 +81,28 @@ def pack(message: Message) -> list[bytes | memoryview]:
     match message:
         case Hello(spec, devices):
             body = {**asdict(spec), "background": sorted(spec.background), "devices": devices}
-        case Ask(room):
-            body = {"room": room}
-        case Failure(reason) | Refusal(reason):
+        case Ready(capacity):
+            body = {"capacity": capacity}
+        case Failure(reason) | Rejection(reason):
             body = {"reason": reason}
-        case Answer(scores):
+        case Result(scores):
             body = {"clips": [[s.number, s.inference_s] for s in scores]}
             arrays = [np.ascontiguousarray(s.probabilities, "<f4") for s in scores]
-        case Work(clips):
+        case Batch(clips):
             body = {
                 "clips": [
                     [c.camera, c.number, list(c.frames.shape), c.times.tolist()] for c in clips
                 ]
             }
             arrays = [np.ascontiguousarray(c.frames) for c in clips]
-        case Who():
+        case Identify():
             pass
     header = {"v": VERSION, "type": type(message).__name__.lower(), **body}
     return [json.dumps(header).encode(), *(memoryview(array.data).cast("B") for array in arrays)]
 
 
 def unpack(parts: Sequence[bytes | memoryview]) -> Message:
-    """The message in the parts. Raises WireError for anything that `pack` would not have made."""
+    """Parse a multipart message. Raises WireError for anything that `pack` can't have made."""
     try:
         return _unpack(parts)
     except WireError:
@@ -120,25 +120,25 @@ def _unpack(parts: Sequence[bytes | memoryview]) -> Message:
         raise WireError(f"protocol version {VERSION} expected, got {version!r:.20}")
     arrays = parts[1:]
     clips = header.get("clips", [])
-    if len(arrays) != len(clips) or len(clips) > _MOST_CLIPS:
-        raise WireError(f"{len(clips)} clips announced, {len(arrays)} sent, {_MOST_CLIPS} allowed")
+    if len(arrays) != len(clips) or len(clips) > _MAX_CLIPS:
+        raise WireError(f"{len(clips)} clips announced, {len(arrays)} sent, {_MAX_CLIPS} allowed")
     match header.get("type"):
         case "hello":
-            return Hello(_spec(header), min(max(1, int(header["devices"])), _MOST_DEVICES))
-        case "ask":
-            return Ask(min(max(1, int(header["room"])), _MOST_CLIPS))
+            return Hello(_spec(header), min(max(1, int(header["devices"])), _MAX_DEVICES))
+        case "ready":
+            return Ready(min(max(1, int(header["capacity"])), _MAX_CLIPS))
         case "failure":
             return Failure(str(header["reason"]))
-        case "refusal":
-            return Refusal(str(header["reason"]))
-        case "who":
-            return Who()
-        case "answer":
-            return Answer(
+        case "rejection":
+            return Rejection(str(header["reason"]))
+        case "identify":
+            return Identify()
+        case "result":
+            return Result(
                 tuple(_scores(entry, data) for entry, data in zip(clips, arrays, strict=True))
             )
-        case "work":
-            return Work(
+        case "batch":
+            return Batch(
                 tuple(_clip(entry, data) for entry, data in zip(clips, arrays, strict=True))
             )
     raise WireError(f"unknown type {header.get('type')!r:.40}")
@@ -169,7 +169,7 @@ def _scores(entry: list[Any], data: bytes | memoryview) -> Scores:
 def _clip(entry: list[Any], data: bytes | memoryview) -> Clip:
     camera, number, shape, times = entry
     frames = np.frombuffer(data, np.uint8).reshape(shape)
-    moments = np.array(times, np.float64)
-    if len(moments) != len(frames):
-        raise WireError(f"clip {number}: {len(frames)} frames but {len(moments)} times")
-    return Clip(str(camera), int(number), frames, moments)
+    times_s = np.array(times, np.float64)
+    if len(times_s) != len(frames):
+        raise WireError(f"clip {number}: {len(frames)} frames but {len(times_s)} times")
+    return Clip(str(camera), int(number), frames, times_s)

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from model.families.timesformer.network import TimesformerForVideoClassification
-from model.pretraining.train import MEAN, STD, Recipe, motion_spec
+from model.pretraining.train import MEAN, STD, PretrainConfig, motion_spec
 from model.trained_model import TrainedModel
 
-TINY = Recipe(
+TINY = PretrainConfig(
     clips=64,
-    batch=8,
-    lesson=2,
+    batch_size=8,
+    stage_batches=2,
     size=32,
     patch=16,
     frames=4,
@@ -22,13 +22,13 @@ TINY = Recipe(
 
 
 @pytest.fixture
-def tiny() -> Recipe:
-    """A motion model that trains in a second, and knows nothing."""
+def tiny() -> PretrainConfig:
+    """A configuration of a tiny motion model that trains in a second."""
     return TINY
 
 
 @pytest.fixture
-def trained(tiny: Recipe) -> TrainedModel:
+def trained(tiny: PretrainConfig) -> TrainedModel:
     torch.manual_seed(0)
-    network = TimesformerForVideoClassification(tiny.network()).eval()
+    network = TimesformerForVideoClassification(tiny.network_config()).eval()
     return TrainedModel(network, motion_spec(tiny, "tiny"), MEAN, STD)

@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub, from a small real server that answers as the hub does."""
+"""Models of the Hugging Face hub, from a local server with the hub's protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from huggingface_hub import constants
 
 from model import TimesformerForVideoClassification, TimesformerModel
 from model.checkpoint import CheckpointError
-from model.hub import find
+from model.hub import find_checkpoint
 from model.trained_model import TrainedModel, load, save
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -22,45 +22,45 @@ NAME = "someone/tiny"
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves a folder as the model NAME, and remembers which files were fetched."""
+    """Serves a folder as the model NAME, and records the downloaded files."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
+        super().__init__(("127.0.0.1", 0), _Handler)
         self.folder = folder
-        self.fetched: list[str] = []
+        self.downloads: list[str] = []
 
 
-class _Answer(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler):
     server: Hub
 
     def do_HEAD(self) -> None:
-        self._answer(send=False)
+        self._respond(send_body=False)
 
     def do_GET(self) -> None:
-        self._answer(send=True)
+        self._respond(send_body=True)
 
-    def _answer(self, *, send: bool) -> None:
+    def _respond(self, *, send_body: bool) -> None:
         model, _, rest = self.path.removeprefix("/").partition("/resolve/")
         revision, _, file = rest.partition("/")
         path = self.server.folder / file
-        problem = ""
+        error = ""
         if model != NAME:
-            problem = "RepoNotFound"
+            error = "RepoNotFound"
         elif revision not in ("main", COMMIT):
-            problem = "RevisionNotFound"
+            error = "RevisionNotFound"
         elif not path.is_file():
-            problem = "EntryNotFound"
-        body = b"" if problem else path.read_bytes()
-        self.send_response(404 if problem else 200)
-        if problem:
-            self.send_header("X-Error-Code", problem)
+            error = "EntryNotFound"
+        body = b"" if error else path.read_bytes()
+        self.send_response(404 if error else 200)
+        if error:
+            self.send_header("X-Error-Code", error)
         self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("ETag", f'"{hashlib.sha256(body).hexdigest()}"')
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if send:
-            if model == NAME:  # other programs ask any port for anything
-                self.server.fetched.append(file)
+        if send_body:
+            if model == NAME:  # other programs may send requests to any port
+                self.server.downloads.append(file)
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
@@ -73,76 +73,74 @@ def hub(tmp_path: Path, trained: TrainedModel, monkeypatch: pytest.MonkeyPatch) 
     with Hub(tmp_path / "served") as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        _be_at(f"http://127.0.0.1:{server.server_port}", monkeypatch)
+        _set_endpoint(f"http://127.0.0.1:{server.server_port}", monkeypatch)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         yield server
         server.shutdown()
         thread.join()
 
 
-def _be_at(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+def _set_endpoint(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    template = url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
 
 
-def test_a_model_of_the_hub_is_fetched_once(hub: Hub, trained: TrainedModel) -> None:
+def test_a_model_of_the_hub_is_downloaded_once(hub: Hub, trained: TrainedModel) -> None:
     first = load(NAME)
-    assert first.spec == trained.spec  # also its name, "tiny"
+    assert first.spec == trained.spec  # including its name, "tiny"
     assert torch.equal(first.network.classifier.weight, trained.network.classifier.weight)
-    fetched = sorted(hub.fetched)
-    assert fetched == ["config.json", "model.safetensors", "preprocessor_config.json"]
+    downloads = sorted(hub.downloads)
+    assert downloads == ["config.json", "model.safetensors", "preprocessor_config.json"]
     load(NAME)
-    assert sorted(hub.fetched) == fetched
+    assert sorted(hub.downloads) == downloads
 
 
 @pytest.mark.parametrize("network", [TimesformerModel, TimesformerForVideoClassification])
-def test_from_pretrained_takes_hub_names(
+def test_from_pretrained_accepts_hub_names(
     hub: Hub, tmp_path: Path, network: type[TimesformerModel]
 ) -> None:
     cache = tmp_path / "elsewhere"
     loaded = network.from_pretrained(NAME, revision=COMMIT, cache_dir=cache)
     assert loaded.config.hidden_size == 32
     network.from_pretrained(NAME, cache_dir=cache, revision=COMMIT, local_files_only=True)
-    with pytest.raises(CheckpointError, match="asked for local files only"):
+    with pytest.raises(CheckpointError, match="local files only"):
         network.from_pretrained(NAME, local_files_only=True)
 
 
-def test_what_was_fetched_serves_without_a_network(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cached_models_load_without_a_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     before = load(NAME)
-    _be_at("http://127.0.0.1:9", monkeypatch)  # nobody listens there
+    _set_endpoint("http://127.0.0.1:9", monkeypatch)  # closed port
     assert load(NAME).spec == before.spec
 
 
-def test_no_network_and_nothing_fetched_tells_the_way_out(
+def test_no_network_and_an_empty_cache_is_an_error_with_the_fix(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _be_at("http://127.0.0.1:9", monkeypatch)
+    _set_endpoint("http://127.0.0.1:9", monkeypatch)
     with pytest.raises(CheckpointError) as caught:
         load(NAME)
     for words in (NAME, "refused", "connect to the network once", "copy its folder"):
         assert words in str(caught.value)
 
 
-def test_shards_are_fetched_as_well(hub: Hub) -> None:
-    shard_up(hub.folder)
+def test_shards_are_downloaded(hub: Hub) -> None:
+    split_into_shards(hub.folder)
     load(NAME)
-    assert "model-00002-of-00002.safetensors" in hub.fetched
+    assert "model-00002-of-00002.safetensors" in hub.downloads
     (hub.folder / "model-00001-of-00002.safetensors").rename(hub.folder / "away")
     with pytest.raises(CheckpointError, match="shard model-00001-of-00002"):
-        find(NAME, cache_dir=hub.folder.parent / "another")
+        find_checkpoint(NAME, cache_dir=hub.folder.parent / "another")
 
 
-def test_old_models_have_a_pickle_only(hub: Hub) -> None:
+def test_models_with_only_a_pickle_are_downloaded(hub: Hub) -> None:
     from safetensors.torch import load_file
 
     file = hub.folder / "model.safetensors"
     torch.save(load_file(file), hub.folder / "pytorch_model.bin")
     file.unlink()
     load(NAME)
-    assert "pytorch_model.bin" in hub.fetched
+    assert "pytorch_model.bin" in hub.downloads
 
 
 @pytest.mark.parametrize(
@@ -152,42 +150,42 @@ def test_old_models_have_a_pickle_only(hub: Hub) -> None:
         (NAME, "v9", "has no revision 'v9'"),
     ],
 )
-def test_what_the_hub_does_not_have_is_named(
+def test_an_unknown_repository_or_revision_is_named_in_the_error(
     hub: Hub, name: str, revision: str | None, words: str
 ) -> None:
     with pytest.raises(CheckpointError, match=words):
-        find(name, revision=revision)
+        find_checkpoint(name, revision=revision)
 
 
-def test_a_repository_without_weights_is_named(hub: Hub) -> None:
+def test_a_repository_without_weights_or_config_is_rejected(hub: Hub) -> None:
     (hub.folder / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"has no model\.safetensors or pytorch_model\.bin"):
-        find(NAME)
+        find_checkpoint(NAME)
     (hub.folder / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"has no config\.json on the hub"):
-        find(NAME)
+        find_checkpoint(NAME)
 
 
-def test_another_kind_of_model_is_told_before_its_weights_are_fetched(hub: Hub) -> None:
+def test_another_model_type_is_rejected_before_its_weights_are_downloaded(hub: Hub) -> None:
     file = hub.folder / "config.json"
     file.write_text(file.read_text().replace('"timesformer"', '"videomae"'))
     with pytest.raises(CheckpointError, match="is of a 'videomae' model"):
-        find(NAME)
-    assert hub.fetched == ["config.json"]
+        find_checkpoint(NAME)
+    assert hub.downloads == ["config.json"]
 
 
-def test_half_a_download_is_not_taken_for_a_model(hub: Hub) -> None:
+def test_an_incomplete_download_is_not_used(hub: Hub) -> None:
     (hub.folder / "model.safetensors").rename(hub.folder / "away")
     with pytest.raises(CheckpointError):
-        find(NAME)
-    with pytest.raises(CheckpointError, match="asked for local files only"):
-        find(NAME, local_files_only=True)
+        find_checkpoint(NAME)
+    with pytest.raises(CheckpointError, match="local files only"):
+        find_checkpoint(NAME, local_files_only=True)
 
 
-def test_a_cache_that_cannot_be_written_is_named(hub: Hub, tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_an_error_with_the_fix(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match=f"{NAME} can't be kept: .*HF_HOME"):
-        find(NAME, cache_dir=tmp_path / "file")
+    with pytest.raises(CheckpointError, match=f"{NAME} can't be stored: .*HF_HOME"):
+        find_checkpoint(NAME, cache_dir=tmp_path / "file")
 
 
 def test_a_path_is_never_an_embedded_model(
@@ -195,8 +193,8 @@ def test_a_path_is_never_an_embedded_model(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     save(trained, tmp_path / "motion")
-    assert find(Path("motion")).resolve() == tmp_path / "motion"
-    assert find("motion") != find(Path("motion"))
+    assert find_checkpoint(Path("motion")).resolve() == tmp_path / "motion"
+    assert find_checkpoint("motion") != find_checkpoint(Path("motion"))
 
 
 @pytest.mark.parametrize(
@@ -206,18 +204,18 @@ def test_a_path_is_never_an_embedded_model(
         *("~nobody/x", "..", "", "x" * 300),
     ],
 )
-def test_what_can_be_no_name_of_the_hub_is_not_asked_for(name: str, hub: Hub) -> None:
+def test_invalid_repository_ids_are_not_requested(name: str, hub: Hub) -> None:
     if name in ("..", ""):  # these are folders, without a checkpoint
         with pytest.raises(CheckpointError, match=r"config\.json"):
             load(name)
     else:
         with pytest.raises(CheckpointError, match="neither embedded"):
-            find(name)
-    assert not hub.fetched
+            find_checkpoint(name)
+    assert not hub.downloads
 
 
-def shard_up(folder: Path) -> None:
-    """Write a folder's weights anew as two files and an index."""
+def split_into_shards(folder: Path) -> None:
+    """Replace a folder's weights by two shards and an index."""
     import json
 
     from safetensors.torch import load_file, save_file

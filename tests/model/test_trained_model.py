@@ -1,4 +1,4 @@
-"""Whole models: what travels with the weights."""
+"""Models with the clip spec, normalization and temperature of their folder."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from transformers import TimesformerForVideoClassification as Theirs
 
 from model.checkpoint import CheckpointError
 from model.families.timesformer.configuration import TimesformerConfig
-from model.hub import find
+from model.hub import find_checkpoint
 from model.predictor import Predictor
-from model.preprocess import normalise
+from model.preprocess import normalize
 from model.trained_model import TrainedModel, load, published_span, save
-from model.training.finetune_init import beginning
+from model.training.finetune_init import new_head
 from stream.config.config import InferenceConfig
 from stream.synthetic import MOTIONS
 
@@ -35,21 +35,21 @@ def edit(file: Path, **changes: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
-def test_what_was_saved_is_loaded(folder: Path, trained: TrainedModel) -> None:
+def test_save_and_load_round_trip(folder: Path, trained: TrainedModel) -> None:
     back = load(folder)
     assert (back.spec, back.mean, back.std) == (trained.spec, trained.mean, trained.std)
-    # The file holds more keys, which are kept.
+    # The file has additional keys, which are preserved.
     assert replace(back.network.config, extra={}) == trained.network.config
     assert back.network.config.extra["background_labels"] == ["other motion", "still"]
     for key, value in trained.network.state_dict().items():
         assert torch.equal(back.network.state_dict()[key], value), key
 
 
-def test_transformers_opens_what_was_saved(tmp_path: Path, trained: TrainedModel) -> None:
-    folder = tmp_path / "learning"
-    learning = beginning(trained, "tiny", trained.spec.labels, drop_path=0.1).network.eval()
-    learning.classifier.load_state_dict(trained.network.classifier.state_dict())
-    save(replace(trained, network=learning), folder)  # transformers takes no rate but 0
+def test_transformers_loads_a_saved_model(tmp_path: Path, trained: TrainedModel) -> None:
+    folder = tmp_path / "finetuned"
+    finetuned = new_head(trained, "tiny", trained.spec.labels, drop_path=0.1).network.eval()
+    finetuned.classifier.load_state_dict(trained.network.classifier.state_dict())
+    save(replace(trained, network=finetuned), folder)  # transformers accepts only rate 0
     theirs = Theirs.from_pretrained(folder).eval()
     pixels = torch.randn(1, 4, 3, 32, 32)
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_transformers_opens_what_was_saved(tmp_path: Path, trained: TrainedModel
     assert theirs.config.id2label[9] == "wave"
 
 
-def test_a_folder_that_says_nothing_is_taken_for_a_published_one(tmp_path: Path) -> None:
+def test_a_folder_without_preprocessing_gets_the_published_defaults(tmp_path: Path) -> None:
     labels = {0: "abseiling", 1: "zumba"}
     config = TheirConfig(
         image_size=32,
@@ -79,7 +79,7 @@ def test_a_folder_that_says_nothing_is_taken_for_a_published_one(tmp_path: Path)
     ("frames", "labels", "span_s"),
     [(8, 400, 256 / 30), (16, 600, 256 / 30), (96, 400, 384 / 30), (8, 174, 4.0), (64, 174, 4.0)],
 )
-def test_published_models_have_the_spans_of_their_training(
+def test_span_of_published_models_follows_from_frames_and_labels(
     frames: int, labels: int, span_s: float
 ) -> None:
     config = TimesformerConfig(num_frames=frames, num_labels=labels)
@@ -90,13 +90,13 @@ def test_published_models_have_the_spans_of_their_training(
     ("preprocessor", "fit", "shortest_edge"),
     [
         ({"size": {"shortest_edge": 40}}, "crop", 40),
-        ({"size": 40}, "crop", 40),  # as older folders have it
+        ({"size": 40}, "crop", 40),  # older folders
         ({"size": {"height": 32, "width": 32}, "do_center_crop": False}, "squash", 0),
         ({"size": {"height": 32, "width": 32}}, "squash", 0),
         ({"size": 32, "crop_size": 32}, "crop", 32),
     ],
 )
-def test_the_spatial_policy_comes_from_the_preprocessing(
+def test_the_resize_policy_is_read_from_the_preprocessing(
     folder: Path, preprocessor: dict[str, Any], fit: str, shortest_edge: int
 ) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
@@ -122,19 +122,19 @@ def test_a_loaded_model_outlives_its_file(folder: Path) -> None:
     assert torch.equal(model.network.classifier.weight, before)
 
 
-def test_the_embedded_model_is_as_promised() -> None:
-    folder = find("motion")
+def test_the_embedded_model_has_the_documented_size_labels_and_card() -> None:
+    folder = find_checkpoint("motion")
     size = sum(file.stat().st_size for file in folder.iterdir())
     assert size <= 15 * 2**20
     embedded = load("motion")
     assert embedded.spec.labels == MOTIONS
     assert embedded.spec.background == {"still", "other motion"}
     card = (folder / "README.md").read_text(encoding="utf-8")
-    for word in ("actionwatch train-motion", "seed", "top-1", "drawn"):
+    for word in ("actionwatch train-motion", "seed", "top-1", "synthetic"):
         assert word in card
 
 
-def test_an_unknown_name_is_told_with_the_known_ones() -> None:
+def test_an_unknown_name_is_an_error_that_lists_the_embedded_models() -> None:
     with pytest.raises(CheckpointError, match=r"'nothing' is neither embedded \(motion\) nor a"):
         load("nothing")
 
@@ -161,7 +161,7 @@ def test_an_unknown_name_is_told_with_the_known_ones() -> None:
     ],
     ids=str,
 )
-def test_a_damaged_preprocessing_is_named(
+def test_an_invalid_preprocessing_is_named_in_the_error(
     folder: Path, changes: dict[str, Any], words: str
 ) -> None:
     edit(folder / "preprocessor_config.json", **changes)
@@ -179,13 +179,13 @@ def test_a_damaged_preprocessing_is_named(
     ],
     ids=str,
 )
-def test_pixels_are_rescaled_and_normalised_as_the_folder_says(
+def test_pixels_are_rescaled_and_normalized_as_configured(
     folder: Path, changes: dict[str, Any], pixel: int, expected: float
 ) -> None:
     edit(folder / "preprocessor_config.json", image_mean=[0.5] * 3, image_std=[0.25] * 3, **changes)
     model = load(folder)
     clip = torch.full((1, 1, 1, 1, 3), pixel, dtype=torch.uint8)
-    assert normalise(clip, model.mean, model.std).flatten().tolist() == pytest.approx(
+    assert normalize(clip, model.mean, model.std).flatten().tolist() == pytest.approx(
         [expected] * 3
     )
 
@@ -196,15 +196,15 @@ def test_background_labels_must_be_labels(folder: Path) -> None:
         load(folder)
 
 
-def test_the_temperature_travels_with_the_weights(
+def test_the_temperature_is_stored_and_applied(
     tmp_path: Path, trained: TrainedModel, folder: Path
 ) -> None:
     assert load(folder).temperature == 1.0
     save(replace(trained, temperature=2.5), tmp_path / "warm")
     assert load(tmp_path / "warm").temperature == 2.5
     clips = np.random.default_rng(0).integers(0, 256, (2, 4, 32, 32, 3), dtype=np.uint8)
-    choice = InferenceConfig(precision="fp32")
-    plain, warm = (Predictor(load(one), choice) for one in (folder, tmp_path / "warm"))
+    config = InferenceConfig(precision="fp32")
+    plain, warm = (Predictor(load(one), config) for one in (folder, tmp_path / "warm"))
     powers = plain.predict(clips) ** (1 / 2.5)
     assert np.allclose(warm.predict(clips), powers / powers.sum(axis=1, keepdims=True), atol=1e-5)
 
@@ -216,36 +216,38 @@ def test_a_temperature_must_be_a_number_above_0(folder: Path, temperature: objec
         load(folder)
 
 
-def test_weights_that_are_no_numbers_are_found_before_work_begins(trained: TrainedModel) -> None:
+def test_nan_weights_are_detected_at_startup(trained: TrainedModel) -> None:
     with torch.no_grad():
         trained.network.classifier.bias[0] = float("nan")
     with pytest.raises(CheckpointError, match="weights are damaged"):
         Predictor(trained)
 
 
-def test_several_labels_at_once_need_not_add_up_to_one(folder: Path) -> None:
+def test_multi_label_scores_are_independent(folder: Path) -> None:
     edit(folder / "config.json", problem_type="multi_label_classification")
     model = load(folder)
     with torch.no_grad():
         model.network.classifier.bias.fill_(3.0)
         model.network.classifier.bias[0] = -1000.0
     clips = np.zeros((1, 4, 32, 32, 3), np.uint8)
-    shares = Predictor(model).predict(clips)
-    assert (shares[:, 1:] > 0.8).all()
-    assert shares[0, 0] == 0
+    scores = Predictor(model).predict(clips)
+    assert (scores[:, 1:] > 0.8).all()
+    assert scores[0, 0] == 0
 
 
-def test_a_model_of_amounts_is_refused(folder: Path) -> None:
+def test_a_regression_model_is_rejected(folder: Path) -> None:
     edit(folder / "config.json", problem_type="regression")
-    with pytest.raises(CheckpointError, match="tiny tells an amount"):
+    with pytest.raises(CheckpointError, match="tiny is a regression model, not a classifier"):
         Predictor(load(folder))
 
 
-def test_a_network_that_cannot_take_the_pictures_is_named(folder: Path) -> None:
+def test_a_network_without_rgb_input_is_rejected(folder: Path) -> None:
     edit(folder / "config.json", num_channels=1)
     file = folder / "model.safetensors"
     tensors = load_file(file)
     key = "timesformer.embeddings.patch_embeddings.projection.weight"
     save_file({**tensors, key: tensors[key][:, :1].contiguous()}, file)
-    with pytest.raises(CheckpointError, match=r"config\.json: num_channels is 1"):
+    with pytest.raises(
+        CheckpointError, match=r"config\.json: num_channels must be 3 \(RGB video\), got 1"
+    ):
         load(folder)

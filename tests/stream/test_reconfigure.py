@@ -1,4 +1,4 @@
-"""A watch that is changed while it runs: drawn cameras, a real worker, a real log."""
+"""Configuration changes during a run: synthetic cameras, a real worker, a real event log."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from stream.sinks.event_log.event_log import EventLog
 from stream.synthetic import Scene
 from tests.waiting import wait_for
 
-ALWAYS = {"enter": 0.05, "leave": 0.0, "minimum": 0}  # so that there is an open event at once
+ALWAYS = {"threshold": 0.05, "release_threshold": 0.0, "min_duration": 0}  # an event opens at once
 
 
-def settings(folder: Path, *cameras: str, **more: Any) -> Config:
+def settings(folder: Path, *cameras: str, **options: Any) -> Config:
     values = {
-        "cameras": {name: {"source": f"demo:{7 + place}"} for place, name in enumerate(cameras)},
+        "cameras": {name: {"source": f"demo:{7 + index}"} for index, name in enumerate(cameras)},
         "events": ALWAYS,
         "data": folder / "data",
-        **more,
+        **options,
     }
     return Config.model_validate(values)
 
@@ -39,26 +39,26 @@ def has_events(pipeline: Pipeline, camera: str) -> bool:
     return bool(pipeline.view(camera).open_events)
 
 
-def test_cameras_come_and_go_while_it_runs(tmp_path: Path) -> None:
+def test_cameras_are_added_and_removed_during_a_run(tmp_path: Path) -> None:
     config = settings(tmp_path, "hall", recording={"enabled": True})
     with Pipeline(config) as pipeline:
         wait_for(lambda: has_events(pipeline, "hall"))
-        former = pipeline.cameras
+        previous = pipeline.cameras
         both = settings(tmp_path, "hall", "door", recording={"enabled": True})
         assert pipeline.reconfigure(both).applied == ("cameras.door added",)
-        assert set(former) == {"hall"}  # whoever iterates over it is not disturbed
+        assert set(previous) == {"hall"}  # callers may still iterate over it
         wait_for(lambda: has_events(pipeline, "door"))
         before = threading.active_count()
 
         (open_event,) = pipeline.view("hall").open_events[:1]
-        gone = pipeline.cameras["hall"]
+        removed = pipeline.cameras["hall"]
         only = both.model_copy(update={"cameras": {"door": both.cameras["door"]}})
         assert pipeline.reconfigure(only).applied == ("cameras.hall removed",)
         assert pipeline.views("hall") == {}
         wait_for(lambda: not has_events(pipeline, "hall"))
         wait_for(lambda: pipeline.metrics.totals("hall").get("clips", 0) >= 1)
         wait_for(lambda: threading.active_count() < before)  # its threads have ended
-        assert all(stream.ring is None for stream in gone.streams)
+        assert all(stream.ring is None for stream in removed.streams)
         seen = pipeline.metrics.totals("door")["windows"]
         wait_for(lambda: pipeline.metrics.totals("door")["windows"] > seen + 2)
         assert pipeline.config == only
@@ -67,19 +67,19 @@ def test_cameras_come_and_go_while_it_runs(tmp_path: Path) -> None:
     assert closed["closed_by"] == "stop"
     assert (config.data / "clips" / closed["clip"]).is_file()
     assert rows(config, "door")
-    assert not pipeline.metrics.total("late_answers")
+    assert not pipeline.metrics.total("late_results")
 
 
-def test_a_camera_that_is_changed_begins_anew_under_its_name(tmp_path: Path) -> None:
+def test_changed_camera_is_restarted_under_its_name(tmp_path: Path) -> None:
     config = settings(tmp_path, "door")
     with Pipeline(config) as pipeline:
         wait_for(lambda: has_events(pipeline, "door"))
-        former = pipeline.cameras["door"]
+        previous = pipeline.cameras["door"]
         zones = {"left": {"points": [[0, 0], [0.5, 1]]}}
         changed = settings(tmp_path, cameras={"door": {"source": "demo:9", "zones": zones}})
         assert pipeline.reconfigure(changed).applied == ("cameras.door changed",)
         wait_for(lambda: has_events(pipeline, "door/left"))
-        assert pipeline.cameras["door"] is not former
+        assert pipeline.cameras["door"] is not previous
         assert set(pipeline.views("door")) == {"left"}
         assert not has_events(pipeline, "door")
     assert {row["closed_by"] for row in rows(config, "door")} == {"stop"}
@@ -96,10 +96,10 @@ def test_thresholds_change_while_an_event_is_open(tmp_path: Path) -> None:
         seen = pipeline.metrics.total("windows")
         wait_for(lambda: pipeline.metrics.total("windows") > seen + 2)
         assert before.id in {event.id for event in pipeline.view("door").open_events}
-        ignoring = settings(tmp_path, "door", events={**ALWAYS, "ignore": [before.label]})
+        ignoring = settings(tmp_path, "door", events={**ALWAYS, "exclude": [before.label]})
         pipeline.reconfigure(ignoring)
         wait_for(lambda: before.id not in {event.id for event in pipeline.view("door").open_events})
-        wait_for(lambda: pipeline.in_log)
+        wait_for(lambda: pipeline.in_database)
         closed = {row["id"]: row for row in rows(config, "door")}[before.id]
         assert closed["closed_by"] == "stop"
 
@@ -107,14 +107,14 @@ def test_thresholds_change_while_an_event_is_open(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"events": {"ignore": ["juggle"]}}, "events: model motion has no label 'juggle'"),
+        ({"events": {"exclude": ["juggle"]}}, "events: model motion has no label 'juggle'"),
         (
             {"cameras": {"door": {"source": "demo:1"}, "gate": {"source": "ftp://host/x"}}},
             "cameras.gate: source ftp://host/x: ftp:// is not known",
         ),
     ],
 )
-def test_what_can_not_work_changes_nothing(
+def test_invalid_change_is_rejected_as_a_whole(
     tmp_path: Path, change: dict[str, Any], reason: str
 ) -> None:
     config = settings(tmp_path, "door")
@@ -127,23 +127,23 @@ def test_what_can_not_work_changes_nothing(
         assert pipeline.cameras is cameras
         wait_for(lambda: has_events(pipeline, "door"))
         assert pipeline.failure == ""
-    with pytest.raises(ConfigError, match="the watch is ending"):
+    with pytest.raises(ConfigError, match="shutting down; configuration not changed"):
         pipeline.reconfigure(settings(tmp_path, "gate"))
 
 
-def test_a_camera_may_be_added_before_the_model_is_known(tmp_path: Path) -> None:
+def test_camera_can_be_added_before_the_model_is_loaded(tmp_path: Path) -> None:
     with Pipeline(settings(tmp_path, "hall")) as pipeline:
         pipeline.reconfigure(settings(tmp_path, "hall", "door"))
         wait_for(lambda: has_events(pipeline, "hall") and has_events(pipeline, "door"))
 
 
-def test_a_run_is_over_when_only_ended_recordings_are_left(
+def test_run_is_over_when_only_finished_videos_are_left(
     tmp_path: Path, write_video: Callable[..., Path]
 ) -> None:
-    film = str(write_video([np.zeros((48, 64, 3), np.uint8)] * 10))
+    video = str(write_video([np.zeros((48, 64, 3), np.uint8)] * 10))
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"nothing")
-    ended = {"film": {"source": film}, "broken": {"source": str(broken)}}
+    ended = {"video": {"source": video}, "broken": {"source": str(broken)}}
     cameras = {**ended, "live": {"source": "demo:7"}}
     config = settings(tmp_path, cameras=cameras)
     with Pipeline(config) as pipeline:
@@ -152,38 +152,38 @@ def test_a_run_is_over_when_only_ended_recordings_are_left(
         pipeline.reconfigure(settings(tmp_path, cameras=ended))
         assert pipeline.over.wait(20)
     assert "broken.mp4: not a video" in pipeline.failure
-    assert any("broken.mp4: not a video" in one.text for one in pipeline.last_errors)
+    assert any("broken.mp4: not a video" in one.text for one in pipeline.recent_logs)
 
 
-def test_two_visitors_are_told_their_own_labels_and_leave_no_trace(tmp_path: Path) -> None:
-    config = settings(tmp_path, "door", dashboard={"visitors": {"most": 2}})
+def test_two_browser_sessions_get_their_own_labels_and_are_not_logged(tmp_path: Path) -> None:
+    config = settings(tmp_path, "door", dashboard={"try_it": {"max_sessions": 2}})
     still = np.zeros((240, 320, 3), np.uint8)
     scene = Scene(7, width=320, height=240)
-    first = scene.truth(10.0)[0]
+    first = scene.ground_truth(10.0)[0]
     with Pipeline(config) as pipeline:
         wait_for(lambda: pipeline.spec is not None)
-        with pipeline.guests.admit() as resting, pipeline.guests.admit() as moving:
+        with pipeline.sessions.open() as resting, pipeline.sessions.open() as moving:
             labels: dict[str, set[str]] = {resting.name: set(), moving.name: set()}
-            shown_s = 0.0
+            time_s = 0.0
 
-            def show() -> bool:
-                nonlocal shown_s
-                shown_s += 0.04
-                resting.put(still, shown_s)
-                # Over and over the same part of a film, so its clock jumps back now and then.
-                begin_s = max(0.0, first.start_s - 1)
-                moment_s = begin_s + shown_s % (first.end_s + 1 - begin_s)
-                moving.put(scene.picture(moment_s), moment_s)
-                for guest in (resting, moving):
-                    if prediction := guest.view().prediction:
-                        labels[guest.name].add(prediction.top(1)[0][0])
+            def put_frames() -> bool:
+                nonlocal time_s
+                time_s += 0.04
+                resting.put(still, time_s)
+                # The same part of a video in a loop, so its clock jumps back.
+                start_s = max(0.0, first.start_s - 1)
+                position_s = start_s + time_s % (first.end_s + 1 - start_s)
+                moving.put(scene.render(position_s), position_s)
+                for session in (resting, moving):
+                    if prediction := session.view().prediction:
+                        labels[session.name].add(prediction.top(1)[0][0])
                 return "still" in labels[resting.name] and first.label in labels[moving.name]
 
-            wait_for(show)
+            wait_for(put_frames)
             assert first.label not in labels[resting.name]
         wait_for(lambda: has_events(pipeline, "door"))
-        guests = pipeline.metrics.totals("guest")
-    assert guests["windows"] >= 2
+        sessions = pipeline.metrics.totals("browser_session")
+    assert sessions["windows"] >= 2
     with EventLog.open(config.data) as log:
         assert {row["camera"] for row in log.rows()} == {"door"}
     assert [path.name for path in (config.data / "scores").iterdir()] == ["door"]

@@ -1,4 +1,4 @@
-"""Passwords of cameras stay out of everything that a run writes, shows, or is called with."""
+"""Camera passwords appear in no output, page, file or command line of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 _PASSWORD, _WRONG = "s3cret/w@rd", "n0t-the-w0rd"
 
 
-def fetched(host: str, path: str) -> str:
+def fetch(host: str, path: str) -> str:
     connection = http.client.HTTPConnection(host, timeout=10)
     try:
         connection.request("GET", path)
@@ -29,27 +29,27 @@ def fetched(host: str, path: str) -> str:
 
 
 def command_lines(parent: int) -> str:
-    """Of a process and its children, as anybody on the machine can see them."""
-    seen = []
+    """Command lines of a process and its children, which every local user can read."""
+    lines = []
     for folder in Path("/proc").iterdir():
         try:
             status = (folder / "status").read_text()
             if folder.name == str(parent) or f"PPid:\t{parent}\n" in status:
-                seen.append((folder / "cmdline").read_text())
-        except OSError:  # no process, or one that has gone
+                lines.append((folder / "cmdline").read_text())
+        except OSError:  # no process, or it has exited
             continue
-    return "\n".join(seen)
+    return "\n".join(lines)
 
 
 @gstreamer
-def test_nothing_that_a_run_writes_holds_a_password(
+def test_passwords_appear_in_no_output_of_a_run(
     serve_rtsp: Callable[..., Server], tmp_path: Path
 ) -> None:
     server = serve_rtsp("--password", _PASSWORD)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         host = f"127.0.0.1:{probe.getsockname()[1]}"
     (tmp_path / "wrong").write_text(_WRONG)
-    config = tmp_path / "watch.yaml"
+    config = tmp_path / "config.yaml"
     config.write_text(
         f"""
 cameras:
@@ -72,15 +72,15 @@ dashboard: {{port: {host.partition(":")[2]}}}
         text=True,
     )
     try:
-        wait_for(lambda: '"not_live":["wrong","nobody"]' in fetched(host, "/healthz"))
-        pages = "".join(fetched(host, path) for path in ("/healthz", "/metrics", "/", "/config"))
-        called = command_lines(run.pid)
-        written, _ = run.communicate(timeout=60)
+        wait_for(lambda: '"not_live":["wrong","nobody"]' in fetch(host, "/healthz"))
+        pages = "".join(fetch(host, path) for path in ("/healthz", "/metrics", "/", "/config"))
+        arguments = command_lines(run.pid)
+        output, _ = run.communicate(timeout=60)
     finally:
         run.kill()
-    assert "it refuses this user and password" in written
-    assert "right (rtsp://127.0.0.1" in written
-    everything = [pages, called, written]
+    assert "it rejects this user and password" in output
+    assert "right (rtsp://127.0.0.1" in output
+    everything = [pages, arguments, output]
     everything += [
         file.read_bytes().decode("latin-1")
         for file in (tmp_path / "data").rglob("*")

@@ -1,4 +1,4 @@
-"""SIGHUP to a real run: its file is read again."""
+"""SIGHUP makes a real run reload its configuration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows h
 
 
 class Run:
-    """A run, and what it has printed so far."""
+    """A run and its log so far."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process, self.log = process, list[str]()
@@ -36,13 +36,13 @@ class Run:
         assert found(), self.log
         return found()[0]
 
-    def hang_up(self, part: str = "configuration:") -> str:
-        """The line that says what became of it."""
+    def send_sighup(self, part: str = "configuration:") -> str:
+        """Send SIGHUP; returns the log line about its result."""
         before = len(self.log)
         self.process.send_signal(signal.SIGHUP)
         return self.wait_for_line(part, after=before)
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self.process.terminate()
         self.process.wait(timeout=30)
         self._reader.join()
@@ -66,14 +66,14 @@ def running(*arguments: str) -> Iterator[Run]:
         run.wait_for_line(": live")
         yield run
     finally:
-        run.end()
+        run.stop()
     assert process.returncode == 0, run.log
     assert "Traceback" not in "\n".join(run.log)
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("settings") / "watch.yaml"
+    file = tmp_path_factory.mktemp("settings") / "config.yaml"
     file.write_text(CAMERA)
     return file
 
@@ -84,38 +84,39 @@ def run(file: Path) -> Iterator[Run]:
         yield run
 
 
-def test_a_changed_file_is_taken_over_without_a_restart(run: Run, file: Path) -> None:
-    file.write_text(f'{CAMERA}  door: {{source: "demo:5"}}\nevents: {{enter: 0.9}}\nmodel: other\n')
-    line = run.hang_up()
-    assert "in force now: cameras.door added, events.enter" in line
+def test_changed_file_is_applied_without_a_restart(run: Run, file: Path) -> None:
+    events = "events: {threshold: 0.9}"
+    file.write_text(f'{CAMERA}  door: {{source: "demo:5"}}\n{events}\nmodel: other\n')
+    line = run.send_sighup()
+    assert "applied: cameras.door added, events.threshold" in line
     assert "after a restart: model" in line
     run.wait_for_line("door (demo:5): live")
     file.write_text(CAMERA)
-    assert "cameras.door removed, events.enter" in run.hang_up()
+    assert "cameras.door removed, events.threshold" in run.send_sighup()
 
 
 @pytest.mark.parametrize(
     ("added", "reason"),
     [
         ("speed: 3\n", "unknown key 'speed'"),
-        ("events: {enter: 0.2, leave: 0.5}\n", "must not be above enter"),
-        ("events: {enter: 2024-13-45}\n", "month must be in 1..12"),
+        ("events: {threshold: 0.2, release_threshold: 0.5}\n", "must not be above threshold"),
+        ("events: {threshold: 2024-13-45}\n", "month must be in 1..12"),
         ("events: [", "is not YAML"),
         ("  yard: {source: missing.mp4}\n", "missing.mp4"),
     ],
 )
-def test_a_bad_file_changes_nothing_and_says_why(
+def test_invalid_file_is_rejected_with_a_reason(
     run: Run, file: Path, added: str, reason: str
 ) -> None:
     file.write_text(CAMERA + added)
-    line = run.hang_up()
+    line = run.send_sighup()
     file.write_text(CAMERA)
     assert reason in line
     assert line.endswith("nothing was changed")
-    assert run.hang_up().endswith("nothing is different")
+    assert run.send_sighup().endswith("no changes")
 
 
-def test_a_run_without_a_file_goes_on_and_says_that_there_is_none(tmp_path: Path) -> None:
+def test_run_without_a_file_continues_and_reports_it(tmp_path: Path) -> None:
     with running("--data", str(tmp_path / "data")) as run:
-        assert "started without a configuration file" in run.hang_up("SIGHUP:")
+        assert "started without a configuration file" in run.send_sighup("SIGHUP:")
         assert run.process.poll() is None

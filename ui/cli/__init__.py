@@ -1,1 +1,1 @@
-"""The `actionwatch` command: one module per command group."""
+"""The `actionwatch` command, one module per command group."""

@@ -1,4 +1,4 @@
-"""The commands about who may see the dashboard: password, token."""
+"""Credentials for the dashboard: password, token."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ import sys
 
 import typer
 
-from ui.cli.terminal import complain, give_up, say
+from ui.cli.terminal import fail, print_error, print_line
 
-_SHORTEST = 8
+_MIN_CHARS = 8
 
 
 def password() -> None:
-    """Ask for a password, and print the hash that the configuration holds instead of it."""
+    """Ask for a password and print its hash for the configuration."""
     from ui.web.security.passwords import hash_password
 
-    typed = _typed()
-    if len(typed) < _SHORTEST:
-        give_up(f"a password needs at least {_SHORTEST} characters, this one has {len(typed)}")
-    say(hash_password(typed))
-    complain("this goes into the configuration: dashboard.users.NAME.password")
+    entered = _read_password()
+    if len(entered) < _MIN_CHARS:
+        fail(f"a password needs at least {_MIN_CHARS} characters, got {len(entered)}")
+    print_line(hash_password(entered))
+    print_error("put this into the configuration: dashboard.users.NAME.password")
 
 
 def token() -> None:
-    """Make a token for a program, and the hash that the configuration holds of it."""
+    """Create an API token and its hash for the configuration."""
     from ui.web.security.access import new_token
 
-    made, hashed = new_token()
-    say(f"token: {made}")
-    say(f"hash: {hashed}")
-    complain(
-        "the program sends the token, which is not shown again, as Authorization: Bearer aw_..."
-    )
-    complain("the hash goes into the configuration: dashboard.tokens.NAME.hash")
+    created, hashed = new_token()
+    print_line(f"token: {created}")
+    print_line(f"hash: {hashed}")
+    print_error("clients send the token, which is not shown again, as Authorization: Bearer aw_...")
+    print_error("put the hash into the configuration: dashboard.tokens.NAME.hash")
 
 
-def _typed() -> str:
-    """The password, asked for twice; from a pipe, its first line."""
+def _read_password() -> str:
+    """Prompt for the password twice; from a pipe, read the first line."""
     if sys.stdin.isatty():
-        return str(typer.prompt("Password", hide_input=True, confirmation_prompt="Again", err=True))
+        return str(
+            typer.prompt("Password", hide_input=True, confirmation_prompt="Repeat", err=True)
+        )
     return sys.stdin.readline().rstrip("\r\n")

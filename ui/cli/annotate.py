@@ -1,4 +1,4 @@
-"""A film with its predictions and events drawn on it, its sound kept."""
+"""Writes a video with its predictions and events drawn on it, with its audio."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from av.video.stream import VideoStream
 
 from stream.messages import Prediction
 from stream.sources.opencv_capture import SourceError
-from stream.sources.video_file import open_recording
+from stream.sources.video_file import open_video
 from ui.cli.overlay import caption_at, draw
 
-_TICKS = 90_000  # a second
-_PLAYED = {"aac", "mp3", "opus"}  # by browsers, in MP4
-_AAC_RATES = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # a second, that all players take
-_OPTIONS = {"preset": "veryfast", "crf": "21"}
+_TICKS = 90_000  # per second
+_BROWSER_CODECS = {"aac", "mp3", "opus"}  # playable in MP4
+_AAC_RATES = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz, supported by all players
+_X264_OPTIONS = {"preset": "veryfast", "crf": "21"}
 
 
 def check_writable(out: Path) -> None:
-    """Raises OSError where `annotate` could not write this file."""
+    """Raise OSError if `annotate` can't write this file."""
     if out.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
     if not out.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, f"there is no folder {out.parent}")
+        raise FileNotFoundError(errno.ENOENT, f"no folder {out.parent}")
     with _part_of(out).open("wb"):
         pass
     _part_of(out).unlink()
 
 
 def annotate(
-    film: Path,
+    video: Path,
     out: Path,
     predictions: Sequence[Prediction],
     events: Sequence[tuple[str, float, float]],
@@ -50,43 +50,43 @@ def annotate(
     stop: StopEvent,
     on_progress: Callable[[float], None] = lambda seconds: None,
 ) -> bool:
-    """Write `out`, an MP4 that browsers play. `events` are (label, start, end), in seconds.
+    """Write `out`, an MP4 for browsers. `events` are (label, start, end) in seconds.
 
-    A prediction is shown from the middle of its window, of which it speaks best, to that of the
-    next. False where `stop` ended it; then nothing is left. Raises SourceError for the film,
-    OSError for the file.
+    A prediction is shown from the middle of its window, which it describes best, to the middle of
+    the next. Returns False, and writes nothing, if `stop` was set. Raises SourceError for the
+    video, OSError for `out`.
     """
     part = _part_of(out)
     middles = [prediction.middle_s for prediction in predictions]
     try:
         with (
-            contextlib.closing(open_recording(str(film))) as recording,
-            _opened(film) as source,
+            contextlib.closing(open_video(str(video))) as reader,
+            _open_container(video) as source,
             av.open(
                 f"file:{part}", "w", format="mp4", options={"movflags": "+faststart"}
             ) as target,
         ):
-            video: VideoStream | None = None
-            sound = _Sound(source, target)
-            while (time_s := recording.advance()) is not None and not stop.is_set():
-                picture = recording.picture()
-                if picture is None:
+            stream: VideoStream | None = None
+            audio = _AudioCopy(source, target)
+            while (time_s := reader.advance()) is not None and not stop.is_set():
+                frame = reader.retrieve()
+                if frame is None:
                     continue
-                place = bisect_right(middles, time_s) - 1
-                labels = predictions[place].top(top) if place >= 0 else []
-                drawn = draw(picture, caption_at(time_s, labels, events))
-                if video is None:
-                    video = _video(target, drawn)
-                sound.write_until(time_s)
-                target.mux(video.encode(_frame(drawn, time_s, video)))
+                index = bisect_right(middles, time_s) - 1
+                labels = predictions[index].top(top) if index >= 0 else []
+                drawn = draw(frame, caption_at(time_s, labels, events))
+                if stream is None:
+                    stream = _add_video_stream(target, drawn)
+                audio.write_until(time_s)
+                target.mux(stream.encode(_video_frame(drawn, time_s, stream)))
                 on_progress(time_s)
-            if video is not None:
-                target.mux(video.encode(None))
-                sound.write_until(float("inf"))
+            if stream is not None:
+                target.mux(stream.encode(None))
+                audio.write_until(float("inf"))
         if stop.is_set():
             return False
         part.replace(out)
-    except av.error.FFmpegError as error:  # some are no OSError; of the film none comes here
+    except av.error.FFmpegError as error:  # some are no OSError; SourceErrors are not caught
         raise OSError(error.errno, error.strerror) from error
     finally:
         part.unlink(missing_ok=True)
@@ -94,43 +94,43 @@ def annotate(
 
 
 def _part_of(out: Path) -> Path:
-    """Where a file is written until it is whole."""
+    """The temporary name of a file until it is complete."""
     return out.with_name(f"{out.name}.part")
 
 
-def _opened(film: Path) -> av.container.InputContainer:
+def _open_container(video: Path) -> av.container.InputContainer:
     try:
-        return av.open(f"file:{film.resolve()}")
+        return av.open(f"file:{video.resolve()}")
     except av.error.FFmpegError as error:
-        raise SourceError(f"{film}: its sound can't be read: {error.strerror}") from error
+        raise SourceError(f"{video}: can't read its audio: {error.strerror}") from error
 
 
-class _Sound:
-    """The sound of a film on its way into another: as it is where browsers play it, else AAC."""
+class _AudioCopy:
+    """Copies the audio of a video: unchanged if browsers support its codec, else as AAC."""
 
     def __init__(self, source: av.container.InputContainer, target: av.container.OutputContainer):
         self._target = target
-        # What nobody here can decode has no context.
-        known = (one for one in source.streams.audio if one.codec_context is not None)
-        self._source = next(known, None)
+        # Streams without a decoder have no context.
+        decodable = (one for one in source.streams.audio if one.codec_context is not None)
+        self._source = next(decodable, None)
         if self._source is None:
             return
-        picture = source.streams.video[0]
-        self._begin_s = float((picture.start_time or 0) * (picture.time_base or 0))
+        video = source.streams.video[0]
+        self._start_s = float((video.start_time or 0) * (video.time_base or 0))
         self._resampler: AudioResampler | None = None
         self._stream: AudioStream
-        if self._source.codec_context.name in _PLAYED:
+        if self._source.codec_context.name in _BROWSER_CODECS:
             self._stream = target.add_stream_from_template(self._source)
         else:
-            own_rate = self._source.codec_context.sample_rate
-            rate = min(_AAC_RATES, key=lambda rate: abs(rate - own_rate))
+            source_rate = self._source.codec_context.sample_rate
+            rate = min(_AAC_RATES, key=lambda rate: abs(rate - source_rate))
             self._stream = target.add_stream("aac", rate=rate, layout="stereo")
             self._resampler = AudioResampler(format="fltp", layout="stereo", rate=rate)
-        self._packets = self._coming(source)
+        self._packets = self._read_packets(source)
         self._next = next(self._packets, None)
 
     def write_until(self, time_s: float) -> None:
-        """Write what sounds before that time, in seconds since the first picture."""
+        """Write the packets up to that time, in seconds since the first frame."""
         while self._source is not None and self._next is not None:
             packet_s, packet = self._next
             if packet_s > time_s:
@@ -139,26 +139,28 @@ class _Sound:
                 self._target.mux(packet)
             self._next = next(self._packets, None)
 
-    def _coming(self, source: av.container.InputContainer) -> Iterator[tuple[float, av.Packet]]:
-        """Packets with their times in seconds. Raises SourceError where the film breaks off."""
+    def _read_packets(
+        self, source: av.container.InputContainer
+    ) -> Iterator[tuple[float, av.Packet]]:
+        """Packets with their times in seconds. Raises SourceError if the video can't be read."""
         try:
             for packet in source.demux(self._source):
-                for ready in [packet] if self._resampler is None else self._encoded(packet):
+                for ready in [packet] if self._resampler is None else self._reencode(packet):
                     if ready.pts is None or ready.time_base is None:
                         continue
-                    shift = round(self._begin_s / ready.time_base)
+                    shift = round(self._start_s / ready.time_base)
                     ready.pts -= shift
                     ready.dts = ready.pts
                     ready.stream = self._stream
                     yield float(ready.pts * ready.time_base), ready
         except av.error.FFmpegError as error:
-            film = source.name.removeprefix("file:")
-            raise SourceError(f"{film}: its sound can't be read: {error.strerror}") from error
+            name = source.name.removeprefix("file:")
+            raise SourceError(f"{name}: can't read its audio: {error.strerror}") from error
 
-    def _encoded(self, packet: av.Packet) -> Iterator[av.Packet]:
+    def _reencode(self, packet: av.Packet) -> Iterator[av.Packet]:
         assert self._resampler is not None
         frames: Sequence[object] = ()
-        with contextlib.suppress(av.error.InvalidDataError):  # damaged: silence there will do
+        with contextlib.suppress(av.error.InvalidDataError):  # corrupted: becomes silence
             frames = packet.decode()
         for frame in frames:
             assert isinstance(frame, AudioFrame)
@@ -170,18 +172,18 @@ class _Sound:
             yield from self._stream.encode(None)
 
 
-def _video(target: av.container.OutputContainer, picture: np.ndarray) -> VideoStream:
-    stream = target.add_stream("libx264", rate=30, options=_OPTIONS)
-    height, width = picture.shape[:2]
-    stream.width, stream.height = max(2, width & ~1), max(2, height & ~1)  # 4:2:0 wants even
+def _add_video_stream(target: av.container.OutputContainer, frame: np.ndarray) -> VideoStream:
+    stream = target.add_stream("libx264", rate=30, options=_X264_OPTIONS)
+    height, width = frame.shape[:2]
+    stream.width, stream.height = max(2, width & ~1), max(2, height & ~1)  # 4:2:0 needs even sizes
     stream.pix_fmt = "yuv420p"
     stream.codec_context.time_base = stream.time_base = Fraction(1, _TICKS)
     return stream
 
 
-def _frame(picture: np.ndarray, time_s: float, stream: VideoStream) -> VideoFrame:
-    whole = np.ascontiguousarray(picture[: stream.height, : stream.width])
-    frame = VideoFrame.from_ndarray(whole, format="rgb24")
-    frame.pts = round(time_s * _TICKS)
-    frame.time_base = Fraction(1, _TICKS)
-    return frame
+def _video_frame(frame: np.ndarray, time_s: float, stream: VideoStream) -> VideoFrame:
+    cropped = np.ascontiguousarray(frame[: stream.height, : stream.width])
+    encoded = VideoFrame.from_ndarray(cropped, format="rgb24")
+    encoded.pts = round(time_s * _TICKS)
+    encoded.time_base = Fraction(1, _TICKS)
+    return encoded

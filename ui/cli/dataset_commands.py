@@ -1,4 +1,4 @@
-"""`actionwatch events dataset`: reviewed events as a training folder."""
+"""`actionwatch events export-dataset`: reviewed events as a labeled data set."""
 
 from __future__ import annotations
 
@@ -9,53 +9,54 @@ from typing import Annotated
 import typer
 
 from ui.cli.event_commands import DATA, Data, Since, Until, rows
-from ui.cli.terminal import give_up, say, silence_decoders
+from ui.cli.terminal import fail, print_line, silence_decoders
 
 
-def dataset(
-    out: Annotated[Path, typer.Option(help="the training folder, which may be there already")],
+def export_dataset(
+    out: Annotated[Path, typer.Option(help="the data set folder, new or existing")],
     data: Data = DATA,
-    rejected_as: Annotated[
+    negative_label: Annotated[
         str | None,
-        typer.Option(help="take rejected events as examples of this label, else leave them out"),
+        typer.Option(help="add rejected events as examples of this label, else skip them"),
     ] = None,
     unreviewed: Annotated[
         bool,
-        typer.Option("--unreviewed", help="also events nobody reviewed, as what the model said"),
+        typer.Option("--unreviewed", help="add unreviewed events too, with the predicted label"),
     ] = False,
     since: Since = None,
     until: Until = None,
 ) -> None:
-    """Copy the clips of reviewed events into a folder for each label, to train a model with."""
+    """Copy the clips of reviewed events into a folder per label, to train a model with."""
     silence_decoders()
-    from stream.datasets.export import LIST, TrainingFolderError, add_to, choose
+    from stream.datasets.export import LIST, DatasetExportError, select
+    from stream.datasets.export import export_dataset as add_clips
 
-    if rejected_as is not None and not rejected_as.strip():
-        give_up("--rejected-as: must be a label, such as 'other'")
-    place, log = out.resolve(), data.resolve()
-    kept = (log / name for name in ("clips", "snapshots", "scores"))
-    if place.is_file() or place == log or any(place.is_relative_to(one) for one in kept):
-        give_up(f"--out {out}: must be a folder of its own, and none of the log's")
-    chosen = choose(
-        rows(data, since=since, until=until), rejected_as=rejected_as, unreviewed=unreviewed
+    if negative_label is not None and not negative_label.strip():
+        fail("--negative-label: must be a label, such as 'other'")
+    target, log = out.resolve(), data.resolve()
+    log_folders = (log / name for name in ("clips", "snapshots", "scores"))
+    if target.is_file() or target == log or any(target.is_relative_to(one) for one in log_folders):
+        fail(f"--out {out}: must be a separate folder, not one of the event log")
+    selection = select(
+        rows(data, since=since, until=until), negative_label=negative_label, unreviewed=unreviewed
     )
-    if not chosen.examples and not (out / LIST).exists():
-        give_up(f"{data}: no event to learn from{_told(chosen.left_out)}; review some first")
+    if not selection.examples and not (out / LIST).exists():
+        fail(f"{data}: no events to export{_skipped(selection.skipped)}; review some first")
     try:
-        made = add_to(out, chosen, data / "clips")
-    except TrainingFolderError as error:
-        give_up(str(error))
-    whole = f", {made.whole} of them without start and end" if made.whole else ""
-    say(
-        f"{_number(made.clips, 'clip')} of {_number(made.labels, 'label')} in {out}, {made.new} of "
-        f"them new{whole}{_told(made.left_out)}"
+        result = add_clips(out, selection, data / "clips")
+    except DatasetExportError as error:
+        fail(str(error))
+    untrimmed = f", {result.untrimmed} of them without start and end" if result.untrimmed else ""
+    print_line(
+        f"{_count(result.clips, 'clip')} of {_count(result.labels, 'label')} in {out}, "
+        f"{result.new} of them new{untrimmed}{_skipped(result.skipped)}"
     )
 
 
-def _told(left_out: Mapping[str, int]) -> str:
-    reasons = (f"{count} {reason}" for reason, count in sorted(left_out.items()))
-    return f"; left out: {', '.join(reasons)}" if left_out else ""
+def _skipped(skipped: Mapping[str, int]) -> str:
+    reasons = (f"{count} {reason}" for reason, count in sorted(skipped.items()))
+    return f"; skipped: {', '.join(reasons)}" if skipped else ""
 
 
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

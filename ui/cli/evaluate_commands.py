@@ -1,4 +1,4 @@
-"""`actionwatch evaluate`: how good a model is on labelled clips."""
+"""`actionwatch evaluate`: metrics of a model on labeled clips."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ui.cli.terminal import complain, give_up, progress_bar, say, silence_decoders
+from ui.cli.terminal import fail, print_error, print_line, progress_bar, silence_decoders
 
 if TYPE_CHECKING:
     from model.data.examples import Example
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from model.trained_model import TrainedModel
 
 _SPLITS = ("all", "train", "val", "test")
-_DRAWN = re.compile(r"drawn:(\d+)")
-_SHOWN = 12  # mistakes on the page
+_SYNTHETIC = re.compile(r"synthetic:(\d+)")
+_MAX_MISTAKES = 12  # in the report
 
 
 def evaluate(
@@ -29,156 +29,168 @@ def evaluate(
     data: Annotated[
         str,
         typer.Argument(
-            help="folder or list of films as `train` takes, or drawn:1000 for as many drawn "
-            "clips, which the embedded model knows"
+            help="folder or annotation file of videos as for `train`, or synthetic:1000 for 1000 "
+            "synthetic clips of the embedded model's classes"
         ),
     ],
-    films: Annotated[
-        Path | None, typer.Option(help="folder of the films of a list, else the list's own")
+    videos: Annotated[
+        Path | None,
+        typer.Option(help="folder of the annotated videos, else that of the annotation file"),
     ] = None,
     split: Annotated[
         str,
         typer.Option(
-            help="all, train, val or test: as `train` parted them for this checkpoint, clips new "
-            "to it as the data say"
+            help="all, train, val or test: as `train` split the data for this checkpoint; for "
+            "other clips the data's own split"
         ),
     ] = "all",
     views: Annotated[
         str | None,
-        typer.Option(help="windows x crops of each clip, like 1x3; else as many windows as it has"),
+        typer.Option(help="windows x crops of each clip, like 1x3; else all windows"),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(help="file for a report with the worst mistakes as films")
+        Path | None, typer.Option(help="file for a report with videos of the worst mistakes")
     ] = None,
     corruption: Annotated[
-        str | None, typer.Option(help="spoil the clips first: noise, blur, dark or jpeg")
+        str | None, typer.Option(help="corrupt the clips first: noise, blur, dark or jpeg")
     ] = None,
     fps: Annotated[
-        float | None, typer.Option(min=5, max=120, help="of the camera of drawn clips, else any")
+        float | None,
+        typer.Option(min=5, max=120, help="frame rate of synthetic clips"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of drawn clips")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="print the numbers as JSON")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="of synthetic clips")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="print the metrics as JSON")] = False,
 ) -> None:
-    """Measure a model on labelled clips."""
+    """Evaluate a model on labeled clips."""
     silence_decoders()
-    from stream.runtime.logging_setup import show_notes
+    from stream.runtime.logging_setup import configure_logging
 
-    show_notes()
-    from stream.runtime.thread_limits import spin_briefly
+    configure_logging()
+    from stream.runtime.thread_limits import limit_openmp_spin
 
-    spin_briefly()
+    limit_openmp_spin()
     from model.checkpoint import CheckpointError
     from model.data.examples import DataError, read_data
     from model.evaluation.corruptions import CORRUPTIONS
-    from model.evaluation.evaluate import evaluate as evaluated
-    from model.evaluation.evaluate import film_samples
+    from model.evaluation.evaluate import evaluate as run_evaluation
+    from model.evaluation.evaluate import video_samples
     from model.predictor import Predictor
-    from model.pretraining.evaluate import drawn_samples
+    from model.pretraining.evaluate import synthetic_samples
     from model.trained_model import load
 
     if split not in _SPLITS:
-        give_up(f"--split {split}: must be one of {', '.join(_SPLITS)}")
+        fail(f"--split {split}: must be one of {', '.join(_SPLITS)}")
     if corruption is not None and corruption not in CORRUPTIONS:
-        give_up(f"--corruption {corruption}: must be one of {', '.join(CORRUPTIONS)}")
-    drawn = _DRAWN.fullmatch(data)
-    if fps is not None and not drawn:
-        give_up("--fps: films have an fps of their own; it is for drawn clips, like drawn:1000")
-    windows, places = _views(views)
+        fail(f"--corruption {corruption}: must be one of {', '.join(CORRUPTIONS)}")
+    synthetic = _SYNTHETIC.fullmatch(data)
+    if fps is not None and not synthetic:
+        fail("--fps: only for synthetic clips (synthetic:1000); videos have a frame rate")
+    windows, crops = _parse_views(views)
     if html is not None and not html.parent.is_dir():
-        give_up(f"--html {html}: there is no folder {html.parent}; make it, or give another file")
+        fail(f"--html {html}: no folder {html.parent}; create it, or give another file")
     try:
         model = load(checkpoint)
         predictor = Predictor(model)
         samples: Iterable[Sample]
-        if drawn:
-            count = int(drawn[1])
-            samples = drawn_samples(model, count, seed=seed, fps=fps)
+        if synthetic:
+            count = int(synthetic[1])
+            samples = synthetic_samples(model, count, seed=seed, fps=fps)
         else:
-            found = read_data(Path(data), films=films)
+            found = read_data(Path(data), videos=videos)
             for line in found.problems:
-                complain(line)
-            examples = _of_split(found.examples, split, checkpoint)
+                print_error(line)
+            examples = _select_split(found.examples, split, checkpoint)
             count = len(examples)
-            samples = film_samples(
-                examples, model.spec, windows=windows, places=places, problem=complain
+            samples = video_samples(
+                examples, model.spec, windows=windows, crops=crops, on_problem=print_error
             )
         with progress_bar("clips", count) as (bar, task):
-            result = evaluated(
+            result = run_evaluation(
                 predictor,
                 model.spec.labels,
                 samples,
-                mistakes=_SHOWN if html else 0,
+                mistakes=_MAX_MISTAKES if html else 0,
                 corruption=corruption,
-                progress=lambda: bar.advance(task, 1),
+                on_progress=lambda: bar.advance(task, 1),
             )
     except (CheckpointError, DataError) as error:
-        give_up(str(error))
+        fail(str(error))
     if as_json:
-        asked = {
+        options = {
             "checkpoint": checkpoint,
             "data": data,
             "split": split,
             "corruption": corruption,
             "fps": fps,
         }
-        say(json.dumps({**asked, **_numbers(result)}, ensure_ascii=False))
+        print_line(json.dumps({**options, **_numbers(result)}, ensure_ascii=False))
     else:
-        _say(result)
-    if html:  # last, for the numbers may have taken an hour
+        _print_report(result)
+    if html:  # last: the metrics may have needed an hour
         facts = {"Checkpoint": checkpoint, "Data": data, "Split": split}
         if corruption:
-            facts["Spoilt by"] = f"{corruption}; films are shown as they were before"
+            facts["Corruption"] = f"{corruption}; videos are shown without it"
         if fps:
-            facts["Camera"] = f"{fps:g} frames a second"
-        _write_page(html, facts, model, result)
+            facts["Camera"] = f"{fps:g} frames/s"
+        _write_report(html, facts, model, result)
 
 
-def _views(text: str | None) -> tuple[int | None, int]:
-    """Windows and crops of a clip; windows None for as many as it has."""
+def _parse_views(text: str | None) -> tuple[int | None, int]:
+    """Windows and crops per clip; windows is None for all."""
     if text is None:
         return None, 1
     parts = re.fullmatch(r"([1-9]\d{0,2})x([13])", text)
     if not parts:
-        give_up(f"--views {text}: must be windows x crops, like 10x1 or 1x3; crops are 1 or 3")
+        fail(f"--views {text}: must be windows x crops, like 10x1 or 1x3; crops are 1 or 3")
     return int(parts[1]), int(parts[2])
 
 
-def _of_split(examples: tuple[Example, ...], split: str, checkpoint: str) -> list[Example]:
-    """The examples of a split. Raises DataError where nothing says which they are."""
+def _select_split(examples: tuple[Example, ...], split: str, checkpoint: str) -> list[Example]:
+    """The examples of a split. Raises DataError if the split is unknown or empty."""
     from model.data.examples import DataError
-    from model.data.seen_data import LEARNT, read_record
-    from model.hub import find
+    from model.data.seen_data import TRAIN_SPLIT, read_seen_data
+    from model.hub import find_checkpoint
 
-    record = read_record(find(checkpoint, local_files_only=True))
-    held = [record.split_of(one) for one in examples]
+    seen_data = read_seen_data(find_checkpoint(checkpoint, local_files_only=True))
+    seen_splits = [seen_data.split_of(one) for one in examples]
     if split == "all":
-        if learnt := sum(its == "train" for its in held):
-            complain(f"of {len(examples)} clips {learnt} were learnt from; see --split val")
+        if trained := sum(its == "train" for its in seen_splits):
+            print_error(
+                f"{trained} of {len(examples)} clips were in the training set; see --split val"
+            )
         return list(examples)
-    splits = [its or one.split for one, its in zip(examples, held, strict=True)]
-    if split == "test":  # it may have stood in for the validation
+    splits = [its or one.split for one, its in zip(examples, seen_splits, strict=True)]
+    if split == "test":  # it may have been used for validation
         splits = [
             "test" if (its, one.split) == ("val", "test") else its
             for one, its in zip(examples, splits, strict=True)
         ]
-    if split in ("val", "test") and set(record.films) == {LEARNT} and not set(splits) & {split}:
+    if (
+        split in ("val", "test")
+        and set(seen_data.videos) == {TRAIN_SPLIT}
+        and not set(splits) & {split}
+    ):
         raise DataError(
-            f"--split {split}: {checkpoint} kept nothing aside; it was taught, and what is known "
-            "of left-out takes is in its README.md"
+            f"--split {split}: {checkpoint} is a few-shot model without held-out clips; its "
+            "README.md has leave-one-out results"
         )
     if not any(splits):
         raise DataError(
-            f"--split {split}: neither the data nor {checkpoint} say what is whose; leave --split "
-            "out, or give what it was trained on"
+            f"--split {split}: neither the data nor {checkpoint} define splits; omit --split, "
+            "or give the data it was trained on"
         )
-    chosen = [one for one, its in zip(examples, splits, strict=True) if its == split]
-    if not chosen:
-        raise DataError(f"--split {split}: no clip is of it; give what {checkpoint} was trained on")
-    return chosen
+    selected = [one for one, its in zip(examples, splits, strict=True) if its == split]
+    if not selected:
+        raise DataError(
+            f"--split {split}: no clips in this split; give the data {checkpoint} was trained on"
+        )
+    return selected
 
 
-def _write_page(file: Path, facts: dict[str, str], model: TrainedModel, result: Evaluation) -> None:
-    from model.evaluation.html_report import page
+def _write_report(
+    file: Path, facts: dict[str, str], model: TrainedModel, result: Evaluation
+) -> None:
+    from model.evaluation.html_report import render_report
 
     spec = model.spec
     title = f"{spec.model} on {facts['Data']}"
@@ -186,42 +198,42 @@ def _write_page(file: Path, facts: dict[str, str], model: TrainedModel, result: 
         **facts,
         "Clip": f"{spec.frames} frames of {spec.height} x {spec.width} over {spec.span_s:g} s",
         "Windows": f"{result.views:,}",
-        "Speed": f"{1000 * result.window_s:.1f} ms a window ({result.engine})",
+        "Speed": f"{1000 * result.window_s:.1f} ms per window ({result.engine})",
     }
-    text = page(title, result.measured, result.mistakes, facts=facts)
+    text = render_report(title, result.report, result.mistakes, facts=facts)
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        give_up(f"{file} can't be written: {error.strerror or error}")
+        fail(f"{file} can't be written: {error.strerror or error}")
 
 
 def _numbers(result: Evaluation) -> dict[str, Any]:
     return {
-        **result.measured.numbers(),
+        **result.report.as_dict(),
         "windows": result.views,
         "window_ms": round(1000 * result.window_s, 3),
         "engine": result.engine,
     }
 
 
-def _say(result: Evaluation) -> None:
-    measured = result.measured
-    low, high = measured.likely
-    say(f"{len(measured.truth)} clips, {result.views} windows")
+def _print_report(result: Evaluation) -> None:
+    report = result.report
+    low, high = report.accuracy_interval
+    print_line(f"{len(report.truth)} clips, {result.views} windows")
     for name, value in (
-        ("top-1", measured.top(1)),
-        *([("top-5", measured.top(5))] if len(measured.labels) > 5 else []),
-        ("mean of the labels", measured.mean_class_accuracy),
-        ("macro F1", measured.macro_f1),
-        ("calibration error", measured.calibration_error()),
+        ("top-1", report.top(1)),
+        *([("top-5", report.top(5))] if len(report.labels) > 5 else []),
+        ("mean class accuracy", report.mean_class_accuracy),
+        ("macro F1", report.macro_f1),
+        ("calibration error", report.calibration_error()),
     ):
-        told = f"  likely {low:.0%} to {high:.0%} of others" if name == "top-1" else ""
-        say(f"  {name:<26} {value:6.1%}{told}")
-    say("right, by label:")
-    for label, share in measured.recall().items():
-        say(f"  {label:<26} {share:6.1%}")
-    if mistakes := measured.mistakes(6):
-        say("commonest mistakes (truth -> answer):")
-        for truth, answer, count in mistakes:
-            say(f"  {truth} -> {answer}: {count}")
-    say(f"{1000 * result.window_s:.1f} ms a window by itself ({result.engine})")
+        interval = f"  (95% interval {low:.0%} to {high:.0%})" if name == "top-1" else ""
+        print_line(f"  {name:<26} {value:6.1%}{interval}")
+    print_line("recall by label:")
+    for label, recall in report.recall().items():
+        print_line(f"  {label:<26} {recall:6.1%}")
+    if mistakes := report.mistakes(6):
+        print_line("most frequent confusions (truth -> prediction):")
+        for truth, predicted, count in mistakes:
+            print_line(f"  {truth} -> {predicted}: {count}")
+    print_line(f"{1000 * result.window_s:.1f} ms per window ({result.engine})")

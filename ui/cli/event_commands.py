@@ -1,4 +1,4 @@
-"""The commands about the event log: events list, events export."""
+"""Commands for the event log: events list, events export."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ui.cli.terminal import complain, give_up, utc
+from ui.cli.terminal import fail, print_error, utc
 
 if TYPE_CHECKING:
     from stream.formats.base import Options
 
 events_app = typer.Typer(help="Read the event log.", no_args_is_help=True)
 
-DATA = Path("actionwatch-data")  # as `run` has it
+_END_REASONS = {"gap": "no data", "stop": "shutdown", "crash": "crash"}
+DATA = Path("actionwatch-data")  # the default of `run`
 Data = Annotated[Path, typer.Option(help="folder of the event log")]
-Camera = Annotated[str | None, typer.Option(help="only this camera, with its zones")]
+Camera = Annotated[str | None, typer.Option(help="only this camera and its zones")]
 Label = Annotated[
-    str | None, typer.Option(help="only this label, as the model said or a person corrected it")
+    str | None, typer.Option(help="only this label, as predicted or as corrected by a reviewer")
 ]
 Since = Annotated[
-    str | None, typer.Option(help="starts from this ISO 8601 time on; UTC unless it says")
+    str | None, typer.Option(help="start at or after this ISO 8601 time; UTC if it has no offset")
 ]
-Until = Annotated[str | None, typer.Option(help="starts before this time")]
-Score = Annotated[float | None, typer.Option(help="only with a peak of at least this")]
+Until = Annotated[str | None, typer.Option(help="start before this time")]
+MinPeak = Annotated[float | None, typer.Option(help="only events with at least this peak score")]
 Reviewed = Annotated[
     bool | None,
-    typer.Option("--reviewed/--unreviewed", help="only with a person's verdict, or none"),
+    typer.Option("--reviewed/--unreviewed", help="only events with or without a review"),
 ]
 
 
@@ -43,30 +44,31 @@ def events_list(
     label: Label = None,
     since: Since = None,
     until: Until = None,
-    score: Score = None,
+    min_peak: MinPeak = None,
     reviewed: Reviewed = None,
 ) -> None:
-    """Print events, oldest first, for reading."""
+    """Print events as a table, oldest first."""
     found = rows(
         data,
         camera=camera,
         label=label,
         since=since,
         until=until,
-        score=score,
+        min_peak=min_peak,
         reviewed=reviewed,
     )
     if not found:
-        complain(f"{data}: no events to list")
+        print_error(f"{data}: no events to list")
     width = max((len(row["camera"]) for row in found), default=0)
-    with pipe_may_close():
+    with allow_closed_pipe():
         for row in found:
             end = "(open)" if row["end"] is None else f"{row['end_s'] - row['start_s']:6.1f} s"
-            closed = f"  closed by {row['closed_by']}" if row["closed_by"] else ""
-            said = f"  {_on_one_line(_said(row))}" if row["verdict"] else ""
+            ended = f"  ended: {_END_REASONS[row['closed_by']]}" if row["closed_by"] else ""
+            review = f"  {_on_one_line(_review(row))}" if row["verdict"] else ""
             typer.echo(
                 f"{row['start']}  {row['camera']:<{max(12, width)}}  "
-                f"{_on_one_line(row['label']):<26}  {end:>8}  peak {row['peak']:.2f}{closed}{said}"
+                f"{_on_one_line(row['label']):<26}  {end:>8}  peak {row['peak']:.2f}"
+                f"{ended}{review}"
             )
 
 
@@ -76,31 +78,31 @@ def events_export(
     format: Annotated[
         str, typer.Option(help="jsonl, csv, webvtt, activitynet, elan or parquet")
     ] = "jsonl",
-    out: Annotated[Path | None, typer.Option(help="file, else the standard output")] = None,
-    clock: Annotated[
+    out: Annotated[Path | None, typer.Option(help="file, else standard output")] = None,
+    time_base: Annotated[
         str | None,
         typer.Option(
-            help="of webvtt, activitynet and elan: media counts from the source's beginning, wall "
-            "from midnight (UTC) of the first event's day; media unless given"
+            help="for webvtt, activitynet and elan: media counts from the start of the source "
+            "(default), wall from midnight (UTC) of the first event's day"
         ),
     ] = None,
-    zero: Annotated[
+    time_offset: Annotated[
         float | None,
-        typer.Option(help="media time that becomes 0, in seconds: where a clip begins"),
+        typer.Option(help="media time in seconds that becomes 0, such as the start of a clip"),
     ] = None,
-    media: Annotated[Path | None, typer.Option(help="video that an elan file shows")] = None,
+    media: Annotated[Path | None, typer.Option(help="video file for an elan file")] = None,
     camera: Camera = None,
     label: Label = None,
     since: Since = None,
     until: Until = None,
-    score: Score = None,
+    min_peak: MinPeak = None,
     reviewed: Reviewed = None,
 ) -> None:
-    """Write events to a file or the standard output, for other programs."""
+    """Write events to a file or standard output, for other programs."""
     from stream.formats.base import (
-        BINARY,
+        BINARY_FORMATS,
         FORMATS,
-        PLACED,
+        RELATIVE_FORMATS,
         ExportError,
         Options,
         export,
@@ -108,38 +110,40 @@ def events_export(
     )
 
     if format not in FORMATS:
-        give_up(f"--format {format}: must be one of {', '.join(FORMATS)}")
-    _check_options(format, clock, zero, media)
-    if out is None and format in BINARY and sys.stdout.isatty():
-        give_up(f"--format {format} is nothing for a terminal; give a file with --out")
+        fail(f"--format {format}: must be one of {', '.join(FORMATS)}")
+    _check_options(format, time_base, time_offset, media)
+    if out is None and format in BINARY_FORMATS and sys.stdout.isatty():
+        fail(f"--format {format} is binary and not for a terminal; give a file with --out")
     found = rows(
         data,
         camera=camera,
         label=label,
         since=since,
         until=until,
-        score=score,
+        min_peak=min_peak,
         reviewed=reviewed,
     )
     try:
-        options = Options(clock or "media", zero or 0.0, media)
-        _warn_of_many_runs(format, options, found)
+        options = Options(time_base or "media", time_offset or 0.0, media)
+        _warn_about_mixed_runs(format, options, found)
         if out is not None:
             left_out = export_file(found, out, format, options)
         else:
-            with pipe_may_close():
+            with allow_closed_pipe():
                 if isinstance(sys.stdout, io.TextIOWrapper):
-                    # The same bytes everywhere, whatever the terminal speaks.
+                    # The same bytes everywhere, whatever the encoding of the terminal.
                     sys.stdout.reconfigure(encoding="utf-8", newline="\n")
-                to = sys.stdout.buffer if format in BINARY else sys.stdout
+                to = sys.stdout.buffer if format in BINARY_FORMATS else sys.stdout
                 left_out = export(found, to, format, options)
     except ExportError as error:
-        give_up(str(error))
+        fail(str(error))
     if left_out:
-        complain(f"left out as they are still open: {left_out}")
-    rejected = sum(row["verdict"] == "rejected" for row in found) if format in PLACED else 0
+        print_error(f"skipped {left_out} open events")
+    rejected = (
+        sum(row["verdict"] == "rejected" for row in found) if format in RELATIVE_FORMATS else 0
+    )
     if rejected:
-        complain(f"left out as a person rejected them: {rejected}")
+        print_error(f"skipped {rejected} rejected events")
 
 
 def rows(
@@ -149,10 +153,10 @@ def rows(
     label: str | None = None,
     since: str | None = None,
     until: str | None = None,
-    score: float | None = None,
+    min_peak: float | None = None,
     reviewed: bool | None = None,
 ) -> list[dict[str, Any]]:
-    """Of the log of a folder; gives up with one line where there is none."""
+    """Events of the log in a folder; exits with a one-line error if there is no log."""
     from stream.sinks.event_log.database import EventLogError
     from stream.sinks.event_log.event_log import EventLog
     from stream.sinks.event_log.query import EventQuery
@@ -162,30 +166,30 @@ def rows(
         label=label,
         since=utc("--since", since),
         until=utc("--until", until),
-        score=score,
+        min_peak=min_peak,
         reviewed=reviewed,
     )
     try:
         with EventLog.open(data) as log:
             return list(log.rows(query))
     except EventLogError as error:
-        give_up(str(error))
+        fail(str(error))
 
 
 @contextmanager
-def pipe_may_close() -> Iterator[None]:
-    """Whoever reads our standard output may have enough of it, as `head` does."""
+def allow_closed_pipe() -> Iterator[None]:
+    """Exit quietly if the reader of standard output closes the pipe, as `head` does."""
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # What is still buffered would fail again when the interpreter ends.
+        # The remaining buffer would fail again when the interpreter exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
 
 
-def _said(row: dict[str, Any]) -> str:
-    """What a person said of an event."""
+def _review(row: dict[str, Any]) -> str:
+    """The review of an event as text."""
     return f"corrected: {row['corrected']}" if row["corrected"] else str(row["verdict"])
 
 
@@ -193,30 +197,38 @@ def _on_one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _check_options(format: str, clock: str | None, zero: float | None, media: Path | None) -> None:
-    from stream.formats.base import PLACED
-    from stream.formats.relative_times import CLOCKS
+def _check_options(
+    format: str, time_base: str | None, time_offset: float | None, media: Path | None
+) -> None:
+    from stream.formats.base import RELATIVE_FORMATS
+    from stream.formats.relative_times import TIME_BASES
 
-    if clock is not None and clock not in CLOCKS:
-        give_up(f"--clock {clock}: must be one of {', '.join(CLOCKS)}")
-    for flag, value in (("--clock", clock), ("--zero", zero)):
-        if value is not None and format not in PLACED:
-            give_up(f"{flag} is for {', '.join(sorted(PLACED))}; {format} holds both clocks")
-    if zero is not None and clock == "wall":
-        give_up("--zero is a media time; leave out --clock wall")
-    if media is not None and (format != "elan" or clock == "wall"):
-        give_up("--media is for --format elan with media times")
+    if time_base is not None and time_base not in TIME_BASES:
+        fail(f"--time-base {time_base}: must be one of {', '.join(TIME_BASES)}")
+    for flag, value in (("--time-base", time_base), ("--time-offset", time_offset)):
+        if value is not None and format not in RELATIVE_FORMATS:
+            fail(
+                f"{flag} is for {', '.join(sorted(RELATIVE_FORMATS))}; {format} contains both times"
+            )
+    if time_offset is not None and time_base == "wall":
+        fail("--time-offset is a media time; omit --time-base wall")
+    if media is not None and (format != "elan" or time_base == "wall"):
+        fail("--media is for --format elan with media times")
     if media is not None and not media.is_file():
-        give_up(f"--media {media}: no such file")
+        fail(f"--media {media}: no such file")
 
 
-def _warn_of_many_runs(format: str, options: Options, found: list[dict[str, Any]]) -> None:
-    from stream.formats.base import PLACED
-    from stream.formats.relative_times import of_many_runs
+def _warn_about_mixed_runs(format: str, options: Options, found: list[dict[str, Any]]) -> None:
+    from stream.formats.base import RELATIVE_FORMATS
+    from stream.formats.relative_times import cameras_with_clock_resets
 
-    mixed = of_many_runs(found) if format in PLACED and options.clock == "media" else []
+    mixed = (
+        cameras_with_clock_resets(found)
+        if format in RELATIVE_FORMATS and options.time_base == "media"
+        else []
+    )
     if mixed:
-        complain(
-            f"{', '.join(mixed)}: of several runs, each of which begins at 0; "
-            "choose one with --since and --until, or give --clock wall"
+        print_error(
+            f"{', '.join(mixed)}: contains several runs, and each starts at 0; "
+            "choose one with --since and --until, or use --time-base wall"
         )

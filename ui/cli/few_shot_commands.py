@@ -1,4 +1,4 @@
-"""`actionwatch teach`: a few takes of an action, and a model that knows it."""
+"""`actionwatch teach`: records samples of an action and fits a few-shot model."""
 
 from __future__ import annotations
 
@@ -14,250 +14,252 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from ui.cli.terminal import (
-    complain,
-    give_up,
+    fail,
+    print_error,
+    print_line,
     progress_bar,
-    say,
     silence_decoders,
     stop_at_signals,
 )
 
 if TYPE_CHECKING:
-    from model.few_shot.fit import Taught
+    from model.few_shot.fit import FewShotModel
     from model.trained_model import TrainedModel
-    from stream.datasets.recorder import Told
+    from stream.datasets.recorder import RecordingCallbacks
 
-_FEW = 5  # takes of a label
+_FEW = 5  # samples of a label
 
 
 def teach(
-    label: Annotated[str, typer.Argument(help="what is taught, or other: what is none of it")],
+    label: Annotated[str, typer.Argument(help="label of the action, or other")],
     source: Annotated[
         list[str],
         typer.Option(
-            help="webcam index or address to record takes from, or a film or folder of films, each "
-            "of them a take; repeatable"
+            help="webcam index or address to record samples from, or a video or folder of videos, "
+            "one sample each; repeatable"
         ),
     ],
-    into: Annotated[Path, typer.Option(help="folder of all takes, and of the model in it")] = Path(
+    project: Annotated[Path, typer.Option(help="folder of the samples and the model")] = Path(
         "my-actions"
     ),
-    takes: Annotated[int, typer.Option(min=1, max=50, help="how many are recorded")] = 8,
+    samples: Annotated[int, typer.Option(min=1, max=50, help="how many are recorded")] = 8,
     init: Annotated[
-        str, typer.Option(help="what sees: embedded name, folder, or Hugging Face name")
+        str,
+        typer.Option(help="feature extractor: embedded name, folder, or Hugging Face name"),
     ] = "motion",
     head: Annotated[
-        str, typer.Option(help="prototypes, linear, or auto: whichever knows left-out takes better")
+        str, typer.Option(help="prototypes, linear, or auto: the better one in leave-one-out tests")
     ] = "auto",
-    pause: Annotated[float, typer.Option(min=0, help="seconds before each take")] = 2.0,
-    seconds: Annotated[
+    countdown: Annotated[float, typer.Option(min=0, help="seconds before each sample")] = 2.0,
+    duration: Annotated[
         float | None,
-        typer.Option(min=0.1, max=60, help="length of a take, else the model's span and one more"),
+        typer.Option(min=0.1, max=60, help="seconds per sample, else the model's span plus 1"),
     ] = None,
 ) -> None:
-    """Teach a model an action with a few takes; see docs/training.md."""
+    """Teach a model an action with a few samples; see docs/training.md."""
     silence_decoders()
     from model.checkpoint import CheckpointError
-    from model.data.annotation_rows import label_of
+    from model.data.annotation_rows import normalize_label
     from model.data.examples import DataError, read_data
-    from model.data.seen_data import read_record
-    from model.few_shot.fit import HEADS, OTHER, check_labels
-    from model.few_shot.fit import teach as taught_with
-    from model.few_shot.result import check_place, write
-    from model.hub import find
+    from model.data.seen_data import read_seen_data
+    from model.few_shot.fit import HEADS, OTHER, check_labels, fit_few_shot
+    from model.few_shot.result import check_output_dir, write_model
+    from model.hub import find_checkpoint
     from model.trained_model import load
-    from stream.datasets.recorder import TakesError
+    from stream.datasets.recorder import SampleError
 
     try:
-        label = OTHER if label.strip().casefold() == OTHER else label_of(label)
+        label = OTHER if label.strip().casefold() == OTHER else normalize_label(label)
     except ValueError as error:
-        give_up(str(error))
+        fail(str(error))
     if head not in (*HEADS, "auto"):
-        give_up(f"--head {head}: must be auto, {' or '.join(HEADS)}")
-    sources = _sources(source)
+        fail(f"--head {head}: must be auto, {' or '.join(HEADS)}")
+    sources = _parse_sources(source)
     try:
-        check_place(into / "model")  # before anybody waves
+        check_output_dir(project / "model")  # before samples are recorded
         model = load(init)
-        folder = into / "takes"
-        length_s = seconds or model.spec.span_s + 1.0
-        _gather(sources, folder, label, _Recording(takes, length_s, pause))
+        folder = project / "samples"
+        duration_s = duration or model.spec.span_s + 1.0
+        _gather(sources, folder, label, _Recording(samples, duration_s, countdown))
         data = read_data(folder)
         for line in data.problems:
-            complain(line)
+            print_error(line)
         try:
             check_labels(data.examples)
-        except DataError as error:  # the takes are kept until there are others
-            say(f"nothing is fitted yet: {error}")
+        except DataError as error:  # the samples stay; more are needed
+            print_line(f"no model was fitted yet: {error}")
             return
         if OTHER not in {one.label for one in data.examples}:
-            say(
-                f"there are no takes of what is nothing to report; `actionwatch teach {OTHER} "
-                "--source FOLDER` with films of it makes false alarms rarer"
+            print_line(
+                f"there are no negative samples; `actionwatch teach {OTHER} --source FOLDER` with "
+                "videos of anything else reduces false alarms"
             )
-        with progress_bar("takes", len(data.examples)) as (bar, task):
-            taught = taught_with(
+        with progress_bar("samples", len(data.examples)) as (bar, task):
+            fitted = fit_few_shot(
                 model,
                 init,
                 data.examples,
                 head=head,
                 name="model",
-                record=read_record(find(init)),
-                progress=lambda: bar.advance(task, 1),
-                problem=complain,
+                seen_data=read_seen_data(find_checkpoint(init)),
+                on_progress=lambda: bar.advance(task, 1),
+                on_problem=print_error,
             )
-        write(taught, into / "model")
-    except (CheckpointError, DataError, TakesError) as error:
-        give_up(str(error))
-    _say(taught, into / "model", model)
+        write_model(fitted, project / "model")
+    except (CheckpointError, DataError, SampleError) as error:
+        fail(str(error))
+    _print_result(fitted, project / "model", model)
 
 
 @dataclass(frozen=True, slots=True)
 class _Recording:
-    """How takes are recorded."""
+    """How samples are recorded."""
 
-    takes: int
-    seconds: float
-    pause_s: float
+    samples: int
+    duration_s: float
+    countdown_s: float
 
 
-def _sources(given: list[str]) -> list[int | Path | str]:
-    """What each source means: a Path for films, else a camera. Gives up for what is neither."""
+def _parse_sources(given: list[str]) -> list[int | Path | str]:
+    """A Path for each video file or folder, else a camera. Exits if a source is invalid."""
     from stream.sources.base import check_source, is_finite
     from stream.sources.opencv_capture import SourceError
 
-    meant: list[int | Path | str] = []
+    parsed: list[int | Path | str] = []
     for text in given:
-        # On the command line everything is text; digits alone mean a webcam.
+        # Command-line values are text: digits alone are a webcam index.
         one = int(text) if text.isascii() and text.isdigit() else text
         if isinstance(one, str) and Path(one).is_dir():
-            meant.append(Path(one))
+            parsed.append(Path(one))
             continue
         try:
             check_source(one)
         except SourceError as error:
-            give_up(str(error))
-        meant.append(Path(one) if isinstance(one, str) and is_finite(one) else one)
-    return meant
+            fail(str(error))
+        parsed.append(Path(one) if isinstance(one, str) and is_finite(one) else one)
+    return parsed
 
 
 def _gather(
     sources: list[int | Path | str], folder: Path, label: str, recording: _Recording
 ) -> None:
-    """Bring takes of a label into the folder, from a camera of "other", too, where it lacks some.
+    """Add samples of a label to the folder; from a camera also the missing ones of "other".
 
-    Raises TakesError.
+    Raises SampleError.
     """
     from model.few_shot.fit import OTHER
-    from stream.datasets.recorder import add_films, count_takes
+    from stream.datasets.recorder import add_videos, count_samples
 
     for source in sources:
         if isinstance(source, Path):
-            films, problems = _films(source)
-            new, more = add_films(folder, label, films)
+            videos, problems = _find_videos(source)
+            new, more = add_videos(folder, label, videos)
             for line in (*problems, *more):
-                complain(line)
-            known = len(films) - len(more) - new
-            takes = f"{new} new take{'s' * (new != 1)} of {label}"
-            say(f"{source}: {takes}" + (f", {known} known" if known else ""))
+                print_error(line)
+            known = len(videos) - len(more) - new
+            added = f"{new} new sample{'s' * (new != 1)} of {label}"
+            print_line(f"{source}: {added}" + (f", {known} known" if known else ""))
             continue
-        plan = [(label, recording.takes)]
-        there = count_takes(folder, label) + recording.takes
-        lacking = min(there - count_takes(folder, OTHER), recording.takes)
-        if label != OTHER and lacking > 0:
-            plan.append((OTHER, lacking))
+        plan = [(label, recording.samples)]
+        total = count_samples(folder, label) + recording.samples
+        missing = min(total - count_samples(folder, OTHER), recording.samples)
+        if label != OTHER and missing > 0:
+            plan.append((OTHER, missing))
         _record(source, folder, plan, recording)
 
 
-def _films(source: Path) -> tuple[list[Path], tuple[str, ...]]:
-    from model.data.video_files import SUFFIXES, look_through
+def _find_videos(source: Path) -> tuple[list[Path], tuple[str, ...]]:
+    from model.data.video_files import SUFFIXES, find_videos
 
     if source.is_dir():
-        found = look_through(source)
-        if not found.films:
-            give_up(f"{source} holds no films; give a folder of takes, or one film")
-        return [source / film for film in found.films], found.problems
+        found = find_videos(source)
+        if not found.videos:
+            fail(f"{source} has no videos; give a folder of samples, or one video")
+        return [source / video for video in found.videos], found.problems
     if source.suffix.lower() not in SUFFIXES:
-        give_up(f"{source}: films have names that end in .mp4, .mkv or such; rename it")
+        fail(f"{source}: videos need a suffix like .mp4 or .mkv; rename it")
     return [source], ()
 
 
 def _record(
     source: int | str, folder: Path, plan: list[tuple[str, int]], recording: _Recording
 ) -> None:
-    """Record takes from a camera; ends the command where it goes away, or at Ctrl+C.
+    """Record samples from a camera; exits if it disconnects, or at Ctrl+C.
 
-    `plan` has labels, each with how many. Raises TakesError.
+    `plan` has labels with their counts. Raises SampleError.
     """
-    from stream.datasets.recorder import count_takes, record
-    from stream.runtime.secrets import shown
+    from stream.datasets.recorder import count_samples, record_samples
+    from stream.runtime.secrets import redact
     from stream.sources.base import open_source
     from stream.sources.opencv_capture import SourceError
 
-    before = sum(count_takes(folder, label) for label, _ in plan)
-    reason = f"source {shown(source)}: stopped"
+    before = sum(count_samples(folder, label) for label, _ in plan)
+    reason = f"source {redact(source)}: stopped"
     try:
         with _signals() as stop, closing(open_source(source)) as opened:
             for number, (label, count) in enumerate(plan):
                 if stop.is_set():
                     break
                 if number:
-                    say(
-                        f"now anything else than {plan[0][0]}, each time something new: stand "
+                    print_line(
+                        f"now do anything but {plan[0][0]}, each time something else: stand "
                         "still, walk about, scratch your head"
                     )
-                record(
+                record_samples(
                     opened,
                     folder,
                     label,
                     count,
-                    seconds=recording.seconds,
-                    pause_s=recording.pause_s,
+                    duration_s=recording.duration_s,
+                    countdown_s=recording.countdown_s,
                     stop=stop,
-                    told=_told(label, count, recording.seconds),
+                    callbacks=_callbacks(label, count, recording.duration_s),
                 )
             if not stop.is_set():
                 return
     except SourceError as error:
         reason = str(error)
-        if sum(count_takes(folder, label) for label, _ in plan) == before:
-            give_up(reason)  # it was never there
-    kept = sum(count_takes(folder, label) for label, _ in plan) - before
-    wanted = sum(count for _, count in plan)
-    _break_off(f"{reason}; {kept} of {wanted} takes were recorded, and are kept")
+        if sum(count_samples(folder, label) for label, _ in plan) == before:
+            fail(reason)  # it never connected
+    recorded = sum(count_samples(folder, label) for label, _ in plan) - before
+    planned = sum(count for _, count in plan)
+    _abort(f"{reason}; {recorded} of {planned} samples were recorded and saved")
 
 
-def _break_off(reason: str) -> NoReturn:
-    complain(reason)
+def _abort(reason: str) -> NoReturn:
+    print_error(reason)
     raise typer.Exit(1)
 
 
-def _told(label: str, count: int, seconds: float) -> Told:
-    """Counts down, a line for each second."""
-    from stream.datasets.recorder import Told
+def _callbacks(label: str, count: int, duration_s: float) -> RecordingCallbacks:
+    """Callbacks that print a countdown, one line per second."""
+    from stream.datasets.recorder import RecordingCallbacks
 
     last = (0, 0)
 
-    def pausing(take: int, left_s: float) -> None:
+    def on_countdown(sample: int, left_s: float) -> None:
         nonlocal last
-        now = (take, max(1, math.ceil(left_s - 0.01)))
+        now = (sample, max(1, math.ceil(left_s - 0.01)))
         if now != last:
-            say(f"{label}, take {take} of {count}: in {now[1]} s")
+            print_line(f"{label}, sample {sample} of {count}: in {now[1]} s")
         last = now
 
-    def refused(take: int, why: str) -> None:
-        complain(f"take {take} is recorded again: {why}")
+    def on_rejected(sample: int, reason: str) -> None:
+        print_error(f"sample {sample} is recorded again: {reason}")
 
-    return Told(
-        pausing=pausing,
-        recording=lambda take: say(f"{label}, take {take} of {count}: now, for {seconds:.1f} s"),
-        refused=refused,
-        kept=lambda take: say(f"{label}, take {take} of {count}: kept"),
+    return RecordingCallbacks(
+        on_countdown=on_countdown,
+        on_recording=lambda sample: print_line(
+            f"{label}, sample {sample} of {count}: now, for {duration_s:.1f} s"
+        ),
+        on_rejected=on_rejected,
+        on_saved=lambda sample: print_line(f"{label}, sample {sample} of {count}: saved"),
     )
 
 
 @contextmanager
 def _signals() -> Iterator[Event]:
-    """Set by Ctrl+C meanwhile; afterwards that ends the command as ever."""
+    """An event that signals set inside the context; restores the handlers afterwards."""
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
     try:
@@ -267,33 +269,38 @@ def _signals() -> Iterator[Event]:
             signal.signal(number, handler)
 
 
-def _say(taught: Taught, folder: Path, init: TrainedModel) -> None:
-    from model.few_shot.result import worth
+def _print_result(fitted: FewShotModel, folder: Path, init: TrainedModel) -> None:
+    from model.few_shot.result import standard_error
 
-    measured = taught.measured
-    if measured is None:
-        say("no label has several takes: nothing could be measured")
+    report = fitted.report
+    if report is None:
+        print_line("no label has several samples: no evaluation")
     else:
-        say("right, each take judged by what was learnt from the others:")
-        recall = measured.recall()
-        for label, count in sorted(taught.takes.items()):
-            share = f"{recall[label]:6.1%} of {count} takes" if label in recall else "not measured"
-            say(f"  {label:<26} {share}")
-        if set(recall) == set(taught.takes):
-            say(f"  {'mean of the labels':<26} {measured.mean_class_accuracy:6.1%}")
-        if poor := [label for label, share in recall.items() if share <= 1 / len(measured.labels)]:
-            complain(
-                f"{', '.join(poor)}: known no better than by guessing; give more or longer takes, "
-                "or teach what looks more different"
+        print_line("leave-one-out recall:")
+        recall = report.recall()
+        for label, count in sorted(fitted.samples_per_label.items()):
+            result = (
+                f"{recall[label]:6.1%} of {count} samples" if label in recall else "not measured"
             )
-    fewest = min(taught.takes.values())
-    say(
-        f"with {fewest} take{'s' * (fewest != 1)} of a label a figure is worth ±{worth(taught):.0%}"
+            print_line(f"  {label:<26} {result}")
+        if set(recall) == set(fitted.samples_per_label):
+            print_line(f"  {'mean class accuracy':<26} {report.mean_class_accuracy:6.1%}")
+        if poor := [label for label, value in recall.items() if value <= 1 / len(report.labels)]:
+            print_error(
+                f"{', '.join(poor)}: no better than chance; record more or longer samples, "
+                "or choose actions that look more different"
+            )
+    fewest = min(fitted.samples_per_label.values())
+    print_line(
+        f"with {fewest} sample{'s' * (fewest != 1)} of a label the standard error is "
+        f"±{standard_error(fitted):.0%}"
     )
     if fewest < _FEW:
-        few = ", ".join(one for one, count in sorted(taught.takes.items()) if count < _FEW)
-        complain(f"fewer than {_FEW} takes are hardly enough ({few}); record more of them")
-    say(
-        f"wrote {folder}: {taught.head} on {init.spec.model}, in {taught.seconds:.0f} s; "
+        few = ", ".join(
+            one for one, count in sorted(fitted.samples_per_label.items()) if count < _FEW
+        )
+        print_error(f"fewer than {_FEW} samples are hardly enough ({few}); record more")
+    print_line(
+        f"wrote {folder}: {fitted.head} on {init.spec.model}, in {fitted.duration_s:.0f} s; "
         f"actionwatch run --model {folder}"
     )

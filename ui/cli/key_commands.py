@@ -1,4 +1,4 @@
-"""The command that makes keys for workers on other machines: keys."""
+"""The command that creates keys for workers on other machines: worker-keys."""
 
 from __future__ import annotations
 
@@ -7,34 +7,32 @@ from typing import Annotated
 
 import typer
 
-from ui.cli.terminal import give_up, say
+from ui.cli.terminal import fail, print_line
 
 
-def keys(
+def worker_keys(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", help="folder for the files", show_default=False)
     ],
-    worker: Annotated[
-        str | None, typer.Option(help="name of another worker that the watch is to let in")
-    ] = None,
+    worker: Annotated[str | None, typer.Option(help="name of an additional worker")] = None,
 ) -> None:
-    """Make keys for a worker on another machine: DIR/watch.keys and DIR/worker.keys.
+    """Create keys for a worker on another machine: DIR/server.keys and DIR/worker.keys.
 
-    What is there is never overwritten.
+    Existing files are never overwritten.
     """
-    from stream.workers.curve_auth import WATCH_FILE, KeysError, make
+    from stream.workers.curve_auth import SERVER_FILE, KeysError, create_keys
 
     try:
-        made = make(folder, worker)
+        created = create_keys(folder, worker)
     except KeysError as error:
-        give_up(str(error))
-    watch_file, worker_file = folder / WATCH_FILE, made[-1]
-    say(
-        f"{watch_file}: give it to the watch as worker.keys"
-        if watch_file in made
-        else f"{watch_file}: knows {worker} too; start the watch anew"
+        fail(str(error))
+    server_file, worker_file = folder / SERVER_FILE, created[-1]
+    print_line(
+        f"{server_file}: set it as worker.keys in the configuration"
+        if server_file in created
+        else f"{server_file}: {worker} was added; restart the run"
     )
-    say(
+    print_line(
         f"{worker_file}: move it to the other machine, for `actionwatch worker --connect "
         f"tcp://HOST:5555 --keys {worker_file.name}`"
     )

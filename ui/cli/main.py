@@ -1,4 +1,4 @@
-"""The `actionwatch` command. Torch and gradio are imported only by the commands that need them."""
+"""The `actionwatch` command. Commands import torch and gradio only when they need them."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from ui.cli import (
     train_commands,
     video_commands,
 )
-from ui.cli.terminal import give_up, silence_decoders, stop_at_signals
+from ui.cli.terminal import fail, silence_decoders, stop_at_signals
 
 if TYPE_CHECKING:
     from stream.config.config import Config
 
 app = typer.Typer(
     name="actionwatch",
-    help="Recognise actions in live video.",
+    help="Recognize actions in live video.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -41,14 +41,14 @@ app = typer.Typer(
 app.add_typer(event_commands.events_app, name="events")
 event_commands.events_app.command()(replay_commands.replay)
 event_commands.events_app.command()(log_commands.prune)
-event_commands.events_app.command()(dataset_commands.dataset)
+event_commands.events_app.command()(dataset_commands.export_dataset)
 app.add_typer(alert_commands.alerts_app, name="alerts")
 for command in (
-    camera_commands.sources,
+    camera_commands.list_cameras,
     camera_commands.doctor,
     video_commands.scan,
     video_commands.annotate,
-    score_commands.score,
+    score_commands.evaluate_events,
     few_shot_commands.teach,
     train_commands.train,
     train_commands.train_motion,
@@ -58,7 +58,7 @@ for command in (
     model_commands.bench,
     access_commands.password,
     access_commands.token,
-    key_commands.keys,
+    key_commands.worker_keys,
 ):
     app.command()(command)
 
@@ -69,7 +69,7 @@ def run(
     source: Annotated[
         list[str] | None,
         typer.Option(
-            help="webcam index, rtsp:// or http:// address, file, or demo:SEED as by default; "
+            help="webcam index, rtsp:// or http:// address, file, or demo:SEED (default); "
             "repeatable"
         ),
     ] = None,
@@ -79,7 +79,7 @@ def run(
     data: Annotated[
         Path | None, typer.Option(help="folder of the event log, else actionwatch-data")
     ] = None,
-    record: Annotated[bool, typer.Option("--record", help="keep a clip of each event")] = False,
+    record: Annotated[bool, typer.Option("--record", help="record a clip of each event")] = False,
     duration: Annotated[float | None, typer.Option(min=0, help="seconds until it stops")] = None,
     no_ui: Annotated[bool, typer.Option("--no-ui", help="without the dashboard")] = False,
     host: Annotated[
@@ -88,12 +88,12 @@ def run(
     port: Annotated[int | None, typer.Option(help="the dashboard's port, else 7860")] = None,
     insecure: Annotated[
         bool,
-        typer.Option("--insecure", help="everybody who reaches the dashboard may change things"),
+        typer.Option("--insecure", help="no login: everybody is an operator"),
     ] = False,
 ) -> None:
-    """Watch cameras: log events, and show them in a browser.
+    """Recognize actions in the video of cameras, log events, and serve the dashboard.
 
-    `kill -HUP` lets it read its YAML file again.
+    SIGHUP reloads the YAML file.
     """
     from stream.config.load import ConfigError, load_config
 
@@ -106,83 +106,83 @@ def run(
         overrides["data"] = str(data)
     if record:
         overrides["recording"] = {"enabled": True}
-    shown = {
+    dashboard_flags = {
         "host": host,
         "port": port,
         "enabled": False if no_ui else None,
         "insecure": insecure or None,
     }
-    dashboard = {key: value for key, value in shown.items() if value is not None}
+    dashboard = {key: value for key, value in dashboard_flags.items() if value is not None}
     if dashboard:
         overrides["dashboard"] = dashboard
     try:
         settings = load_config(config, overrides)
     except ConfigError as error:
-        give_up(str(error))
+        fail(str(error))
     if "cameras" not in settings.model_fields_set:
-        typer.echo("no camera was given: watching the drawn scene demo:", err=True)
-    _watch(settings, duration, file=config, overrides=overrides)
+        typer.echo("no camera given: using the synthetic scene demo:", err=True)
+    _run(settings, duration, file=config, overrides=overrides)
 
 
 def _cameras(sources: list[str]) -> dict[str, Any]:
-    """Cameras from the command line: `camera`, or `camera-1`, `camera-2`, ... where many."""
-    # On the command line everything is text; digits alone mean a webcam.
-    meant = [int(source) if source.isascii() and source.isdigit() else source for source in sources]
-    if len(meant) == 1:
-        return {"camera": {"source": meant[0]}}
-    return {f"camera-{number}": {"source": one} for number, one in enumerate(meant, start=1)}
+    """Cameras from the command line: `camera`, or `camera-1`, `camera-2`, ... if several."""
+    # Command-line values are text: digits alone are a webcam index.
+    specs = [int(source) if source.isascii() and source.isdigit() else source for source in sources]
+    if len(specs) == 1:
+        return {"camera": {"source": specs[0]}}
+    return {f"camera-{number}": {"source": spec} for number, spec in enumerate(specs, start=1)}
 
 
-def _watch(
+def _run(
     config: Config, duration: float | None, *, file: Path | None, overrides: dict[str, Any]
 ) -> None:
     silence_decoders()
 
     from stream.pipeline import Pipeline
-    from stream.runtime.malloc import share_arenas
+    from stream.runtime.malloc import limit_malloc_arenas
     from stream.runtime.metrics import summary
     from stream.sinks.clips.recorder import RecorderError
     from stream.sinks.event_log.database import EventLogError
     from stream.sources.opencv_capture import SourceError
     from stream.workers.transport import TransportError
-    from ui.config_reload import Reload
-    from ui.sighup import Hangups
+    from ui.config_reload import ConfigReloader
+    from ui.sighup import SighupHandler
 
-    share_arenas()
-    from stream.runtime.logging_setup import show_notes
+    limit_malloc_arenas()
+    from stream.runtime.logging_setup import configure_logging
 
-    show_notes()
+    configure_logging()
     stopped = stop_at_signals()
     try:
         with ExitStack() as stack:
             if config.dashboard.enabled:
-                from ui.web.server import Server, ServerError, reserve
+                from ui.web.server import Server, ServerError, open_listener
 
                 try:
-                    listener = stack.enter_context(reserve(config.dashboard))
+                    listener = stack.enter_context(open_listener(config.dashboard))
                 except ServerError as error:
-                    give_up(str(error))
+                    fail(str(error))
             pipeline = stack.enter_context(Pipeline(config))
-            reload = Reload(pipeline, file, overrides)
-            hangups = Hangups(reload, stopped)
-            hangups.listen()
+            reload = ConfigReloader(pipeline, file, overrides)
+            sighup = SighupHandler(reload, stopped)
+            sighup.listen()
             if config.dashboard.enabled:
                 stack.enter_context(Server(pipeline, listener, reload))
-            _wait(pipeline.over, stopped, duration, hangups.look)
-            pipeline.tell_stop()  # the dashboard and the watch stop side by side
+            _wait(pipeline.over, stopped, duration, sighup.poll)
+            pipeline.request_stop()  # the dashboard and the pipeline stop in parallel
     except (SourceError, TransportError, EventLogError, RecorderError) as error:
-        give_up(str(error))
-    seen = pipeline.metrics.total("windows")
-    if seen or not pipeline.failure:
+        fail(str(error))
+    scored = pipeline.metrics.total("windows")
+    if scored or not pipeline.failure:
         typer.echo(summary(pipeline.metrics))
     if pipeline.failure:
-        give_up(pipeline.failure)
-    if not seen and pipeline.spec is None:
-        typer.echo("no worker was ready in time: nothing was looked at", err=True)
-    elif not seen and pipeline.spec is not None:
+        fail(pipeline.failure)
+    if not scored and pipeline.spec is None:
+        typer.echo("no worker was ready in time: no window was scored", err=True)
+    elif not scored and pipeline.spec is not None:
         typer.echo(
-            f"no window was seen: model {pipeline.spec.model} looks at "
-            f"{pipeline.spec.span_s:.1f} s at a time, and nothing was watched for that long",
+            "no full window: the run was shorter than the model's "
+            f"{pipeline.spec.span_s:.1f} s clip",
             err=True,
         )
 
@@ -191,17 +191,17 @@ def _wait(
     over: threading.Event,
     stopped: threading.Event,
     duration: float | None,
-    look: Callable[[], None],
+    poll: Callable[[], None],
 ) -> None:
-    """Until the run is over, a signal came, or the time is up. `look` is called all the while."""
+    """Wait for the end of the run, a signal, or the duration. Calls `poll` meanwhile."""
     from time import monotonic
 
     until = None if duration is None else monotonic() + duration
     while not over.is_set() and not stopped.is_set():
-        look()
+        poll()
         if until is not None and monotonic() >= until:
             return
-        # Short waits: a signal is only handled between them.
+        # Short waits: signals are handled between them.
         over.wait(0.1 if until is None else max(0.0, min(0.1, until - monotonic())))
 
 
@@ -210,10 +210,10 @@ def _wait(
     add_help_option=False,
 )
 def worker(context: typer.Context) -> None:
-    """Run the model for a watch on another machine: --connect ENDPOINT --model PATH."""
-    from model.worker import main as work
+    """Run a worker for a run on another machine: --connect ENDPOINT --model PATH."""
+    from model.worker import main as run_worker
 
-    raise typer.Exit(work(context.args))
+    raise typer.Exit(run_worker(context.args))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The commands about models: classify, convert, bench."""
+"""Commands for models: classify, convert, bench."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ui.cli.terminal import complain, give_up, progress_bar, say, silence_decoders
+from ui.cli.terminal import fail, print_error, print_line, progress_bar, silence_decoders
 
 if TYPE_CHECKING:
     import numpy as np
 
     from model.predictor import Predictor
     from stream.messages import ClipSpec
-    from stream.sources.uniform_clips import FileClips
+    from stream.sources.uniform_clips import UniformClips
 
-_BATCH = 4  # clips at once, for memory's sake
+_BATCH_SIZE = 4  # clips; limits memory
 _MODEL_HELP = "embedded name, checkpoint folder, or Hugging Face name"
 
 
@@ -29,15 +29,15 @@ def classify(
     top_k: Annotated[int, typer.Option(min=1, help="how many labels to print")] = 5,
     clips: Annotated[
         int | None,
-        typer.Option(min=1, max=1000, help="clips of each file, else as many as cover it, to 10"),
+        typer.Option(min=1, max=1000, help="clips per file, else as many as cover it, at most 10"),
     ] = None,
     fit: Annotated[
         str | None,
-        typer.Option(help="crop, squash or letterbox for wide pictures, else as the model says"),
+        typer.Option(help="crop, squash or letterbox wide frames, else the model's setting"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON Lines")] = False,
 ) -> None:
-    """Say what happens in video files: uniform clips over each, their probabilities averaged."""
+    """Classify video files: average the probabilities of uniformly sampled clips."""
     silence_decoders()
 
     from dataclasses import replace
@@ -46,37 +46,37 @@ def classify(
     from model.predictor import Predictor
     from model.trained_model import load
     from stream.messages import FITS, top_labels
-    from stream.runtime.secrets import shown
+    from stream.runtime.secrets import redact
     from stream.sources.opencv_capture import SourceError
-    from stream.sources.uniform_clips import FileClips
+    from stream.sources.uniform_clips import UniformClips
 
     if fit is not None and fit not in FITS:
-        give_up(f"--fit {fit}: must be one of {', '.join(FITS)}")
-    from stream.runtime.logging_setup import show_notes
+        fail(f"--fit {fit}: must be one of {', '.join(FITS)}")
+    from stream.runtime.logging_setup import configure_logging
 
-    show_notes()
+    configure_logging()
     try:
         trained = load(model)
         predictor = Predictor(trained)
     except CheckpointError as error:
-        give_up(str(error))
+        fail(str(error))
     spec = replace(trained.spec, fit=fit) if fit else trained.spec
     failed = False
     with progress_bar("files", len(files)) as (bar, task):
         for file in files:
-            name = shown(str(file))
+            name = redact(str(file))
             bar.update(task, state=name)
             try:
-                seen = FileClips(file, spec, clips)
-                best = top_labels(spec.labels, _average(predictor, seen), top_k)
+                sampled = UniformClips(file, spec, clips)
+                best = top_labels(spec.labels, _average(predictor, sampled), top_k)
             except (SourceError, MemoryError, RuntimeError) as error:
                 failed = True
                 reason = str(error) if isinstance(error, SourceError) else f"{name}: {error}"
-                complain(reason)
+                print_error(reason)
                 if as_json:
-                    say(json.dumps({"file": name, "error": reason}, ensure_ascii=False))
+                    print_line(json.dumps({"file": name, "error": reason}, ensure_ascii=False))
             else:
-                say(_answer(name, spec, seen, best, as_json=as_json))
+                print_line(_format(name, spec, sampled, best, as_json=as_json))
             bar.advance(task)
         bar.update(task, state="")
     if failed:
@@ -87,27 +87,32 @@ def _average(predictor: Predictor, clips: Iterable[np.ndarray]) -> np.ndarray:
     """Mean probabilities (labels,) of a file's clips."""
     import numpy as np
 
-    coming, parts = iter(clips), []
-    while batch := list(itertools.islice(coming, _BATCH)):
+    remaining, parts = iter(clips), []
+    while batch := list(itertools.islice(remaining, _BATCH_SIZE)):
         parts.append(predictor.predict(np.stack(batch)))
     return np.concatenate(parts).mean(axis=0)
 
 
-def _answer(
-    file: str, spec: ClipSpec, seen: FileClips, best: list[tuple[str, float]], *, as_json: bool
+def _format(
+    file: str,
+    spec: ClipSpec,
+    sampled: UniformClips,
+    best: list[tuple[str, float]],
+    *,
+    as_json: bool,
 ) -> str:
     if not as_json:
-        sampled = f"{len(seen)} clips of {spec.span_s:.1f} s in {seen.duration_s:.1f} s"
-        lines = (f"  {share:6.1%}  {label}" for label, share in best)
-        return "\n".join([f"{file}  ({sampled})", *lines])
-    labels = [{"label": label, "probability": round(share, 6)} for label, share in best]
+        summary = f"{len(sampled)} clips of {spec.span_s:.1f} s in {sampled.duration_s:.1f} s"
+        lines = (f"  {probability:6.1%}  {label}" for label, probability in best)
+        return "\n".join([f"{file}  ({summary})", *lines])
+    labels = [{"label": label, "probability": round(probability, 6)} for label, probability in best]
     return json.dumps(
         {
             "file": file,
             "model": spec.model,
-            "clips": len(seen),
+            "clips": len(sampled),
             "span_s": spec.span_s,
-            "duration_s": round(seen.duration_s, 3),
+            "duration_s": round(sampled.duration_s, 3),
             "labels": labels,
         },
         ensure_ascii=False,
@@ -115,20 +120,20 @@ def _answer(
 
 
 def convert(
-    file: Annotated[Path, typer.Argument(help="a .pyth file of the authors' code")],
-    out: Annotated[Path, typer.Argument(help="folder that is made, for --model")],
+    file: Annotated[Path, typer.Argument(help="a .pyth checkpoint of the TimeSformer authors")],
+    out: Annotated[Path, typer.Argument(help="new checkpoint folder, for --model")],
     labels: Annotated[
-        Path | None, typer.Option(help="text file, a label a line in the order of the model")
+        Path | None, typer.Option(help="text file with one label per line, in class order")
     ] = None,
     span: Annotated[
         float | None,
-        typer.Option(min=0.01, help="seconds that a clip lasts, else as the published models"),
+        typer.Option(min=0.01, help="seconds per clip, else that of the published models"),
     ] = None,
     heads: Annotated[
-        int | None, typer.Option(min=1, help="attention heads, else one for 64 hidden units")
+        int | None, typer.Option(min=1, help="attention heads, else one per 64 hidden units")
     ] = None,
 ) -> None:
-    """Turn a checkpoint of TimeSformer's authors into a folder that `--model` takes."""
+    """Convert a checkpoint of the TimeSformer authors to a folder for `--model`."""
     from model.checkpoint import CheckpointError
     from model.families.timesformer.convert import convert as converted
     from model.families.timesformer.convert import read_labels
@@ -136,12 +141,12 @@ def convert(
 
     try:
         if (out / "config.json").exists() or (out.exists() and not out.is_dir()):
-            give_up(f"{out} is there already; give another folder")
+            fail(f"{out} exists already; give another folder")
         names = read_labels(labels) if labels else None
         model = converted(file, name=out.name, labels=names, span_s=span, heads=heads)
         save(model, out)
     except CheckpointError as error:
-        give_up(str(error))
+        fail(str(error))
     config, spec = model.network.config, model.spec
     typer.echo(
         f"wrote {out}: {config.attention_type}, {config.num_hidden_layers} layers, "
@@ -149,48 +154,49 @@ def convert(
         f"{len(spec.labels)} labels"
     )
     if not labels:
-        typer.echo("without --labels they are called LABEL_0, LABEL_1, ...", err=True)
+        typer.echo("no --labels: the labels are LABEL_0, LABEL_1, ...", err=True)
 
 
 def bench(
     model: Annotated[str, typer.Option(help=_MODEL_HELP)] = "motion",
-    batch: Annotated[int, typer.Option(min=1, max=256, help="clips at once")] = 1,
-    clips: Annotated[int, typer.Option(min=1, help="drawn clips to compare answers on")] = 50,
-    rounds: Annotated[int, typer.Option(min=1, help="how often each is timed")] = 9,
+    batch: Annotated[int, typer.Option(min=1, max=256, help="clips per batch")] = 1,
+    clips: Annotated[int, typer.Option(min=1, help="synthetic clips to compare")] = 50,
+    rounds: Annotated[int, typer.Option(min=1, help="timed repetitions")] = 9,
 ) -> None:
-    """Compare the engines and precisions that this machine has, and say which to choose."""
+    """Compare the engines and precisions available here, and recommend one."""
     import numpy as np
 
-    from model.bench import best, compare
+    from model.bench import compare, fastest
     from model.checkpoint import CheckpointError
     from model.pretraining.dataset import held_out
     from model.trained_model import load
-    from stream.runtime.logging_setup import show_notes
+    from stream.runtime.logging_setup import configure_logging
 
-    show_notes()
+    configure_logging()
     try:
         trained = load(model)
-        drawn = held_out(trained, clips, seed=0)
-        sample = np.stack([drawn[number][0].numpy() for number in range(clips)])
-        with progress_bar("ways", 1) as (bar, task):
+        synthetic = held_out(trained, clips, seed=0)
+        sample = np.stack([synthetic[number][0].numpy() for number in range(clips)])
+        with progress_bar("variants", 1) as (bar, task):
             rows = compare(
                 trained,
                 sample,
                 batch=batch,
                 rounds=rounds,
-                progress=lambda name: bar.update(task, state=name),
+                on_progress=lambda name: bar.update(task, state=name),
             )
     except CheckpointError as error:
-        give_up(str(error))
+        fail(str(error))
     exact = rows[0]
-    say(f"{'':<24} {'ms a clip':>10} {'ratio':>6} {'same label':>11} {'difference':>11}")
+    print_line(f"{'':<24} {'ms/clip':>10} {'ratio':>6} {'same label':>11} {'difference':>11}")
     for row in sorted(rows, key=lambda row: row.median_s):
-        say(
+        print_line(
             f"{row.name:<24} {1000 * row.median_s / batch:>10.1f} "
-            f"{exact.median_s / row.median_s:>6.2f} {row.agreement:>11.1%} {row.difference:>11.4f}"
+            f"{exact.median_s / row.median_s:>6.2f} {row.agreement:>11.1%} "
+            f"{row.max_difference:>11.4f}"
         )
-    chosen = best(rows)
-    say(
+    chosen = fastest(rows)
+    print_line(
         "in the YAML, the fastest that agrees with fp32: "
-        f"worker: {{engine: {chosen.choice.engine}, precision: {chosen.precision}}}"
+        f"worker: {{engine: {chosen.config.engine}, precision: {chosen.precision}}}"
     )

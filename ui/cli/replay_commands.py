@@ -1,4 +1,4 @@
-"""`actionwatch events replay`: what another policy would have logged."""
+"""`actionwatch events replay`: the events that other thresholds would have logged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ui.cli.event_commands import DATA
-from ui.cli.terminal import give_up, say, show_warnings, utc
+from ui.cli.terminal import fail, print_line, show_warnings, utc
 
 if TYPE_CHECKING:
     from stream.replay.replay import Difference
@@ -17,51 +17,51 @@ if TYPE_CHECKING:
 
 
 def replay(
-    policy: Annotated[Path, typer.Option(help="YAML file with the other `events:`")],
-    data: Annotated[Path, typer.Option(help="folder of the event log and the kept scores")] = DATA,
-    since: Annotated[str | None, typer.Option(help="ISO 8601 time, UTC unless it says")] = None,
-    apply: Annotated[bool, typer.Option("--apply", help="change the log accordingly")] = False,
+    config: Annotated[Path, typer.Option(help="YAML file with other `events:` settings")],
+    data: Annotated[Path, typer.Option(help="folder of the event log and its scores")] = DATA,
+    since: Annotated[str | None, typer.Option(help="ISO 8601 time; UTC without offset")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="apply the changes to the log")] = False,
 ) -> None:
-    """Segment kept scores anew, and show what another policy would change in the log."""
+    """Detect events in stored scores again, and show what would change in the log."""
     show_warnings()
     from stream.config.load import ConfigError, load_config
     from stream.formats.base import ExportError
     from stream.replay.replay import compare, without_reviewed
-    from stream.replay.replay import replay as segment
+    from stream.replay.replay import replay as detect
     from stream.scan.manifest import ScanError
-    from stream.scan.scan import export_again
+    from stream.scan.scan import rewrite_exports
     from stream.sinks.event_log.database import EventLogError
     from stream.sinks.event_log.event_log import EventLog
     from stream.sinks.event_log.query import EventQuery
 
     after = utc("--since", since)
     try:
-        settings = load_config(policy)
+        settings = load_config(config)
         with EventLog.create(data) if apply else EventLog.open(data) as log:
-            replayed = segment(data, settings.events, since=after)
-            if not replayed.stretches:
-                after_that = " since then" if since else ""
-                give_up(f"{data}: no scores were kept{after_that}; see retention.scores")
+            replayed = detect(data, settings.events, since=after)
+            if not replayed.intervals:
+                period = " since then" if since else ""
+                fail(f"{data}: no scores were stored{period}; see retention.scores")
             rows = log.rows(EventQuery(since=after))
-            difference, kept = without_reviewed(compare(rows, replayed))
-            _show(difference, len(kept), apply=apply)
+            difference, reviewed_rows = without_reviewed(compare(rows, replayed))
+            _show(difference, len(reviewed_rows), apply=apply)
             if apply:
                 _apply(difference, log)
-                export_again(log, data)
+                rewrite_exports(log, data)
     except (ConfigError, EventLogError, ExportError, ScanError) as error:
-        give_up(str(error))
-    except ValueError as error:  # a label that the model does not have
-        give_up(f"{policy}: events: {error}")
+        fail(str(error))
+    except ValueError as error:  # an unknown label
+        fail(f"{config}: events: {error}")
 
 
 def _show(difference: Difference, reviewed: int, *, apply: bool) -> None:
     from stream.sinks.event_log.rows import as_row
 
-    changes: list[tuple[str, str]] = []  # sorted by the time at which they happen
+    changes: list[tuple[str, str]] = []  # sorted by time
     for logged in difference.added:
-        changes.append((as_row(logged)["start"], f"+ {_told(as_row(logged))}"))
-    for row in difference.lost:
-        changes.append((row["start"], f"- {_told(row)}"))
+        changes.append((as_row(logged)["start"], f"+ {_describe(as_row(logged))}"))
+    for row in difference.removed:
+        changes.append((row["start"], f"- {_describe(row)}"))
     for row, logged in difference.moved:
         new = as_row(logged)
         shift = ", ".join(
@@ -69,26 +69,26 @@ def _show(difference: Difference, reviewed: int, *, apply: bool) -> None:
             for key in ("start", "end")
             if new[key] != row[key]
         )
-        changes.append((row["start"], f"~ {_told(row)}  {shift}"))
+        changes.append((row["start"], f"~ {_describe(row)}  {shift}"))
     for _, line in sorted(changes):
-        say(line)
-    say(
-        f"{len(difference.added)} added, {len(difference.lost)} lost, "
-        f"{len(difference.moved)} moved, {difference.same} as they are"
-        + (f", {reviewed} stay because a person reviewed them" if reviewed else "")
-        + ("" if apply or not changes else "; the log is as it was: --apply changes it")
+        print_line(line)
+    print_line(
+        f"{len(difference.added)} added, {len(difference.removed)} lost, "
+        f"{len(difference.moved)} moved, {difference.same} unchanged"
+        + (f", {reviewed} not changed because they are reviewed" if reviewed else "")
+        + ("" if apply or not changes else "; nothing was written: use --apply")
     )
 
 
 def _apply(difference: Difference, log: EventLog) -> None:
-    # First what is new: a crash in between leaves too much rather than too little.
-    log.save([*difference.added, *(logged for _, logged in difference.moved)])
-    log.delete([row["id"] for row in difference.lost])
+    # Write before deleting: a crash in between leaves extra events instead of losing some.
+    log.write_updates([*difference.added, *(logged for _, logged in difference.moved)])
+    log.delete([row["id"] for row in difference.removed])
 
 
-def _told(row: Mapping[str, Any]) -> str:
-    lasted = f"{_seconds(row['end'], row['start']):6.1f} s"
-    return f"{row['start']}  {row['camera']:<12}  {row['label']:<26}  {lasted}"
+def _describe(row: Mapping[str, Any]) -> str:
+    duration = f"{_seconds(row['end'], row['start']):6.1f} s"
+    return f"{row['start']}  {row['camera']:<12}  {row['label']:<26}  {duration}"
 
 
 def _seconds(later: str, earlier: str) -> float:

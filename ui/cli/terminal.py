@@ -1,4 +1,4 @@
-"""What commands tell the person at the terminal: progress, notes, and one line for a mistake."""
+"""Terminal output of the commands: progress bars, lines, and one-line errors."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-_MISTAKE = 2  # exit code
+_USAGE_ERROR = 2  # exit code
 
 
-def give_up(reason: str) -> NoReturn:
-    """For a mistake of the person: one line, exit code 2."""
-    complain(reason)
-    raise typer.Exit(_MISTAKE)
+def fail(reason: str) -> NoReturn:
+    """Print a user error as one line, and exit with code 2."""
+    print_error(reason)
+    raise typer.Exit(_USAGE_ERROR)
 
 
-def complain(reason: str) -> None:
-    """One line on the standard error."""
-    say(f"actionwatch: {' '.join(reason.split())}", sys.stderr)
+def print_error(reason: str) -> None:
+    """Print one line to standard error."""
+    print_line(f"actionwatch: {' '.join(reason.split())}", sys.stderr)
 
 
-def say(text: str, to: TextIO | None = None) -> None:
-    """A line on the standard output, or elsewhere.
+def print_line(text: str, to: TextIO | None = None) -> None:
+    """Print a line to standard output, or to another stream.
 
-    By way of `sys.stdout`, which typer's own echo passes by: while a progress bar is shown, it puts
-    what is written there above the bar.
+    Uses `sys.stdout`, unlike typer.echo: a progress bar redirects it, and prints lines above the
+    bar.
     """
     print(text, file=to or sys.stdout, flush=True)
 
 
 def show_warnings() -> None:
-    """Print only what our modules and other packages warn of; the command tells the rest."""
+    """Log warnings only; the command prints the rest itself."""
     logging.basicConfig(level=logging.WARNING, format="actionwatch: %(message)s")
-    # Of files the command tells itself.
+    # The command reports problems of video files itself.
     logging.getLogger("stream.capture.camera").setLevel(logging.ERROR)
 
 
 def utc(option: str, text: str | None) -> datetime | None:
-    """The moment that a person gave with an option, in UTC unless it says otherwise."""
+    """Parse the time of an option; UTC unless it has an offset. Exits if it is invalid."""
     if text is None:
         return None
     from stream.sinks.event_log.rows import moment
@@ -56,11 +56,11 @@ def utc(option: str, text: str | None) -> datetime | None:
     try:
         return moment(text)
     except ValueError:
-        give_up(f"{option} {text}: must be a time like 2026-01-31 or 2026-01-31T08:00:00Z")
+        fail(f"{option} {text}: must be a time like 2026-01-31 or 2026-01-31T08:00:00Z")
 
 
 def stop_at_signals() -> threading.Event:
-    """An event that Ctrl+C, and whoever ends this process politely, set."""
+    """An event that SIGINT, SIGTERM and SIGHUP set."""
     stopped = threading.Event()
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
         if not hasattr(signal, name):
@@ -73,9 +73,9 @@ def stop_at_signals() -> threading.Event:
 
 
 def silence_decoders() -> None:
-    """Keep OpenCV and ffmpeg from telling what we tell better; they also print passwords.
+    """Silence OpenCV and ffmpeg: we report errors ourselves, and they also print passwords.
 
-    They read these variables once, when they are loaded.
+    They read these variables once, when they are imported.
     """
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -83,7 +83,7 @@ def silence_decoders() -> None:
 
 @contextmanager
 def progress_bar(unit: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
-    """A bar on the standard error, with a field `state` for a few words."""
+    """A progress bar on standard error, with a text field `state`."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -95,7 +95,7 @@ def progress_bar(unit: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
         TextColumn("{task.fields[state]}", markup=False),
         console=console,
         disable=not console.is_terminal,
-        redirect_stdout=sys.stdout.isatty(),  # else what is printed would not reach its file
+        redirect_stdout=sys.stdout.isatty(),  # a redirected stdout must stay as it is
     )
     with bar:
         yield bar, bar.add_task("", total=total, state="")

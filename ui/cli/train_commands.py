@@ -1,4 +1,4 @@
-"""The commands that train models: train, train-motion."""
+"""Commands that train models: train, train-motion."""
 
 from __future__ import annotations
 
@@ -9,50 +9,54 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ui.cli.terminal import complain, give_up, progress_bar, say, silence_decoders
+from ui.cli.terminal import fail, print_error, print_line, progress_bar, silence_decoders
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-    from model.training.distributed import Team
-    from model.training.fit import Epoch
-    from model.training.tensorboard import Board
-    from model.training.train import Result, Told
+    from model.training.distributed import DistributedContext
+    from model.training.fit import EpochMetrics
+    from model.training.tensorboard import TensorBoardLogger
+    from model.training.train import TrainCallbacks, TrainResult
     from model.training.trainer import Progress
 
-_MISTAKE, _STOPPED = 2, 130  # exit codes; 130 is that of Ctrl+C in a shell
+_USER_ERROR, _INTERRUPTED = 2, 130  # exit codes; shells use 130 for Ctrl+C
 
 
 def train(
     data: Annotated[
         Path,
-        typer.Argument(help="folder with a folder of films for each label, or a list of films"),
+        typer.Argument(help="folder with a folder of videos per label, or an annotation file"),
     ],
-    out: Annotated[Path, typer.Option(help="folder of the checkpoint; a broken-off run goes on")],
+    out: Annotated[
+        Path, typer.Option(help="folder of the checkpoint; an interrupted run is resumed")
+    ],
     init: Annotated[
-        str, typer.Option(help="what to begin with: embedded name, folder, or Hugging Face name")
+        str,
+        typer.Option(help="initial checkpoint: embedded name, folder, or Hugging Face name"),
     ] = "motion",
     scratch: Annotated[
-        bool, typer.Option("--scratch", help="of --init take the shape only, not its weights")
+        bool, typer.Option("--scratch", help="use only the architecture of --init, not its weights")
     ] = False,
     config: Annotated[
-        Path | None, typer.Option(help="YAML file of a recipe, see docs/training.md")
+        Path | None, typer.Option(help="YAML file with training settings, see docs/training.md")
     ] = None,
-    films: Annotated[
-        Path | None, typer.Option(help="folder of the films of a list, else the list's own")
+    videos: Annotated[
+        Path | None,
+        typer.Option(help="folder of the annotated videos, else that of the annotation file"),
     ] = None,
-    layers: Annotated[
-        str | None, typer.Option(help="all, head, or how many layers at the end may learn")
+    unfreeze: Annotated[
+        str | None, typer.Option(help="layers to train: all, head, or a number of last layers")
     ] = None,
     background: Annotated[
         list[str] | None,
-        typer.Option(help="a label that means that nothing happens, for no event; repeatable"),
+        typer.Option(help="a label that never becomes an event; repeatable"),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="at most so many")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="of all that is drawn by lot")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="maximum number of epochs")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="random seed")] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="folder for decoded films, kept for the next run")
+        Path | None, typer.Option(help="folder for decoded videos, reused by later runs")
     ] = None,
     tensorboard: Annotated[
         Path | None, typer.Option(help="folder for TensorBoard; needs the extra tensorboard")
@@ -60,90 +64,105 @@ def train(
 ) -> None:
     """Train a model on your own clips; see docs/training.md."""
     silence_decoders()
-    from stream.runtime.logging_setup import show_notes
+    from stream.runtime.logging_setup import configure_logging
 
-    show_notes()
-    from stream.runtime.thread_limits import spin_briefly
+    configure_logging()
+    from stream.runtime.thread_limits import limit_openmp_spin
 
-    spin_briefly()
+    limit_openmp_spin()
     from model.checkpoint import CheckpointError
     from model.data.examples import DataError, read_data
-    from model.data.seen_data import Record, read_record
+    from model.data.seen_data import SeenData, read_seen_data
     from model.data.splits import split
-    from model.hub import find
+    from model.hub import find_checkpoint
     from model.trained_model import load
-    from model.training.distributed import team
-    from model.training.tensorboard import board
-    from model.training.train import Start, Told
-    from model.training.train import train as trained_on
-    from model.training.train_config import Recipe
+    from model.training.distributed import init_distributed
+    from model.training.tensorboard import open_tensorboard
+    from model.training.train import InitCheckpoint, TrainCallbacks
+    from model.training.train import train as run_training
+    from model.training.train_config import TrainConfig
     from stream.config.load import ConfigError, parse, read_text
 
     flags = {
-        "layers": _layers(layers),
+        "layers": _parse_unfreeze(unfreeze),
         "background": tuple(background) if background else None,
         "epochs": epochs,
         "seed": seed,
     }
     try:
-        recipe = parse(
-            Recipe,
+        train_config = parse(
+            TrainConfig,
             read_text(config) if config else "",
             config,
             {key: value for key, value in flags.items() if value is not None},
         )
         model = load(init)
-        found = read_data(data, films=films)
-        record = Record() if scratch else read_record(find(init))
+        found = read_data(data, videos=videos)
+        record = SeenData() if scratch else read_seen_data(find_checkpoint(init))
         splits = split(
-            found.examples, share=recipe.val_share, seed=recipe.seed, learnt=record.learnt
+            found.examples,
+            val_fraction=train_config.val_fraction,
+            seed=train_config.seed,
+            was_trained_on=record.was_trained_on,
         )
     except (ConfigError, CheckpointError, DataError) as error:
-        give_up(str(error))
-    start = Start(model, f"The shape of {init}" if scratch else init, scratch, record)
-    with team() as own:
-        if own.leads:
+        fail(str(error))
+    checkpoint = InitCheckpoint(
+        model, f"the architecture of {init}" if scratch else init, scratch, record
+    )
+    with init_distributed() as context:
+        if context.is_main:
             for line in (*found.problems, *splits.notes):
-                complain(line)
-        with _says_why_it_ends(own), ExitStack() as shown:
-            told = Told()
-            if own.leads:  # one of them speaks
-                bar, task = shown.enter_context(progress_bar("", 1))
-                numbers = shown.enter_context(board(tensorboard))
-                told = _told(bar, task, numbers, recipe.epochs)
-            result = trained_on(splits, out, recipe, start, team=own, cache=cache, told=told)
-        if own.leads:
-            _say_result(out, result, recipe.keep)
+                print_error(line)
+        with _report_errors(context), ExitStack() as stack:
+            callbacks = TrainCallbacks()
+            if context.is_main:  # only the main process prints
+                bar, task = stack.enter_context(progress_bar("", 1))
+                tensorboard_logger = stack.enter_context(open_tensorboard(tensorboard))
+                callbacks = _callbacks(bar, task, tensorboard_logger, train_config.epochs)
+            result = run_training(
+                splits,
+                out,
+                train_config,
+                checkpoint,
+                context=context,
+                cache=cache,
+                callbacks=callbacks,
+            )
+        if context.is_main:
+            _print_result(out, result, train_config.checkpoint)
 
 
 def train_motion(
     out: Annotated[
-        Path, typer.Option(help="folder of the checkpoint; a broken-off run goes on")
+        Path, typer.Option(help="folder of the checkpoint; an interrupted run is resumed")
     ] = Path("my-motion"),
-    clips: Annotated[int, typer.Option(min=2, help="how many clips to learn from")] = 260_000,
-    seed: Annotated[int, typer.Option(min=0, help="of the clips and the first weights")] = 0,
+    clips: Annotated[int, typer.Option(min=2, help="number of training clips")] = 260_000,
+    seed: Annotated[
+        int, typer.Option(min=0, help="random seed of the clips and the initial weights")
+    ] = 0,
     init: Annotated[
-        str, typer.Option(help="embedded name or folder of a motion model to make better")
+        str, typer.Option(help="embedded name or folder of a motion model to continue from")
     ] = "",
 ) -> None:
-    """Train the embedded motion model on drawn clips."""
-    from stream.runtime.thread_limits import spin_briefly
+    """Train the embedded motion model on synthetic clips."""
+    from stream.runtime.thread_limits import limit_openmp_spin
 
-    spin_briefly()
-    from model.pretraining.config import Recipe
-    from model.pretraining.finalize import HELD_OUT, complete
-    from model.pretraining.train import Progress as State
-    from model.pretraining.train import train_motion as trained_on
-    from model.training.distributed import team
+    limit_openmp_spin()
+    from model.pretraining.config import PretrainConfig
+    from model.pretraining.finalize import HELD_OUT, finalize_checkpoint
+    from model.pretraining.train import Progress as PretrainProgress
+    from model.pretraining.train import train_motion as run_pretraining
+    from model.training.distributed import init_distributed
 
-    recipe = Recipe(clips=clips, seed=seed, init=init)
-    with team() as own, _says_why_it_ends(own):
-        with ExitStack() as shown:
+    config = PretrainConfig(clips=clips, seed=seed, init=init)
+    with init_distributed() as context, _report_errors(context):
+        with ExitStack() as stack:
             bar, task = None, None
-            if own.leads:  # one of them speaks
-                bar, task = shown.enter_context(progress_bar("clips", clips))
+            if context.is_main:  # only the main process prints
+                bar, task = stack.enter_context(progress_bar("clips", clips))
 
-            def show(state: State) -> None:
+            def show(state: PretrainProgress) -> None:
                 if bar is not None and task is not None:
                     bar.update(
                         task,
@@ -152,16 +171,18 @@ def train_motion(
                         f"difficulty {state.difficulty:.2f}",
                     )
 
-            trained_on(out, recipe, team=own, progress=show)
-        if own.leads:
+            run_pretraining(out, config, context=context, on_progress=show)
+        if context.is_main:
             with progress_bar("clips", HELD_OUT) as (bar, task):
-                measured = complete(out, recipe, progress=lambda: bar.advance(task, 1))
-            say(f"wrote {out}: top-1 {measured.top(1):.1%} on {HELD_OUT} held-out clips")
+                measured = finalize_checkpoint(
+                    out, config, on_progress=lambda: bar.advance(task, 1)
+                )
+            print_line(f"wrote {out}: top-1 {measured.top(1):.1%} on {HELD_OUT} held-out clips")
 
 
 @contextmanager
-def _says_why_it_ends(own: Team) -> Iterator[None]:
-    """What goes wrong in a run, and Ctrl+C, in one line: of the processes of a team one says it."""
+def _report_errors(context: DistributedContext) -> Iterator[None]:
+    """Report errors and Ctrl+C of a run in one line, from the main process only."""
     from model.checkpoint import CheckpointError
     from model.data.examples import DataError
     from stream.sources.opencv_capture import SourceError
@@ -170,66 +191,70 @@ def _says_why_it_ends(own: Team) -> Iterator[None]:
         yield
         return
     except (CheckpointError, DataError, SourceError, OSError) as error:
-        reason, code = str(error), _MISTAKE
+        reason, code = str(error), _USER_ERROR
     except KeyboardInterrupt:
-        reason, code = "stopped; the same command goes on after what was kept last", _STOPPED
-    if own.leads:
-        complain(reason)
+        reason = "stopped; run the same command again to resume from the last saved state"
+        code = _INTERRUPTED
+    if context.is_main:
+        print_error(reason)
     raise typer.Exit(code)
 
 
-def _layers(text: str | None) -> str | int | None:
+def _parse_unfreeze(text: str | None) -> str | int | None:
     if text is not None and text.isascii() and text.isdigit() and int(text):
         return int(text)
     if text not in (None, "all", "head"):
-        give_up(f"--layers {text}: must be all, head, or how many layers at the end")
+        fail(f"--unfreeze {text}: must be all, head, or a number of last layers")
     return text
 
 
-def _told(bar: Bar, task: TaskID, numbers: Board, epochs: int) -> Told:
-    """What a run tells: on the bar, line by line for each epoch, and to TensorBoard."""
-    from model.training.train import Told
+def _callbacks(
+    bar: Bar, task: TaskID, tensorboard_logger: TensorBoardLogger, epochs: int
+) -> TrainCallbacks:
+    """Callbacks that update the progress bar, print epochs, and log to TensorBoard."""
+    from model.training.train import TrainCallbacks
 
-    def decoding(films: int) -> None:
-        bar.update(task, total=films, state="films decoded")
+    def on_decode_start(examples: int) -> None:
+        bar.update(task, total=examples, state="videos decoded")
 
-    def step(state: Progress) -> None:
+    def on_step(progress: Progress) -> None:
         bar.update(
             task,
             total=epochs,
-            completed=state.epoch - 1 + state.step / state.steps,
-            state=f"epochs  loss {state.loss:.3f}",
+            completed=progress.epoch - 1 + progress.step / progress.steps,
+            state=f"epochs  loss {progress.loss:.3f}",
         )
 
-    def epoch(state: Epoch) -> None:
-        val = f"  val {state.val_balanced:6.1%}  loss {state.val_loss:.3f}"
-        say(
-            f"epoch {state.epoch:>3}  loss {state.train_loss:.3f}"
-            + (val if state.val_loss == state.val_loss else "")
-            + f"  {state.seconds:.1f} s, {state.waiting:.0%} of it waiting for clips"
+    def on_epoch(metrics: EpochMetrics) -> None:
+        val = f"  val {metrics.val_balanced_accuracy:6.1%}  loss {metrics.val_loss:.3f}"
+        print_line(
+            f"epoch {metrics.epoch:>3}  loss {metrics.train_loss:.3f}"
+            + (val if metrics.val_loss == metrics.val_loss else "")
+            + f"  {metrics.duration_s:.1f} s, {metrics.data_wait:.0%} waiting for clips"
         )
-        numbers.write(state)
+        tensorboard_logger.write(metrics)
 
-    return Told(
-        resumed=lambda epochs: say(f"goes on after epoch {epochs}"),
-        decoding=decoding,
-        decoded=lambda: bar.advance(task, 1),
-        problem=complain,
-        step=step,
-        epoch=epoch,
+    return TrainCallbacks(
+        on_resume=lambda epochs: print_line(f"resumed after epoch {epochs}"),
+        on_decode_start=on_decode_start,
+        on_decoded=lambda: bar.advance(task, 1),
+        on_problem=print_error,
+        on_step=on_step,
+        on_epoch=on_epoch,
     )
 
 
-def _say_result(out: Path, result: Result, keep: str) -> None:
-    measured = result.measured
-    if measured is None:
-        say(f"wrote {out}, measured on nothing: no source could be kept aside")
+def _print_result(out: Path, result: TrainResult, selection: str) -> None:
+    report = result.report
+    if report is None:
+        print_line(f"wrote {out}, not evaluated: no source could be held out")
         return
-    clips, right = len(measured.truth), measured.top(1)
-    low, high = measured.likely
-    chosen = "; rather less, as these chose the epoch, too" if keep == "best" else ""
-    say(
-        f"wrote {out}, the weights after epoch {result.kept}: of {clips} clips kept aside "
-        f"{right:.1%} right (likely {low:.0%} to {high:.0%} of others{chosen}), mean of the labels "
-        f"{measured.mean_class_accuracy:.1%}; actionwatch run --model {out}"
+    clips = len(report.truth)
+    low, high = report.accuracy_interval
+    bias = "; optimistic: these clips also selected the epoch" if selection == "best" else ""
+    print_line(
+        f"wrote {out}, the weights after epoch {result.checkpoint_epoch}: top-1 "
+        f"{report.top(1):.1%} on {clips} held-out clips (95% interval {low:.0%} to {high:.0%}"
+        f"{bias}), mean class accuracy {report.mean_class_accuracy:.1%}; "
+        f"actionwatch run --model {out}"
     )

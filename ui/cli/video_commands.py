@@ -1,4 +1,4 @@
-"""The commands about recorded films: scan, annotate."""
+"""Commands for recorded videos: scan, annotate."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ui.cli.terminal import (
-    complain,
-    give_up,
+    fail,
+    print_error,
+    print_line,
     progress_bar,
-    say,
     show_warnings,
     silence_decoders,
     stop_at_signals,
@@ -24,20 +24,20 @@ from ui.cli.terminal import (
 
 if TYPE_CHECKING:
     from stream.config.config import Config
-    from stream.scan.manifest import Wanted
-    from stream.scan.scan import Scanned
+    from stream.scan.manifest import ScanJob
+    from stream.scan.scan import ScanResult
 
-_CONFIG_HELP = "YAML file, for its model, window and events"
+_CONFIG_HELP = "YAML file with model, window and events settings"
 
 
 @dataclass(slots=True)
 class _Result:
-    """What came of a scan."""
+    """The outcome of a scan."""
 
     done: int = 0
     failed: int = 0
-    film_s: float = 0.0  # seconds of those that are done
-    failure: str = ""  # why it ended before its time
+    video_s: float = 0.0  # duration of the scanned videos
+    failure: str = ""  # why the scan ended early
 
 
 def scan(
@@ -49,51 +49,50 @@ def scan(
     model: Annotated[
         str | None, typer.Option(help="embedded name, checkpoint folder, or Hugging Face name")
     ] = None,
-    began: Annotated[
+    start_time: Annotated[
         str | None,
         typer.Option(
-            help="ISO 8601 time of the first picture, UTC unless it says; else the file's"
+            help="ISO 8601 time of the first frame, UTC if it has no offset; else the file's"
         ),
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="also files that were scanned")] = False,
+    force: Annotated[bool, typer.Option("--force", help="scan files again")] = False,
 ) -> None:
-    """Find the events of recorded files: every window, as fast as this machine can.
+    """Detect events in video files: score every window, as fast as this machine can.
 
-    A scan that was stopped goes on where it was, by file.
+    A stopped scan resumes with the first unfinished file.
     """
     silence_decoders()
     from stream.scan.manifest import ScanError
-    from stream.scan.scan import left_to_do
+    from stream.scan.scan import pending_jobs
 
-    there = [file for file in files if file.is_file()]
+    existing = [file for file in files if file.is_file()]
     for file in files:
-        if file not in there:
-            complain(f"{file}: {_not_a_film(file)}")
+        if file not in existing:
+            print_error(f"{file}: {_why_not_a_file(file)}")
     settings = _settings(config, model, out)
-    wanted = _planned(there, settings, utc("--began", began))
+    jobs = _plan(existing, settings, utc("--start-time", start_time))
     try:
-        to_do = wanted if again else left_to_do(wanted, out)
+        pending = jobs if force else pending_jobs(jobs, out)
     except ScanError as error:
-        give_up(str(error))
-    for one in wanted:
+        fail(str(error))
+    for one in jobs:
         for copy in one.copies:
-            say(f"{copy}: the same film as {one.file}")
-        if one not in to_do:
-            say(f"{one.file}: scanned before; --again scans it anew")
+            print_line(f"{copy}: the same video as {one.file}")
+        if one not in pending:
+            print_line(f"{one.file}: already scanned; use --force to scan it again")
 
-    def tell(one: Scanned) -> None:
+    def print_result(one: ScanResult) -> None:
         events = "1 event" if one.events == 1 else f"{one.events} events"
-        say(f"{one.wanted.file}: {events}, {out / one.wanted.name}.jsonl")
+        print_line(f"{one.job.file}: {events}, {out / one.job.name}.jsonl")
 
-    result = _scan_all(to_do, settings, tell) if to_do else _Result()
-    went_well = len(wanted) - len(to_do) + result.done
-    if result.done + result.failed < len(to_do) and not result.failure:
-        left = len(to_do) - result.done - result.failed
-        files_are = "1 file is" if left == 1 else f"{left} files are"
-        complain(f"stopped; {files_are} left: scan again to go on")
+    result = _scan_all(pending, settings, print_result) if pending else _Result()
+    succeeded = len(jobs) - len(pending) + result.done
+    if result.done + result.failed < len(pending) and not result.failure:
+        left = len(pending) - result.done - result.failed
+        print_error(f"stopped; {left} file{'s' * (left != 1)} left: scan again to resume")
         raise typer.Exit(1)
-    if went_well < len(wanted) or len(there) < len(files):
-        raise typer.Exit(1 if went_well else 2)
+    if succeeded < len(jobs) or len(existing) < len(files):
+        raise typer.Exit(1 if succeeded else 2)
 
 
 def annotate(
@@ -105,7 +104,7 @@ def annotate(
     ] = None,
     top: Annotated[int, typer.Option(min=0, max=20, help="labels shown as bars")] = 3,
 ) -> None:
-    """Write a recorded file with its predictions and events drawn on it, its sound kept."""
+    """Write a video with its predictions and events drawn on it, with its audio."""
     silence_decoders()
     import tempfile
 
@@ -116,29 +115,29 @@ def annotate(
     from ui.cli.annotate import check_writable
 
     if not file.is_file():
-        give_up(f"{file}: {_not_a_film(file)}")
+        fail(f"{file}: {_why_not_a_file(file)}")
     if out.suffix.lower() != ".mp4":
-        give_up(f"--out {out}: must end in .mp4")
+        fail(f"--out {out}: must end in .mp4")
     if out.resolve() == file.resolve():
-        give_up(f"--out {out}: is the film itself; give another name")
+        fail(f"--out {out}: is the input file; give another name")
     try:
         check_writable(out)
     except OSError as error:
-        give_up(f"--out {out}: can't be written: {error.strerror or error}")
+        fail(f"--out {out}: can't be written: {error.strerror or error}")
     with tempfile.TemporaryDirectory(prefix="actionwatch-") as name:
         folder = Path(name)
         settings = _settings(config, model, folder)
-        (wanted,) = _planned([file], settings)
-        result = _scan_all([wanted], settings, lambda one: None)
+        (job,) = _plan([file], settings)
+        result = _scan_all([job], settings, lambda one: None)
         if not result.done:
             raise typer.Exit(2 if result.failed or result.failure else 1)
         predictions = [
-            one for kept in read_scores(folder) for one, _ in kept.predictions() if one is not None
+            one for run in read_scores(folder) for one, _ in run.predictions() if one is not None
         ]
         with EventLog.open(folder) as log:
             events = [(row["label"], row["start_s"], row["end_s"]) for row in log.rows()]
     stop = stop_at_signals()
-    with progress_bar("seconds of film drawn", max(1, round(wanted.duration_s or 0))) as (
+    with progress_bar("seconds annotated", max(1, round(job.duration_s or 0))) as (
         bar,
         task,
     ):
@@ -147,25 +146,25 @@ def annotate(
             bar.update(task, completed=seconds)
 
         try:
-            whole = write(file, out, predictions, events, top=top, stop=stop, on_progress=show)
+            completed = write(file, out, predictions, events, top=top, stop=stop, on_progress=show)
         except SourceError as error:
-            give_up(str(error))
+            fail(str(error))
         except OSError as error:
-            give_up(f"{out} can't be written: {error.strerror or error}")
-    if not whole:
-        complain("stopped; nothing was written")
+            fail(f"{out} can't be written: {error.strerror or error}")
+    if not completed:
+        print_error("stopped; nothing was written")
         raise typer.Exit(1)
-    say(f"wrote {out}")
+    print_line(f"wrote {out}")
 
 
-def _not_a_film(file: Path) -> str:
+def _why_not_a_file(file: Path) -> str:
     return "is a folder; give video files" if file.is_dir() else "no such file"
 
 
-def _planned(
-    files: Sequence[Path], settings: Config, began: datetime | None = None
-) -> list[Wanted]:
-    """Read the files once, with a progress bar: large ones take a while."""
+def _plan(
+    files: Sequence[Path], settings: Config, start_utc: datetime | None = None
+) -> list[ScanJob]:
+    """Read and hash the files once, with a progress bar."""
     from stream.scan.manifest import ScanError, plan
 
     try:
@@ -174,13 +173,13 @@ def _planned(
             return plan(
                 files,
                 settings,
-                began=began,
+                start_utc=start_utc,
                 on_read=lambda count: bar.advance(task, count / 1e6),
             )
     except OSError as error:
-        give_up(f"{error.filename} can't be read: {error.strerror}")
+        fail(f"{error.filename} can't be read: {error.strerror}")
     except ScanError as error:
-        give_up(str(error))
+        fail(str(error))
 
 
 def _settings(config: Path | None, model: str | None, out: Path) -> Config:
@@ -192,48 +191,48 @@ def _settings(config: Path | None, model: str | None, out: Path) -> Config:
     try:
         settings = load_config(config, overrides)
     except ConfigError as error:
-        give_up(str(error))
+        fail(str(error))
     return settings.model_copy(update={"database": None})
 
 
 def _scan_all(
-    to_do: Sequence[Wanted], settings: Config, tell: Callable[[Scanned], None]
+    jobs: Sequence[ScanJob], settings: Config, on_result: Callable[[ScanResult], None]
 ) -> _Result:
-    """Scan with a progress bar, saying of each film what became of it, until a signal comes."""
+    """Scan with a progress bar and report each video, until a signal stops it."""
     from stream.scan.manifest import ScanError
     from stream.scan.scan import Progress
-    from stream.scan.scan import scan as scan_films
+    from stream.scan.scan import scan as scan_videos
     from stream.sinks.event_log.database import EventLogError
     from stream.sources.opencv_capture import SourceError
     from stream.workers.transport import TransportError
 
     show_warnings()
     stop = stop_at_signals()
-    whole_s = sum(one.duration_s or 0.0 for one in to_do)
+    total_s = sum(one.duration_s or 0.0 for one in jobs)
     result = _Result()
-    began = time.monotonic()
-    with progress_bar("seconds of film", max(1, round(whole_s))) as (bar, task):
+    started_at = time.monotonic()
+    with progress_bar("seconds of video", max(1, round(total_s))) as (bar, task):
 
         def show(progress: Progress) -> None:
-            speed = progress.done_s / (time.monotonic() - began)
-            named = ", ".join(progress.reading)
-            bar.update(task, completed=progress.done_s, state=f"{speed:.1f} x  {named:.40}")
+            speed = progress.done_s / (time.monotonic() - started_at)
+            names = ", ".join(progress.reading)
+            bar.update(task, completed=progress.done_s, state=f"{speed:.1f} x  {names:.40}")
 
         try:
-            for one in scan_films(to_do, settings, stop=stop, on_progress=show):
+            for one in scan_videos(jobs, settings, stop=stop, on_progress=show):
                 if one.failure:
                     result.failed += 1
-                    complain(one.failure)
+                    print_error(one.failure)
                     continue
                 result.done += 1
-                result.film_s += one.film_s
+                result.video_s += one.video_s
                 if one.note:
-                    complain(one.note)
-                tell(one)
+                    print_error(one.note)
+                on_result(one)
         except (ScanError, SourceError, EventLogError, TransportError) as error:
             result.failure = str(error)
-            complain(result.failure)
-    took_s = time.monotonic() - began
+            print_error(result.failure)
+    elapsed_s = time.monotonic() - started_at
     if result.done:
-        say(f"{result.film_s:.0f} s of film in {took_s:.1f} s")
+        print_line(f"{result.video_s:.0f} s of video in {elapsed_s:.1f} s")
     return result

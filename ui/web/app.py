@@ -1,4 +1,4 @@
-"""The web application of a run: the guard round the API, the media, the live video and the page."""
+"""The web application: Guard around the API, media, live video and the page."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from stream.pipeline import Pipeline
-from stream.replay.policy_preview import Trials
+from stream.replay.policy_preview import PolicyPreview
 from stream.sinks.event_log.event_log import EventLog
-from ui.config_reload import Reload
+from ui.config_reload import ConfigReloader
 from ui.web.api import (
     cameras_api,
     configuration_api,
@@ -24,7 +24,7 @@ from ui.web.api import (
     tuning_api,
 )
 from ui.web.api.event_parts import add_events
-from ui.web.api.run_status import Condition
+from ui.web.api.run_status import RunStatus
 from ui.web.dashboard import mount
 from ui.web.security.access import Access
 from ui.web.security.guard import Guard
@@ -34,30 +34,38 @@ _STATIC = Path(__file__).parent / "static"
 
 
 def build(
-    pipeline: Pipeline, log: EventLog, access: Access, reload: Reload, *, host: str, port: int
+    pipeline: Pipeline,
+    log: EventLog,
+    access: Access,
+    reload: ConfigReloader,
+    *,
+    host: str,
+    port: int,
 ) -> ASGIApp:
-    """Everything that a browser or another program may ask for. `log` reads the run's events."""
-    dashboard, condition = pipeline.config.dashboard, Condition(pipeline)
-    reload.include(access, host)
+    """All routes, guarded. `log` reads the run's events."""
+    dashboard, condition = pipeline.config.dashboard, RunStatus(pipeline)
+    reload.attach_access(access, host)
     app = FastAPI(
         title="Actionwatch",
-        docs_url=None,  # their scripts come from elsewhere
+        docs_url=None,  # it loads scripts from another site
         redoc_url=None,
         openapi_url="/api/openapi.json",
-        responses={  # of the guard
+        responses={  # of Guard
             401: {"description": "log in, or send a token"},
-            403: {"description": "only operators may, and no pages of other sites"},
-            413: {"description": "too much at once"},
+            403: {"description": "operators only; no cross-site requests"},
+            413: {"description": "the request is too large"},
         },
     )
-    app.add_exception_handler(RequestValidationError, invalid.refuse)
+    app.add_exception_handler(RequestValidationError, invalid.invalid_request)
     app.router.routes.extend(login_routes(access))
     app.router.routes.extend(monitoring.routes(condition))
     app.router.routes.extend(live.routes(pipeline))
     app.include_router(cameras_api.router(pipeline, access))
     add_events(app, pipeline, log)
     app.include_router(try_it.router(pipeline))
-    app.include_router(tuning_api.router(pipeline, Trials(pipeline.config.data, log), reload))
+    app.include_router(
+        tuning_api.router(pipeline, PolicyPreview(pipeline.config.data, log), reload)
+    )
     app.include_router(health_api.router(condition))
     app.include_router(configuration_api.router(reload))
     app.mount("/ui", StaticFiles(directory=_STATIC))

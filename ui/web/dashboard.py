@@ -1,7 +1,7 @@
 """Builds the Gradio page: a tab for each of our elements, which ui/web/static/ defines. No logic.
 
-Gradio gives the page, its tabs and its theme. What happens in them goes through the API alone, as
-for any other program; so no Python function can be called through Gradio.
+Gradio provides the page, its tabs and its theme. The elements use the API only, like any other
+client, so no Python function can be called through Gradio.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from html import escape
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # no request may leave the machine
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # sends no request to other machines
 
 import gradio as gr
 from fastapi import FastAPI
@@ -35,13 +35,13 @@ _HEAD = (
 
 
 def mount(app: FastAPI) -> FastAPI:
-    """`app` with the page at its root."""
+    """Mount the page at the root of `app`."""
     return gr.mount_gradio_app(
         app,
         _page(),
         path="/",
         head=_HEAD,
-        # The system's own fonts: nothing is fetched for them.
+        # System fonts: nothing is downloaded.
         theme=gr.themes.Default(
             font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
         ),
@@ -54,14 +54,14 @@ def mount(app: FastAPI) -> FastAPI:
 
 def _page() -> gr.Blocks:
     with gr.Blocks(title="Actionwatch", analytics_enabled=False, fill_width=True) as page:
-        _put("aw-heading")
+        _add_element("aw-heading")
         with gr.Tabs():
             for label, element in TABS:
                 with gr.Tab(label):
-                    _put(element)
+                    _add_element(element)
     return page
 
 
-def _put(element: str) -> None:
-    # Not gr.HTML: that runs templates, for which the page would have to allow `eval`.
+def _add_element(element: str) -> None:
+    # Not gr.HTML: its templates need `eval`, which the page does not allow.
     gr.Markdown(f"<div><{element}></{element}></div>", sanitize_html=False, elem_classes="aw-part")

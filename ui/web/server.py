@@ -1,4 +1,4 @@
-"""The web server, in a thread of its own, which owns the event loop."""
+"""The web server. Its thread owns the event loop."""
 
 from __future__ import annotations
 
@@ -12,65 +12,64 @@ import uvicorn
 from stream.config.dashboard import DashboardConfig
 from stream.pipeline import Pipeline
 from stream.sinks.event_log.event_log import EventLog
-from ui.config_reload import Reload
+from ui.config_reload import ConfigReloader
 from ui.web.security.access import Access, load_secret
 from ui.web.security.addresses import is_loopback
 
 _log = logging.getLogger(__name__)
-_LARGEST_MESSAGE = 2**20  # bytes that a WebSocket may send us at once: a picture, at most
+_MAX_MESSAGE_BYTES = 2**20  # of a WebSocket: one JPEG
 
 
 class ServerError(Exception):
-    """An address that can't be listened on. The message is one line for a person."""
+    """The server can't listen on its address. The message is one line for the user."""
 
 
-def reserve(config: DashboardConfig) -> socket.socket:
-    """Take the address before anything else starts.
+def open_listener(config: DashboardConfig) -> socket.socket:
+    """Bind the dashboard's address before anything else starts.
 
-    Raises ServerError where it is taken, where whoever reaches it could come in, and where the
-    certificate is of no use.
+    Raises ServerError if the address is in use, if serving it is insecure, or if the certificate
+    can't be used.
     """
-    if problem := Access(config, b"").problem(config.host) or _problem_of_certificate(config):
+    if problem := Access(config, b"").problem(config.host) or _certificate_problem(config):
         raise ServerError(problem)
     if config.users and config.certificate is None and not is_loopback(config.host):
         _log.warning(
-            "the dashboard has no certificate: passwords cross the network in the clear; "
-            "see docs/access.md"
+            "the dashboard has no certificate: passwords are sent unencrypted; see docs/access.md"
         )
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
         listener = socket.create_server((config.host, config.port), family=family)
-        # What it accepts has this too. asyncio sets it only where the protocol is named; without
-        # it, what is sent in two parts waits 40 ms for the other side.
+        # Accepted connections inherit it. asyncio sets it only if the protocol is named; without
+        # it, a response in two parts waits 40 ms for an acknowledgment.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listener
     except OSError as error:
         raise ServerError(
             f"dashboard address {config.host}:{config.port} can't be used: {error.strerror}; "
-            "give another one with --host and --port, or go without by --no-ui"
+            "give another one with --host and --port, or run without the dashboard (--no-ui)"
         ) from error
 
 
-def _problem_of_certificate(config: DashboardConfig) -> str:
+def _certificate_problem(config: DashboardConfig) -> str:
     if config.certificate is None or config.key is None:
         return ""
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
             config.certificate, config.key, password=lambda: ""
         )
-    except OSError as error:  # also of what is in them
+    except OSError as error:  # also if the content is invalid
         reason = error.strerror or str(error)
         return (
             f"dashboard.certificate {config.certificate} with dashboard.key {config.key} can't be "
-            f"used: {reason}; give PEM files that belong together, the key without a password"
+            f"used: {reason}; give PEM files that match, the key without a password"
         )
     return ""
 
 
 class Server:
-    """Serves the dashboard of a pipeline on a listening socket between enter and exit."""
+    """Serves the dashboard of a pipeline on a listening socket, as a context manager."""
 
-    def __init__(self, pipeline: Pipeline, listener: socket.socket, reload: Reload) -> None:
+    def __init__(self, pipeline: Pipeline, listener: socket.socket, reload: ConfigReloader) -> None:
         self._pipeline = pipeline
         self._reload = reload
         self._listener = listener
@@ -93,11 +92,11 @@ class Server:
     def _run(self) -> None:
         try:
             self._serve()
-        except Exception:  # the watch goes on without its page
-            _log.exception("the dashboard died")
+        except Exception:  # the run continues without its dashboard
+            _log.exception("the dashboard crashed")
 
     def _serve(self) -> None:
-        from ui.web.app import build  # Gradio takes seconds; cameras don't wait for it
+        from ui.web.app import build  # importing Gradio needs seconds; cameras don't wait
 
         config = self._pipeline.config
         host, port = self._listener.getsockname()[:2]
@@ -109,17 +108,17 @@ class Server:
                     build(self._pipeline, log, access, self._reload, host=host, port=port),
                     log_level="warning",
                     ws="websockets-sansio",
-                    ws_per_message_deflate=False,  # JPEGs don't compress; it takes time for nothing
-                    ws_max_size=_LARGEST_MESSAGE,
+                    ws_per_message_deflate=False,  # JPEGs don't compress
+                    ws_max_size=_MAX_MESSAGE_BYTES,
                     ssl_certfile=tls.certificate,
                     ssl_keyfile=tls.key,
                     server_header=False,
                     proxy_headers=False,
-                    timeout_graceful_shutdown=1,  # an open page must not hold up the exit
+                    timeout_graceful_shutdown=1,  # an open page must not delay the exit
                 )
             )
             if not self._stopping.is_set():
                 scheme = "https" if tls.certificate else "http"
-                place = f"[{host}]" if ":" in host else host
-                _log.info("dashboard: %s://%s:%s", scheme, place, port)
+                address = f"[{host}]" if ":" in host else host
+                _log.info("dashboard: %s://%s:%s", scheme, address, port)
                 self._uvicorn.run(sockets=[self._listener])

@@ -1,4 +1,4 @@
-"""TimesformerConfig: the shape of a TimeSformer, under Hugging Face's names."""
+"""TimesformerConfig: the architecture of a TimeSformer, with Hugging Face's names."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _SIZES = (
     "num_attention_heads",
     "intermediate_size",
 )
-_SHARES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate")
-_SMALL = ("layer_norm_eps", "initializer_range")
-_SWITCHES = ("qkv_bias", "output_attentions", "output_hidden_states", "return_dict")
+_RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate")
+_POSITIVE_FRACTIONS = ("layer_norm_eps", "initializer_range")
+_FLAGS = ("qkv_bias", "output_attentions", "output_hidden_states", "return_dict")
 
 
 @dataclass(frozen=True)
 class TimesformerConfig:
-    """The shape of a TimeSformer, with Hugging Face's names and defaults.
+    """The architecture of a TimeSformer, with Hugging Face's names and defaults.
 
-    Labels are given as `id2label`, as `label2id` or just as `num_labels`; all three are there
-    afterwards. `problem_type` is None (found out from the labels, see
-    TimesformerForVideoClassification), "regression", "single_label_classification" or
-    "multi_label_classification". `extra` keeps the keys of a `config.json` that mean nothing here.
+    Give labels as `id2label`, `label2id` or only `num_labels`; the constructor sets all three.
+    `problem_type` is None (derived from the labels, see TimesformerForVideoClassification),
+    "regression", "single_label_classification" or "multi_label_classification". `extra` holds the
+    unknown keys of a `config.json`.
     Raises ValueError, naming the key, for a value that no network can be built from.
     """
 
@@ -53,7 +53,7 @@ class TimesformerConfig:
     layer_norm_eps: float = 1e-6
     qkv_bias: bool = True
     attention_type: str = "divided_space_time"
-    drop_path_rate: float = 0  # transformers takes no 0.0 here
+    drop_path_rate: float = 0  # transformers rejects 0.0 here
     id2label: Mapping[int, str] | None = None
     label2id: Mapping[str, int] | None = None
     num_labels: int | None = None
@@ -68,17 +68,17 @@ class TimesformerConfig:
             value = getattr(self, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{key} must be a whole number above 0, got {value!r}")
-        for key in _SMALL:
+        for key in _POSITIVE_FRACTIONS:
             if not _is_number(value := getattr(self, key)) or not 0 < value < 1:
                 raise ValueError(f"{key} must be a number between 0 and 1, got {value!r}")
-        for key in _SHARES:
+        for key in _RATES:
             if not _is_number(value := getattr(self, key)) or not 0 <= value < 1:
                 raise ValueError(f"{key} must be a number from 0 to below 1, got {value!r}")
-        for key in _SWITCHES:
+        for key in _FLAGS:
             if not isinstance(value := getattr(self, key), bool):
                 raise ValueError(f"{key} must be true or false, got {value!r}")
-        self._choose("attention_type", ATTENTION_TYPES)
-        self._choose("hidden_act", ACTIVATIONS)
+        self._check_choice("attention_type", ATTENTION_TYPES)
+        self._check_choice("hidden_act", ACTIVATIONS)
         for larger, smaller in (
             ("hidden_size", "num_attention_heads"),
             ("image_size", "patch_size"),
@@ -94,7 +94,9 @@ class TimesformerConfig:
             )
         names = self._label_names()
         if self.num_labels not in (None, len(names)) or isinstance(self.num_labels, bool):
-            raise ValueError(f"num_labels is {self.num_labels!r}, but {len(names)} are named")
+            raise ValueError(
+                f"num_labels is {self.num_labels!r}, but there are {len(names)} labels"
+            )
         object.__setattr__(self, "id2label", names)
         object.__setattr__(self, "label2id", {name: index for index, name in names.items()})
         object.__setattr__(self, "num_labels", len(names))
@@ -105,23 +107,23 @@ class TimesformerConfig:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The label names, in the order of the logits."""
+        """Label names, in the order of the logits."""
         assert self.id2label is not None  # see __post_init__
         return tuple(self.id2label[index] for index in range(len(self.id2label)))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TimesformerConfig:
-        """Take what Hugging Face's `config.json` holds; unknown keys go to `extra`."""
+        """Read the values of a Hugging Face `config.json`; unknown keys go to `extra`."""
         known = {spec.name for spec in dataclasses.fields(cls)} - {"extra"}
         extra = {key: value for key, value in values.items() if key not in known}
         return cls(**{key: values[key] for key in values if key in known}, extra=extra)
 
     def to_dict(self) -> dict[str, Any]:
-        """What Hugging Face's `config.json` holds."""
+        """The values of a Hugging Face `config.json`."""
         values = {spec.name: getattr(self, spec.name) for spec in dataclasses.fields(self)}
         extra = values.pop("extra")
-        del values["num_labels"]  # transformers derives it, and complains where it is given too
-        values["drop_path_rate"] = self.drop_path_rate or 0  # no 0.0, see there
+        del values["num_labels"]  # transformers derives it, and warns if both are given
+        values["drop_path_rate"] = self.drop_path_rate or 0  # not 0.0, see the field
         values["id2label"] = {str(index): name for index, name in values["id2label"].items()}
         standard = {
             "model_type": "timesformer",
@@ -133,13 +135,13 @@ class TimesformerConfig:
     def from_json(cls, text: str) -> TimesformerConfig:
         values = json.loads(text)
         if not isinstance(values, dict):
-            raise ValueError(f"a configuration is a JSON object, got {type(values).__name__}")
+            raise ValueError(f"configuration must be a JSON object, got {type(values).__name__}")
         return cls.from_dict(values)
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
-    def _choose(self, key: str, choices: tuple[str, ...]) -> None:
+    def _check_choice(self, key: str, choices: tuple[str, ...]) -> None:
         if getattr(self, key) not in choices:
             raise ValueError(
                 f"{key} must be one of {', '.join(choices)}, got {getattr(self, key)!r}"

@@ -1,7 +1,7 @@
 """TimeSformer in plain torch: divided, joint and space-only attention over space and time.
 
 Bertasius, Wang, Torresani, "Is Space-Time Attention All You Need for Video Understanding?",
-arXiv 2102.05095, and its original code, which is followed where transformers departs from it.
+arXiv 2102.05095. Where transformers differs from the authors' code, this follows the authors.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from model.checkpoint import read_network, write_network
 from model.families.timesformer.configuration import TimesformerConfig
 from model.families.timesformer.outputs import ClassifierOutput, ModelOutput
-from model.hub import find
+from model.hub import find_checkpoint
 
 
 def _gelu_tanh(x: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class DropPath(nn.Module):
-    """Leaves out a residual branch for a random share of the samples while training."""
+    """Stochastic depth: drops a residual branch for a random fraction of the batch in training."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class DropPath(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over the last but one axis of (batch, tokens, hidden)."""
+    """Multi-head self-attention over the tokens of (batch, tokens, hidden)."""
 
     def __init__(self, config: TimesformerConfig) -> None:
         super().__init__()
@@ -58,20 +58,20 @@ class Attention(nn.Module):
         self.attention_dropout = config.attention_probs_dropout_prob
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, x: Tensor, seen: list[Tensor] | None = None) -> Tensor:
-        """x, (batch, tokens, hidden), attended to itself; the probabilities are added to `seen`."""
+    def forward(self, x: Tensor, attentions: list[Tensor] | None = None) -> Tensor:
+        """(batch, tokens, hidden) -> the same; appends the probabilities to `attentions`."""
         batch, tokens, hidden = x.shape
         qkv = self.qkv(x).view(batch, tokens, 3, self.heads, hidden // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         rate = self.attention_dropout if self.training else 0.0
         # On a CPU the fused kernel is slow for the many short sequences of temporal attention, and
-        # its backward pass takes half of a training step.
+        # its backward pass needs half the time of a training step.
         slow = x.device.type == "cpu" and (tokens <= 32 or torch.is_grad_enabled())
-        if slow or seen is not None:
+        if slow or attentions is not None:
             scores = (query * (hidden // self.heads) ** -0.5) @ key.transpose(-2, -1)
             probabilities = F.dropout(scores.softmax(dim=-1), rate)
-            if seen is not None:
-                seen.append(probabilities)
+            if attentions is not None:
+                attentions.append(probabilities)
             mixed = probabilities @ value
         else:
             mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=rate)
@@ -81,17 +81,17 @@ class Attention(nn.Module):
 class Mlp(nn.Module):
     def __init__(self, config: TimesformerConfig) -> None:
         super().__init__()
-        self.widen = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.narrow = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
         self.activation = config.hidden_act
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.narrow(self.dropout(ACTIVATIONS[self.activation](self.widen(x)))))
+        return self.dropout(self.fc2(self.dropout(ACTIVATIONS[self.activation](self.fc1(x)))))
 
 
 class Block(nn.Module):
-    """One layer: attention over space (and, divided, first over time), then an MLP.
+    """One layer: temporal attention (divided only), spatial or joint attention, MLP.
 
     Tokens are the class token (batch, hidden) and the patches (batch, frames, patches, hidden).
     """
@@ -111,20 +111,20 @@ class Block(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(
-        self, cls: Tensor, patches: Tensor, seen: list[Tensor] | None = None
+        self, cls: Tensor, patches: Tensor, attentions: list[Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The tokens after this layer; its attention over space is added to `seen`."""
+        """The tokens after this layer; appends its spatial attention to `attentions`."""
         batch, frames, count, hidden = patches.shape
         if self.attention_type == "divided_space_time":
             patches = patches + self._temporal(patches)
-            # The class token looks at each frame by itself; its answers are averaged.
+            # The class token attends to each frame separately; the results are averaged.
             tokens = torch.cat([cls[:, None, None].expand(-1, frames, 1, -1), patches], dim=2)
-            mixed = self._spatial(tokens.flatten(0, 1), seen)
+            mixed = self._spatial(tokens.flatten(0, 1), attentions)
             mixed = mixed.view(batch, frames, 1 + count, hidden)
             cls = cls + mixed[:, :, 0].mean(dim=1)
             patches = patches + mixed[:, :, 1:]
         else:
-            mixed = self._spatial(in_order(cls, patches), seen)
+            mixed = self._spatial(flatten_tokens(cls, patches), attentions)
             cls = cls + mixed[:, 0]
             patches = patches + mixed[:, 1:].view(batch, count, frames, hidden).transpose(1, 2)
         tokens = torch.cat([cls[:, None], patches.flatten(1, 2)], dim=1)
@@ -138,12 +138,12 @@ class Block(nn.Module):
         mixed = self.temporal_project(mixed)
         return mixed.view(batch, count, frames, hidden).transpose(1, 2)
 
-    def _spatial(self, tokens: Tensor, seen: list[Tensor] | None) -> Tensor:
-        return self.drop_path(self.attention(self.attention_norm(tokens), seen))
+    def _spatial(self, tokens: Tensor, attentions: list[Tensor] | None) -> Tensor:
+        return self.drop_path(self.attention(self.attention_norm(tokens), attentions))
 
 
-def in_order(cls: Tensor, patches: Tensor) -> Tensor:
-    """All tokens of a clip, (batch, 1 + patches * frames, hidden): place by place, each in time."""
+def flatten_tokens(cls: Tensor, patches: Tensor) -> Tensor:
+    """All tokens, (batch, 1 + patches * frames, hidden), ordered by position, then by frame."""
     return torch.cat([cls[:, None], patches.transpose(1, 2).flatten(1, 2)], dim=1)
 
 
@@ -164,15 +164,15 @@ class TimesformerModel(nn.Module):
         rates = (config.drop_path_rate * n / max(1, depth - 1) for n in range(depth))
         self.blocks = nn.ModuleList(Block(config, rate) for rate in rates)
         self.norm = nn.LayerNorm(hidden, eps=config.layer_norm_eps)
-        self.apply(self._initialise)
+        self.apply(self._init_weights)
         for block in list(self.blocks)[1:]:
             if isinstance(block, Block) and block.attention_type == "divided_space_time":
-                # As the authors: each layer but the first begins without attention over time.
+                # As in the authors' code: only the first layer starts with temporal attention.
                 nn.init.zeros_(block.temporal_project.weight)
         for parameter in (self.cls_token, self.position):
             nn.init.trunc_normal_(parameter, std=config.initializer_range)
 
-    def _initialise(self, module: nn.Module) -> None:
+    def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, (nn.Linear, nn.Conv2d)):
             nn.init.trunc_normal_(module.weight, std=self.config.initializer_range)
             if module.bias is not None:
@@ -187,18 +187,18 @@ class TimesformerModel(nn.Module):
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
     ) -> TimesformerModel:
-        """Load a network for inference: a folder, an embedded model, or one of the hub.
+        """Load a network for inference from a folder, an embedded model or the hub.
 
-        The other arguments and the errors are those of `model.hub.find` and CheckpointError. A
-        classifier in the folder is left there.
+        For the other arguments and errors see `model.hub.find_checkpoint`. A classifier in the
+        folder is ignored.
         """
-        folder = find(
+        folder = find_checkpoint(
             name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
         )
-        return read_network(cls, folder, body=True)
+        return read_network(cls, folder, backbone=True)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors`, as transformers opens them."""
+        """Write `config.json` and `model.safetensors` in the format of transformers."""
         write_network(self, self.config.to_dict(), Path(folder))
 
     def forward(
@@ -208,32 +208,32 @@ class TimesformerModel(nn.Module):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> ModelOutput | tuple[Any, ...]:
-        """Look at clips: normalised pixels, float (batch, frames, channels, height, width).
+        """Run on normalized pixels, float (batch, frames, channels, height, width).
 
-        What is None is taken from the configuration. Another number of frames or another picture
-        size than the configuration's is allowed; embeddings are interpolated to it.
-        Raises ValueError for another shape, or for pixels that are no finite numbers.
+        None means the configuration's value. The number of frames and the frame size may differ
+        from the configuration; embeddings are interpolated.
+        Raises ValueError for another shape, or for NaN or infinite pixels.
         """
         if not isinstance(pixel_values, Tensor) or not pixel_values.is_floating_point():
             raise ValueError(
-                "pixel values must be a tensor of floats, normalised; see TrainedModel"
+                "pixel values must be a tensor of floats, normalized; see TrainedModel"
             )
         if not torch.isfinite(pixel_values).all():
             raise ValueError("pixel values must be finite numbers; some are NaN or infinite")
         config = self.config
         states: list[Tensor] | None = (
-            [] if _chosen(output_hidden_states, config.output_hidden_states) else None
+            [] if _or_default(output_hidden_states, config.output_hidden_states) else None
         )
         attentions: list[Tensor] | None = (
-            [] if _chosen(output_attentions, config.output_attentions) else None
+            [] if _or_default(output_attentions, config.output_attentions) else None
         )
         cls, patches = self.features(pixel_values, states, attentions)
         output = ModelOutput(
-            last_hidden_state=in_order(cls, patches),
+            last_hidden_state=flatten_tokens(cls, patches),
             hidden_states=None if states is None else tuple(states),
             attentions=None if attentions is None else tuple(attentions),
         )
-        return output if _chosen(return_dict, config.return_dict) else output.to_tuple()
+        return output if _or_default(return_dict, config.return_dict) else output.to_tuple()
 
     def features(
         self,
@@ -241,23 +241,23 @@ class TimesformerModel(nn.Module):
         states: list[Tensor] | None = None,
         attentions: list[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The class token (batch, hidden) and the patches (batch, frames, patches, hidden), normed.
+        """The class token (batch, hidden) and patches (batch, frames, patches, hidden), normed.
 
-        With "space_only" attention there is one frame, the mean. What happens on the way is added
-        to `states` and `attentions`.
+        With "space_only" attention there is one frame, the mean. Appends the hidden states and
+        attentions of the layers to `states` and `attentions`.
         """
         cls, patches = self.embed(pixels)
         batch, frames = patches.shape[:2]
-        alone = self.config.attention_type == "space_only"
-        if alone:  # each frame is a clip of its own
+        space_only = self.config.attention_type == "space_only"
+        if space_only:  # each frame is a separate clip
             cls, patches = cls.repeat_interleave(frames, dim=0), patches.flatten(0, 1)[:, None]
         for block in self.blocks:
             if states is not None:
-                states.append(in_order(cls, patches))
+                states.append(flatten_tokens(cls, patches))
             cls, patches = block(cls, patches, attentions)
         if states is not None:
-            states.append(in_order(cls, patches))
-        if alone:  # the mean over frames is in the original code; transformers 5.23 leaves it out
+            states.append(flatten_tokens(cls, patches))
+        if space_only:  # the authors average over frames; transformers 5.23 does not
             cls = cls.unflatten(0, (batch, frames)).mean(dim=1)
             patches = patches.unflatten(0, (batch, frames)).mean(dim=1)
         return self.norm(cls), self.norm(patches)
@@ -274,25 +274,25 @@ class TimesformerModel(nn.Module):
             )
         batch, frames = pixels.shape[:2]
         patches = self.patch_projection(pixels.flatten(0, 1))
-        position = self._positions(*patches.shape[2:])
+        position = self._position_embeddings(*patches.shape[2:])
         patches = patches.flatten(2).transpose(1, 2).unflatten(0, (batch, frames))
         patches = self.dropout(patches + position[:, None])
         cls = (self.cls_token + self.position[:, :1])[:, 0].expand(batch, -1)
         if config.attention_type != "space_only":
-            patches = self.dropout(patches + self._times(frames)[:, :, None])
+            patches = self.dropout(patches + self._time_embeddings(frames)[:, :, None])
         return self.dropout(cls), patches
 
-    def _positions(self, down: int, across: int) -> Tensor:
-        """Position embeddings for a grid of patches: (1, down * across, hidden)."""
+    def _position_embeddings(self, rows: int, columns: int) -> Tensor:
+        """Position embeddings for a grid of patches: (1, rows * columns, hidden)."""
         side = self.config.image_size // self.config.patch_size
         trained = self.position[:, 1:]
-        if (down, across) == (side, side):
+        if (rows, columns) == (side, side):
             return trained
         grid = trained.transpose(1, 2).unflatten(2, (side, side))
-        return F.interpolate(grid, size=(down, across), mode="nearest").flatten(2).transpose(1, 2)
+        return F.interpolate(grid, size=(rows, columns), mode="nearest").flatten(2).transpose(1, 2)
 
-    def _times(self, frames: int) -> Tensor:
-        """Time embeddings for that many frames: (1, frames, hidden)."""
+    def _time_embeddings(self, frames: int) -> Tensor:
+        """Time embeddings: (1, frames, hidden)."""
         if frames == self.config.num_frames:
             return self.time
         return F.interpolate(self.time.transpose(1, 2), size=frames, mode="nearest").transpose(1, 2)
@@ -319,13 +319,13 @@ class TimesformerForVideoClassification(nn.Module):
         local_files_only: bool = False,
     ) -> TimesformerForVideoClassification:
         """Load a network for inference, see TimesformerModel.from_pretrained."""
-        folder = find(
+        folder = find_checkpoint(
             name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
         )
-        return read_network(cls, folder, body=False)
+        return read_network(cls, folder, backbone=False)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors`, as transformers opens them."""
+        """Write `config.json` and `model.safetensors` in the format of transformers."""
         write_network(self, self.config.to_dict(), Path(folder))
 
     def forward(
@@ -336,20 +336,20 @@ class TimesformerForVideoClassification(nn.Module):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> ClassifierOutput | tuple[Any, ...]:
-        """Classify clips, see TimesformerModel.forward; with `labels` the loss comes too.
+        """Classify clips, see TimesformerModel.forward; with `labels` also compute the loss.
 
-        labels: whole numbers (batch,) for one label each; floats (batch, labels) from 0 to 1 where
-        several may hold; floats (batch,) where the configuration has a single label: a regression.
-        Raises ValueError for labels of another shape, or outside the configuration's.
+        labels: whole numbers (batch,) for one label per clip; floats (batch, labels) from 0 to 1
+        for multi-label; floats (batch,) for regression, if the configuration has a single label.
+        Raises ValueError for labels of another shape or out of range.
         """
-        found = self.timesformer(pixel_values, output_attentions, output_hidden_states, True)
-        logits = self.classifier(found.last_hidden_state[:, 0])
+        base = self.timesformer(pixel_values, output_attentions, output_hidden_states, True)
+        logits = self.classifier(base.last_hidden_state[:, 0])
         loss = None if labels is None else self._loss(logits, labels)
-        output = ClassifierOutput(loss, logits, found.hidden_states, found.attentions)
-        return output if _chosen(return_dict, self.config.return_dict) else output.to_tuple()
+        output = ClassifierOutput(loss, logits, base.hidden_states, base.attentions)
+        return output if _or_default(return_dict, self.config.return_dict) else output.to_tuple()
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """The logits alone, (batch, labels), without looking for damaged pixels."""
+        """Only the logits, (batch, labels), without checking the pixels."""
         return self.classifier(self.timesformer.features(pixels)[0])
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -357,12 +357,12 @@ class TimesformerForVideoClassification(nn.Module):
         if problem is None and logits.shape[1] == 1:
             problem = "regression"
         elif problem is None:
-            several = labels.is_floating_point()
-            problem = "multi_label_classification" if several else "single_label_classification"
+            multi_label = labels.is_floating_point()
+            problem = "multi_label_classification" if multi_label else "single_label_classification"
         single = problem == "single_label_classification"
         if labels.numel() != (len(logits) if single else logits.numel()):
             raise ValueError(
-                f"labels must be whole numbers ({len(logits)},) or, for several labels a clip, "
+                f"labels must be whole numbers ({len(logits)},) or, for several labels per clip, "
                 f"floats {tuple(logits.shape)}; got {labels.dtype} {tuple(labels.shape)}"
             )
         if single:
@@ -375,5 +375,5 @@ class TimesformerForVideoClassification(nn.Module):
         return F.binary_cross_entropy_with_logits(logits, target)
 
 
-def _chosen(given: bool | None, default: bool) -> bool:
+def _or_default(given: bool | None, default: bool) -> bool:
     return default if given is None else given

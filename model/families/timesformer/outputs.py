@@ -1,4 +1,4 @@
-"""What the networks return: named values that also unpack as a tuple, as transformers' do."""
+"""Outputs of the networks: named values that also unpack as a tuple, as in transformers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 
-class _Unpacks:
-    """Reads as a tuple of the fields that are not None, in their order."""
+class _TupleLike:
+    """Unpacks as a tuple of the fields that are not None, in their order."""
 
     def to_tuple(self) -> tuple[Any, ...]:
         values = [getattr(self, spec.name) for spec in fields(self)]  # type: ignore[arg-type]
@@ -27,16 +27,16 @@ class _Unpacks:
 
 
 @dataclass(frozen=True)
-class ModelOutput(_Unpacks):
-    """Of TimesformerModel. Frames are T, patches of a frame N.
+class ModelOutput(_TupleLike):
+    """Output of TimesformerModel for T frames of N patches.
 
-    last_hidden_state: (batch, 1 + N * T, hidden), normed; the class token, then the patches, place
-        by place, each in the order of its frames. With "space_only" attention the mean over the
+    last_hidden_state: (batch, 1 + N * T, hidden), after the last norm; the class token, then the
+        patches, ordered by position, then by frame. With "space_only" attention the mean over the
         frames: (batch, 1 + N, hidden).
-    hidden_states: the embeddings and what each layer gave, before the last norm, in that order;
-        with "space_only" (batch * T, 1 + N, hidden). None if not asked for.
-    attentions: each layer's attention over space, (batch * T, heads, 1 + N, 1 + N); with
-        "joint_space_time" (batch, heads, 1 + N * T, 1 + N * T). None if not asked for.
+    hidden_states: the embeddings, then the output of each layer, before the last norm; with
+        "space_only" (batch * T, 1 + N, hidden). None if not requested.
+    attentions: spatial attention of each layer, (batch * T, heads, 1 + N, 1 + N); with
+        "joint_space_time" (batch, heads, 1 + N * T, 1 + N * T). None if not requested.
     """
 
     last_hidden_state: Tensor
@@ -45,8 +45,8 @@ class ModelOutput(_Unpacks):
 
 
 @dataclass(frozen=True)
-class ClassifierOutput(_Unpacks):
-    """Of TimesformerForVideoClassification: loss (), where there were labels, and logits
+class ClassifierOutput(_TupleLike):
+    """Output of TimesformerForVideoClassification: loss (), if labels were given, and logits
     (batch, labels); hidden states and attentions as in ModelOutput."""
 
     loss: Tensor | None

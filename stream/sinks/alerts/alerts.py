@@ -1,4 +1,4 @@
-"""Alerts: who is told of which events. Owns no thread itself; each alert's courier has one."""
+"""All alerts of a run. Owns no thread itself; each alert's dispatcher has one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from stream.config.events import AlertConfig
 from stream.messages import LoggedEvent
 from stream.runtime.metrics import Metrics
-from stream.sinks.alerts.dispatcher import Courier
+from stream.sinks.alerts.dispatcher import AlertDispatcher
 from stream.sinks.alerts.filter import AlertFilter
-from stream.sinks.alerts.mqtt import Mqtt
+from stream.sinks.alerts.mqtt import MqttSender
 from stream.sinks.alerts.outbox import Outbox
-from stream.sinks.alerts.sender import Sender
-from stream.sinks.alerts.webhook import Webhook
+from stream.sinks.alerts.sender import AlertSender
+from stream.sinks.alerts.webhook import WebhookSender
 from stream.sources.opencv_capture import SourceError
 from stream.workers.transport import TransportError
 
@@ -22,10 +22,10 @@ FOLDER = "alerts"
 
 
 class Alerts:
-    """All alerts of a run. What they are told of waits on disk until it is delivered.
+    """All alerts of a run. Queued alerts stay on disk until they are delivered.
 
-    Raises TransportError, in one line, for an alert that can't work: a secret that is not there,
-    an address that is none, an extra that is not installed.
+    Raises TransportError, in one line, for an alert that can't work: a missing secret, an invalid
+    address, an extra that is not installed.
     """
 
     def __init__(
@@ -34,66 +34,69 @@ class Alerts:
         folder: Path,
         metrics: Metrics,
         *,
-        first_pause_s: float = 1.0,
-        most_waiting: int = 10_000,
+        first_delay_s: float = 1.0,
+        max_queued: int = 10_000,
     ) -> None:
         folder = folder / FOLDER
-        senders = {name: sender(name, config, folder) for name, config in configs.items()}
-        self._couriers = [
-            Courier(
+        senders = {name: make_sender(name, config, folder) for name, config in configs.items()}
+        self._dispatchers = [
+            AlertDispatcher(
                 name,
                 AlertFilter(config),
                 senders[name],
-                Outbox(folder / f"{name}.queue", most=most_waiting),
+                Outbox(folder / f"{name}.queue", max_alerts=max_queued),
                 metrics,
-                first_pause_s=first_pause_s,
+                first_delay_s=first_delay_s,
             )
             for name, config in configs.items()
         ]
 
     def start(self) -> None:
-        for courier in self._couriers:
-            courier.start()
+        for dispatcher in self._dispatchers:
+            dispatcher.start()
 
     def announce(self, cameras: Iterable[str], labels: Iterable[str]) -> None:
-        """What there will be events of, so that receivers can show it before the first one.
+        """Publish the states of all cameras and labels, so that receivers know them in advance.
 
-        Without it, or where there are very many, they learn of a label when it is first seen.
+        Without it, and if there are too many, a state appears with the first event of its label.
         """
         pairs = [(camera, label) for camera in cameras for label in labels]
-        for courier in self._couriers:
-            courier.announce(pairs)
+        for dispatcher in self._dispatchers:
+            dispatcher.announce(pairs)
 
     def put(self, logged: LoggedEvent) -> None:
-        """News of an event. From any thread, before `start` too; waits for no receiver."""
+        """Queue an event update. Any thread may call it, before `start` too; never blocks."""
         if logged.change != "progress":
-            for courier in self._couriers:
-                courier.put(logged)
+            for dispatcher in self._dispatchers:
+                dispatcher.put(logged)
 
     @property
     def queues(self) -> dict[str, int]:
-        """How many wait, by name."""
-        return {f"alert {courier.name}": courier.waiting for courier in self._couriers}
+        """Queue lengths by name."""
+        return {f"alert {dispatcher.name}": dispatcher.queued for dispatcher in self._dispatchers}
 
-    def tell_stop(self) -> None:
-        for courier in self._couriers:
-            courier.tell_stop()
+    def request_stop(self) -> None:
+        for dispatcher in self._dispatchers:
+            dispatcher.request_stop()
 
     def join(self, timeout_s: float) -> bool:
-        """Whether all have ended in time, having tried once more to deliver what waits."""
-        until = time.monotonic() + timeout_s
-        ended = [courier.join(max(0.0, until - time.monotonic())) for courier in self._couriers]
+        """Wait for one last delivery attempt. Returns whether all threads ended in time."""
+        deadline = time.monotonic() + timeout_s
+        ended = [
+            dispatcher.join(max(0.0, deadline - time.monotonic()))
+            for dispatcher in self._dispatchers
+        ]
         return all(ended)
 
 
-def sender(name: str, config: AlertConfig, folder: Path | None) -> Sender:
-    """The way to an alert's receiver; without a folder one for a trial, that changes nothing there.
+def make_sender(name: str, config: AlertConfig, folder: Path | None) -> AlertSender:
+    """The sender of an alert; without a folder a test sender, which publishes no states.
 
     Raises TransportError for an alert that can't work.
     """
     try:
         if config.webhook is not None:
-            return Webhook(name, config)
-        return Mqtt(config, folder / f"{name}.states" if folder else None)
+            return WebhookSender(name, config)
+        return MqttSender(config, folder / f"{name}.states" if folder else None)
     except (SourceError, TransportError) as error:
         raise TransportError(f"alert {name}: {error}") from error

@@ -1,4 +1,4 @@
-"""Courier: brings the alerts that wait to their receiver, in order. Its thread owns the sender."""
+"""AlertDispatcher: delivers queued alerts to a receiver, in order. Its thread owns the sender."""
 
 from __future__ import annotations
 
@@ -13,46 +13,47 @@ from stream.messages import LoggedEvent
 from stream.runtime.metrics import Metrics
 from stream.sinks.alerts.filter import AlertFilter
 from stream.sinks.alerts.outbox import Outbox
-from stream.sinks.alerts.sender import Alert, RefusedError, Sender, UndeliveredError
+from stream.sinks.alerts.sender import Alert, AlertSender, RejectedError, UndeliveredError
 from stream.sinks.event_log.rows import as_row
 
 _log = logging.getLogger(__name__)
-_LONGEST_PAUSE_S = 60.0
-_REST_S = 60.0
-_MOST_ANNOUNCED = 100  # cameras times labels; of more, nobody wants a switch for each
-_LAST_TRIES_S = 5.0  # for what waits when the run ends; the rest is for the next run
+_MAX_DELAY_S = 60.0
+_IDLE_TIMEOUT_S = 60.0
+_MAX_ANNOUNCED = 100  # cameras times labels; nobody wants more switches than that
+_FLUSH_TIMEOUT_S = 5.0  # at shutdown; alerts that are still queued are left to the next run
 
 
-class Courier:
-    """Brings one alert's queue to its receiver, in order."""
+class AlertDispatcher:
+    """Delivers one alert's queue to its receiver, in order."""
 
     def __init__(
         self,
         name: str,
-        which: AlertFilter,
-        to: Sender,
+        alert_filter: AlertFilter,
+        sender: AlertSender,
         outbox: Outbox,
         metrics: Metrics,
         *,
-        first_pause_s: float = 1.0,
+        first_delay_s: float = 1.0,
     ) -> None:
         self.name = name
-        self._filter, self._sender, self._outbox, self._metrics = which, to, outbox, metrics
-        self._first_pause_s = first_pause_s
-        self._pauses = pauses(first_pause_s)
-        self._trouble = ""  # what was said last of why it does not work
-        self._fails = False  # the last try
+        self._filter, self._sender, self._outbox = alert_filter, sender, outbox
+        self._metrics = metrics
+        self._first_delay_s = first_delay_s
+        self._delays = retry_delays(first_delay_s)
+        self._problem = ""  # last one that was logged
+        self._is_failing = False  # the last attempt failed
         self._is_full = False
-        self._lock = threading.Lock()  # of the filter
+        self._lock = threading.Lock()  # guards the filter
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"alert {name}", daemon=True)
 
     def start(self) -> None:
-        if self.waiting:
-            _log.info("alert %s: %d wait from before", self.name, self.waiting)
+        if self.queued:
+            _log.info("alert %s: %d queued by the previous run", self.name, self.queued)
         self._thread.start()
 
-    def tell_stop(self) -> None:
+    def request_stop(self) -> None:
         self._stop.set()
         self._sender.wake()
 
@@ -62,29 +63,29 @@ class Courier:
         return not self._thread.is_alive()
 
     @property
-    def waiting(self) -> int:
+    def queued(self) -> int:
         return len(self._outbox)
 
     def announce(self, pairs: Iterable[tuple[str, str]]) -> None:
-        wanted = [pair for pair in pairs if self._filter.concerns(*pair)]
-        if len(wanted) <= _MOST_ANNOUNCED:
-            for camera, label in wanted:
-                self._sender.show(camera, label, on=None)
+        matching = [pair for pair in pairs if self._filter.matches(*pair)]
+        if len(matching) <= _MAX_ANNOUNCED:
+            for camera, label in matching:
+                self._sender.set_state(camera, label, on=None)
         self._sender.wake()
 
     def put(self, logged: LoggedEvent) -> None:
         event = logged.event
         with self._lock:
-            if self._filter.concerns(event.camera, event.label):
-                # States know no cool-down, and both sides: else they would be wrong.
-                self._sender.show(event.camera, event.label, on=logged.change == "start")
-            wanted = self._filter.wants(logged)
-        if wanted:
+            if self._filter.matches(event.camera, event.label):
+                # States ignore cooldown and notify_on, or they would be wrong.
+                self._sender.set_state(event.camera, event.label, on=logged.change == "start")
+            should_send = self._filter.should_send(logged)
+        if should_send:
             alert = Alert(f"{event.id}-{logged.change}", logged.change, as_row(logged))
-            self._dropped(self._outbox.put(alert))
+            self._count_dropped(self._outbox.put(alert))
         self._sender.wake()
 
-    def _dropped(self, alert: Alert | None) -> None:
+    def _count_dropped(self, alert: Alert | None) -> None:
         if alert is None:
             self._is_full = False
             return
@@ -92,91 +93,90 @@ class Courier:
         if not self._is_full:
             self._is_full = True
             _log.error(
-                "alert %s: %d wait, and no more are kept: the oldest are dropped from now on; "
-                "its receiver does not work",
+                "alert %s: the queue is full (%d): the oldest are dropped from now on; "
+                "check its receiver",
                 self.name,
-                self.waiting,
+                self.queued,
             )
 
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                self._outbox.tidy()
-                pause_s = self._try(self._outbox.oldest())
-                if pause_s:
+                self._outbox.compact()
+                delay_s = self._deliver(self._outbox.oldest())
+                if delay_s:
                     self._outbox.sync()
-                    self._stop.wait(pause_s)
-            self._finish()
+                    self._stop.wait(delay_s)
+            self._flush()
         except Exception:
-            _log.exception("alert %s died; what waits is kept for the next run", self.name)
-            self._metrics.count("alert_deaths")
+            _log.exception("alert %s crashed; its queue is stored for the next run", self.name)
+            self._metrics.count("alert_crashes")
         finally:
             self._sender.close()
 
-    def _finish(self) -> None:
-        """Deliver what waits if that works at once."""
-        until = time.monotonic() + _LAST_TRIES_S
-        while not self._fails and time.monotonic() < until:
+    def _flush(self) -> None:
+        """Deliver the queued alerts until one fails."""
+        deadline = time.monotonic() + _FLUSH_TIMEOUT_S
+        while not self._is_failing and time.monotonic() < deadline:
             alert = self._outbox.oldest()
             if alert is None:
                 break
-            self._try(alert)
-        if self.waiting:
-            _log.warning("alert %s: %d wait for the next run", self.name, self.waiting)
+            self._deliver(alert)
+        if self.queued:
+            _log.warning("alert %s: %d queued for the next run", self.name, self.queued)
 
-    def _try(self, alert: Alert | None) -> float:
-        """Deliver an alert, or rest where there is none. How long to pause before the next try."""
+    def _deliver(self, alert: Alert | None) -> float:
+        """Deliver an alert; None: idle. Returns the delay before the next attempt, in seconds."""
         try:
             if alert is None:
-                self._sender.rest(_REST_S)
+                self._sender.idle(_IDLE_TIMEOUT_S)
             else:
                 self._sender.send(alert)
-        except RefusedError as error:
+        except RejectedError as error:
             assert alert is not None
-            self._outbox.done(alert)
-            self._metrics.count("refused_alerts", alert.event["camera"])
-            self._reached()
-            self._say(f"is refused: {error}; what is refused is dropped")
+            self._outbox.mark_done(alert)
+            self._metrics.count("rejected_alerts", alert.event["camera"])
+            self._reset_delays()
+            self._log_once(f"is rejected: {error}; rejected alerts are dropped")
             return 0.0
         except Exception as error:
             is_expected = isinstance(error, UndeliveredError)
-            # What else something says might show an address.
-            reason = str(error) if is_expected else _where(error)
-            self._fails = True
-            self._say(f"can't be delivered: {reason}; it is tried again until it works")
-            return max(next(self._pauses), getattr(error, "after_s", 0.0))
+            # The message of an unexpected error might contain an address.
+            reason = str(error) if is_expected else _error_location(error)
+            self._is_failing = True
+            self._log_once(f"can't be delivered: {reason}; retrying until it succeeds")
+            return max(next(self._delays), getattr(error, "retry_after_s", 0.0))
         if alert is not None:
-            self._outbox.done(alert)
+            self._outbox.mark_done(alert)
             self._metrics.count("alerts", alert.event["camera"])
-        if self._trouble and (alert is not None or self._fails):  # resting proves less
-            self._trouble = ""
-            _log.warning("alert %s works again; %d wait", self.name, self.waiting)
-        self._reached()
+        if self._problem and (alert is not None or self._is_failing):  # idling proves less
+            self._problem = ""
+            _log.warning("alert %s works again; %d queued", self.name, self.queued)
+        self._reset_delays()
         return 0.0
 
-    def _reached(self) -> None:
-        if self._fails:
-            self._fails, self._pauses = False, pauses(self._first_pause_s)
+    def _reset_delays(self) -> None:
+        if self._is_failing:
+            self._is_failing, self._delays = False, retry_delays(self._first_delay_s)
 
-    def _say(self, trouble: str) -> None:
-        """Log what is wrong, once."""
-        if trouble != self._trouble:
-            self._trouble = trouble
-            _log.warning("alert %s %s", self.name, trouble)
+    def _log_once(self, problem: str) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            _log.warning("alert %s %s", self.name, problem)
 
 
-def pauses(
-    first_s: float, *, between: Callable[[float, float], float] = random.uniform
+def retry_delays(
+    first_s: float, *, uniform: Callable[[float, float], float] = random.uniform
 ) -> Iterator[float]:
-    """Ever longer pauses between tries, with some chance in them: many must not come at once."""
-    pause_s = first_s
+    """Exponential backoff with jitter, in seconds, so that not all clients retry at once."""
+    delay_s = first_s
     while True:
-        yield between(0.75, 1.25) * pause_s
-        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        yield uniform(0.75, 1.25) * delay_s
+        delay_s = min(2 * delay_s, _MAX_DELAY_S)
 
 
-def _where(error: Exception) -> str:
-    """What broke in which line, where nobody expected it."""
+def _error_location(error: Exception) -> str:
+    """Type, file and line of an unexpected error, without its message."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -1,6 +1,6 @@
-"""MQTT: events, and what goes on now, to a broker.
+"""MqttSender: publishes events, and the current state of each label, to an MQTT broker.
 
-An Mqtt and its line belong to one thread, except `show` and `wake`, which any may call.
+One thread owns an MqttSender and its connection, except `set_state` and `wake`.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from collections import deque
 from pathlib import Path
 
 from stream.config.events import AlertConfig
-from stream.runtime.secrets import resolved
-from stream.sinks.alerts.mqtt_connection import BrokerLine, Message, broker_at
+from stream.runtime.secrets import resolve_secrets
+from stream.sinks.alerts.mqtt_connection import Message, MqttConnection, parse_broker_address
 from stream.sinks.alerts.mqtt_topics import (
     OFF,
     OFFLINE,
     ON,
     ONLINE,
-    discovery,
+    discovery_message,
     events_topic,
     state_topic,
     status_topic,
@@ -32,47 +32,47 @@ from stream.sinks.alerts.sender import Alert, UndeliveredError
 from stream.workers.transport import TransportError
 
 _log = logging.getLogger(__name__)
-_LEAVE_WITHIN_S = 2.0
-_MOST_STATES = 2000  # cameras times labels
-_MOST_CHANGES = 1000  # of states, until they are told
+_CLOSE_TIMEOUT_S = 2.0
+_MAX_STATES = 2000  # cameras times labels
+_MAX_CHANGES = 1000  # of states, until they are published
 
 Pair = tuple[str, str]  # camera and label
 
 
-class Mqtt:
-    """The sender of one alert that goes to an MQTT broker.
+class MqttSender:
+    """Sends one alert's messages to an MQTT broker.
 
-    Events are history: they are sent in order, however late. States are what is true now: what has
-    passed while the broker was away is not told. `memory` is the file that holds which states were
-    ever told, so that a run after a crash sets them right; a sender without it is a guest that
-    sends events and leaves nothing else behind.
-    Raises TransportError or SourceError for what can't work.
+    Events are history: they are published in order, however late. States are current: changes
+    while the broker was unavailable are not published. `state_file` stores which states were
+    published, so that a run after a crash corrects them; without it the sender publishes events
+    only, and no retained messages.
+    Raises TransportError or SourceError for an invalid address or a missing package.
     """
 
-    def __init__(self, config: AlertConfig, memory: Path | None) -> None:
+    def __init__(self, config: AlertConfig, state_file: Path | None) -> None:
         assert config.mqtt is not None
         if importlib.util.find_spec("paho") is None:
             raise TransportError("mqtt is an extra: pip install 'actionwatch[mqtt]'")
-        self._broker = broker_at(resolved(config.mqtt))
-        self._topic, self._discovers = config.topic, config.discovery
-        self._memory = memory
-        self._line: BrokerLine | None = None
-        self._ends: tuple[socket.socket, socket.socket] | None = None  # by which it is woken
+        self._broker = parse_broker_address(resolve_secrets(config.mqtt))
+        self._topic, self._use_discovery = config.topic, config.discovery
+        self._state_file = state_file
+        self._connection: MqttConnection | None = None
+        self._wake_sockets: tuple[socket.socket, socket.socket] | None = None
         self._lock = threading.Lock()
         self._states: dict[Pair, bool] = {}
-        self._changes: deque[tuple[Pair, bool]] = deque(maxlen=_MOST_CHANGES)
-        self._told: dict[Pair, bool] = {}  # over this line
-        self._remembered: set[Pair] | None = None  # what the file holds, once it is written
+        self._changes: deque[tuple[Pair, bool]] = deque(maxlen=_MAX_CHANGES)
+        self._published: dict[Pair, bool] = {}  # over this connection
+        self._stored: set[Pair] | None = None  # content of the file, once it is written
         self._client_id = f"actionwatch-{uuid.uuid4().hex[:16]}"
-        if memory is not None:
-            self._recall(memory)
+        if state_file is not None:
+            self._load_states(state_file)
 
-    # Of any thread.
-    def show(self, camera: str, label: str, *, on: bool | None) -> None:
+    # Any thread.
+    def set_state(self, camera: str, label: str, *, on: bool | None) -> None:
         pair = camera, label
         with self._lock:
             if pair not in self._states:
-                if len(self._states) >= _MOST_STATES:
+                if len(self._states) >= _MAX_STATES:
                     return
                 self._states[pair] = False
             if on is not None:
@@ -80,114 +80,116 @@ class Mqtt:
                 self._changes.append((pair, on))
 
     def wake(self) -> None:
-        ends = self._ends
-        if ends is not None:
-            with contextlib.suppress(OSError):  # full: it is awake already; closed: nobody waits
-                ends[0].send(b"!")
+        sockets = self._wake_sockets
+        if sockets is not None:
+            with contextlib.suppress(OSError):  # full: already awake; closed: nothing waits
+                sockets[0].send(b"!")
 
-    # Of the thread that owns it.
+    # The owning thread.
     def send(self, alert: Alert) -> None:
-        line = self._connected()
-        said = {"id": alert.id, "change": alert.change, "event": dict(alert.event)}
+        connection = self._connected()
+        message = {"id": alert.id, "change": alert.change, "event": dict(alert.event)}
         topic = events_topic(self._topic, alert.event["camera"])
         try:
-            line.publish(self._news())
-            # Last and alone: what was acknowledged must not be sent again.
-            line.publish([(topic, json.dumps(said, ensure_ascii=False), False)])
+            connection.publish(self._state_messages())
+            # Last and alone: an acknowledged event must not be published again.
+            connection.publish([(topic, json.dumps(message, ensure_ascii=False), False)])
         except UndeliveredError:
-            self._hang_up()
+            self._drop_connection()
             raise
 
-    def rest(self, timeout_s: float) -> None:
-        line = self._connected()
+    def idle(self, timeout_s: float) -> None:
+        connection = self._connected()
         try:
-            line.publish(self._news())
-            line.turn(timeout_s, self._ends[1] if self._ends else None)
+            connection.publish(self._state_messages())
+            wake = self._wake_sockets[1] if self._wake_sockets else None
+            connection.loop_once(timeout_s, wake)
         except UndeliveredError:
-            self._hang_up()
+            self._drop_connection()
             raise
 
     def close(self) -> None:
-        """Say that nothing goes on and that we are offline, and leave."""
-        if self._line is not None:
-            with contextlib.suppress(UndeliveredError):  # then the broker says it for us
-                if self._memory is not None:
+        """Publish all states as OFF and the status as offline, and disconnect."""
+        if self._connection is not None:
+            with contextlib.suppress(UndeliveredError):  # then the broker publishes the will
+                if self._state_file is not None:
                     with self._lock:
                         self._states = dict.fromkeys(self._states, False)
                     offline = (status_topic(self._topic), OFFLINE, True)
-                    self._line.publish([*self._news(), offline], within_s=_LEAVE_WITHIN_S)
-                self._line.leave()
-            self._hang_up()
-        ends, self._ends = self._ends, None
-        for end in ends or ():
+                    messages = [*self._state_messages(), offline]
+                    self._connection.publish(messages, timeout_s=_CLOSE_TIMEOUT_S)
+                self._connection.disconnect()
+            self._drop_connection()
+        sockets, self._wake_sockets = self._wake_sockets, None
+        for end in sockets or ():
             end.close()
 
-    def _connected(self) -> BrokerLine:
-        if self._line is not None:
-            return self._line
-        if self._ends is None:
-            self._ends = socket.socketpair()
-            for end in self._ends:
+    def _connected(self) -> MqttConnection:
+        if self._connection is not None:
+            return self._connection
+        if self._wake_sockets is None:
+            self._wake_sockets = socket.socketpair()
+            for end in self._wake_sockets:
                 end.setblocking(False)
-        if self._memory is None:
-            self._line = BrokerLine(self._broker, self._client_id, None)
-            return self._line
+        if self._state_file is None:
+            self._connection = MqttConnection(self._broker, self._client_id, None)
+            return self._connection
         status = status_topic(self._topic)
-        self._remember()  # our name at the broker, at the latest now
-        line = BrokerLine(self._broker, self._client_id, (status, OFFLINE, True))
-        self._told.clear()
+        self._store_states()  # with our client id, at the latest now
+        connection = MqttConnection(self._broker, self._client_id, (status, OFFLINE, True))
+        self._published.clear()
         with self._lock:
             self._changes.clear()
-        # The states first, so that they are right when they begin to count.
-        line.publish([*self._news(), (status, ONLINE, True)])
-        self._line = line
-        return line
+        # States before the status, so that they are correct once receivers use them.
+        connection.publish([*self._state_messages(), (status, ONLINE, True)])
+        self._connection = connection
+        return connection
 
-    def _news(self) -> list[Message]:
-        """What the broker is to be told of states; this counts as told."""
+    def _state_messages(self) -> list[Message]:
+        """Messages for changed states, which count as published from now on."""
         with self._lock:
             changes = [*self._changes, *self._states.items()]
             self._changes.clear()
-        if self._memory is None:
+        if self._state_file is None:
             return []
-        news: list[Message] = []
+        messages: list[Message] = []
         for (camera, label), on in changes:
-            told = self._told.get((camera, label))
-            if told is None and self._discovers:
-                news.append((*discovery(self._topic, camera, label), True))
-            if told is not on:
-                news.append((state_topic(self._topic, camera, label), ON if on else OFF, True))
-            self._told[camera, label] = on
-        if news:
-            self._remember()
-        return news
+            published = self._published.get((camera, label))
+            if published is None and self._use_discovery:
+                messages.append((*discovery_message(self._topic, camera, label), True))
+            if published is not on:
+                messages.append((state_topic(self._topic, camera, label), ON if on else OFF, True))
+            self._published[camera, label] = on
+        if messages:
+            self._store_states()
+        return messages
 
-    def _hang_up(self) -> None:
-        line, self._line = self._line, None
-        if line is not None:
-            line.close()
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
-    def _recall(self, memory: Path) -> None:
-        """Our name at the broker, and the states that were told by a former run.
+    def _load_states(self, file: Path) -> None:
+        """Load the client id and the states that a previous run published.
 
-        The name stays the same: then the broker ends a line that broke, and says that we are
-        offline, before it takes the next one, and not a while after.
+        With the same client id the broker closes the old connection, and publishes its will,
+        before it accepts the new one instead of some time later.
         """
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            said = json.loads(memory.read_bytes())
-            states = {(str(camera), str(label)): False for camera, label in said["states"]}
-            self._client_id, self._states = str(said["client"]), states
+            stored = json.loads(file.read_bytes())
+            states = {(str(camera), str(label)): False for camera, label in stored["states"]}
+            self._client_id, self._states = str(stored["client"]), states
 
-    def _remember(self) -> None:
+    def _store_states(self) -> None:
         with self._lock:
             pairs = set(self._states)
-        if self._memory is None or pairs == self._remembered:
+        if self._state_file is None or pairs == self._stored:
             return
-        self._remembered = pairs
-        said = {"client": self._client_id, "states": sorted(pairs)}
-        new = self._memory.with_name(self._memory.name + ".part")
+        self._stored = pairs
+        content = {"client": self._client_id, "states": sorted(pairs)}
+        new = self._state_file.with_name(self._state_file.name + ".part")
         try:
-            new.write_text(json.dumps(said), encoding="utf-8")
-            new.replace(self._memory)
+            new.write_text(json.dumps(content), encoding="utf-8")
+            new.replace(self._state_file)
         except OSError as error:
-            _log.warning("%s can't be written: %s", self._memory, error.strerror)
+            _log.warning("%s can't be written: %s", self._state_file, error.strerror)

@@ -1,6 +1,6 @@
-"""A connection to an MQTT broker. It belongs to one thread, and is not mended when it breaks.
+"""A connection to an MQTT broker. One thread owns it. It does not reconnect.
 
-What was not acknowledged over it is not sent again by itself: nothing waits in two places.
+It does not resend unacknowledged messages either: the outbox is the only queue.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from urllib.parse import unquote, urlsplit
 from stream.sinks.alerts.sender import UndeliveredError
 from stream.workers.transport import TransportError
 
-_CONNECT_WITHIN_S = 5.0
-_ANSWER_WITHIN_S = 10.0
-_KEEPALIVE_S = 20  # after one and a half of them without a word the broker says that we are offline
-_LOOK_EVERY_S = 2.0  # whether the line must be kept alive
+_CONNECT_TIMEOUT_S = 5.0
+_ACK_TIMEOUT_S = 10.0
+_KEEPALIVE_S = 20  # the broker publishes the will after 1.5 times as long without a packet
+_MAX_WAIT_S = 2.0  # between two calls of loop_misc, which sends keepalives
 
-Message = tuple[str, str, bool]  # topic, payload, whether the broker retains it
+Message = tuple[str, str, bool]  # topic, payload, retain
 
 
 @dataclass(frozen=True, slots=True)
-class Broker:
-    """Where a broker is and who we are there."""
+class BrokerAddress:
+    """Address and credentials of a broker."""
 
     host: str
     port: int
@@ -37,16 +37,16 @@ class Broker:
     password: str | None = field(repr=False)
 
 
-class BrokerLine:
-    """An open connection. `will` is what the broker publishes when it breaks.
+class MqttConnection:
+    """An open connection. The broker publishes `will` if the connection is lost.
 
-    Raises UndeliveredError where there is none, as all of its methods do when it breaks.
+    Raises UndeliveredError if it can't connect; all methods do if the connection is lost.
     """
 
-    def __init__(self, broker: Broker, client_id: str, will: Message | None) -> None:
+    def __init__(self, broker: BrokerAddress, client_id: str, will: Message | None) -> None:
         import paho.mqtt.client as paho
 
-        self._refusal: str | None = None  # None before the broker has answered, "" if it takes us
+        self._rejection: str | None = None  # None before CONNACK, "" if accepted
         self._acknowledged: set[int] = set()
         self._client = paho.Client(
             paho.CallbackAPIVersion.VERSION2,
@@ -54,7 +54,7 @@ class BrokerLine:
             protocol=paho.MQTTv311,
             reconnect_on_failure=False,
         )
-        self._client.connect_timeout = _CONNECT_WITHIN_S
+        self._client.connect_timeout = _CONNECT_TIMEOUT_S
         self._client.on_connect = self._on_connect
         self._client.on_publish = self._on_publish
         if broker.user is not None:
@@ -69,77 +69,77 @@ class BrokerLine:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UndeliveredError(f"no connection: {reason}") from error
-        self._wait(lambda: self._refusal is not None, _ANSWER_WITHIN_S)
-        if self._refusal:
+        self._wait(lambda: self._rejection is not None, _ACK_TIMEOUT_S)
+        if self._rejection:
             self.close()
-            raise UndeliveredError(f"the broker refuses us: {self._refusal}")
+            raise UndeliveredError(f"the broker rejected the connection: {self._rejection}")
 
-    def publish(self, messages: Iterable[Message], *, within_s: float = _ANSWER_WITHIN_S) -> None:
-        """Return when the broker has acknowledged all of them."""
+    def publish(self, messages: Iterable[Message], *, timeout_s: float = _ACK_TIMEOUT_S) -> None:
+        """Publish with QoS 1. Returns when the broker has acknowledged all messages."""
         self._acknowledged.clear()
         sent = {
             self._client.publish(topic, payload, qos=1, retain=retain).mid
             for topic, payload, retain in messages
         }
-        self._wait(lambda: sent <= self._acknowledged, within_s)
+        self._wait(lambda: sent <= self._acknowledged, timeout_s)
 
-    def turn(self, timeout_s: float, wake: socket.socket | None = None) -> None:
-        """Wait for something to do for the line, or to read in `wake`, and do it."""
-        line = self._client.socket()
-        if line is None:
-            if self._refusal:
-                return  # that is told where it is waited for
-            raise UndeliveredError("the connection broke")
-        held_back = line.pending() if isinstance(line, ssl.SSLSocket) else 0
-        wanted = selectors.EVENT_READ
+    def loop_once(self, timeout_s: float, wake: socket.socket | None = None) -> None:
+        """Wait until the connection or `wake` is ready, and process it."""
+        connection = self._client.socket()
+        if connection is None:
+            if self._rejection:
+                return  # the constructor raises
+            raise UndeliveredError("the connection was lost")
+        buffered = connection.pending() if isinstance(connection, ssl.SSLSocket) else 0
+        events = selectors.EVENT_READ
         if self._client.want_write():
-            wanted |= selectors.EVENT_WRITE
+            events |= selectors.EVENT_WRITE
         with selectors.DefaultSelector() as selector:
-            selector.register(line.fileno(), wanted, "line")
+            selector.register(connection.fileno(), events, "connection")
             if wake is not None:
                 selector.register(wake, selectors.EVENT_READ, "wake")
-            found = selector.select(0 if held_back else min(timeout_s, _LOOK_EVERY_S))
-        ready = {key.data: mask for key, mask in found}
+            selected = selector.select(0 if buffered else min(timeout_s, _MAX_WAIT_S))
+        ready = {key.data: mask for key, mask in selected}
         if wake is not None and "wake" in ready:
             with contextlib.suppress(BlockingIOError):
                 wake.recv(4096)
-        if held_back or ready.get("line", 0) & selectors.EVENT_READ:
+        if buffered or ready.get("connection", 0) & selectors.EVENT_READ:
             self._client.loop_read()
-        if ready.get("line", 0) & selectors.EVENT_WRITE:
+        if ready.get("connection", 0) & selectors.EVENT_WRITE:
             self._client.loop_write()
         self._client.loop_misc()
 
-    def leave(self) -> None:
-        """Say goodbye, so that the broker does not publish the will."""
+    def disconnect(self) -> None:
+        """Disconnect cleanly, so that the broker does not publish the will."""
         self._client.disconnect()
         self.close()
 
     def close(self) -> None:
-        line = self._client.socket()
-        if line is not None:
-            line.close()
+        connection = self._client.socket()
+        if connection is not None:
+            connection.close()
 
-    def _wait(self, reached: Callable[[], bool], within_s: float) -> None:
-        until = time.monotonic() + within_s
+    def _wait(self, is_done: Callable[[], bool], timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
         try:
-            while not reached():
-                left_s = until - time.monotonic()
+            while not is_done():
+                left_s = deadline - time.monotonic()
                 if left_s <= 0:
-                    raise UndeliveredError(f"the broker did not answer within {within_s:.0f} s")
-                self.turn(left_s)
+                    raise UndeliveredError(f"the broker did not answer within {timeout_s:.0f} s")
+                self.loop_once(left_s)
         except UndeliveredError:
             self.close()
             raise
 
     def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, more: Any) -> None:
-        self._refusal = str(reason) if reason.is_failure else ""
+        self._rejection = str(reason) if reason.is_failure else ""
 
     def _on_publish(self, client: Any, data: Any, number: int, reason: Any, more: Any) -> None:
         self._acknowledged.add(number)
 
 
-def broker_at(address: str) -> Broker:
-    """Read mqtt://USER:PASSWORD@HOST:PORT. Raises TransportError, which does not show it."""
+def parse_broker_address(address: str) -> BrokerAddress:
+    """Parse mqtt://USER:PASSWORD@HOST:PORT. Raises TransportError, without showing the address."""
     try:
         parts = urlsplit(address)
         port = parts.port
@@ -147,11 +147,11 @@ def broker_at(address: str) -> Broker:
         parts, port = urlsplit(""), None
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path.strip("/"):
         raise TransportError(
-            "mqtt must be an address like mqtt://user:password@host:1883 and nothing behind it; "
-            "in user and password %40 stands for @, %2F for /"
+            "mqtt must be an address like mqtt://user:password@host:1883 without a path; "
+            "write @ in user and password as %40, / as %2F"
         )
     tls = parts.scheme == "mqtts"
-    return Broker(
+    return BrokerAddress(
         host=parts.hostname,
         port=port or (8883 if tls else 1883),
         tls=tls,

@@ -1,4 +1,4 @@
-"""An alert on its way: what is sent, and what may become of it."""
+"""An alert, the ways its delivery can fail, and the interface of senders."""
 
 from __future__ import annotations
 
@@ -9,44 +9,43 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One thing that somebody is told."""
+    """One message for a receiver: an event started or ended."""
 
-    id: str  # unique, and the same each time that it is sent: by it a receiver knows repeats
+    id: str  # unique, and the same on each retry, so that receivers can drop duplicates
     change: str  # "start" or "end" of the event
-    event: Mapping[str, Any]  # a row, see event_rows.py
+    event: Mapping[str, Any]  # a row, see event_log/rows.py
 
 
 class UndeliveredError(Exception):
-    """It could not be delivered now; it is tried again. The message says why, without addresses."""
+    """The delivery failed and will be retried. The message says why, without addresses."""
 
-    def __init__(self, reason: str, *, after_s: float = 0.0) -> None:
+    def __init__(self, reason: str, *, retry_after_s: float = 0.0) -> None:
         super().__init__(reason)
-        self.after_s = after_s  # not before that, said the receiver
+        self.retry_after_s = retry_after_s  # minimum delay, as asked for by the receiver
 
 
-class RefusedError(Exception):
-    """The receiver does not want it, however often it is sent. The message says why."""
+class RejectedError(Exception):
+    """The receiver rejects the alert for good; it is not retried. The message says why."""
 
 
-class Sender(Protocol):
-    """A way to a receiver. It belongs to one thread, but for what any thread may call."""
+class AlertSender(Protocol):
+    """A connection to a receiver. One thread owns it; methods for any thread say so."""
 
     def send(self, alert: Alert) -> None:
         """Return when the receiver has acknowledged it. Raises UndeliveredError
-        or RefusedError."""
+        or RejectedError."""
 
-    def rest(self, timeout_s: float) -> None:
-        """Nothing is to be sent: return after `wake`, or after the time. May raise
-        UndeliveredError."""
+    def idle(self, timeout_s: float) -> None:
+        """Nothing is queued: wait for `wake` or the timeout. May raise UndeliveredError."""
 
     def close(self) -> None:
-        """Let go of the receiver. The last that is called."""
+        """Close the connection. The last call."""
 
-    def show(self, camera: str, label: str, *, on: bool | None) -> None:
-        """What goes on now, for receivers that know states; None: it may some time.
+    def set_state(self, camera: str, label: str, *, on: bool | None) -> None:
+        """Whether an event is open now, for receivers with states; None only announces it.
 
         Any thread may call it.
         """
 
     def wake(self) -> None:
-        """Make `rest` return. Any thread may call it."""
+        """Make `idle` return. Any thread may call it."""

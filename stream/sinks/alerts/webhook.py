@@ -1,6 +1,6 @@
-"""Webhook: alerts as JSON by HTTP, signed where there is a secret.
+"""WebhookSender: alerts as JSON over HTTP, signed if there is a secret.
 
-A Webhook and its connections belong to one thread, except `show` and `wake`.
+One thread owns a WebhookSender and its connections, except `set_state` and `wake`.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from stream.config.events import AlertConfig
-from stream.runtime.secrets import resolved
-from stream.sinks.alerts.sender import Alert, RefusedError, UndeliveredError
+from stream.runtime.secrets import resolve_secrets
+from stream.sinks.alerts.sender import Alert, RejectedError, UndeliveredError
 from stream.sinks.event_log.rows import iso
 from stream.workers.transport import TransportError
 
 _TIMEOUT = httpx.Timeout(10.0, connect=5.0)
-_LATER = frozenset({408, 425, 429})  # of the refusals those that are none
-_LONGEST_AFTER_S = 3600.0  # that a receiver may put us off
+_RETRYABLE = frozenset({408, 425, 429})  # 4xx statuses that are no rejection
+_MAX_RETRY_AFTER_S = 3600.0  # that a receiver may ask for
 _sending = threading.local()
 
 
-class _NoAddresses(logging.Filter):
-    """httpx logs the address of each request; ours are secrets."""
+class _HideAddresses(logging.Filter):
+    """Drops log records of httpx with the address of a request: ours are secrets."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not getattr(_sending, "now", False)
+        return not getattr(_sending, "active", False)
 
 
-logging.getLogger("httpx").addFilter(_NoAddresses())
+logging.getLogger("httpx").addFilter(_HideAddresses())
 
 
-class Webhook:
-    """The sender of one alert that goes to a web address.
+class WebhookSender:
+    """Sends one alert's messages to a web address.
 
-    Raises TransportError or SourceError for an address that can't be one.
+    Raises TransportError or SourceError for an invalid address.
     """
 
     def __init__(
@@ -53,21 +53,21 @@ class Webhook:
     ) -> None:
         assert config.webhook is not None
         self._name, self._now_utc = name, now_utc
-        self._address = _address(resolved(config.webhook))
-        self._secret = resolved(config.secret).encode() if config.secret else b""
+        self._address = _parse_address(resolve_secrets(config.webhook))
+        self._secret = resolve_secrets(config.secret).encode() if config.secret else b""
         self._client: httpx.Client | None = None
-        self._woken = threading.Event()
+        self._wake = threading.Event()
 
     def send(self, alert: Alert) -> None:
         now = self._now_utc()
-        said = {
+        message = {
             "alert": self._name,
             "id": alert.id,
             "change": alert.change,
             "event": dict(alert.event),
             "sent_at": iso(now),
         }
-        body = json.dumps(said, ensure_ascii=False).encode()
+        body = json.dumps(message, ensure_ascii=False).encode()
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "actionwatch",
@@ -77,33 +77,33 @@ class Webhook:
             timestamp = str(int(now.timestamp()))
             headers["X-Actionwatch-Timestamp"] = timestamp
             headers["X-Actionwatch-Signature"] = signature(self._secret, timestamp, body)
-        _sending.now = True
+        _sending.active = True
         try:
             if self._client is None:
                 self._client = httpx.Client(timeout=_TIMEOUT, follow_redirects=False)
-            # What the receiver answers beyond its status is not read: it might never end.
+            # Only the status is read: the response body might never end.
             with self._client.stream(
                 "POST", self._address, content=body, headers=headers
             ) as response:
-                _judge(response, now)
+                _check_status(response, now)
         except httpx.TimeoutException as error:
-            raise UndeliveredError("no answer in time") from error
+            raise UndeliveredError("timed out") from error
         except httpx.HTTPError as error:
             raise UndeliveredError(str(error) or type(error).__name__) from error
-        except OSError as error:  # of the certificates that are to be trusted
+        except OSError as error:  # reading the trusted certificates
             raise UndeliveredError(error.strerror or type(error).__name__) from error
         finally:
-            _sending.now = False
+            _sending.active = False
 
-    def rest(self, timeout_s: float) -> None:
-        self._woken.wait(timeout_s)
-        self._woken.clear()
+    def idle(self, timeout_s: float) -> None:
+        self._wake.wait(timeout_s)
+        self._wake.clear()
 
     def wake(self) -> None:
-        self._woken.set()
+        self._wake.set()
 
-    def show(self, camera: str, label: str, *, on: bool | None) -> None:
-        """Nothing: a webhook is told of events, not of states."""
+    def set_state(self, camera: str, label: str, *, on: bool | None) -> None:
+        """Does nothing: webhooks receive events, not states."""
 
     def close(self) -> None:
         if self._client is not None:
@@ -112,12 +112,12 @@ class Webhook:
 
 
 def signature(secret: bytes, timestamp: str, body: bytes) -> str:
-    """What the receiver reckons too, to know that it was us; see docs/alerts.md."""
-    signed = hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256)
-    return f"sha256={signed.hexdigest()}"
+    """HMAC-SHA256 of timestamp and body, which the receiver verifies; see docs/alerts.md."""
+    digest = hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256)
+    return f"sha256={digest.hexdigest()}"
 
 
-def _address(text: str) -> httpx.URL:
+def _parse_address(text: str) -> httpx.URL:
     try:
         address = httpx.URL(text)
     except httpx.InvalidURL:
@@ -127,30 +127,30 @@ def _address(text: str) -> httpx.URL:
     return address
 
 
-def _judge(response: httpx.Response, now: datetime) -> None:
+def _check_status(response: httpx.Response, now: datetime) -> None:
     status = response.status_code
     if 200 <= status < 300:
         return
     answer = f"answered {status} {response.reason_phrase}".rstrip()
     if 300 <= status < 400:
-        # Not refused: when the address is mended, nothing is lost.
+        # Not a rejection: no alert is lost once the address is fixed.
         raise UndeliveredError(
-            f"{answer}; redirects are not followed, give the address that it leads to"
+            f"{answer}; redirects are not followed; configure the target address"
         )
-    if 400 <= status < 500 and status not in _LATER:
-        raise RefusedError(answer)
+    if 400 <= status < 500 and status not in _RETRYABLE:
+        raise RejectedError(answer)
     raise UndeliveredError(
-        answer, after_s=retry_after_s(response.headers.get("Retry-After", ""), now)
+        answer, retry_after_s=parse_retry_after(response.headers.get("Retry-After", ""), now)
     )
 
 
-def retry_after_s(header: str, now: datetime) -> float:
-    """Seconds from a Retry-After header, which holds them or a date (RFC 9110, 10.2.3)."""
+def parse_retry_after(header: str, now: datetime) -> float:
+    """Seconds from a Retry-After header: a number or a date (RFC 9110, 10.2.3); 0 if invalid."""
     if header.strip().isdecimal():
         seconds = float(header)
     else:
         try:
             seconds = (parsedate_to_datetime(header) - now).total_seconds()
-        except (ValueError, TypeError):  # no date, or one without a zone
+        except (ValueError, TypeError):  # no date, or one without a time zone
             return 0.0
-    return min(max(seconds, 0.0), _LONGEST_AFTER_S)
+    return min(max(seconds, 0.0), _MAX_RETRY_AFTER_S)

@@ -1,6 +1,6 @@
-"""ClipBuffer: one camera's pictures of the last seconds, as JPEG, for clips with a pre-roll.
+"""ClipBuffer: JPEGs of a camera's last seconds, for event clips with a pre-roll.
 
-It owns the thread that makes the JPEGs; the capture thread only hands frames over.
+It owns the thread that encodes the JPEGs; the capture thread only queues frames.
 """
 
 from __future__ import annotations
@@ -13,94 +13,92 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stream.capture.latest_frame import LatestPicture
+from stream.capture.latest_frame import LatestFrame
 from stream.messages import Frame
 from stream.runtime.metrics import Metrics
 
 _log = logging.getLogger(__name__)
-_MOST_WAITING = 8  # frames that wait to become JPEGs: whole pictures, up to 25 MB each
+_MAX_QUEUED = 8  # frames that wait for encoding: uncompressed, up to 25 MB each
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture of a camera as it waits for a clip."""
+class BufferedFrame:
+    """An encoded frame of a camera."""
 
     time_s: float  # on the camera's clock
     jpeg: bytes
-    missed: int  # frames between it and the one before that were dropped under load
+    dropped_before: int  # frames dropped under load between the previous one and this one
 
 
 class ClipBuffer:
-    """Keeps the pictures of the last `keep_s` seconds, and older ones that are still needed.
+    """Holds the frames of the last `duration_s` seconds, and older ones that a clip still needs.
 
-    They take `memory` bytes at most: beyond it the oldest go, needed or not, and `lost_s` tells.
-    `on_picture` is called on the buffer's thread after each one, and must not block.
+    Above `max_bytes` the oldest are evicted even if a clip needs them; see `evicted_s`.
+    `on_buffered` is called on the buffer's thread after each frame, and must not block.
     """
 
     def __init__(
         self,
         camera: str,
-        picture: LatestPicture,
+        latest_frame: LatestFrame,
         metrics: Metrics,
         *,
-        keep_s: float,
-        memory: int,
-        on_picture: Callable[[], None] = lambda: None,
+        duration_s: float,
+        max_bytes: int,
+        on_buffered: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.camera = camera
-        self._picture, self._metrics = picture, metrics
-        self._keep_s, self._memory = keep_s, memory
-        self._on_picture = on_picture
+        self._latest_frame, self._metrics = latest_frame, metrics
+        self._duration_s, self._max_bytes = duration_s, max_bytes
+        self._on_buffered = on_buffered
         self._now = now
-        self._waiting: deque[tuple[Frame, int]] = deque()  # with how many were dropped before it
-        self._dropped = 0  # since the newest frame that waits
-        self._news = threading.Condition()  # of what waits
+        self._queue: deque[tuple[Frame, int]] = deque()  # with the number dropped before it
+        self._dropped = 0  # since the newest queued frame
+        self._queue_changed = threading.Condition()
         self._stopping = False
-        self._lock = threading.Lock()  # of what is kept
-        self._times: list[float] = []  # of `_kept`, for bisection
-        self._kept: list[Picture] = []
+        self._lock = threading.Lock()  # guards the fields below
+        self._times: list[float] = []  # of `_frames`, for bisection
+        self._frames: list[BufferedFrame] = []
         self._bytes = 0
-        self._lost_s: float | None = None
-        self._needed_s: float | None = None
-        self._arrived_at = now()  # monotonic seconds of the newest picture's arrival
+        self._evicted_s: float | None = None
+        self._retain_from_s: float | None = None
+        self._arrived_at = now()  # monotonic seconds, of the newest frame
         self._unsubscribe: Callable[[], None] = lambda: None
-        self._thread = threading.Thread(
-            target=self._run, name=f"recorder pictures {camera}", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name=f"clip buffer {camera}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
-        self._unsubscribe = self._picture.subscribe(self._take)
+        self._unsubscribe = self._latest_frame.subscribe(self._enqueue)
 
-    def tell_stop(self) -> None:
-        """Take no more frames; those that wait are still kept."""
+    def request_stop(self) -> None:
+        """Accept no more frames; queued ones are still encoded."""
         self._unsubscribe()
-        with self._news:
+        with self._queue_changed:
             self._stopping = True
-            self._news.notify()
+            self._queue_changed.notify()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the thread's end; False where it did not come in time."""
+        """Wait until the thread ends. Returns whether it ended in time."""
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     @property
     def newest_s(self) -> float | None:
-        """Time of the newest picture, or None before the first."""
+        """Time of the newest frame, None before the first."""
         with self._lock:
             return self._times[-1] if self._times else None
 
     @property
-    def lost_s(self) -> float | None:
-        """Time of the newest picture that is kept no more, or None while all are."""
+    def evicted_s(self) -> float | None:
+        """Time of the newest evicted frame, None if no frame was evicted."""
         with self._lock:
-            return self._lost_s
+            return self._evicted_s
 
     @property
-    def quiet_s(self) -> float:
-        """Monotonic seconds since the newest picture came."""
+    def idle_s(self) -> float:
+        """Monotonic seconds since the newest frame arrived."""
         with self._lock:
             return self._now() - self._arrived_at
 
@@ -109,95 +107,97 @@ class ClipBuffer:
         with self._lock:
             return self._bytes
 
-    def need_from(self, time_s: float | None) -> None:
-        """Keep what is later than `time_s`, however old it becomes; None: nothing is needed."""
+    def retain_from(self, time_s: float | None) -> None:
+        """Retain frames from `time_s` on, however old they become; None: no clip needs any."""
         with self._lock:
-            self._needed_s = time_s
+            self._retain_from_s = time_s
 
-    def keep_for(self, keep_s: float) -> None:
-        """From now on keep the pictures of so many seconds."""
+    def set_duration(self, duration_s: float) -> None:
+        """Change how many seconds of frames are held."""
         with self._lock:
-            self._keep_s = keep_s
+            self._duration_s = duration_s
 
-    def nearest(self, time_s: float) -> Picture | None:
-        """The picture that was taken nearest to a moment."""
+    def nearest(self, time_s: float) -> BufferedFrame | None:
+        """The frame nearest to a time."""
         with self._lock:
             after = bisect_left(self._times, time_s)
-            around = self._kept[max(0, after - 1) : after + 1]
-            return min(around, key=lambda one: abs(one.time_s - time_s), default=None)
+            neighbors = self._frames[max(0, after - 1) : after + 1]
+            return min(neighbors, key=lambda frame: abs(frame.time_s - time_s), default=None)
 
-    def first_from(self, time_s: float) -> Picture | None:
-        """The first picture that was not taken before a moment."""
+    def first_from(self, time_s: float) -> BufferedFrame | None:
+        """The first frame at or after a time."""
         with self._lock:
-            place = bisect_left(self._times, time_s)
-            return self._kept[place] if place < len(self._kept) else None
+            index = bisect_left(self._times, time_s)
+            return self._frames[index] if index < len(self._frames) else None
 
-    def between(self, after_s: float, until_s: float, most: int) -> list[Picture]:
-        """Pictures later than `after_s` and not later than `until_s`, oldest first.
+    def between(self, after_s: float, until_s: float, max_frames: int) -> list[BufferedFrame]:
+        """Frames later than `after_s` and not later than `until_s`, oldest first.
 
-        Raises LookupError where some of them had to go.
+        Raises LookupError if some of them were evicted.
         """
         with self._lock:
-            if self._lost_s is not None and self._lost_s > after_s:
-                raise LookupError("more pictures waited than recording.memory allows")
+            if self._evicted_s is not None and self._evicted_s > after_s:
+                raise LookupError("unwritten frames exceeded recording.max_buffer")
             first = bisect_right(self._times, after_s)
             last = bisect_right(self._times, until_s)
-            return self._kept[first : min(last, first + most)]
+            return self._frames[first : min(last, first + max_frames)]
 
-    def _take(self) -> None:
-        """There is a new frame. On the capture thread."""
-        frame = self._picture.frame
+    def _enqueue(self) -> None:
+        """Queue the latest frame. Runs on the capture thread."""
+        frame = self._latest_frame.frame
         if frame is None:
             return
-        with self._news:
-            if len(self._waiting) == _MOST_WAITING:
+        with self._queue_changed:
+            if len(self._queue) == _MAX_QUEUED:
                 self._dropped += 1
-                self._metrics.count("unrecorded_frames", self.camera)
+                self._metrics.count("recorder_dropped_frames", self.camera)
                 return
-            self._waiting.append((frame, self._dropped))
+            self._queue.append((frame, self._dropped))
             self._dropped = 0
-            self._news.notify()
+            self._queue_changed.notify()
 
     def _run(self) -> None:
         try:
-            while (waiting := self._next()) is not None:
-                frame, missed = waiting
-                self._keep(Picture(frame.time_s, self._picture.jpeg_of(frame), missed))
-                self._on_picture()
-        except Exception:  # the watch goes on without clips of this camera
-            _log.exception("the pictures of %s are recorded no more", self.camera)
+            while (queued := self._next()) is not None:
+                frame, dropped_before = queued
+                self._store(
+                    BufferedFrame(frame.time_s, self._latest_frame.jpeg_of(frame), dropped_before)
+                )
+                self._on_buffered()
+        except Exception:  # the run continues without clips of this camera
+            _log.exception("clip buffer of %s crashed; this camera has no more clips", self.camera)
             self._unsubscribe()
-            self._metrics.count("recorder_deaths", self.camera)
+            self._metrics.count("recorder_crashes", self.camera)
 
     def _next(self) -> tuple[Frame, int] | None:
-        """The oldest frame that waits; None at the stop, when all are done."""
-        with self._news:
-            while not self._waiting:
+        """Wait for the oldest queued frame; None after the stop, once the queue is empty."""
+        with self._queue_changed:
+            while not self._queue:
                 if self._stopping:
                     return None
-                self._news.wait()
-            return self._waiting.popleft()
+                self._queue_changed.wait()
+            return self._queue.popleft()
 
-    def _keep(self, picture: Picture) -> None:
+    def _store(self, frame: BufferedFrame) -> None:
         with self._lock:
-            if self._times and picture.time_s <= self._times[-1]:
-                return  # a clip's times only go forward
-            self._times.append(picture.time_s)
-            self._kept.append(picture)
-            self._bytes += len(picture.jpeg)
+            if self._times and frame.time_s <= self._times[-1]:
+                return  # times in a clip must increase
+            self._times.append(frame.time_s)
+            self._frames.append(frame)
+            self._bytes += len(frame.jpeg)
             self._arrived_at = self._now()
-            self._forget()
+            self._evict()
 
-    def _forget(self) -> None:
-        from_s = self._times[-1] - self._keep_s
-        if self._needed_s is not None:
-            from_s = min(from_s, self._needed_s)
-        gone = bisect_left(self._times, from_s)
-        size = self._bytes - sum(len(one.jpeg) for one in self._kept[:gone])
-        while size > self._memory and gone < len(self._kept) - 1:
-            size -= len(self._kept[gone].jpeg)
-            gone += 1
-        if gone:
-            self._lost_s = self._times[gone - 1]
+    def _evict(self) -> None:
+        from_s = self._times[-1] - self._duration_s
+        if self._retain_from_s is not None:
+            from_s = min(from_s, self._retain_from_s)
+        count = bisect_left(self._times, from_s)
+        size = self._bytes - sum(len(frame.jpeg) for frame in self._frames[:count])
+        while size > self._max_bytes and count < len(self._frames) - 1:
+            size -= len(self._frames[count].jpeg)
+            count += 1
+        if count:
+            self._evicted_s = self._times[count - 1]
             self._bytes = size
-            del self._times[:gone], self._kept[:gone]
+            del self._times[:count], self._frames[:count]

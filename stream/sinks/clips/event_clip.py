@@ -1,4 +1,4 @@
-"""EventClip: the clip and the snapshot of one event while they come to be. Used by one thread."""
+"""EventClip: clip and snapshot of one event while they are recorded. Used by one thread."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from math import inf, nextafter
 
 from stream.config.events import RecordingConfig
 from stream.messages import Event
-from stream.sinks.clips.buffer import ClipBuffer, Picture
+from stream.sinks.clips.buffer import BufferedFrame, ClipBuffer
 from stream.sinks.clips.mp4 import ClipFile
 
-_LATE_S = 2.0  # pictures that are due for longer than this don't come any more
-_EARLY_S = 0.02  # half a frame: a picture may be so much before the moment it is meant for
-_AT_ONCE = 8  # pictures that are written before others have their turn
+_FRAME_TIMEOUT_S = 2.0  # later than this after they are due, frames don't arrive any more
+_TOLERANCE_S = 0.02  # half a frame: a clip may start this much early
+_MAX_FRAMES_PER_WRITE = 8  # so that other clips are written in between
 
 
 class EventClip:
-    """What is recorded of an event, from the first news of it until it is reported.
+    """Records one event, from its first update until its media are reported.
 
-    `create` opens the clip's file when its first picture is there. Memory stays bounded however
-    long the event is, for pictures are written as they come. `set_back_s` is by how much the end
-    of an open event may still come before where it was last seen.
+    `create` opens the clip's file once its first frame is available. Frames are written as they
+    arrive, so memory stays bounded for events of any length. The end of an open event may still
+    be up to `max_end_shift_s` before its `latest_s`.
     """
 
     def __init__(
@@ -30,133 +30,139 @@ class EventClip:
         config: RecordingConfig,
         create: Callable[[], ClipFile],
         *,
-        set_back_s: float,
+        max_end_shift_s: float,
     ) -> None:
-        self.event = event  # as of the newest news
+        self.event = event  # latest update
         self.buffer = buffer
-        self.start_s: float | None = None  # when the clip's first picture was taken
-        self.over = False  # the clip is whole, or there will be none
-        self.whole = False
+        self.start_s: float | None = None  # time of the clip's first frame
+        self.is_done = False  # the clip is complete, or dropped
+        self.is_complete = False
         self.wants_snapshot = True
-        self.snapshot: Picture | None = None  # nearest to the peak so far
+        self.snapshot: BufferedFrame | None = None  # nearest to the peak so far
         self.notes: list[str] = []
-        self._config, self._create, self._set_back_s = config, create, set_back_s
+        self._config, self._create, self._max_end_shift_s = config, create, max_end_shift_s
         self._file: ClipFile | None = None
-        self._from_s = event.start_s - config.pre_roll - _EARLY_S
-        self._written_s = self._from_s  # time of the newest picture in the file
-        self._cut_s = inf  # longer it must not become
-        self._pictures = self._missed = 0
+        self._from_s = event.start_s - config.pre_roll - _TOLERANCE_S
+        self._written_s = self._from_s  # time of the newest frame in the file
+        self._max_end_s = inf  # by recording.max_duration
+        self._frame_count = self._dropped_frames = 0
 
     @property
     def is_open(self) -> bool:
-        """A file is being written."""
+        """Whether its file is being written."""
         return self._file is not None
 
     @property
     def shows_event(self) -> bool:
-        """The file has more than what was before the event."""
-        return self._pictures > 0 and self._written_s >= self.event.start_s
+        """Whether the file contains frames of the event, not only of the pre-roll."""
+        return self._frame_count > 0 and self._written_s >= self.event.start_s
 
     @property
-    def needed_s(self) -> float | None:
-        """Pictures from there on are still needed; None: none are."""
-        return None if self.over else self._written_s
+    def needed_from_s(self) -> float | None:
+        """Frames from this time on are still needed; None: none are."""
+        return None if self.is_done else self._written_s
 
-    def look_at_peak(self) -> None:
-        """Keep the picture for the snapshot, because the buffer moves on."""
-        peak_s, found = self.event.peak_s, self.buffer.nearest(self.event.peak_s)
-        kept = self.snapshot
-        if found is None:
+    def update_snapshot(self) -> None:
+        """Store the frame nearest to the peak before the buffer evicts it."""
+        peak_s, nearest = self.event.peak_s, self.buffer.nearest(self.event.peak_s)
+        previous = self.snapshot
+        if nearest is None:
             return
-        if kept is None or abs(found.time_s - peak_s) < abs(kept.time_s - peak_s):
-            self.snapshot = found
+        if previous is None or abs(nearest.time_s - peak_s) < abs(previous.time_s - peak_s):
+            self.snapshot = nearest
 
     def write(self, *, stopping: bool) -> bool:
-        """Write what is there and certain to belong to it. True where there may be more at once.
+        """Write the buffered frames that certainly belong to the clip. True if more may be ready.
 
-        Where pictures that are to come had to go, the clip ends before them. Raises LookupError
-        where it would then show nothing of the event, besides what ClipFile raises.
+        If the buffer evicted frames of the clip, it ends before them. Raises LookupError if it
+        would then show nothing of the event, and the errors of ClipFile.
         """
-        newest_s, quiet_s = self.buffer.newest_s, self.buffer.quiet_s  # before looking for pictures
+        newest_s, idle_s = self.buffer.newest_s, self.buffer.idle_s  # before reading frames
         until_s = self._until_s()
-        no_more = stopping or (
+        is_last = stopping or (
             self.event.end_s is not None
-            and quiet_s > max(0.0, until_s - (until_s if newest_s is None else newest_s)) + _LATE_S
+            and idle_s
+            > max(0.0, until_s - (until_s if newest_s is None else newest_s)) + _FRAME_TIMEOUT_S
         )
         if self._file is None:
             if newest_s is None or newest_s < self._from_s:
-                if no_more:
-                    raise LookupError("the camera brought no pictures of it")
+                if is_last:
+                    raise LookupError("the camera delivered no frames of the event")
                 return False
-            self._begin()
+            self._open_file()
             until_s = self._until_s()
         assert self._file is not None
         try:
-            pictures = self.buffer.between(self._written_s, until_s, _AT_ONCE)
+            frames = self.buffer.between(self._written_s, until_s, _MAX_FRAMES_PER_WRITE)
         except LookupError as error:
             if not self.shows_event:
                 raise
             self.cut(str(error))
             return False
-        for picture in pictures:
-            self._file.add(picture.jpeg, picture.time_s)
-            self._missed += picture.missed if self._pictures else 0  # else before it began
-            self._pictures += 1
-            self._written_s = picture.time_s
-        if len(pictures) == _AT_ONCE:
+        for frame in frames:
+            self._file.add(frame.jpeg, frame.time_s)
+            # Drops before the clip's first frame don't count.
+            self._dropped_frames += frame.dropped_before if self._frame_count else 0
+            self._frame_count += 1
+            self._written_s = frame.time_s
+        if len(frames) == _MAX_FRAMES_PER_WRITE:
             return True
-        settled = self.event.end_s is not None or until_s == self._cut_s
-        if no_more or (settled and newest_s is not None and newest_s >= until_s):
-            if until_s == self._cut_s:
-                self.notes.append(f"cut after {self._config.longest:g} s")
-            self._missed += self._missed_before(until_s)
+        is_end_known = self.event.end_s is not None or until_s == self._max_end_s
+        if is_last or (is_end_known and newest_s is not None and newest_s >= until_s):
+            if until_s == self._max_end_s:
+                self.notes.append(f"cut after {self._config.max_duration:g} s")
+            self._dropped_frames += self._dropped_until(until_s)
             self._finish()
         return False
 
     def cut(self, why: str) -> None:
-        """End the clip with what is in its file. Raises what `write` does."""
+        """End the clip with the frames in its file. Raises the errors of `write`."""
         self.notes.append(f"cut: {why}")
         self._finish()
 
     def drop(self, note: str, *, snapshot: bool = True) -> None:
-        """There will be no clip, and nothing is left of what there was."""
+        """Delete the unfinished clip; the event has none."""
         self.wants_snapshot = snapshot
         if self._file is not None:
             self._file.discard()
-        self._file, self.over, self.notes = None, True, [note]
+        self._file, self.is_done, self.notes = None, True, [note]
 
     def _until_s(self) -> float:
-        """To where it goes, as far as is certain."""
+        """End of the clip, as far as it is certain."""
         if self.event.end_s is not None:
             until_s = self.event.end_s + self._config.post_roll
         else:
-            until_s = self.event.latest_s + self._config.post_roll - self._set_back_s
-        return min(until_s, self._cut_s)
+            until_s = self.event.latest_s + self._config.post_roll - self._max_end_shift_s
+        return min(until_s, self._max_end_s)
 
-    def _begin(self) -> None:
-        first, lost_s = self.buffer.first_from(self._from_s), self.buffer.lost_s
-        assert first is not None  # there are pictures as new as that
-        late_s = first.time_s - self._from_s - _EARLY_S
-        if lost_s is not None and lost_s >= self._from_s and late_s > _EARLY_S:
-            self.notes.append(f"begins {late_s:.2f} s late: earlier pictures were kept no more")
+    def _open_file(self) -> None:
+        first, evicted_s = self.buffer.first_from(self._from_s), self.buffer.evicted_s
+        assert first is not None  # `write` has checked it
+        late_s = first.time_s - self._from_s - _TOLERANCE_S
+        if evicted_s is not None and evicted_s >= self._from_s and late_s > _TOLERANCE_S:
+            self.notes.append(f"starts {late_s:.2f} s late: earlier frames were no longer buffered")
         self._file = self._create()
         self.start_s = first.time_s
         self._written_s = nextafter(first.time_s, -inf)
-        self._cut_s = first.time_s + self._config.longest
+        self._max_end_s = first.time_s + self._config.max_duration
 
-    def _missed_before(self, until_s: float) -> int:
-        """Pictures that should have been the clip's last. A picture after them knows how many
-        there were; where none came, nobody does."""
-        after = self.buffer.first_from(nextafter(self._written_s, inf))
-        if after is None or not self._pictures:
+    def _dropped_until(self, until_s: float) -> int:
+        """Dropped frames at the end of the clip, estimated from the first frame after it.
+        Unknown, and 0, if there is none."""
+        following = self.buffer.first_from(nextafter(self._written_s, inf))
+        if following is None or not self._frame_count:
             return 0
-        share = (until_s - self._written_s) / (after.time_s - self._written_s)
-        return min(after.missed, int(share * (after.missed + 1) + 1e-6))  # they come at one rate
+        # Assumes a constant frame rate.
+        fraction = (until_s - self._written_s) / (following.time_s - self._written_s)
+        dropped = following.dropped_before
+        return min(dropped, int(fraction * (dropped + 1) + 1e-6))
 
     def _finish(self) -> None:
-        if self._file is None or not self._pictures:
-            raise LookupError("the camera brought no pictures of it")
-        if self._missed:
-            self.notes.append(f"{self._missed} pictures are missing: the machine was too busy")
+        if self._file is None or not self._frame_count:
+            raise LookupError("the camera delivered no frames of the event")
+        if self._dropped_frames:
+            self.notes.append(
+                f"{self._dropped_frames} frames were dropped: the machine was overloaded"
+            )
         self._file.finish()
-        self._file, self.over, self.whole = None, True, True
+        self._file, self.is_done, self.is_complete = None, True, True

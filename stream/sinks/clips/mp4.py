@@ -1,4 +1,4 @@
-"""ClipFile: JPEGs with their times -> an MP4 that browsers play and seek in. Used by one thread."""
+"""ClipFile: writes timed JPEGs to an MP4 that browsers play and seek in. Used by one thread."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from av.video.reformatter import (
     VideoReformatter,
 )
 
-PART = ".part"  # ends the names of files that are not whole yet
-_TICKS = 90_000  # a second
-_KEY_EVERY = int(1.8 * _TICKS)  # a browser seeks from the keyframe before; with the next, 2 s
-_OPTIONS = {
+PART = ".part"  # suffix of unfinished files
+_TICKS = 90_000  # per second
+_KEYFRAME_INTERVAL = int(1.8 * _TICKS)  # below 2 s, as browsers seek from keyframes
+_X264_OPTIONS = {
     "preset": "veryfast",
     "crf": "23",
-    # Without them decoding order is showing order, so that the first picture is at time 0.
+    # Without B-frames packets are in display order, so that the first frame is at time 0.
     "bf": "0",
 }
 
 
 class ClipFile:
-    """An MP4 that is written picture by picture beside its name, which it gets when it is whole.
+    """An MP4 that is written to a temporary file, and renamed when it is complete.
 
-    Each picture has its own time, so the clip's rate is the camera's, however that varies. It is
-    as large as the first picture, at most `widest` pixels wide; others are brought to that size.
-    Raises OSError where the file can't be written, ValueError where a JPEG can't be read.
+    Each frame has its own time, so the clip follows the camera's variable frame rate. It has the
+    size of the first frame, at most `max_width` pixels wide; other frames are resized to it.
+    Raises OSError if the file can't be written, ValueError if a JPEG can't be decoded.
     """
 
-    def __init__(self, file: Path, widest: int) -> None:
-        self._file, self._widest = file, widest
+    def __init__(self, file: Path, max_width: int) -> None:
+        self._file, self._max_width = file, max_width
         part = self._part = file.with_name(file.name + PART)
-        # A file of our own: PyAV would leave one open in which it can't even begin.
-        self._bytes = part.open("wb")
+        # Opened here: PyAV would leave its own file open if writing the header fails.
+        self._output = part.open("wb")
         self._container = av.open(
-            self._bytes,
+            self._output,
             "w",
             format="mp4",
             options={"movflags": "+faststart"},
-            # Faststart puts the index first, for which the file is read while it is written.
+            # Faststart moves the index to the front, and reads the file again for that.
             io_open=lambda *_: part.open("rb"),
         )
         self._stream: av.VideoStream | None = None
@@ -54,21 +54,21 @@ class ClipFile:
         self._decoder.thread_count = 1
         self._reformatter = VideoReformatter()
         self._first_s = 0.0
-        self._ticks = -1  # of the newest picture
-        self._key_ticks = 0  # of the newest keyframe that was asked for
-        self._gap = _TICKS // 30  # between the two newest pictures
+        self._ticks = -1  # of the newest frame
+        self._keyframe_ticks = 0  # of the newest requested keyframe
+        self._gap = _TICKS // 30  # between the two newest frames
 
     def add(self, jpeg: bytes, time_s: float) -> None:
-        """Put a picture at the end. Times are seconds on any clock that only goes forward."""
-        picture = self._decoded(jpeg)
+        """Append a frame. Times are seconds on any monotonic clock."""
+        decoded = self._decode(jpeg)
         if self._stream is None:
             self._first_s = time_s
-            self._stream = self._begin(picture)
+            self._stream = self._add_stream(decoded)
         ticks = max(round((time_s - self._first_s) * _TICKS), self._ticks + 1)
         if ticks > 0:
             self._gap = ticks - self._ticks
         frame = self._reformatter.reformat(
-            picture,
+            decoded,
             width=self._stream.width,
             height=self._stream.height,
             format="yuv420p",
@@ -79,41 +79,46 @@ class ClipFile:
         frame.pts = ticks
         frame.time_base = Fraction(1, _TICKS)
         frame.pict_type = PictureType.NONE
-        if ticks == 0 or ticks - self._key_ticks >= _KEY_EVERY:
-            frame.pict_type, self._key_ticks = PictureType.I, ticks
+        if ticks == 0 or ticks - self._keyframe_ticks >= _KEYFRAME_INTERVAL:
+            frame.pict_type, self._keyframe_ticks = PictureType.I, ticks
         self._ticks = ticks
         self._write(self._stream, frame)
 
     def finish(self) -> None:
-        """Make it whole: from now on it is on the disk, under its name."""
+        """Complete the file: it is then durably on disk under its final name."""
         if self._stream is None:
-            raise ValueError(f"{self._file.name} has no pictures; add some before it is finished")
+            raise ValueError(f"{self._file.name} has no frames; add some before `finish`")
         self._write(self._stream, None)
         self._container.close()
-        self._bytes.close()
-        settle(self._part, self._file)
+        self._output.close()
+        sync_and_rename(self._part, self._file)
 
     def discard(self) -> None:
-        """Leave nothing of it."""
-        with contextlib.suppress(OSError, av.FFmpegError):  # such as a full disk, which is why
+        """Close and delete the unfinished file."""
+        with contextlib.suppress(
+            OSError, av.FFmpegError
+        ):  # for example the full disk that caused this
             self._container.close()
         with contextlib.suppress(OSError):
-            self._bytes.close()
-        with contextlib.suppress(OSError):  # then it is cleared away at the next start
+            self._output.close()
+        with contextlib.suppress(OSError):  # deleted at the next start
             self._part.unlink()
 
-    def _begin(self, picture: VideoFrame) -> av.VideoStream:
-        width, height = picture.width, picture.height
-        if width > self._widest:
-            width, height = self._widest, round(height * self._widest / width)
-        stream = self._container.add_stream("libx264", rate=30, options=_OPTIONS)
-        stream.width, stream.height = max(2, width & ~1), max(2, height & ~1)  # 4:2:0 wants even
+    def _add_stream(self, frame: VideoFrame) -> av.VideoStream:
+        width, height = frame.width, frame.height
+        if width > self._max_width:
+            width, height = self._max_width, round(height * self._max_width / width)
+        stream = self._container.add_stream("libx264", rate=30, options=_X264_OPTIONS)
+        stream.width, stream.height = (
+            max(2, width & ~1),
+            max(2, height & ~1),
+        )  # 4:2:0 needs even sizes
         stream.pix_fmt = "yuv420p"
         stream.time_base = Fraction(1, _TICKS)
         context = stream.codec_context
         context.time_base = Fraction(1, _TICKS)
         context.thread_count = 1  # the cores belong to capture and inference
-        # A JPEG's colours: the matrix of BT.601 with the primaries of sRGB.
+        # Colors of JPEG: the BT.601 matrix with the primaries of sRGB.
         context.color_range = ColorRange.MPEG
         context.colorspace = Colorspace.SMPTE170M
         context.color_primaries = ColorPrimaries.BT709
@@ -122,35 +127,35 @@ class ClipFile:
 
     def _write(self, stream: av.VideoStream, frame: VideoFrame | None) -> None:
         for packet in stream.encode(frame):
-            if packet.pts == self._ticks:  # those before last until the next one
+            if packet.pts == self._ticks:  # earlier ones last until the next packet
                 packet.duration = self._gap
             self._container.mux(packet)
 
-    def _decoded(self, jpeg: bytes) -> VideoFrame:
+    def _decode(self, jpeg: bytes) -> VideoFrame:
         frames = self._decoder.decode(av.Packet(jpeg))
         if not frames or not isinstance(frames[0], VideoFrame):
-            raise ValueError(f"{len(jpeg)} bytes are no JPEG")
+            raise ValueError(f"{len(jpeg)} bytes are not a JPEG")
         return frames[0]
 
 
-def write_whole(data: bytes, file: Path) -> None:
-    """Write a file that is there either whole or not at all. Raises OSError."""
+def write_atomically(data: bytes, file: Path) -> None:
+    """Write a file atomically: complete or not at all. Raises OSError."""
     part = file.with_name(file.name + PART)
     try:
         part.write_bytes(data)
-        settle(part, file)
+        sync_and_rename(part, file)
     except OSError:
         with contextlib.suppress(OSError):
             part.unlink()
         raise
 
 
-def settle(part: Path, file: Path) -> None:
-    """Give a file that is whole its name, in this order on the disk too."""
+def sync_and_rename(part: Path, file: Path) -> None:
+    """fsync a complete file, then rename it durably."""
     with part.open("rb") as written:
         os.fsync(written.fileno())
     part.replace(file)
-    if os.name == "posix":  # elsewhere folders can't be opened
+    if os.name == "posix":  # other systems can't open folders
         folder = os.open(file.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

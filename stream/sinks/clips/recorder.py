@@ -1,7 +1,7 @@
 """Recorder: a video clip and a snapshot of each event. Its thread owns the files that it writes.
 
-It runs beside the watch and never holds it up: what can't be written in time is dropped, and what
-is reported of the event says so.
+It never blocks the pipeline: clips that can't be written in time are dropped, and the event's media
+report says so.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from stream.capture.latest_frame import LatestPicture
+from stream.capture.latest_frame import LatestFrame
 from stream.config.events import RecordingConfig
-from stream.messages import Event, Recorded
+from stream.messages import Event, EventMedia
 from stream.regions.clip_source import camera_of
 from stream.runtime.metrics import Metrics
 from stream.sinks.clips.buffer import ClipBuffer
 from stream.sinks.clips.event_clip import EventClip
-from stream.sinks.clips.mp4 import PART, ClipFile, write_whole
+from stream.sinks.clips.mp4 import PART, ClipFile, write_atomically
 
 _log = logging.getLogger(__name__)
-_LOOK_EVERY_S = 0.25  # whether pictures have stopped coming
-_MOST_OPEN = 16  # clips that are written at a time: each has an encoder, some 20 MB
-_MOST_NEWS = 1000  # events that wait for the thread
-_MOST_REPORTED = 1000  # events that are remembered so that they are not begun anew
-_NICENESS = 5  # encoding must not take the cores from capture and judging
-_TO_GIVE_UP_S = 1.0  # of the time to stop
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_POLL_INTERVAL_S = 0.25  # to notice that frames stopped arriving
+_MAX_OPEN_CLIPS = 16  # each has an encoder of about 20 MB
+_MAX_UPDATES = 1000  # events that wait for the thread
+_MAX_REPORTED = 1000  # ids of finished events, so that they are not recorded twice
+_NICENESS = 5  # capture and event detection have priority over encoding
+_ABORT_RESERVE_S = 1.0  # part of the stop timeout for dropping open clips
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class RecorderError(Exception):
-    """Clips can't be written at all; the message says why and what to do, in one line."""
+    """Clips can't be written at all; the message names the cause and the fix, in one line."""
 
 
 class Recorder:
-    """Writes `clips/ID.mp4` and `snapshots/ID.jpg` in a folder between `start` and `tell_stop`.
+    """Writes `clips/ID.mp4` and `snapshots/ID.jpg` in a folder between `start` and `request_stop`.
 
-    `on_recorded` is told once of each event that has ended, on the recorder's thread. While
-    `allowed` says no, for the disk is nearly full, nothing is begun, and clips that are being
-    written end with what they have. `detected_within_s` is how long after its start an event may
-    be noticed and still have its pre-roll; `set_back_s`, by how much the end of an event that goes
-    on may come before where it was last seen: so much of the post-roll waits for its end.
+    `on_media` is called once per ended event, on the recorder's thread. While `allowed` returns
+    False (the disk is nearly full), no clip is started, and open ones end early. An event has its
+    full pre-roll if it is detected within `max_detection_delay_s` of its start. The end of an open
+    event may still be up to `max_end_shift_s` before its `latest_s`: that much of the post-roll is
+    written only when the event has ended.
     """
 
     def __init__(
@@ -57,40 +57,42 @@ class Recorder:
         config: RecordingConfig,
         metrics: Metrics,
         *,
-        on_recorded: Callable[[Recorded], None],
+        on_media: Callable[[EventMedia], None],
         allowed: Callable[[], bool] = lambda: True,
-        detected_within_s: float = 15.0,
-        set_back_s: float = 1.0,
+        max_detection_delay_s: float = 15.0,
+        max_end_shift_s: float = 1.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clips, self._snapshots = folder / "clips", folder / "snapshots"
         self._config, self._metrics = config, metrics
-        self._on_recorded, self._allowed = on_recorded, allowed
-        self._keep_s = config.pre_roll + detected_within_s
-        self._set_back_s = set_back_s
+        self._on_media, self._allowed = on_media, allowed
+        self._buffer_s = config.pre_roll + max_detection_delay_s
+        self._max_end_shift_s = max_end_shift_s
         self._now = now
-        self._lock = threading.Lock()  # of the news and the buffers
-        self._buffers: dict[str, ClipBuffer] = {}  # by camera; replaced, never changed
-        self._leaving: list[ClipBuffer] = []  # of cameras that were removed
+        self._lock = threading.Lock()  # guards updates and buffers
+        self._buffers: dict[str, ClipBuffer] = {}  # by camera; replaced, never mutated
+        self._removed_buffers: list[ClipBuffer] = []  # of removed cameras
         self._started = False
-        # By id: only the newest of each event matters.
-        self._news: dict[str, tuple[Event, ClipBuffer]] = {}
-        self._open: dict[str, EventClip] = {}  # the thread's own
-        self._reported: deque[str] = deque(maxlen=_MOST_REPORTED)  # ids; the thread's own
+        # By event id: only the latest update of each event matters.
+        self._updates: dict[str, tuple[Event, ClipBuffer]] = {}
+        self._open: dict[str, EventClip] = {}  # used by the thread only
+        self._reported: deque[str] = deque(
+            maxlen=_MAX_REPORTED
+        )  # event ids; used by the thread only
         self._wake = threading.Event()
         self._stop = threading.Event()
-        self._give_up = threading.Event()
+        self._abort = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
-    def watch(self, camera: str, picture: LatestPicture) -> ClipBuffer:
-        """Record events of a camera. Returns where its pictures wait."""
+    def add_camera(self, camera: str, latest_frame: LatestFrame) -> ClipBuffer:
+        """Record events of a camera. Returns its buffer."""
         buffer = ClipBuffer(
             camera,
-            picture,
+            latest_frame,
             self._metrics,
-            keep_s=self._keep_s,
-            memory=self._config.memory,
-            on_picture=self._on_picture,
+            duration_s=self._buffer_s,
+            max_bytes=self._config.max_buffer,
+            on_buffered=self._on_buffered,
             now=self._now,
         )
         with self._lock:
@@ -99,31 +101,34 @@ class Recorder:
                 buffer.start()
         return buffer
 
-    def unwatch(self, camera: str) -> None:
-        """A camera is gone, and all was said of its events. Their clips end with what is there."""
+    def remove_camera(self, camera: str) -> None:
+        """Stop recording a camera, after its last event update. Open clips end early."""
         with self._lock:
             buffer = self._buffers[camera]
             self._buffers = {name: one for name, one in self._buffers.items() if name != camera}
-            self._leaving = [*(one for one in self._leaving if not one.join(0)), buffer]
-        buffer.tell_stop()
+            self._removed_buffers = [
+                *(one for one in self._removed_buffers if not one.join(0)),
+                buffer,
+            ]
+        buffer.request_stop()
 
-    def heed(self, *, detected_within_s: float, set_back_s: float) -> None:
-        """From now on events may be noticed so long after their start, or be set back so far."""
+    def update_config(self, *, max_detection_delay_s: float, max_end_shift_s: float) -> None:
+        """Change the limits of the event detection; see the class."""
         with self._lock:
-            self._keep_s = self._config.pre_roll + detected_within_s
-            self._set_back_s = set_back_s
+            self._buffer_s = self._config.pre_roll + max_detection_delay_s
+            self._max_end_shift_s = max_end_shift_s
             for buffer in self._buffers.values():
-                buffer.keep_for(self._keep_s)
+                buffer.set_duration(self._buffer_s)
 
     def start(self) -> None:
-        """Raises RecorderError where the folders can't be made or written to."""
+        """Raises RecorderError if the folders can't be created or written to."""
         for folder in (self._clips, self._snapshots):
             try:
-                _prepare(folder)
+                _prepare_folder(folder)
             except OSError as error:
                 raise RecorderError(
-                    f"recording: {folder} can't be used: {_reason(error)}; make it a folder that"
-                    " may be written to, or give another one with --data"
+                    f"recording: {folder} can't be used: {_reason(error)}; make it a"
+                    " writable folder, or choose another one with --data"
                 ) from error
         with self._lock:
             for buffer in self._buffers.values():
@@ -131,35 +136,35 @@ class Recorder:
             self._started = True
         self._thread.start()
 
-    def follow(self, event: Event) -> None:
-        """There is news of an event: it starts, goes on or ends. For any thread; never blocks."""
+    def on_event(self, event: Event) -> None:
+        """Queue an event update: start, progress or end. Any thread may call it; never blocks."""
         with self._lock:
             buffer = self._buffers.get(camera_of(event.camera))
             if buffer is None:
                 return
-            if event.id not in self._news and len(self._news) == _MOST_NEWS:
-                self._metrics.count("unrecorded_events", camera_of(event.camera))
+            if event.id not in self._updates and len(self._updates) == _MAX_UPDATES:
+                self._metrics.count("recorder_dropped_events", camera_of(event.camera))
                 return
-            self._news[event.id] = (event, buffer)
+            self._updates[event.id] = (event, buffer)
         self._wake.set()
 
-    def tell_stop(self) -> None:
-        """Finish what is open with what is there."""
+    def request_stop(self) -> None:
+        """Finish the open clips with the frames that are buffered."""
         with self._lock:
             self._stop.set()
         for buffer in self._buffers.values():
-            buffer.tell_stop()
+            buffer.request_stop()
         self._wake.set()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the threads' end; clips that would take longer are dropped.
+        """Wait until the threads end; clips that would take longer are dropped.
 
-        False where they did not end in time.
+        Returns whether they ended in time.
         """
         deadline = time.monotonic() + timeout_s
         if self._thread.ident is not None:
-            self._thread.join(max(timeout_s / 2, timeout_s - _TO_GIVE_UP_S))
-            self._give_up.set()
+            self._thread.join(max(timeout_s / 2, timeout_s - _ABORT_RESERVE_S))
+            self._abort.set()
             self._thread.join(max(0.0, deadline - time.monotonic()))
         ended = [
             buffer.join(max(0.0, deadline - time.monotonic())) for buffer in self._all_buffers()
@@ -168,55 +173,55 @@ class Recorder:
 
     def _all_buffers(self) -> list[ClipBuffer]:
         with self._lock:
-            return [*self._buffers.values(), *self._leaving]
+            return [*self._buffers.values(), *self._removed_buffers]
 
-    def _on_picture(self) -> None:
+    def _on_buffered(self) -> None:
         if self._open:
             self._wake.set()
 
     def _run(self) -> None:
         try:
-            _be_nice()
+            _lower_priority()
             while not self._stop.is_set():
-                self._wake.wait(_LOOK_EVERY_S if self._open else None)
+                self._wake.wait(_POLL_INTERVAL_S if self._open else None)
                 self._wake.clear()
-                if self._turn():
+                if self._step():
                     self._wake.set()
             for buffer in self._all_buffers():
-                while not buffer.join(_LOOK_EVERY_S) and not self._give_up.is_set():
+                while not buffer.join(_POLL_INTERVAL_S) and not self._abort.is_set():
                     pass
-            self._turn(stopping=True)  # for news that came at the end
+            self._step(stopping=True)  # for the last updates
             while self._open:
-                self._turn(stopping=True)
-        except Exception:  # the watch goes on without clips
-            _log.exception("the recorder died; there are no more clips")
-            self._metrics.count("recorder_deaths")
+                self._step(stopping=True)
+        except Exception:  # the run continues without clips
+            _log.exception("the recorder crashed; there are no more clips")
+            self._metrics.count("recorder_crashes")
 
-    def _turn(self, *, stopping: bool = False) -> bool:
-        """Do a little for each event. True where there is more to do at once.
+    def _step(self, *, stopping: bool = False) -> bool:
+        """Write a few frames of each clip. Returns True if there is more to write at once.
 
-        `stopping`: all news and all pictures are there. To ask whether the stop was told would not
-        do, for that may be in the middle of a turn, with news that the turn has not seen.
+        `stopping`: all updates and all frames have arrived. The stop event does not say that: it
+        may be set in the middle of a step, with updates that the step has not seen.
         """
         with self._lock:
-            news, self._news = self._news, {}
-        for event, buffer in news.values():
-            self._take(event, buffer)
-        self._keep_what_is_needed()
+            updates, self._updates = self._updates, {}
+        for event, buffer in updates.values():
+            self._apply_update(event, buffer)
+        self._retain_needed_frames()
         more = [self._advance(clip, stopping) for clip in self._open.values()]
         for event_id, clip in list(self._open.items()):
-            if clip.over and (clip.event.end_s is not None or stopping):
+            if clip.is_done and (clip.event.end_s is not None or stopping):
                 del self._open[event_id]
                 self._report(clip)
-        self._keep_what_is_needed()
+        self._retain_needed_frames()
         return any(more)
 
-    def _take(self, event: Event, buffer: ClipBuffer) -> None:
+    def _apply_update(self, event: Event, buffer: ClipBuffer) -> None:
         clip = self._open.get(event.id)
         if clip is not None:
             clip.event = event
             return
-        if event.id in self._reported:  # begun anew, it would take the place of what there is
+        if event.id in self._reported:  # a second recording would overwrite the first
             return
         file = self._clips / f"{event.id}.mp4"
         self._open[event.id] = EventClip(
@@ -224,21 +229,21 @@ class Recorder:
             buffer,
             self._config,
             lambda: self._create(file),
-            set_back_s=self._set_back_s,
+            max_end_shift_s=self._max_end_shift_s,
         )
 
     def _create(self, file: Path) -> ClipFile:
-        if sum(clip.is_open for clip in self._open.values()) >= _MOST_OPEN:
-            raise LookupError(f"{_MOST_OPEN} others were being written")
+        if sum(clip.is_open for clip in self._open.values()) >= _MAX_OPEN_CLIPS:
+            raise LookupError(f"{_MAX_OPEN_CLIPS} other clips were open")
         return ClipFile(file, self._config.width)
 
     def _advance(self, clip: EventClip, stopping: bool) -> bool:
-        """True where there is more to write at once."""
-        clip.look_at_peak()
-        if clip.over:
+        """Returns True if there is more to write at once."""
+        clip.update_snapshot()
+        if clip.is_done:
             return False
-        if self._give_up.is_set():
-            self._drop(clip, "clip dropped: the watch ended before it was written")
+        if self._abort.is_set():
+            self._drop(clip, "clip dropped: the run ended before it was written")
             return False
         allowed = self._allowed()
         if not allowed and not clip.shows_event:
@@ -249,7 +254,7 @@ class Recorder:
                 clip.cut("disk nearly full")
                 return False
             return clip.write(stopping=stopping)
-        except Exception as error:  # of an encoder, a disk: nothing else may stop for that
+        except Exception as error:  # of an encoder or disk: other clips must continue
             self._drop(clip, f"clip dropped: {_reason(error)}")
             return False
 
@@ -258,47 +263,47 @@ class Recorder:
         self._metrics.count("dropped_clips", clip.buffer.camera)
         _log.warning("%s, event %s: %s", clip.event.camera, clip.event.id, note)
 
-    def _keep_what_is_needed(self) -> None:
+    def _retain_needed_frames(self) -> None:
         for buffer in self._buffers.values():
-            buffer.need_from(min(self._needed_of(buffer), default=None))
+            buffer.retain_from(min(self._needed_times(buffer), default=None))
 
-    def _needed_of(self, buffer: ClipBuffer) -> Iterator[float]:
+    def _needed_times(self, buffer: ClipBuffer) -> Iterator[float]:
         for clip in self._open.values():
-            if clip.buffer is buffer and clip.needed_s is not None:
-                yield clip.needed_s
+            if clip.buffer is buffer and clip.needed_from_s is not None:
+                yield clip.needed_from_s
 
     def _report(self, clip: EventClip) -> None:
         name, snapshot = clip.event.id, ""
         self._reported.append(name)
         if clip.snapshot is not None and clip.wants_snapshot:
             try:
-                write_whole(clip.snapshot.jpeg, self._snapshots / f"{name}.jpg")
+                write_atomically(clip.snapshot.jpeg, self._snapshots / f"{name}.jpg")
                 snapshot = f"{name}.jpg"
             except OSError as error:
                 clip.notes.append(f"no snapshot: {_reason(error)}")
-        if clip.whole:
+        if clip.is_complete:
             self._metrics.count("clips", clip.buffer.camera)
         notes = "; ".join(clip.notes)
-        if clip.whole:
-            recorded = Recorded(name, f"{name}.mp4", snapshot, notes, clip.start_s)
+        if clip.is_complete:
+            media = EventMedia(name, f"{name}.mp4", snapshot, notes, clip.start_s)
         else:
-            recorded = Recorded(name, "", snapshot, notes)
-        self._on_recorded(recorded)
+            media = EventMedia(name, "", snapshot, notes)
+        self._on_media(media)
 
 
-def _prepare(folder: Path) -> None:
-    """Make a folder to write into, without what a killed run left. Raises OSError."""
+def _prepare_folder(folder: Path) -> None:
+    """Create a writable folder, and delete unfinished files of a killed run. Raises OSError."""
     if folder.exists() and not folder.is_dir():
         raise OSError("it is not a folder")
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.glob(f"*{PART}"):
-        if not left.is_dir():  # nothing of ours
-            left.unlink()
-    try:  # permissions alone don't tell, of network disks for example
+    for part in folder.glob(f"*{PART}"):
+        if not part.is_dir():  # not one of our files
+            part.unlink()
+    try:  # permissions alone are not enough, for example on network disks
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        if error.errno not in _NO_ROOM:  # that may pass, and costs clips only
+        if error.errno not in _DISK_FULL:  # may be temporary, and loses clips only
             raise
 
 
@@ -309,8 +314,8 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _be_nice() -> None:
-    """Let the other threads go first, where a thread has a priority of its own."""
+def _lower_priority() -> None:
+    """Give this thread a lower priority, on systems with priorities per thread."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):  # some sandboxes forbid it
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -1,4 +1,4 @@
-"""The event log's database: its schema and migrations, and connections to it.
+"""The event log's database: schema, migrations and connections.
 
 SQLite in the data folder, or Postgres.
 """
@@ -17,24 +17,24 @@ import sqlalchemy as sa
 from stream.sinks.event_log.rows import COLUMNS
 
 FILE = "events.sqlite"
-DATABASE_FILE = "database"  # holds the address of the database, where it is not FILE
-RECORDED = ("clip", "snapshot", "clip_note", "clip_start_s")  # only Recorded changes these
-REVIEWED = ("verdict", "corrected", "note", "reviewed_by", "reviewed_at")  # only a Review does
-_REFUSED = (sa.exc.DataError, sa.exc.IntegrityError, UnicodeError)
-_FIXES = {  # by what a place or reason holds
-    "://": f"mend that, or remove the data folder's file {DATABASE_FILE!r} to log into a file",
-    "is full": "make room on its disk",
-    "is locked": "end the program that holds it",
+DATABASE_FILE = "database"  # holds the database URL, if the database is not FILE
+MEDIA_COLUMNS = ("clip", "snapshot", "clip_note", "clip_start_s")  # only EventMedia sets these
+REVIEW_COLUMNS = ("verdict", "corrected", "note", "reviewed_by", "reviewed_at")  # only Review does
+_REJECTED = (sa.exc.DataError, sa.exc.IntegrityError, UnicodeError)
+_FIXES = {  # by a part of the message
+    "://": f"fix that, or remove the data folder's file {DATABASE_FILE!r} to log to SQLite",
+    "is full": "free some disk space",
+    "is locked": "stop the program that holds the lock",
     "": "restore it, or give another folder",
 }
 events_table = sa.table("events", *map(sa.column, (*COLUMNS, "run", "site", "latest", "latest_s")))
 _version = sa.table("actionwatch_schema", sa.column("version"))
 
-# Each step leads to the version of its number, in both databases. A new log takes all of them.
+# Step n migrates to version n, in both databases. A new log runs all steps.
 _STEPS: tuple[tuple[str, ...], ...] = (
     (
-        # UTC is ISO 8601 with milliseconds and Z; names that end in _s are seconds since the source
-        # began. `end` is NULL while the event is open, `latest` how far it was seen to go on.
+        # UTC is ISO 8601 with milliseconds and Z; names that end in _s are seconds since the start
+        # of the source. `end` is NULL while the event is open; `latest` is when it was last seen.
         """CREATE TABLE events (
             id VARCHAR(32) NOT NULL PRIMARY KEY, run VARCHAR(32) NOT NULL, camera VARCHAR NOT NULL,
             label VARCHAR NOT NULL, start VARCHAR NOT NULL, "end" VARCHAR, start_s FLOAT NOT NULL,
@@ -51,19 +51,22 @@ _STEPS: tuple[tuple[str, ...], ...] = (
         ),
         "ALTER TABLE events ADD COLUMN detected_s FLOAT NOT NULL DEFAULT 0",
         "ALTER TABLE events ADD COLUMN peak_s FLOAT NOT NULL DEFAULT 0",
-        # The best guess for events of which nobody noted it.
+        # The best guess for events of version 1, which did not store these.
         "UPDATE events SET detected_at = start, detected_s = start_s, peak_s = start_s",
         "CREATE INDEX ix_events_camera_start ON events (camera, start)",
     ),
     (
         "ALTER TABLE events ADD COLUMN clip_start_s FLOAT",
-        *(f"ALTER TABLE events ADD COLUMN {name} VARCHAR NOT NULL DEFAULT ''" for name in REVIEWED),
+        *(
+            f"ALTER TABLE events ADD COLUMN {name} VARCHAR NOT NULL DEFAULT ''"
+            for name in REVIEW_COLUMNS
+        ),
     ),
 )
 SCHEMA_VERSION = len(_STEPS)
-# And in a file only, by version. One index answers what lists are chosen by, without the rows; a
-# server is quick without it, and would refuse labels that are longer than its indices hold.
-_STEPS_OF_A_FILE: dict[int, tuple[str, ...]] = {
+# Additional steps for SQLite, by version. One covering index serves all list queries. Postgres is
+# fast without it, and rejects labels that are too long for its indices.
+_SQLITE_STEPS: dict[int, tuple[str, ...]] = {
     3: (
         "DROP INDEX ix_events_start",
         """CREATE INDEX ix_events_shown
@@ -73,36 +76,36 @@ _STEPS_OF_A_FILE: dict[int, tuple[str, ...]] = {
 
 
 class EventLogError(Exception):
-    """A log that can't be opened, read or written. The message is one line for a person."""
+    """The log can't be opened, read or written. The message is one line for the user."""
 
 
 class UnknownEventError(EventLogError):
-    """An event that is not in the log, or no longer."""
+    """The event is not in the log, or no longer."""
 
 
 class OpenEventError(EventLogError):
-    """An event that goes on, with which that can't be done yet."""
+    """The event is still open, so the operation isn't possible yet."""
 
 
-class NewsRefusedError(EventLogError):
-    """News that the database will never take, however often it is asked."""
+class RejectedUpdateError(EventLogError):
+    """The database rejects this update; retrying can't help."""
 
 
-def connect(folder: Path, database: str | None, waits_s: float) -> sa.Engine:
-    """Connections that wait for others' locks for so long."""
+def connect(folder: Path, database: str | None, lock_timeout_s: float) -> sa.Engine:
+    """An engine whose connections wait at most `lock_timeout_s` for a lock."""
     if database is not None:
-        return _postgres_engine(database, waits_s)
-    # By parts, not as text: a path may hold what means something in an address.
+        return _postgres_engine(database, lock_timeout_s)
+    # From parts, not text: a path may contain characters that are special in a URL.
     url = sa.URL.create("sqlite", database=str(folder / FILE))
     read_only = not os.access(folder, os.W_OK)
-    if read_only:  # such as a backup, to which nobody writes
-        place = f"file:{quote(str(folder / FILE))}"
-        url = sa.URL.create("sqlite", database=place, query={"immutable": "1", "uri": "true"})
-    engine = sa.create_engine(url, connect_args={"timeout": waits_s})
+    if read_only:  # such as a backup, which nobody writes
+        file_uri = f"file:{quote(str(folder / FILE))}"
+        url = sa.URL.create("sqlite", database=file_uri, query={"immutable": "1", "uri": "true"})
+    engine = sa.create_engine(url, connect_args={"timeout": lock_timeout_s})
 
     @sa.event.listens_for(engine, "connect")
     def _set_up(connection: Any, _: Any) -> None:
-        connection.isolation_level = None  # or Python begins transactions by itself, and too late
+        connection.isolation_level = None  # else Python starts transactions itself, too late
         if read_only:
             return
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "journal_size_limit = 67108864"):
@@ -110,63 +113,63 @@ def connect(folder: Path, database: str | None, waits_s: float) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        # A transaction that only later turns out to write would not wait for another one.
-        how = connection.get_execution_options().get("begin", "DEFERRED")
-        connection.exec_driver_sql(f"BEGIN {how}")
+        # A deferred transaction that starts to write doesn't wait for a lock: SQLite fails it.
+        mode = connection.get_execution_options().get("begin", "DEFERRED")
+        connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
 
 
-def _postgres_engine(address: str, waits_s: float) -> sa.Engine:
-    from stream.runtime.secrets import resolved  # OpenCV comes with it, which few logs need
+def _postgres_engine(database: str, lock_timeout_s: float) -> sa.Engine:
+    from stream.runtime.secrets import resolve_secrets  # imports OpenCV, which few logs need
     from stream.sources.opencv_capture import SourceError
 
-    waiting = {"connect_timeout": 3, "tcp_user_timeout": 10_000, "keepalives_idle": 10}
+    timeouts = {"connect_timeout": 3, "tcp_user_timeout": 10_000, "keepalives_idle": 10}
     try:
-        url = sa.make_url(resolved(address)).set(drivername="postgresql+psycopg")
-        if "@" in (url.host or ""):  # of a password, which would be shown as the host
+        url = sa.make_url(resolve_secrets(database)).set(drivername="postgresql+psycopg")
+        if "@" in (url.host or ""):  # part of a password, which would be shown as the host
             raise ValueError
-        engine = sa.create_engine(url, pool_pre_ping=True, connect_args=waiting)
+        engine = sa.create_engine(url, pool_pre_ping=True, connect_args=timeouts)
     except SourceError as error:
         raise EventLogError(f"database: {error}") from error
     except ImportError as error:
         raise EventLogError("Postgres is an extra: pip install 'actionwatch[postgres]'") from error
     except (ValueError, sa.exc.ArgumentError) as error:
         raise EventLogError(
-            "database: must be an address like postgresql://user:${PASSWORD}@host/database; "
-            "in a password / and @ are written %2F and %40"
+            "database: must be a URL like postgresql://user:${PASSWORD}@host/database; "
+            "in a password, write / and @ as %2F and %40"
         ) from error
 
     @sa.event.listens_for(engine, "connect")
     def _set_up(connection: Any, _: Any) -> None:
-        connection.execute(f"SET lock_timeout = {round(waits_s * 1000)}")
+        connection.execute(f"SET lock_timeout = {round(lock_timeout_s * 1000)}")
         connection.commit()
 
     return engine
 
 
-def migrate(engine: sa.Engine, place: str) -> None:
-    """Make the log, or bring an older one to this version, in one transaction."""
+def migrate(engine: sa.Engine, name: str) -> None:
+    """Create the log, or migrate an older one to this version, in one transaction."""
     with engine.execution_options(begin="IMMEDIATE").begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql("SELECT pg_advisory_xact_lock(6233)")
         version = version_of(connection)
         if version > SCHEMA_VERSION:
             raise EventLogError(
-                f"{place} has schema version {version}, this program writes {SCHEMA_VERSION}; "
-                "use the version of Actionwatch that made it"
+                f"{name} has schema version {version}, this program writes {SCHEMA_VERSION}; "
+                "use the Actionwatch version that created it"
             )
-        in_file = engine.dialect.name == "sqlite"
+        is_sqlite = engine.dialect.name == "sqlite"
         for number, step in enumerate(_STEPS[version:], start=version + 1):
-            for statement in (*step, *(_STEPS_OF_A_FILE.get(number, ()) if in_file else ())):
+            for statement in (*step, *(_SQLITE_STEPS.get(number, ()) if is_sqlite else ())):
                 connection.exec_driver_sql(statement)
         connection.execute(_version.update().values(version=SCHEMA_VERSION))
-        if in_file:  # where programs look that know only version 1
+        if is_sqlite:  # programs that know only version 1 check this
             connection.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def version_of(connection: sa.Connection) -> int:
-    """The schema's version, 0 where there is none yet."""
+    """The schema version, 0 for an empty database."""
     tables = sa.inspect(connection)
     if tables.has_table(_version.name):
         return connection.execute(sa.select(_version.c.version)).scalar_one()
@@ -176,22 +179,22 @@ def version_of(connection: sa.Connection) -> int:
 
 
 @contextmanager
-def explained(place: str) -> Iterator[None]:
-    """Turns what goes wrong into one line."""
+def translate_errors(name: str) -> Iterator[None]:
+    """Turn errors of the database and the file system into EventLogError, with a fix."""
     try:
         yield
     except (sa.exc.SQLAlchemyError, OSError, UnicodeError) as error:
         reason = getattr(error, "orig", None) or getattr(error, "strerror", None) or error
-        told = f"event log {place} can't be used: {' '.join(str(reason).split())}"
-        told += "; " + next(fix for sign, fix in _FIXES.items() if sign in told)
-        kind = NewsRefusedError if isinstance(error, _REFUSED) else EventLogError
-        raise kind(told) from error
+        message = f"event log {name} can't be used: {' '.join(str(reason).split())}"
+        message += "; " + next(fix for sign, fix in _FIXES.items() if sign in message)
+        kind = RejectedUpdateError if isinstance(error, _REJECTED) else EventLogError
+        raise kind(message) from error
 
 
-def place_of(folder: Path, database: str | None) -> str:
-    """What a log is called in messages."""
+def display_name(folder: Path, database: str | None) -> str:
+    """The name of a log in messages, without secrets."""
     if database is None:
         return str(folder / FILE)
-    from stream.runtime.secrets import shown
+    from stream.runtime.secrets import redact
 
-    return shown(database)
+    return redact(database)

@@ -1,6 +1,6 @@
-"""News of events on disk while their database is away: append-only, bounded, synced.
+"""Event updates on disk while the database is unavailable: append-only, bounded, synced.
 
-A Journal belongs to one thread, the one that writes the event log; its length anybody may ask.
+A Journal belongs to one thread, the event log's writer; any thread may read its length.
 """
 
 from __future__ import annotations
@@ -15,109 +15,110 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from stream.messages import Event, LoggedEvent, Recorded
+from stream.messages import Event, EventMedia, LoggedEvent
 
-News = LoggedEvent | Recorded
+EventUpdate = LoggedEvent | EventMedia
 FILE = "journal.jsonl"
 
 
 class Journal:
-    """The journal of a data folder. It may hold what a former run left."""
+    """The journal of a data folder. It may hold updates of an earlier run."""
 
     def __init__(
-        self, folder: Path, *, most_changes: int = 100_000, most_bytes: int = 64_000_000
+        self, folder: Path, *, max_updates: int = 100_000, max_bytes: int = 64_000_000
     ) -> None:
         self._file = folder / FILE
-        self._most_changes, self._most_bytes = most_changes, most_bytes
-        self._changes = self._bytes = 0
-        self._added = most_changes  # since it was made smaller
-        self._is_known = False
-        self.unreadable = 0  # lines so far that were no news
+        self._max_updates, self._max_bytes = max_updates, max_bytes
+        self._updates = self._bytes = 0
+        self._appended = max_updates  # since the last compaction
+        self._is_recovered = False
+        self.corrupted_lines = 0  # found so far
 
     def __len__(self) -> int:
-        """How many changes wait in it; 0 before it was first used."""
-        return self._changes
+        """The number of updates; 0 before the first use."""
+        return self._updates
 
-    def look(self) -> None:
-        """See what is there, and cut off a last line that was not written to its end.
+    def recover(self) -> None:
+        """Count the updates of an earlier run, and cut off an incomplete last line.
 
-        Raises OSError where the file can't be read.
+        Raises OSError if the file can't be read.
         """
-        if self._is_known:
+        if self._is_recovered:
             return
-        self._changes = self._bytes = 0
+        self._updates = self._bytes = 0
         with contextlib.suppress(FileNotFoundError), self._file.open("r+b") as file:
             for line in file:
                 if line.endswith(b"\n"):
-                    self._changes += 1
+                    self._updates += 1
                     self._bytes += len(line)
             file.truncate(self._bytes)
-        self._is_known = True
+        self._is_recovered = True
 
-    def append(self, news: Sequence[News], run: str) -> int:
-        """Write news of a run; they are on the disk when this returns.
+    def append(self, updates: Sequence[EventUpdate], run: str) -> int:
+        """Write the updates of a run; they are synced to disk when this returns.
 
-        Where it is full, only the latest news of each event are kept. Returns how many it could not
-        take even so. Raises OSError, having written nothing, where the disk takes nothing.
+        A full journal is compacted to the latest update of each event. Returns the number of
+        updates that were lost because it was full even so. On an error nothing is written: raises
+        OSError if the disk accepts no data.
         """
-        self.look()
-        lines = [_line(one, run) for one in news]
+        self.recover()
+        lines = [_line(update, run) for update in updates]
         if self._fits(lines):
             self._write(lines)
             return 0
-        if self._added < self._most_changes // 10:  # again it would bring little, and take long
+        if self._appended < self._max_updates // 10:  # compacting again would free little space
             return len(lines)
         with contextlib.ExitStack() as stack:
-            there: Iterable[bytes] = ()
-            if self._changes:
-                there = stack.enter_context(self._file.open("rb"))
-            latest = _latest_of_each(chain(there, lines))
-        kept: list[bytes] = []
+            existing: Iterable[bytes] = ()
+            if self._updates:
+                existing = stack.enter_context(self._file.open("rb"))
+            latest = _latest_line_per_event(chain(existing, lines))
+        fitting: list[bytes] = []
         size = 0
         for line in latest:
-            if len(kept) >= self._most_changes or size + len(line) > self._most_bytes:
+            if len(fitting) >= self._max_updates or size + len(line) > self._max_bytes:
                 break
-            kept.append(line)
+            fitting.append(line)
             size += len(line)
-        self._replace(kept, size)
-        return len(latest) - len(kept)
+        self._replace(fitting, size)
+        return len(latest) - len(fitting)
 
-    def batches(self, most: int = 1000) -> Iterator[tuple[str, list[News]]]:
-        """All that is in it, in order: news that belong to one run, with the run.
+    def batches(self, max_size: int = 1000) -> Iterator[tuple[str, list[EventUpdate]]]:
+        """All updates in order, in batches that belong to one run, each with its run.
 
-        Raises OSError where the file can't be read.
+        Raises OSError if the file can't be read.
         """
-        self.look()
-        if not self._changes:
+        self.recover()
+        if not self._updates:
             return
-        run, news = "", list[News]()
+        run, updates = "", list[EventUpdate]()
         with self._file.open("rb") as file:
             for line in file:
                 try:
-                    whose, one = _parsed(line)
+                    line_run, update = _parse(line)
                 except (ValueError, KeyError, TypeError):
-                    self.unreadable += 1
+                    self.corrupted_lines += 1
                     continue
-                if news and (whose != run or len(news) >= most):
-                    yield run, news
-                    news = []
-                run = whose
-                news.append(one)
-        if news:
-            yield run, news
+                if updates and (line_run != run or len(updates) >= max_size):
+                    yield run, updates
+                    updates = []
+                run = line_run
+                updates.append(update)
+        if updates:
+            yield run, updates
 
     def clear(self) -> None:
-        """Forget it all: it is in the database. Raises OSError where the file can't be removed."""
-        self._changes = self._bytes = 0
-        self._added = self._most_changes
+        """Delete all updates, once the database has them. Raises OSError."""
+        self._updates = self._bytes = 0
+        self._appended = self._max_updates
         self._file.unlink(missing_ok=True)
 
     def _fits(self, lines: list[bytes]) -> bool:
         size = self._bytes + sum(map(len, lines))
-        return self._changes + len(lines) <= self._most_changes and size <= self._most_bytes
+        return self._updates + len(lines) <= self._max_updates and size <= self._max_bytes
 
     def _write(self, lines: list[bytes]) -> None:
-        is_new = not self._changes
+        is_new = not self._updates
         with self._file.open("wb" if is_new else "ab", buffering=0) as file:
             try:
                 _write_all(file.fileno(), lines)
@@ -127,9 +128,9 @@ class Journal:
                 raise
         if is_new:
             _sync_folder(self._file.parent)
-        self._changes += len(lines)
+        self._updates += len(lines)
         self._bytes += sum(map(len, lines))
-        self._added += len(lines)
+        self._appended += len(lines)
 
     def _replace(self, lines: list[bytes], size: int) -> None:
         new = self._file.with_name(f"{FILE}.new")
@@ -142,56 +143,56 @@ class Journal:
                 new.unlink(missing_ok=True)
             raise
         _sync_folder(self._file.parent)
-        self._changes, self._bytes, self._added = len(lines), size, 0
+        self._updates, self._bytes, self._appended = len(lines), size, 0
 
 
-def latest_of_each(news: Iterable[News]) -> list[News]:
-    """Without those that later news of the same event make superfluous."""
-    found: dict[tuple[type, str], News] = {}
-    for one in news:
-        found[type(one), one.event_id if isinstance(one, Recorded) else one.event.id] = one
-    return list(found.values())
+def latest_per_event(updates: Iterable[EventUpdate]) -> list[EventUpdate]:
+    """The latest update of each event; a later update replaces earlier ones of its type."""
+    latest: dict[tuple[type, str], EventUpdate] = {}
+    for one in updates:
+        latest[type(one), one.event_id if isinstance(one, EventMedia) else one.event.id] = one
+    return list(latest.values())
 
 
-def _latest_of_each(lines: Iterable[bytes]) -> list[bytes]:
-    found: dict[tuple[bool, str], bytes] = {}
+def _latest_line_per_event(lines: Iterable[bytes]) -> list[bytes]:
+    latest: dict[tuple[bool, str], bytes] = {}
     for line in lines:
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            one = _parsed(line)[1]
-            is_recorded = isinstance(one, Recorded)
-            found[is_recorded, one.event_id if isinstance(one, Recorded) else one.event.id] = line
-    return list(found.values())
+            one = _parse(line)[1]
+            is_media = isinstance(one, EventMedia)
+            latest[is_media, one.event_id if isinstance(one, EventMedia) else one.event.id] = line
+    return list(latest.values())
 
 
-def _line(one: News, run: str) -> bytes:
+def _line(update: EventUpdate, run: str) -> bytes:
     values: dict[str, Any] = {"run": run}
-    if isinstance(one, Recorded):
-        values["recorded"] = asdict(one)
+    if isinstance(update, EventMedia):
+        values["recorded"] = asdict(update)
     else:
-        values |= asdict(one) | {"began_utc": one.began_utc.isoformat()}
+        values |= asdict(update) | {"start_utc": update.start_utc.isoformat()}
     return json.dumps(values).encode() + b"\n"
 
 
-def _parsed(line: bytes) -> tuple[str, News]:
+def _parse(line: bytes) -> tuple[str, EventUpdate]:
     values = json.loads(line)
     run = values.pop("run")
     if "recorded" in values:
-        return run, Recorded(**values["recorded"])
+        return run, EventMedia(**values["recorded"])
     values["event"] = Event(**values["event"])
-    values["began_utc"] = datetime.fromisoformat(values["began_utc"])
+    values["start_utc"] = datetime.fromisoformat(values["start_utc"])
     return run, LoggedEvent(**values)
 
 
 def _write_all(descriptor: int, lines: list[bytes]) -> None:
-    left = memoryview(b"".join(lines))
-    while left:  # a disk that gets full takes a part
-        left = left[os.write(descriptor, left) :]
+    remaining = memoryview(b"".join(lines))
+    while remaining:  # a nearly full disk may accept only a part
+        remaining = remaining[os.write(descriptor, remaining) :]
     os.fsync(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:
-    """So that a new name is there even after the power has failed."""
-    with contextlib.suppress(OSError):  # Windows opens no folders
+    """Sync the folder, so that a new file name survives a power failure."""
+    with contextlib.suppress(OSError):  # Windows can't open folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""An event as a row: names and units by which log, exports, alerts and subscribers know it."""
+"""An event as a row: the names and units that log, exports, alerts and subscribers share."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from stream.messages import LoggedEvent
 
-# What a person or a program is shown, in this order. Names that end in _s are seconds on the
-# camera's own clock, which for a recorded file is media time; the others are UTC.
+# The public columns, in this order. Names that end in _s are seconds on the camera's clock, which
+# for a video file is media time; other times are UTC.
 COLUMNS = (
     "id",
     "camera",
@@ -26,18 +26,18 @@ COLUMNS = (
     "closed_by",
     "clip",  # file name under clips/ of the data folder, or ""
     "snapshot",  # file name under snapshots/, or ""
-    "clip_note",  # why there is no clip, or not all of it; else ""
-    "clip_start_s",  # when the clip's first picture was taken; None without one, or if unknown
-    "verdict",  # of a person: one of VERDICTS, or ""
-    "corrected",  # the label that a person gave, or ""; `label` stays what the model said
-    "note",  # of a person
+    "clip_note",  # why the clip is missing or incomplete; else ""
+    "clip_start_s",  # time of the clip's first frame; None without a clip, or if unknown
+    "verdict",  # of the reviewer: one of VERDICTS, or ""
+    "corrected",  # the reviewer's label, or ""; `label` stays the model's
+    "note",  # of the reviewer
     "reviewed_by",
-    "reviewed_at",  # "" while nobody did
+    "reviewed_at",  # "" without a review
 )
 
 
 def as_row(logged: LoggedEvent) -> dict[str, Any]:
-    """The row of an event, with the keys COLUMNS. What is recorded and said of it comes later."""
+    """The row of an event, with the keys COLUMNS; media and review columns are empty."""
     event = logged.event
     end = None if event.end_s is None else iso(logged.utc(event.end_s))
     return {
@@ -68,12 +68,12 @@ def as_row(logged: LoggedEvent) -> dict[str, Any]:
 
 
 def iso(moment: datetime) -> str:
-    """UTC, ISO 8601, milliseconds: sorts as text, reads as a date everywhere."""
+    """UTC in ISO 8601 with milliseconds; sorts as text."""
     utc = moment.astimezone(timezone.utc)
     return utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z"
 
 
 def moment(text: str) -> datetime:
-    """What `iso` wrote, or another ISO 8601 time; UTC where it does not say. Raises ValueError."""
-    found = datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 knows no Z
+    """Parse an ISO 8601 time; UTC if it has no offset. Raises ValueError."""
+    found = datetime.fromisoformat(text.replace("Z", "+00:00"))  # Python 3.10 doesn't parse Z
     return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

@@ -1,4 +1,4 @@
-"""Writes news of events into the log, and into the journal while the log's database is away.
+"""Writes event updates to the log, and to the journal while the log's database is unavailable.
 
 Its thread, "event log", is the only one that writes events, and owns the journal.
 """
@@ -10,25 +10,24 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from stream.messages import LoggedEvent, Recorded
+from stream.messages import EventMedia, LoggedEvent
 from stream.runtime.metrics import Metrics
-from stream.sinks.event_log.database import EventLogError, NewsRefusedError
+from stream.sinks.event_log.database import EventLogError, RejectedUpdateError
 from stream.sinks.event_log.event_log import EventLog
-from stream.sinks.event_log.journal import Journal, News, latest_of_each
+from stream.sinks.event_log.journal import EventUpdate, Journal, latest_per_event
 
 _log = logging.getLogger(__name__)
-_AT_ONCE = 1000  # news in one transaction
-_LOOK_S = 0.1  # how often an injected clock is looked at
+_BATCH_SIZE = 1000  # updates in one transaction
+_POLL_INTERVAL_S = 0.1  # for retries, as the clock is injected
 
 
 class EventWriter:
-    """Brings news into the log in the order in which they were put, between `start` and the end.
+    """Writes updates to the log in the order in which they were put, from `start` to the stop.
 
-    `on_written` is told of each event's news once, on the writer's thread: when they are in the
-    database or in the journal, or, where the disk takes nothing either, when they are remembered
-    until it does. `on_unclaimed` is told what was recorded of events that somebody deleted
-    meanwhile. Counters: `journaled_events`, `log_retries`, and `lost_events` for news for which
-    there was no room anywhere, or which the database refused.
+    `on_written` gets each event update once, on the writer's thread, when it is in the database or
+    in the journal, or, if the disk is full too, in memory. `on_orphaned_media` gets the media of
+    events that were deleted in the meantime. Counters: `journaled_events`, `log_retries`, and
+    `lost_events` for updates that fit nowhere or that the database rejected.
     """
 
     def __init__(
@@ -38,63 +37,63 @@ class EventWriter:
         metrics: Metrics,
         *,
         on_written: Callable[[Sequence[LoggedEvent]], None] = lambda events: None,
-        on_death: Callable[[str], None] = lambda reason: None,
-        on_unclaimed: Callable[[Recorded], None] = lambda recorded: None,
-        first_pause_s: float = 0.5,
-        longest_pause_s: float = 10.0,
-        most_waiting: int = 100_000,
+        on_crash: Callable[[str], None] = lambda reason: None,
+        on_orphaned_media: Callable[[EventMedia], None] = lambda media: None,
+        min_retry_delay_s: float = 0.5,
+        max_retry_delay_s: float = 10.0,
+        max_pending: int = 100_000,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log, self._journal, self._metrics = log, journal, metrics
-        self._on_written, self._on_death = on_written, on_death
-        self._on_unclaimed = on_unclaimed
-        self.dead = False
-        self._first_pause_s, self._longest_pause_s = first_pause_s, longest_pause_s
-        self._most_waiting = most_waiting
+        self._on_written, self._on_crash = on_written, on_crash
+        self._on_orphaned_media = on_orphaned_media
+        self.is_dead = False
+        self._min_retry_delay_s, self._max_retry_delay_s = min_retry_delay_s, max_retry_delay_s
+        self._max_pending = max_pending
         self._now = now
         self._condition = threading.Condition()
-        self._inbox: list[News] = []  # under the condition, as the next
+        self._inbox: list[EventUpdate] = []  # guarded by the condition, like _stopping
         self._stopping = False
-        self._in_hand = 0  # taken from the inbox, and not yet in the database or kept elsewhere
-        self._remembered: list[News] = []  # what neither database nor journal took
-        self._away = ""
-        self._pause_s = first_pause_s
+        self._in_flight = 0  # updates that left the inbox and are not stored anywhere yet
+        self._memory_backlog: list[EventUpdate] = []  # neither database nor journal accepted them
+        self._unavailable_reason = ""
+        self._retry_delay_s = min_retry_delay_s
         self._retry_at = 0.0
-        self._has_told_loss = False
+        self._loss_logged = False
         self._thread = threading.Thread(target=self._run, name="event log", daemon=True)
 
     @property
-    def waiting(self) -> int:
-        """How many news are not in the database yet."""
-        return len(self._inbox) + self._in_hand + len(self._journal) + len(self._remembered)
+    def pending(self) -> int:
+        """The number of updates that are not in the database yet."""
+        return len(self._inbox) + self._in_flight + len(self._journal) + len(self._memory_backlog)
 
     @property
-    def away(self) -> str:
-        """Why the database can't be written now; "" where it can."""
-        return self._away
+    def unavailable_reason(self) -> str:
+        """Why the database can't be written now; "" if it can."""
+        return self._unavailable_reason
 
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, one: News) -> bool:
-        """Have it written; from any thread, and without waiting. False where it is lost."""
+    def put(self, update: EventUpdate) -> bool:
+        """Queue an update; any thread may call it, it never blocks. False if the update is lost."""
         with self._condition:
-            has_room = len(self._inbox) < self._most_waiting and not self.dead
-            if has_room:
-                self._inbox.append(one)
+            accepted = len(self._inbox) < self._max_pending and not self.is_dead
+            if accepted:
+                self._inbox.append(update)
                 self._condition.notify()
-        if not has_room:
-            self._lose(1, "the writer died" if self.dead else "too many wait to be written")
-        return has_room
+        if not accepted:
+            self._count_lost(1, "the writer crashed" if self.is_dead else "the queue is full")
+        return accepted
 
-    def tell_stop(self) -> None:
-        """What was put before is still written."""
+    def request_stop(self) -> None:
+        """Updates that were put before are still written."""
         with self._condition:
             self._stopping = True
             self._condition.notify()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait until all is written; False where it was not in time."""
+        """Wait until all updates are written; False after a timeout."""
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -103,143 +102,147 @@ class EventWriter:
         try:
             self._work()
         except Exception as error:
-            self._away = f"the writer died: {type(error).__name__}: {error}"
-            _log.exception("event log died")
-            self._metrics.count("log_deaths")
-            with self._condition:  # nothing comes in any more
-                self.dead = True
-                left = self._in_hand + len(self._inbox)
-            self._lose(left, "the writer died")
-            self._on_death(self._away)
+            self._unavailable_reason = f"the writer crashed: {type(error).__name__}: {error}"
+            _log.exception("event log crashed")
+            self._metrics.count("log_crashes")
+            with self._condition:  # from now on `put` accepts nothing
+                self.is_dead = True
+                lost = self._in_flight + len(self._inbox)
+            self._count_lost(lost, "the writer crashed")
+            self._on_crash(self._unavailable_reason)
 
     def _work(self) -> None:
-        self._look_at_journal()
-        self._bring(())  # what a former run left in the journal comes first
+        self._recover_journal()
+        self._write(())  # first what an earlier run left in the journal
         while True:
-            news, is_last = self._take()
-            if news or self._is_due():
-                self._bring(news)
+            updates, is_last = self._next_batch()
+            if updates or self._retry_is_due():
+                self._write(updates)
             if is_last:
                 break
-        if self._away:  # once more, whenever it was tried last
+        if self._unavailable_reason:  # a last attempt, without the retry delay
             self._retry_at = self._now()
-            self._bring(())
-        if self._remembered:
-            self._lose(len(self._remembered), "neither the database nor the journal took them")
+            self._write(())
+        if self._memory_backlog:
+            self._count_lost(
+                len(self._memory_backlog), "neither the database nor the journal accepted them"
+            )
         elif len(self._journal):
-            _log.warning("%d news wait in the journal for the next run", len(self._journal))
+            _log.warning("%d updates stay in the journal for the next run", len(self._journal))
 
-    def _take(self) -> tuple[list[News], bool]:
-        """The next news, and whether these are the last ones. Waits for some, or for a retry."""
+    def _next_batch(self) -> tuple[list[EventUpdate], bool]:
+        """Waits for updates or a retry. Returns the next updates, and whether they are the last."""
         with self._condition:
-            while not self._inbox and not self._stopping and not self._is_due():
-                self._condition.wait(_LOOK_S if self._away else None)
-            news = self._inbox[:_AT_ONCE]
-            del self._inbox[:_AT_ONCE]
-            self._in_hand = len(news)
-            return news, self._stopping and not self._inbox
+            while not self._inbox and not self._stopping and not self._retry_is_due():
+                self._condition.wait(_POLL_INTERVAL_S if self._unavailable_reason else None)
+            updates = self._inbox[:_BATCH_SIZE]
+            del self._inbox[:_BATCH_SIZE]
+            self._in_flight = len(updates)
+            return updates, self._stopping and not self._inbox
 
-    def _is_due(self) -> bool:
-        return bool(self._away) and self._now() >= self._retry_at
+    def _retry_is_due(self) -> bool:
+        return bool(self._unavailable_reason) and self._now() >= self._retry_at
 
-    def _bring(self, news: Sequence[News]) -> None:
-        """Into the database, after all that waits for it; else where they are kept for it."""
-        if not self._away or self._is_due():
+    def _write(self, updates: Sequence[EventUpdate]) -> None:
+        """Write to the database, after the backlog; if that fails, to the journal or memory."""
+        if not self._unavailable_reason or self._retry_is_due():
             try:
-                self._catch_up()
-                if news:
-                    self._save(news)
-                self._is_back()
+                self._write_backlog()
+                if updates:
+                    self._save(updates)
+                self._set_available()
             except EventLogError as error:
-                self._is_gone(str(error))
-        if self._away:
-            self._keep(news)
-        self._in_hand = 0
-        events = [one for one in news if isinstance(one, LoggedEvent)]
+                self._set_unavailable(str(error))
+        if self._unavailable_reason:
+            self._write_to_journal(updates)
+        self._in_flight = 0
+        events = [update for update in updates if isinstance(update, LoggedEvent)]
         if events:
             try:
                 self._on_written(events)
-            except Exception:  # it is not the log's
-                _log.exception("who is told of written events failed")
+            except Exception:  # a receiver's error must not stop the log
+                _log.exception("on_written failed")
 
-    def _catch_up(self) -> None:
+    def _write_backlog(self) -> None:
         if len(self._journal):
             try:
-                before = self._journal.unreadable
-                for run, news in self._journal.batches():
-                    self._save(news, run)
+                corrupted_before = self._journal.corrupted_lines
+                for run, updates in self._journal.batches():
+                    self._save(updates, run)
             except OSError as error:
                 raise EventLogError(f"the journal can't be read: {_reason(error)}") from error
-            if self._journal.unreadable > before:
-                self._lose(self._journal.unreadable - before, "the journal is damaged")
-            self._log.close_crashed()  # what a former run left there open
+            if self._journal.corrupted_lines > corrupted_before:
+                self._count_lost(
+                    self._journal.corrupted_lines - corrupted_before, "the journal is corrupted"
+                )
+            self._log.close_crashed()  # events that an earlier run left open in the journal
             try:
                 self._journal.clear()
-            except OSError as error:  # no harm: what is in it is in the database, and may be again
-                _log.warning("the journal can't be removed: %s", _reason(error))
-        while self._remembered:
-            self._save(self._remembered[:_AT_ONCE])
-            del self._remembered[:_AT_ONCE]
+            except OSError as error:  # harmless: the database has its updates, twice at worst
+                _log.warning("the journal can't be deleted: %s", _reason(error))
+        while self._memory_backlog:
+            self._save(self._memory_backlog[:_BATCH_SIZE])
+            del self._memory_backlog[:_BATCH_SIZE]
 
-    def _save(self, news: Sequence[News], run: str | None = None) -> None:
+    def _save(self, updates: Sequence[EventUpdate], run: str | None = None) -> None:
         try:
-            self._report(self._log.save(news, run=run))
-        except NewsRefusedError:  # all because of some: those alone
-            for one in news:
+            self._report_orphans(self._log.write_updates(updates, run=run))
+        except RejectedUpdateError:  # retry one by one, to lose only the rejected ones
+            for update in updates:
                 try:
-                    self._report(self._log.save([one], run=run))
-                except NewsRefusedError as error:
-                    self._lose(1, str(error))
+                    self._report_orphans(self._log.write_updates([update], run=run))
+                except RejectedUpdateError as error:
+                    self._count_lost(1, str(error))
 
-    def _report(self, unclaimed: Iterable[Recorded]) -> None:
-        for one in unclaimed:
-            self._on_unclaimed(one)
+    def _report_orphans(self, orphaned_media: Iterable[EventMedia]) -> None:
+        for media in orphaned_media:
+            self._on_orphaned_media(media)
 
-    def _keep(self, news: Iterable[News]) -> None:
-        """In the journal; if that can't be, in memory, to which they go first to stay in order."""
-        self._remembered += news
-        if not self._remembered:
+    def _write_to_journal(self, updates: Iterable[EventUpdate]) -> None:
+        """Append to the journal, through the memory backlog to keep the order."""
+        self._memory_backlog += updates
+        if not self._memory_backlog:
             return
         try:
-            lost = self._journal.append(self._remembered, self._log.run)
-            self._metrics.count("journaled_events", by=len(self._remembered) - lost)
-            self._remembered = []
+            lost = self._journal.append(self._memory_backlog, self._log.run)
+            self._metrics.count("journaled_events", by=len(self._memory_backlog) - lost)
+            self._memory_backlog = []
             if lost:
-                self._lose(lost, "the journal is full")
+                self._count_lost(lost, "the journal is full")
         except OSError as error:
-            if len(self._remembered) > self._most_waiting:
-                self._remembered = latest_of_each(self._remembered)
-                lost = len(self._remembered) - self._most_waiting
-                del self._remembered[self._most_waiting :]
+            if len(self._memory_backlog) > self._max_pending:
+                self._memory_backlog = latest_per_event(self._memory_backlog)
+                lost = len(self._memory_backlog) - self._max_pending
+                del self._memory_backlog[self._max_pending :]
                 if lost > 0:
-                    self._lose(lost, f"the journal can't be written: {_reason(error)}")
+                    self._count_lost(lost, f"the journal can't be written: {_reason(error)}")
 
-    def _look_at_journal(self) -> None:
+    def _recover_journal(self) -> None:
         try:
-            self._journal.look()
+            self._journal.recover()
         except OSError as error:
             _log.error("the journal can't be read: %s", _reason(error))
 
-    def _is_gone(self, reason: str) -> None:
-        if self._away:
+    def _set_unavailable(self, reason: str) -> None:
+        if self._unavailable_reason:
             self._metrics.count("log_retries")
-            self._pause_s = min(2 * self._pause_s, self._longest_pause_s)
+            self._retry_delay_s = min(2 * self._retry_delay_s, self._max_retry_delay_s)
         else:
-            _log.error("events are kept for later: %s", reason)
-            self._pause_s = self._first_pause_s
-        self._away = reason
-        self._retry_at = self._now() + self._pause_s
+            _log.error("event log unavailable, updates go to the journal: %s", reason)
+            self._retry_delay_s = self._min_retry_delay_s
+        self._unavailable_reason = reason
+        self._retry_at = self._now() + self._retry_delay_s
 
-    def _is_back(self) -> None:
-        if self._away:
-            _log.warning("the event log is written again, with all that was kept for it")
-        self._away, self._has_told_loss = "", False
+    def _set_available(self) -> None:
+        if self._unavailable_reason:
+            _log.warning("event log available again; all journaled updates are written")
+        self._unavailable_reason, self._loss_logged = "", False
 
-    def _lose(self, count: int, reason: str) -> None:
+    def _count_lost(self, count: int, reason: str) -> None:
         self._metrics.count("lost_events", by=count)
-        if not self._has_told_loss:  # once until it works again
-            self._has_told_loss = True
-            _log.error("news of events are lost: %s", reason)
+        if not self._loss_logged:  # once until the log works again
+            self._loss_logged = True
+            _log.error("event updates lost: %s", reason)
 
 
 def _reason(error: OSError) -> str:

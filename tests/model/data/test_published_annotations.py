@@ -9,7 +9,7 @@ import pytest
 from model.data.examples import Data, DataError, read_data
 
 
-def put(folder: Path, *names: str) -> None:
+def write_files(folder: Path, *names: str) -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(name.encode())
@@ -19,20 +19,22 @@ def facts(data: Data) -> list[tuple[Any, ...]]:
     return [(e.path.name, e.label, e.start_s, e.end_s, e.source, e.split) for e in data.examples]
 
 
-def test_kinetics(tmp_path: Path) -> None:
-    films = tmp_path / "films"
-    put(films, "-aB_cut0000_000004_000014.mkv", "riding a bike/whole000000.mp4")
-    put(films, "validate/both0000000.mp4", "train/both0000000.mp4", "train/both0000000_000001.mp4")
+def test_kinetics_csv(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    write_files(videos, "-aB_cut0000_000004_000014.mkv", "riding a bike/whole000000.mp4")
+    write_files(
+        videos, "validate/both0000000.mp4", "train/both0000000.mp4", "train/both0000000_000001.mp4"
+    )
     (tmp_path / "k.csv").write_text(
         "label,youtube_id,time_start,time_end,split\n"
         "testifying,-aB_cut0000,4,14,train\n"
         "riding a bike,whole000000,20,30,train\n"
         '"baking, slowly",both0000000,0.0,10.0,validate\n'
-        "gone,gone0000000,0,10,train\n"
-        "gone,gone0000001,0,10,train\n"
+        "missing,missing00,0,10,train\n"
+        "missing,missing01,0,10,train\n"
         "backwards,whole000000,30,20,train\n"
     )
-    data = read_data(tmp_path / "k.csv", films=films)
+    data = read_data(tmp_path / "k.csv", videos=videos)
     assert facts(data) == [
         ("-aB_cut0000_000004_000014.mkv", "testifying", None, None, "-aB_cut0000", "train"),
         ("whole000000.mp4", "riding a bike", 20.0, 30.0, "whole000000", "train"),
@@ -40,20 +42,20 @@ def test_kinetics(tmp_path: Path) -> None:
     ]
     assert data.examples[2].path.parent.name == "validate"
     assert data.problems == (
-        f"2 of 5 films of {tmp_path / 'k.csv'} are not in {films}",
+        f"2 of 5 videos of {tmp_path / 'k.csv'} are not in {videos}",
         "k.csv line 7: end must be after start, got 30 s to 20 s",
     )
 
 
-def test_a_kinetics_list_without_labels_is_told(tmp_path: Path) -> None:
+def test_kinetics_csv_without_labels_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "test.csv").write_text("youtube_id,time_start,time_end,split\na,0,10,test\n")
     with pytest.raises(DataError, match=r"test\.csv has no column label"):
         read_data(tmp_path / "test.csv")
 
 
 @pytest.mark.parametrize("given", ["trainlist01.txt", "testlist01.txt"])
-def test_ucf101_with_its_sibling(tmp_path: Path, given: str) -> None:
-    put(
+def test_ucf101_lists_are_read_together(tmp_path: Path, given: str) -> None:
+    write_files(
         tmp_path,
         "Archery/v_Archery_g08_c01.avi",
         "Archery/v_Archery_g08_c02.mp4",
@@ -70,18 +72,18 @@ def test_ucf101_with_its_sibling(tmp_path: Path, given: str) -> None:
         ("v_Archery_g08_c02.mp4", "Archery", None, None, "Archery g08", "train"),
         ("v_Yo_g01_c01.avi", "Yo", None, None, "Yo g01", "test"),
     ]
-    assert data.problems == (f"1 of 4 films of {tmp_path / given} are not in {tmp_path}",)
+    assert data.problems == (f"1 of 4 videos of {tmp_path / given} are not in {tmp_path}",)
 
 
 @pytest.mark.parametrize("given", ["train", "validation"])
-def test_something_something_with_its_sibling(tmp_path: Path, given: str) -> None:
-    put(tmp_path, "1.webm", "20bn/2.mp4")
+def test_something_something_files_are_read_together(tmp_path: Path, given: str) -> None:
+    write_files(tmp_path, "1.webm", "20bn/2.mp4")
     name = "something-something-v2-{}.json"
     train = [
         {"id": "1", "label": "holding a cup", "template": "Holding [something]"},
         {"id": "9", "label": "holding a box", "template": "Holding [something]"},
         {"id": "3", "template": ["no text"]},
-        "no entry",
+        "not an entry",
     ]
     (tmp_path / name.format("train")).write_text(json.dumps(train))
     validation = [{"id": 2, "template": "Putting [something] into [something]"}]
@@ -98,8 +100,8 @@ def test_something_something_with_its_sibling(tmp_path: Path, given: str) -> Non
     ]
 
 
-def test_activitynet(tmp_path: Path) -> None:
-    put(tmp_path, "v_aaa.mp4", "bbb.mkv", "ddd.mp4")
+def test_activitynet_json(tmp_path: Path) -> None:
+    write_files(tmp_path, "v_aaa.mp4", "bbb.mkv", "ddd.mp4")
     good = {"label": "Archery", "segment": [1, 2.5]}
     broken: list[Any] = [
         {"label": "Archery", "segment": [3]},
@@ -122,12 +124,12 @@ def test_activitynet(tmp_path: Path) -> None:
         ("v_aaa.mp4", "Archery", 1.0, 2.5, "aaa", "train"),
         ("v_aaa.mp4", "Archery", 5.0, 9.0, "aaa", "train"),
     ]
-    assert data.problems[0] == f"1 of 3 films of {tmp_path / 'anet.json'} are not in {tmp_path}"
+    assert data.problems[0] == f"1 of 3 videos of {tmp_path / 'anet.json'} are not in {tmp_path}"
     assert len(data.problems) == 1 + len(broken) + 1
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "[1]", '{"a": 1}', "[" * 100_000, '{"database": 3}'])
-def test_other_json_is_told(tmp_path: Path, text: str) -> None:
+def test_unknown_json_is_rejected(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.json").write_text(text)
-    with pytest.raises(DataError, match=r"x\.json is (no JSON|neither a list of)"):
+    with pytest.raises(DataError, match=r"x\.json is (not JSON|neither a list of)"):
         read_data(tmp_path / "x.json")

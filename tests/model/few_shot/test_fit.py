@@ -11,15 +11,21 @@ import torch
 
 from model.checkpoint import CheckpointError
 from model.data.examples import DataError, Example, read_data
-from model.data.seen_data import as_json, read_record
+from model.data.seen_data import as_json, read_seen_data
 from model.data.segments import read_views
-from model.few_shot.fit import DRAWN, STILLS, Taught, teach
-from model.few_shot.heads import NO_GROUP, Windows, left_out, linear, prototypes
-from model.few_shot.result import check_place, write
+from model.few_shot.fit import STILLS, SYNTHETIC, FewShotModel, fit_few_shot
+from model.few_shot.heads import (
+    NO_GROUP,
+    Windows,
+    cross_validate,
+    logistic_regression,
+    prototypes,
+)
+from model.few_shot.result import check_output_dir, write_model
 from model.predictor import Predictor
 from model.trained_model import TrainedModel, load
 from stream.synthetic import MOTIONS, draw_clip
-from tests.two_kinds import write_films
+from tests.two_kinds import write_videos
 
 MOTION = {"turn": "rotate clockwise", "swing": "wave", "rest": "still"}
 
@@ -29,58 +35,59 @@ def motion() -> TrainedModel:
     return load("motion")
 
 
-def drawn(write_video: Callable[..., Path], label: str, number: int) -> Example:
-    """A film of one drawn motion, just as long as a window."""
+def synthetic_example(write_video: Callable[..., Path], label: str, number: int) -> Example:
+    """A video of one synthetic motion, exactly as long as a window."""
     rng = np.random.default_rng((number, len(label)))
     clip = draw_clip(rng, size=128, difficulty=0.2, label=MOTIONS.index(MOTION[label]))
     return Example(write_video(list(clip.frames), fps=5, name=f"{label}-{number}.mp4"), label)
 
 
 def two_kinds(folder: Path, count: int) -> list[Example]:
-    return list(read_data(write_films(folder, count)).examples)
+    return list(read_data(write_videos(folder, count)).examples)
 
 
-def test_two_motions_are_known_after_six_takes_of_each(
+def test_two_motions_are_recognized_after_six_samples_each(
     tmp_path: Path, write_video: Callable[..., Path], motion: TrainedModel
 ) -> None:
     labels = ("turn", "swing")
-    takes = [drawn(write_video, label, number) for label in labels for number in range(6)]
-    seen: list[int] = []
-    taught = teach(motion, "motion", takes, progress=lambda: seen.append(1))
-    assert len(seen) == 12
-    assert taught.takes == {"turn": 6, "swing": 6}
-    assert taught.measured is not None
-    assert taught.measured.mean_class_accuracy > 0.9
-    write(taught, tmp_path / "model")
-    made = load(tmp_path / "model")
-    assert made.spec.labels == ("other", "swing", "turn")
-    assert made.spec.background == {"other"}
-    predictor = Predictor(made)
+    samples = [synthetic_example(write_video, label, n) for label in labels for n in range(6)]
+    progress: list[int] = []
+    fitted = fit_few_shot(motion, "motion", samples, on_progress=lambda: progress.append(1))
+    assert len(progress) == 12
+    assert fitted.samples_per_label == {"turn": 6, "swing": 6}
+    assert fitted.report is not None
+    assert fitted.report.mean_class_accuracy > 0.9
+    write_model(fitted, tmp_path / "model")
+    loaded = load(tmp_path / "model")
+    assert loaded.spec.labels == ("other", "swing", "turn")
+    assert loaded.spec.background == {"other"}
+    predictor = Predictor(loaded)
     for label in labels:
-        views = read_views(drawn(write_video, label, 99), made.spec)
-        assert made.spec.labels[predictor.predict(views).mean(axis=0).argmax()] == label
+        views = read_views(synthetic_example(write_video, label, 99), loaded.spec)
+        assert loaded.spec.labels[predictor.predict(views).mean(axis=0).argmax()] == label
     still = np.repeat(views[:, :1], views.shape[1], axis=1)
     assert predictor.predict(still)[0].argmax() == 0
 
 
-def test_who_is_taught_what_it_is_to_rest_is_shown_no_stills_as_other(
+def test_stills_are_not_added_to_other_if_a_label_is_motionless(
     write_video: Callable[..., Path], motion: TrainedModel
 ) -> None:
-    takes = [drawn(write_video, label, n) for label in ("rest", "swing") for n in range(6)]
-    taught = teach(motion, "motion", takes)
-    assert taught.extras == (DRAWN,)
-    assert taught.measured is not None
-    assert taught.measured.recall()["rest"] > 0.8
+    labels = ("rest", "swing")
+    samples = [synthetic_example(write_video, label, n) for label in labels for n in range(6)]
+    fitted = fit_few_shot(motion, "motion", samples)
+    assert fitted.extras == (SYNTHETIC,)
+    assert fitted.report is not None
+    assert fitted.report.recall()["rest"] > 0.8
 
 
-def test_other_layers_stay_and_the_same_takes_teach_the_same(
+def test_other_layers_are_frozen_and_fits_are_deterministic(
     tmp_path: Path, trained: TrainedModel
 ) -> None:
-    takes = two_kinds(tmp_path, 3)
-    first, second = (teach(trained, "tiny", takes) for _ in range(2))
+    samples = two_kinds(tmp_path, 3)
+    first, second = (fit_few_shot(trained, "tiny", samples) for _ in range(2))
     before = trained.network.timesformer.state_dict()
-    for taught in (first, second):
-        after = taught.model.network.timesformer.state_dict()
+    for fitted in (first, second):
+        after = fitted.model.network.timesformer.state_dict()
         assert all(torch.equal(before[key], after[key]) for key in before)
     assert torch.equal(
         first.model.network.classifier.weight, second.model.network.classifier.weight
@@ -88,193 +95,195 @@ def test_other_layers_stay_and_the_same_takes_teach_the_same(
 
 
 @pytest.mark.parametrize("head", ["prototypes", "linear"])
-def test_takes_of_other_are_what_nothing_is(
-    tmp_path: Path, trained: TrainedModel, head: str
-) -> None:
-    takes = [
+def test_other_is_a_background_label(tmp_path: Path, trained: TrainedModel, head: str) -> None:
+    samples = [
         replace(one, label="other") if one.label == "blue" else one
         for one in two_kinds(tmp_path, 4)
     ]
-    taught = teach(trained, "tiny", takes, head=head)
-    assert (taught.head, taught.extras) == (head, (STILLS, DRAWN))
-    assert taught.model.spec.labels == ("other", "red")
-    assert taught.model.spec.background == {"other"}
-    assert taught.measured is not None
-    assert taught.measured.recall() == {"other": 1.0, "red": 1.0}
+    fitted = fit_few_shot(trained, "tiny", samples, head=head)
+    assert (fitted.head, fitted.extras) == (head, (STILLS, SYNTHETIC))
+    assert fitted.model.spec.labels == ("other", "red")
+    assert fitted.model.spec.background == {"other"}
+    assert fitted.report is not None
+    assert fitted.report.recall() == {"other": 1.0, "red": 1.0}
 
 
-def test_what_is_known_only_from_its_own_source_is_not_known(
+def test_labels_with_a_single_source_are_not_evaluated(
     tmp_path: Path, trained: TrainedModel
 ) -> None:
-    takes = [replace(one, source=one.label) for one in two_kinds(tmp_path, 2)]
-    taught = teach(trained, "tiny", takes)
-    assert taught.measured is None
-    assert taught.model.temperature == 1.0
+    samples = [replace(one, source=one.label) for one in two_kinds(tmp_path, 2)]
+    fitted = fit_few_shot(trained, "tiny", samples)
+    assert fitted.report is None
+    assert fitted.model.temperature == 1.0
 
 
-def test_labels_of_one_take_are_told_and_not_learnt_in_a_mirror(
+def test_single_sample_labels_give_a_warning_and_are_not_flipped(
     write_video: Callable[..., Path], motion: TrainedModel
 ) -> None:
-    def walk(name: str, called: str, number: int) -> Example:
+    def walk(name: str, label: str, number: int) -> Example:
         rng = np.random.default_rng((number, len(name)))
         clip = draw_clip(rng, size=128, difficulty=0.2, label=MOTIONS.index(name))
-        return Example(write_video(list(clip.frames), fps=5, name=f"{called}-{number}.mp4"), called)
+        return Example(write_video(list(clip.frames), fps=5, name=f"{label}-{number}.mp4"), label)
 
-    ways = (("move left", "away"), ("move right", "home"))
-    told: list[str] = []
-    taught = teach(motion, "motion", [walk(*way, 0) for way in ways], problem=told.append)
-    assert taught.measured is None
-    (line,) = told
-    assert line.startswith("takes of away, home are of one source only: nothing tells")
-    predictor, labels = Predictor(taught.model), taught.model.spec.labels
+    directions = (("move left", "away"), ("move right", "home"))
+    problems: list[str] = []
+    fitted = fit_few_shot(
+        motion, "motion", [walk(*one, 0) for one in directions], on_problem=problems.append
+    )
+    assert fitted.report is None
+    (warning,) = problems
+    assert warning.startswith("samples of away, home have one source only: their accuracy can't")
+    predictor, labels = Predictor(fitted.model), fitted.model.spec.labels
     for number in range(1, 6):
-        for name, called in ways:
-            views = read_views(walk(name, called, number), taught.model.spec)
-            answer = dict(zip(labels, predictor.predict(views).mean(axis=0), strict=True))
-            assert answer[called] == max(answer["away"], answer["home"])
+        for name, label in directions:
+            views = read_views(walk(name, label, number), fitted.model.spec)
+            scores = dict(zip(labels, predictor.predict(views).mean(axis=0), strict=True))
+            assert scores[label] == max(scores["away"], scores["home"])
 
 
-def test_takes_that_the_network_has_learnt_from_are_told(
+def test_samples_in_the_training_data_of_the_network_give_a_warning(
     tmp_path: Path, trained: TrainedModel
 ) -> None:
-    takes = two_kinds(tmp_path, 2)
-    told: list[str] = []
-    (tmp_path / "training.json").write_text(json.dumps({"films": as_json({"train": takes[:3]})}))
-    record = read_record(tmp_path)
-    taught = teach(trained, "mine", takes, record=record, problem=told.append)
-    assert told == [
-        "3 of 4 takes were learnt from before, by mine: what is told of left-out takes will be "
-        "too good"
+    samples = two_kinds(tmp_path, 2)
+    problems: list[str] = []
+    (tmp_path / "training.json").write_text(json.dumps({"videos": as_json({"train": samples[:3]})}))
+    seen_data = read_seen_data(tmp_path)
+    fitted = fit_few_shot(trained, "mine", samples, seen_data=seen_data, on_problem=problems.append)
+    assert problems == [
+        "3 of 4 samples were already training data of mine: the cross-validated metrics are too "
+        "high"
     ]
-    assert taught.record == record
+    assert fitted.seen_data == seen_data
 
 
-def test_films_that_cannot_be_decoded_are_told_and_left_out(
+def test_undecodable_samples_are_reported_and_skipped(
     tmp_path: Path, trained: TrainedModel
 ) -> None:
-    takes = two_kinds(tmp_path, 2)
-    takes[0].path.write_bytes(b"no film")
-    told: list[str] = []
-    taught = teach(trained, "tiny", takes, problem=told.append)
-    assert taught.takes == {"blue": 1, "red": 2}
-    assert "not a video" in told[0]
-    (line,) = told[1:]
-    assert line.startswith("takes of blue are of one source only: ")
+    samples = two_kinds(tmp_path, 2)
+    samples[0].path.write_bytes(b"not a video")
+    problems: list[str] = []
+    fitted = fit_few_shot(trained, "tiny", samples, on_problem=problems.append)
+    assert fitted.samples_per_label == {"blue": 1, "red": 2}
+    assert "not a video" in problems[0]
+    (warning,) = problems[1:]
+    assert warning.startswith("samples of blue have one source only: ")
 
 
-def test_one_label_alone_is_told_with_what_to_do(tmp_path: Path, trained: TrainedModel) -> None:
-    takes = two_kinds(tmp_path, 1)
-    with pytest.raises(DataError, match=r"only takes of 'red'; .* actionwatch teach other"):
-        teach(trained, "tiny", [one for one in takes if one.label == "red"])
-    others = [replace(one, label="other") for one in takes]
-    with pytest.raises(DataError, match=r"only takes of 'other'; .* actionwatch teach LABEL"):
-        teach(trained, "tiny", others)
+def test_a_single_label_is_an_error_with_the_fix(tmp_path: Path, trained: TrainedModel) -> None:
+    samples = two_kinds(tmp_path, 1)
+    with pytest.raises(DataError, match=r"have the label 'red'; .* actionwatch teach other"):
+        fit_few_shot(trained, "tiny", [one for one in samples if one.label == "red"])
+    others = [replace(one, label="other") for one in samples]
+    with pytest.raises(DataError, match=r"have the label 'other'; .* actionwatch teach LABEL"):
+        fit_few_shot(trained, "tiny", others)
 
 
-def test_labels_that_a_mirror_makes_each_other_are_taught_without_one(
+def test_direction_labels_are_not_flipped(
     write_video: Callable[..., Path], motion: TrainedModel
 ) -> None:
-    takes = []
-    for name, called in (("move left", "away"), ("move right", "home")):
+    samples = []
+    for name, label in (("move left", "away"), ("move right", "home")):
         for number in range(6):
             rng = np.random.default_rng((number, len(name)))
             clip = draw_clip(rng, size=128, difficulty=0.2, label=MOTIONS.index(name))
-            file = write_video(list(clip.frames), fps=5, name=f"{called}-{number}.mp4")
-            takes.append(Example(file, called))
-    measured = teach(motion, "motion", takes).measured
-    assert measured is not None
-    assert measured.mean_class_accuracy > 0.9
+            file = write_video(list(clip.frames), fps=5, name=f"{label}-{number}.mp4")
+            samples.append(Example(file, label))
+    report = fit_few_shot(motion, "motion", samples).report
+    assert report is not None
+    assert report.mean_class_accuracy > 0.9
 
 
-def test_a_take_with_two_labels_is_told_and_left_out_as_one(
+def test_copies_with_different_labels_give_a_warning_and_are_one_group(
     tmp_path: Path, trained: TrainedModel
 ) -> None:
-    takes = two_kinds(tmp_path, 2)
-    takes[0].path.write_bytes(takes[-1].path.read_bytes())  # it shows red, and is said to be blue
-    told: list[str] = []
-    taught = teach(trained, "tiny", takes, problem=told.append)
-    assert told[:2] == [
-        "1 film is a copy of another, such as red/1.mp4 of blue/0.mp4",
-        "blue/0.mp4 and red/1.mp4 are the same film: blue in one, red in the other",
+    samples = two_kinds(tmp_path, 2)
+    samples[0].path.write_bytes(samples[-1].path.read_bytes())  # a red video in the blue folder
+    problems: list[str] = []
+    fitted = fit_few_shot(trained, "tiny", samples, on_problem=problems.append)
+    assert problems[:2] == [
+        "1 video is a copy of another, such as red/1.mp4 of blue/0.mp4",
+        "blue/0.mp4 and red/1.mp4 are the same video, labeled blue and red",
     ]
-    assert taught.takes == {"blue": 2, "red": 2}
+    assert fitted.samples_per_label == {"blue": 2, "red": 2}
 
 
-def test_takes_shorter_than_a_window_are_told(tmp_path: Path, trained: TrainedModel) -> None:
-    takes = list(read_data(write_films(tmp_path / "films", 2, seconds=0.5)).examples)
-    told: list[str] = []
-    teach(trained, "tiny", takes, problem=told.append)
-    (line,) = told
-    assert line.startswith("4 of 4 takes are shorter than the ")
+def test_samples_shorter_than_a_window_give_a_warning(
+    tmp_path: Path, trained: TrainedModel
+) -> None:
+    samples = list(read_data(write_videos(tmp_path / "videos", 2, seconds=0.5)).examples)
+    problems: list[str] = []
+    fit_few_shot(trained, "tiny", samples, on_problem=problems.append)
+    (warning,) = problems
+    assert warning.startswith("4 of 4 samples are shorter than the model's ")
 
 
 @pytest.fixture
-def taught(tmp_path: Path, trained: TrainedModel) -> Taught:
-    return teach(trained, "tiny", two_kinds(tmp_path / "films", 2))
+def fitted(tmp_path: Path, trained: TrainedModel) -> FewShotModel:
+    return fit_few_shot(trained, "tiny", two_kinds(tmp_path / "videos", 2))
 
 
-def test_a_model_takes_the_place_of_the_one_before(tmp_path: Path, taught: Taught) -> None:
+def test_a_model_replaces_the_previous_one(tmp_path: Path, fitted: FewShotModel) -> None:
     folder = tmp_path / "mine" / "model"
-    (folder.parent / ".model-1.part").mkdir(parents=True)  # of one that was killed
-    write(taught, folder)
+    (folder.parent / ".model-1.part").mkdir(parents=True)  # left by a killed process
+    write_model(fitted, folder)
     (folder / "old").touch()
-    write(replace(taught, head="another"), folder)
+    write_model(replace(fitted, head="another"), folder)
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
     assert sorted(path.name for path in folder.iterdir()) == [
         *("README.md", "config.json", "model.safetensors", "preprocessor_config.json"),
         "training.json",
     ]
-    told = json.loads((folder / "training.json").read_text())
-    assert told["head"] == "another"
-    assert told["takes"] == {"blue": 2, "red": 2}
+    content = json.loads((folder / "training.json").read_text())
+    assert content["head"] == "another"
+    assert content["samples"] == {"blue": 2, "red": 2}
     assert "| red | 2 |" in (folder / "README.md").read_text()
 
 
-def test_a_model_takes_the_place_of_nothing_else(tmp_path: Path, taught: Taught) -> None:
+def test_a_model_replaces_no_other_folder(tmp_path: Path, fitted: FewShotModel) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
-    check_place(folder)
-    (folder / "training.json").write_text('{"films": {}}')  # of `train`
+    check_output_dir(folder)
+    (folder / "training.json").write_text('{"videos": {}}')  # of `train`
     with pytest.raises(CheckpointError, match="was not made by `actionwatch teach`"):
-        write(taught, folder)
+        write_model(fitted, folder)
     assert [file.name for file in folder.iterdir()] == ["training.json"]
 
 
 def windows(rng: np.random.Generator) -> Windows:
-    """Two labels of three, five takes each, four windows a take."""
+    """Windows of two of three labels: five samples each, four windows per sample."""
     labels = np.repeat([0, 2], 20)
     features = rng.normal(0, 1, (40, 8))
     features[:, 0] += 5 * labels
-    takes = np.arange(40) // 4
-    return Windows(features, labels, takes, takes)
+    samples = np.arange(40) // 4
+    return Windows(features, labels, samples, samples)
 
 
-@pytest.mark.parametrize("fit", [prototypes, linear])
-def test_a_label_without_windows_is_never_the_answer(fit: Callable) -> None:
-    some = windows(np.random.default_rng(0))
-    answers = fit(some, 3).logits(some.features).argmax(axis=1)
-    assert (answers == some.labels).mean() > 0.95
-    assert 1 not in answers
+@pytest.mark.parametrize("fit", [prototypes, logistic_regression])
+def test_a_label_without_windows_is_never_predicted(fit: Callable) -> None:
+    data = windows(np.random.default_rng(0))
+    predictions = fit(data, 3).logits(data.features).argmax(axis=1)
+    assert (predictions == data.labels).mean() > 0.95
+    assert 1 not in predictions
 
 
-def test_a_head_knows_nothing_of_the_group_that_it_answers() -> None:
-    some = windows(np.random.default_rng(0))
-    always = replace(some, groups=np.where(some.takes == 0, NO_GROUP, some.takes // 2))
-    given: list[Windows] = []
+def test_a_held_out_group_is_not_in_its_training_set() -> None:
+    data = windows(np.random.default_rng(0))
+    training = replace(data, groups=np.where(data.samples == 0, NO_GROUP, data.samples // 2))
+    training_sets: list[Windows] = []
 
-    def fit(kept: Windows):
-        given.append(kept)
-        return prototypes(kept, 3)
+    def fit(fold: Windows):
+        training_sets.append(fold)
+        return prototypes(fold, 3)
 
-    answered = [take for take, _ in left_out(always, some, fit)]
-    assert answered == list(range(10))
-    fitted = [set(kept.groups.tolist()) for kept in given]
-    for group, groups in zip(range(10), fitted, strict=True):
+    predicted = [sample for sample, _ in cross_validate(training, data, fit)]
+    assert predicted == list(range(10))
+    trained_groups = [set(fold.groups.tolist()) for fold in training_sets]
+    for group, groups in zip(range(10), trained_groups, strict=True):
         assert group not in groups
         assert NO_GROUP in groups
 
 
-def test_labels_and_takes_weigh_alike_however_many_windows_they_have() -> None:
-    labels, takes = np.array([0, 0, 0, 0, 1]), np.array([0, 0, 0, 1, 2])
-    some = Windows(np.zeros((5, 2)), labels, takes, takes)
-    assert some.weights.tolist() == pytest.approx([1 / 12, 1 / 12, 1 / 12, 1 / 4, 1 / 2])
+def test_labels_and_their_samples_have_equal_weight() -> None:
+    labels, samples = np.array([0, 0, 0, 0, 1]), np.array([0, 0, 0, 1, 2])
+    data = Windows(np.zeros((5, 2)), labels, samples, samples)
+    assert data.weights.tolist() == pytest.approx([1 / 12, 1 / 12, 1 / 12, 1 / 4, 1 / 2])

@@ -11,195 +11,215 @@ from model.checkpoint import CheckpointError
 from model.evaluation.evaluate import evaluate
 from model.families.timesformer.network import TimesformerForVideoClassification
 from model.predictor import Predictor
-from model.pretraining.evaluate import calibrated, drawn_samples
+from model.pretraining.evaluate import calibrated, synthetic_samples
 from model.pretraining.train import (
+    PretrainConfig,
     Progress,
-    Recipe,
+    clip_targets,
+    delete_training_state,
     field_loss,
-    finish,
-    lengths,
     train_motion,
 )
 from model.trained_model import TrainedModel, load
-from model.training.distributed import Team
-from model.training.init_weights import know_place_and_time
-from model.training.output_dir import claim
-from tests.torchrun import run_by_two
+from model.training.distributed import DistributedContext
+from model.training.init_weights import mimetic_init
+from model.training.output_dir import acquire
+from tests.torchrun import run_two_ranks
 
-ALONE = Team(1, 0, torch.device("cpu"), 1)
+SINGLE_PROCESS = DistributedContext(1, 0, torch.device("cpu"), 1)
 
 
 class StopHereError(Exception):
     pass
 
 
-def test_a_run_that_was_broken_off_goes_on_to_the_same_weights(
-    tmp_path: Path, tiny: Recipe
+def test_an_interrupted_run_resumes_to_the_same_weights(
+    tmp_path: Path, tiny: PretrainConfig
 ) -> None:
     def stop_at_40(state: Progress) -> None:
         if state.clips == 40:
             raise StopHereError
 
-    train_motion(tmp_path / "whole", tiny, team=ALONE)
+    resumed = tmp_path / "resumed"
+    train_motion(tmp_path / "whole", tiny, context=SINGLE_PROCESS)
     with pytest.raises(StopHereError):
-        train_motion(tmp_path / "broken", tiny, team=ALONE, progress=stop_at_40)
-    seen: list[int] = []
+        train_motion(resumed, tiny, context=SINGLE_PROCESS, on_progress=stop_at_40)
+    clips: list[int] = []
     train_motion(
-        tmp_path / "broken", tiny, team=ALONE, progress=lambda state: seen.append(state.clips)
+        resumed, tiny, context=SINGLE_PROCESS, on_progress=lambda state: clips.append(state.clips)
     )
-    assert seen == [40, 48, 56, 64]  # from the end of the last whole lesson
-    whole, broken = (load(tmp_path / name).network for name in ("whole", "broken"))
-    for key, value in whole.state_dict().items():
-        assert torch.equal(broken.state_dict()[key], value), key
-    finish(tmp_path / "broken")
+    assert clips == [40, 48, 56, 64]  # from the end of the last complete stage
+    state = load(resumed).network.state_dict()
+    for key, value in load(tmp_path / "whole").network.state_dict().items():
+        assert torch.equal(state[key], value), key
+    delete_training_state(resumed)
     with pytest.raises(CheckpointError, match="holds a finished checkpoint"):
-        train_motion(tmp_path / "broken", tiny, team=ALONE)
+        train_motion(resumed, tiny, context=SINGLE_PROCESS)
 
 
-def test_a_run_with_other_options_does_not_go_on(tmp_path: Path, tiny: Recipe) -> None:
+def test_a_run_with_other_options_is_not_resumed(tmp_path: Path, tiny: PretrainConfig) -> None:
     def stop_at_24(state: Progress) -> None:
         if state.clips == 24:
             raise StopHereError
 
     with pytest.raises(StopHereError):
-        train_motion(tmp_path, tiny, team=ALONE, progress=stop_at_24)
+        train_motion(tmp_path, tiny, context=SINGLE_PROCESS, on_progress=stop_at_24)
     with pytest.raises(CheckpointError, match=r"training\.pt .* differs in seed"):
-        train_motion(tmp_path, replace(tiny, seed=5), team=ALONE)
-    done: list[int] = []
+        train_motion(tmp_path, replace(tiny, seed=5), context=SINGLE_PROCESS)
+    clips: list[int] = []
     longer = replace(tiny, clips=72)
-    train_motion(tmp_path, longer, team=ALONE, progress=lambda state: done.append(state.clips))
-    assert (done[0], done[-1]) == (24, 72)
+    train_motion(
+        tmp_path,
+        longer,
+        context=SINGLE_PROCESS,
+        on_progress=lambda state: clips.append(state.clips),
+    )
+    assert (clips[0], clips[-1]) == (24, 72)
 
 
-def test_a_run_may_begin_with_what_another_has_learnt(tmp_path: Path, tiny: Recipe) -> None:
-    begun = train_motion(tmp_path / "first", tiny, team=ALONE)
-    seen: list[Progress] = []
-    again = replace(tiny, seed=1, clips=8, rate=0.0, init=str(tmp_path / "first"))
-    better = train_motion(tmp_path / "second", again, team=ALONE, progress=seen.append)
-    assert seen[0].difficulty == 1.0  # nothing easy is left to learn
-    kept = load(tmp_path / "first").network.state_dict()
-    for key, value in better.network.state_dict().items():
-        assert torch.equal(kept[key], value), key
-    assert better.spec.labels == begun.spec.labels
-    # What it began with is needed no more when it goes on.
-    (tmp_path / "first").rename(tmp_path / "gone")
-    train_motion(tmp_path / "second", replace(again, clips=16), team=ALONE)
+def test_init_weights_are_loaded_and_start_at_full_difficulty(
+    tmp_path: Path, tiny: PretrainConfig
+) -> None:
+    first = train_motion(tmp_path / "first", tiny, context=SINGLE_PROCESS)
+    progress: list[Progress] = []
+    config = replace(tiny, seed=1, clips=8, lr=0.0, init=str(tmp_path / "first"))
+    second = train_motion(
+        tmp_path / "second", config, context=SINGLE_PROCESS, on_progress=progress.append
+    )
+    assert progress[0].difficulty == 1.0
+    state = load(tmp_path / "first").network.state_dict()
+    for key, value in second.network.state_dict().items():
+        assert torch.equal(state[key], value), key
+    assert second.spec.labels == first.spec.labels
+    # A resumed run no longer needs its init model.
+    (tmp_path / "first").rename(tmp_path / "moved")
+    train_motion(tmp_path / "second", replace(config, clips=16), context=SINGLE_PROCESS)
 
 
-def test_a_run_begins_with_no_model_of_another_shape(tmp_path: Path, tiny: Recipe) -> None:
-    with pytest.raises(CheckpointError, match="--init motion: a motion model of this shape"):
-        train_motion(tmp_path, replace(tiny, init="motion"), team=ALONE)
+def test_init_of_another_architecture_is_rejected(tmp_path: Path, tiny: PretrainConfig) -> None:
+    with pytest.raises(CheckpointError, match="--init motion: must be a motion model of the same"):
+        train_motion(tmp_path, replace(tiny, init="motion"), context=SINGLE_PROCESS)
 
 
-def test_lessons_get_harder_to_the_full(tmp_path: Path, tiny: Recipe) -> None:
+def test_difficulty_rises_to_its_maximum(tmp_path: Path, tiny: PretrainConfig) -> None:
     difficulties: list[float] = []
-    recipe = replace(tiny, clips=320)
-    train_motion(tmp_path, recipe, team=ALONE, progress=lambda s: difficulties.append(s.difficulty))
+    train_motion(
+        tmp_path,
+        replace(tiny, clips=320),
+        context=SINGLE_PROCESS,
+        on_progress=lambda state: difficulties.append(state.difficulty),
+    )
     assert difficulties[0] == 0.0
     assert difficulties == sorted(difficulties)
     assert difficulties[-1] == 1.0
 
 
-def test_at_first_two_heads_look_at_the_frames_before_and_after(tiny: Recipe) -> None:
+def test_initially_two_heads_attend_to_the_previous_and_next_frame(tiny: PretrainConfig) -> None:
     torch.manual_seed(0)
-    network = TimesformerForVideoClassification(replace(tiny, heads=4, hidden=64).network())
-    know_place_and_time(network.timesformer)
+    network = TimesformerForVideoClassification(replace(tiny, heads=4, hidden=64).network_config())
+    mimetic_init(network.timesformer)
     with torch.no_grad():
         _, patches = network.timesformer.embed(torch.randn(1, 4, 3, 32, 32))
         block = network.timesformer.blocks[0]
-        tokens = block.temporal_norm(patches)[0]  # (frames, places, hidden)
+        tokens = block.temporal_norm(patches)[0]  # (frames, positions, hidden)
         query, key, _ = block.temporal_attention.qkv(tokens).view(4, 4, 3, 4, 16).unbind(2)
-    looks_at = torch.einsum("qphc,kphc->hqk", query, key).argmax(dim=2)  # over all places
-    assert looks_at[0, 1:].tolist() == [0, 1, 2]
-    assert looks_at[1, :-1].tolist() == [1, 2, 3]
+    attended = torch.einsum("qphc,kphc->hqk", query, key).argmax(dim=2)  # over all positions
+    assert attended[0, 1:].tolist() == [0, 1, 2]
+    assert attended[1, :-1].tolist() == [1, 2, 3]
 
 
-def test_the_field_loss_is_zero_for_the_truth_alone() -> None:
+def test_the_field_loss_is_zero_only_for_the_truth() -> None:
     field = torch.zeros(1, 2, 4, 5)
     field[0, :, 1] = torch.tensor([1.0, 0.5, -0.5, 0.2, 0.0])
-    answer = field.clone()
-    answer[..., 0] = 40 * (field[..., 0] - 0.5)
-    assert field_loss(answer, field) < 1e-6
-    elsewhere = answer.clone()
-    elsewhere[0, :, 0, 1:] = 9.0  # where nothing is, what moves is nobody's business
-    assert field_loss(elsewhere, field) < 1e-6
-    wrong = answer.clone()
+    prediction = field.clone()
+    prediction[..., 0] = 40 * (field[..., 0] - 0.5)
+    assert field_loss(prediction, field) < 1e-6
+    background = prediction.clone()
+    background[0, :, 0, 1:] = 9.0  # motion of an uncovered patch does not count
+    assert field_loss(background, field) < 1e-6
+    wrong = prediction.clone()
     wrong[0, :, 1, 1:] *= -1
     assert field_loss(wrong, field) > 0.1
 
 
-def test_evaluation_counts_every_clip(tmp_path: Path, tiny: Recipe) -> None:
-    trained = train_motion(tmp_path, tiny, team=ALONE)
-    done: list[int] = []
-    measured = evaluate(
+def test_evaluation_counts_every_clip(tmp_path: Path, tiny: PretrainConfig) -> None:
+    trained = train_motion(tmp_path, tiny, context=SINGLE_PROCESS)
+    progress: list[int] = []
+    report = evaluate(
         Predictor(trained),
         trained.spec.labels,
-        drawn_samples(trained, 50),
-        progress=lambda: done.append(1),
-    ).measured
-    assert measured.confusion.sum() == sum(done) == 50
+        synthetic_samples(trained, 50),
+        on_progress=lambda: progress.append(1),
+    ).report
+    assert report.confusion.sum() == sum(progress) == 50
 
 
-def test_the_embedded_model_knows_the_motions() -> None:
+def test_the_embedded_model_recognizes_the_motions() -> None:
     motion = load("motion")
-    result = evaluate(Predictor(motion), motion.spec.labels, drawn_samples(motion, 200, seed=1))
-    assert result.measured.top(1) >= 0.8
+    result = evaluate(Predictor(motion), motion.spec.labels, synthetic_samples(motion, 200, seed=1))
+    assert result.report.top(1) >= 0.8
 
 
-def test_two_processes_train_one_model(tmp_path: Path, tiny: Recipe) -> None:
+def test_two_processes_train_one_model(tmp_path: Path, tiny: PretrainConfig) -> None:
     program = (
-        "import sys; from pathlib import Path; from model.training.distributed import team; "
-        "from model.pretraining.train import Recipe, train_motion\n"
-        f"with team() as own: train_motion(Path(sys.argv[1]), {tiny!r}, team=own)"
+        "import sys; from pathlib import Path\n"
+        "from model.training.distributed import init_distributed\n"
+        "from model.pretraining.train import PretrainConfig, train_motion\n"
+        "with init_distributed() as context:\n"
+        f"    train_motion(Path(sys.argv[1]), {tiny!r}, context=context)"
     )
-    members = run_by_two("-c", program, tmp_path / "out")
-    assert [one.returncode for one in members] == [0, 0], members[0].stderr + members[1].stderr
-    by_two, alone, first = (
+    ranks = run_two_ranks("-c", program, tmp_path / "out")
+    assert [rank.returncode for rank in ranks] == [0, 0], ranks[0].stderr + ranks[1].stderr
+    two, single, initial = (
         torch.cat([value.flatten() for value in load(folder).network.state_dict().values()])
         for folder in (
             tmp_path / "out",
-            trained_alone(tmp_path / "alone", tiny),
-            trained_alone(tmp_path / "first", replace(tiny, rate=0.0)),
+            train_single(tmp_path / "single", tiny),
+            train_single(tmp_path / "initial", replace(tiny, lr=0.0)),
         )
     )
-    # The same clips, in the same batches; but sums of halves are rounded otherwise.
-    learnt = torch.linalg.vector_norm(alone - first)
-    assert torch.linalg.vector_norm(by_two - alone) < 0.3 * learnt
+    # The same clips in the same batches, but gradients are summed in another order.
+    update = torch.linalg.vector_norm(single - initial)
+    assert torch.linalg.vector_norm(two - single) < 0.3 * update
 
 
-def trained_alone(folder: Path, recipe: Recipe) -> Path:
-    train_motion(folder, recipe, team=ALONE)
+def train_single(folder: Path, config: PretrainConfig) -> Path:
+    train_motion(folder, config, context=SINGLE_PROCESS)
     return folder
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused(tmp_path: Path, tiny: Recipe) -> None:
-    with pytest.raises(CheckpointError, match="can't be shared out among 3 processes"):
-        train_motion(tmp_path, tiny, team=Team(3, 0, torch.device("cpu"), 1))
+def test_an_indivisible_batch_is_rejected(tmp_path: Path, tiny: PretrainConfig) -> None:
+    with pytest.raises(CheckpointError, match="can't be divided among 3 processes"):
+        train_motion(tmp_path, tiny, context=DistributedContext(3, 0, torch.device("cpu"), 1))
 
 
-def test_a_run_cannot_be_made_shorter_than_it_is(tmp_path: Path, tiny: Recipe) -> None:
+def test_fewer_clips_than_already_trained_are_rejected(
+    tmp_path: Path, tiny: PretrainConfig
+) -> None:
     def stop_at_40(state: Progress) -> None:
         if state.clips == 40:
             raise StopHereError
 
     with pytest.raises(StopHereError):
-        train_motion(tmp_path, tiny, team=ALONE, progress=stop_at_40)
-    with pytest.raises(CheckpointError, match="learnt from 32 clips already"):
-        train_motion(tmp_path, replace(tiny, clips=24), team=ALONE)
-    train_motion(tmp_path, replace(tiny, clips=48), team=ALONE)
-    assert lengths(tmp_path) == [64, 48]
+        train_motion(tmp_path, tiny, context=SINGLE_PROCESS, on_progress=stop_at_40)
+    with pytest.raises(CheckpointError, match="was already trained on 32 clips"):
+        train_motion(tmp_path, replace(tiny, clips=24), context=SINGLE_PROCESS)
+    train_motion(tmp_path, replace(tiny, clips=48), context=SINGLE_PROCESS)
+    assert clip_targets(tmp_path) == [64, 48]
 
 
-def test_a_temperature_is_fitted_to_clips_of_its_own(tiny: Recipe, trained: TrainedModel) -> None:
-    sure = replace(trained, network=copy.deepcopy(trained.network))
+def test_an_overconfident_model_gets_a_high_temperature(
+    tiny: PretrainConfig, trained: TrainedModel
+) -> None:
+    overconfident = replace(trained, network=copy.deepcopy(trained.network))
     with torch.no_grad():
-        sure.network.classifier.weight *= 50  # sure of itself, and no better for it
-    assert calibrated(sure, 30).temperature > 3
+        overconfident.network.classifier.weight *= 50
+    assert calibrated(overconfident, 30).temperature > 3
     assert calibrated(trained, 30) == calibrated(trained, 30)
 
 
-def test_a_damaged_state_is_named(tmp_path: Path, tiny: Recipe) -> None:
-    claim(tmp_path)
+def test_a_damaged_state_is_named_in_the_error(tmp_path: Path, tiny: PretrainConfig) -> None:
+    acquire(tmp_path)
     (tmp_path / "training.pt").write_bytes(b"half written")
     with pytest.raises(CheckpointError, match=r"training\.pt can't be read"):
-        train_motion(tmp_path, tiny, team=ALONE)
+        train_motion(tmp_path, tiny, context=SINGLE_PROCESS)

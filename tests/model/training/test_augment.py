@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model.training.augment import Augmentation, augment, mirrored
+from model.training.augment import Augmentation, augment, mirrored_labels
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from model.training.augment import Augmentation, augment, mirrored
         (("slide left", "slide right", "still"), [1, 0, 2]),
         (("Slide Left", "slide right"), [1, 0]),
         (("turn_clockwise", "jump"), [None, 1]),
-        (("leftover", "up"), [None, 1]),  # no mirroring rather than a wrong one
+        (("leftover", "up"), [None, 1]),  # when in doubt, never mirror
         (("left to right", "right to left"), [1, 0]),
         (("turn-left", "turn-right"), [1, 0]),
         (("TurnLeft", "TurnRight"), [1, 0]),
@@ -25,13 +25,11 @@ from model.training.augment import Augmentation, augment, mirrored
         (("nach links", "nach rechts"), [1, 0]),
     ],
 )
-def test_labels_with_a_direction_are_known(
-    labels: tuple[str, ...], expected: list[int | None]
-) -> None:
-    assert mirrored(labels) == expected
+def test_mirror_swaps_direction_labels(labels: tuple[str, ...], expected: list[int | None]) -> None:
+    assert mirrored_labels(labels) == expected
 
 
-def test_all_pictures_of_a_clip_are_changed_alike() -> None:
+def test_all_frames_of_a_clip_get_the_same_augmentation() -> None:
     rng = np.random.default_rng(0)
     clip = np.repeat(rng.integers(0, 256, (1, 20, 30, 3), dtype=np.uint8), 4, axis=0)
     changed = augment(clip, (16, 16), Augmentation(), rng)
@@ -40,13 +38,15 @@ def test_all_pictures_of_a_clip_are_changed_alike() -> None:
     assert (changed == changed[:1]).all()
 
 
-def test_nothing_is_changed_without_augmentation() -> None:
+def test_zero_strength_changes_nothing() -> None:
     clip = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
-    same = augment(clip, (16, 16), Augmentation(crop=0, colour=0), np.random.default_rng(1))
+    same = augment(
+        clip, (16, 16), Augmentation(random_crop=0, color_jitter=0), np.random.default_rng(1)
+    )
     assert (same == clip).all()
 
 
-def test_crops_wander() -> None:
+def test_crop_position_is_random() -> None:
     clip = np.zeros((1, 64, 64, 3), np.uint8)
     clip[:, :32, :32] = 255
     means = {

@@ -8,40 +8,44 @@ from pathlib import Path
 import pytest
 
 from model.checkpoint import CheckpointError
-from model.training.fit import Epoch
-from model.training.tensorboard import Board, board
+from model.training.fit import EpochMetrics
+from model.training.tensorboard import TensorBoardLogger, open_tensorboard
 
-EPOCH = Epoch(1, 0.5, math.nan, math.nan, math.nan, 2.0, 0.1)
+METRICS = EpochMetrics(1, 0.5, math.nan, math.nan, math.nan, 2.0, 0.1)
 
 
-def test_the_course_is_written(tmp_path: Path) -> None:
-    with board(tmp_path / "tb") as numbers:
-        numbers.write(EPOCH)
+def test_metrics_are_written(tmp_path: Path) -> None:
+    with open_tensorboard(tmp_path / "tb") as logger:
+        logger.write(METRICS)
     (file,) = (tmp_path / "tb").glob("events.out.tfevents.*")
     assert b"train/loss" in file.read_bytes()
-    assert b"val" not in file.read_bytes()  # what is not measured
+    assert b"val" not in file.read_bytes()  # nan values are not written
 
 
-def test_a_folder_that_cannot_be_written_is_a_mistake(tmp_path: Path) -> None:
+def test_folder_below_a_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(CheckpointError, match=r"--tensorboard .*tb: .*file is no folder; give an"),
-        board(tmp_path / "file" / "tb"),
+        pytest.raises(
+            CheckpointError, match=r"--tensorboard .*tb: .*file is not a folder; give an"
+        ),
+        open_tensorboard(tmp_path / "file" / "tb"),
     ):
         pass
 
 
 class FullDisk:
-    """TensorBoard's writer, which fails in what is asked of it after its thread has failed."""
+    """A writer that raises, as TensorBoard's does after its thread has failed."""
 
     def add_scalar(self, *_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_full_disk_ends_no_run(caplog: pytest.LogCaptureFixture) -> None:
-    numbers = Board(FullDisk)
+def test_full_disk_does_not_end_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    logger = TensorBoardLogger(FullDisk)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            numbers.write(EPOCH)
+            logger.write(METRICS)
     (record,) = caplog.records
-    assert record.getMessage().endswith("gets no more numbers: [Errno 28] No space left on device")
+    assert record.getMessage() == (
+        "TensorBoard logging stopped: [Errno 28] No space left on device"
+    )

@@ -13,19 +13,27 @@ import torch
 
 from model.checkpoint import CheckpointError
 from model.data.examples import DataError, read_data
-from model.data.seen_data import read_record
+from model.data.seen_data import read_seen_data
 from model.data.splits import Splits, split
-from model.evaluation.evaluate import evaluate, film_samples
+from model.evaluation.evaluate import evaluate, video_samples
 from model.predictor import Predictor
 from model.trained_model import TrainedModel, load
-from model.training.distributed import Team
-from model.training.train import STATE, Result, Start, Told, train
-from model.training.train_config import Recipe
+from model.training.distributed import DistributedContext
+from model.training.train import STATE, InitCheckpoint, TrainCallbacks, TrainResult, train
+from model.training.train_config import TrainConfig
 from model.training.trainer import Progress
-from tests.two_kinds import write_films
+from tests.two_kinds import write_videos
 
-ALONE = Team(1, 0, torch.device("cpu"), 2)
-QUICK = Recipe(epochs=3, batch=4, rate=3e-3, ema=0.5, background=("blue",), crop=0.1, colour=0.05)
+SINGLE = DistributedContext(1, 0, torch.device("cpu"), 2)
+QUICK = TrainConfig(
+    epochs=3,
+    batch_size=4,
+    lr=3e-3,
+    ema=0.5,
+    background=("blue",),
+    random_crop=0.1,
+    color_jitter=0.05,
+)
 
 
 class StopHereError(Exception):
@@ -34,118 +42,134 @@ class StopHereError(Exception):
 
 @pytest.fixture
 def splits(tmp_path: Path) -> Splits:
-    return split(read_data(write_films(tmp_path / "films")).examples, share=0.34)
+    return split(read_data(write_videos(tmp_path / "videos")).examples, val_fraction=0.34)
 
 
 def run(
     splits: Splits,
     out: Path,
     trained: TrainedModel,
-    recipe: Recipe = QUICK,
-    told: Told | None = None,
+    config: TrainConfig = QUICK,
+    callbacks: TrainCallbacks | None = None,
     scratch: bool = False,
-) -> Result:
-    return train(splits, out, recipe, Start(trained, "tiny", scratch), team=ALONE, told=told)
+) -> TrainResult:
+    init = InitCheckpoint(trained, "tiny", scratch)
+    return train(splits, out, config, init, context=SINGLE, callbacks=callbacks)
 
 
-def test_two_kinds_of_films_are_told_apart_afterwards(
+def test_trained_checkpoint_classifies_its_validation_clips(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
     result = run(splits, tmp_path / "out", trained, QUICK.model_copy(update={"epochs": 8}))
-    assert result.measured is not None
-    assert result.measured.top(1) == 1.0
-    made = load(tmp_path / "out")
-    assert made.spec == replace(
+    assert result.report is not None
+    assert result.report.top(1) == 1.0
+    loaded = load(tmp_path / "out")
+    assert loaded.spec == replace(
         trained.spec, model="out", labels=("blue", "red"), background=frozenset({"blue"})
     )
-    assert made.temperature == result.model.temperature != 1.0
-    answers = evaluate(Predictor(made), made.spec.labels, film_samples(splits.val, made.spec))
-    assert np.allclose(answers.measured.probabilities, result.measured.probabilities, atol=1e-3)
+    assert loaded.temperature == result.model.temperature != 1.0
+    evaluation = evaluate(
+        Predictor(loaded), loaded.spec.labels, video_samples(splits.val, loaded.spec)
+    )
+    assert np.allclose(evaluation.report.probabilities, result.report.probabilities, atol=1e-3)
     files = {file.name for file in (tmp_path / "out").iterdir()}
     assert files == {
         *("config.json", "preprocessor_config.json", "model.safetensors", "README.md"),
         *("training.json", "curve.png", "confusion.png"),
     }
-    told = json.loads((tmp_path / "out" / "training.json").read_text())
-    assert len(told["history"]) == len(result.history)
-    assert told["clips"] == {"train": 8, "val": 4}
+    summary = json.loads((tmp_path / "out" / "training.json").read_text())
+    assert len(summary["history"]) == len(result.history)
+    assert summary["clips"] == {"train": 8, "val": 4}
 
 
-def test_a_run_that_was_broken_off_goes_on_to_the_same_weights(
+def test_interrupted_run_resumes_to_the_same_weights(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
-    def stop_in_the_second(state: Progress) -> None:
-        if (state.epoch, state.step) == (2, 1):
+    def stop_in_epoch_2(progress: Progress) -> None:
+        if (progress.epoch, progress.step) == (2, 1):
             raise StopHereError
 
     whole = run(splits, tmp_path / "whole", trained)
     with pytest.raises(StopHereError):
-        run(splits, tmp_path / "broken", trained, told=Told(step=stop_in_the_second))
+        run(
+            splits,
+            tmp_path / "interrupted",
+            trained,
+            callbacks=TrainCallbacks(on_step=stop_in_epoch_2),
+        )
     seen: list[int] = []
-    rest = run(
+    resumed = run(
         splits,
-        tmp_path / "broken",
+        tmp_path / "interrupted",
         trained,
-        told=Told(step=lambda state: seen.append(state.epoch)),
+        callbacks=TrainCallbacks(on_step=lambda progress: seen.append(progress.epoch)),
     )
     assert seen == [2, 2, 3, 3]  # from the end of the last whole epoch
-    assert [one.train_loss for one in rest.history] == [one.train_loss for one in whole.history]
-    assert [one.val_loss for one in rest.history] == [one.val_loss for one in whole.history]
-    first, second = (load(tmp_path / name).network.state_dict() for name in ("whole", "broken"))
+    assert [one.train_loss for one in resumed.history] == [one.train_loss for one in whole.history]
+    assert [one.val_loss for one in resumed.history] == [one.val_loss for one in whole.history]
+    first, second = (
+        load(tmp_path / name).network.state_dict() for name in ("whole", "interrupted")
+    )
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_a_run_of_other_options_does_not_go_on(
+def test_run_with_other_options_or_data_does_not_resume(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
-    def stop(state: Progress) -> None:
-        if state.epoch == 2:
+    def stop(progress: Progress) -> None:
+        if progress.epoch == 2:
             raise StopHereError
 
     with pytest.raises(StopHereError):
-        run(splits, tmp_path / "out", trained, told=Told(step=stop))
-    with pytest.raises(CheckpointError, match=r"training\.pt .* differs in seed, rate; go on with"):
-        run(splits, tmp_path / "out", trained, QUICK.model_copy(update={"seed": 1, "rate": 0.1}))
+        run(splits, tmp_path / "out", trained, callbacks=TrainCallbacks(on_step=stop))
+    with pytest.raises(CheckpointError, match=r"training\.pt .* differs in seed, lr; use the same"):
+        run(splits, tmp_path / "out", trained, QUICK.model_copy(update={"seed": 1, "lr": 0.1}))
     fewer = Splits(splits.train[1:], splits.val, ())
     with pytest.raises(CheckpointError, match=r"differs in data;"):
         run(fewer, tmp_path / "out", trained)
 
 
-def test_what_was_learnt_before_is_remembered_and_kept_aside_by_no_run_that_goes_on_from_it(
+def test_training_data_of_the_initial_checkpoint_is_never_held_out(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
-    once = QUICK.model_copy(update={"epochs": 1})
-    run(splits, tmp_path / "first", trained, once)
-    record = read_record(tmp_path / "first")
-    assert [one for one in (*splits.train, *splits.val) if record.learnt(one)] == [*splits.train]
-    more = read_data(write_films(tmp_path / "more", 3)).examples
-    again = split([*splits.train, *splits.val, *more], share=0.3, seed=1, learnt=record.learnt)
+    one_epoch = QUICK.model_copy(update={"epochs": 1})
+    run(splits, tmp_path / "first", trained, one_epoch)
+    seen = read_seen_data(tmp_path / "first")
+    known = (*splits.train, *splits.val)
+    assert [one for one in known if seen.was_trained_on(one)] == [*splits.train]
+    more = read_data(write_videos(tmp_path / "more", 3)).examples
+    again = split(
+        [*splits.train, *splits.val, *more],
+        val_fraction=0.3,
+        seed=1,
+        was_trained_on=seen.was_trained_on,
+    )
     assert not set(again.val) & set(splits.train)
     fresh = Splits(more[1:], more[:1], ())
-    begun = Start(load(tmp_path / "first"), "first", record=record)
-    train(fresh, tmp_path / "second", once, begun, team=ALONE)
-    second = read_record(tmp_path / "second")
-    assert all(map(second.learnt, (*splits.train, *more[1:])))
+    init = InitCheckpoint(load(tmp_path / "first"), "first", seen_data=seen)
+    train(fresh, tmp_path / "second", one_epoch, init, context=SINGLE)
+    second = read_seen_data(tmp_path / "second")
+    assert all(map(second.was_trained_on, (*splits.train, *more[1:])))
     assert second.split_of(more[0]) == "val"
 
 
-def test_a_folder_that_a_run_is_writing_is_no_other_runs(
+def test_second_run_into_the_same_folder_is_rejected(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
-    told: list[str] = []
+    errors: list[str] = []
 
-    def another(state: Progress) -> None:
-        if (state.epoch, state.step) == (1, 1):
-            with pytest.raises(CheckpointError) as refused:
+    def start_another(progress: Progress) -> None:
+        if (progress.epoch, progress.step) == (1, 1):
+            with pytest.raises(CheckpointError) as rejected:
                 run(splits, tmp_path / "out", trained)
-            told.append(str(refused.value))
+            errors.append(str(rejected.value))
 
-    run(splits, tmp_path / "out", trained, told=Told(step=another))
-    (line,) = told
-    assert "out is being written by another run; wait for its end" in line
+    run(splits, tmp_path / "out", trained, callbacks=TrainCallbacks(on_step=start_another))
+    (line,) = errors
+    assert "out is being written by another run; wait until it ends" in line
 
 
-def test_a_finished_checkpoint_is_not_overwritten(
+def test_finished_checkpoint_is_not_overwritten(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
     run(splits, tmp_path / "out", trained, QUICK.model_copy(update={"epochs": 1}))
@@ -155,7 +179,7 @@ def test_a_finished_checkpoint_is_not_overwritten(
 
 @pytest.fixture
 def _small_files() -> Iterator[None]:
-    """Files may hold so little that a state of training does not fit, as on a full disk."""
+    """Limits the file size so that a training state does not fit, as on a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
@@ -164,67 +188,67 @@ def _small_files() -> Iterator[None]:
     signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_full_disk_costs_nothing_that_was_kept(
+def test_full_disk_does_not_lose_the_saved_state(
     tmp_path: Path,
     splits: Splits,
     trained: TrainedModel,
     request: pytest.FixtureRequest,
 ) -> None:
-    def full_in_the_second(state: Progress) -> None:
-        if (state.epoch, state.step) == (2, 1):
+    def fill_in_epoch_2(progress: Progress) -> None:
+        if (progress.epoch, progress.step) == (2, 1):
             request.getfixturevalue("_small_files")
 
-    with pytest.raises(CheckpointError, match=r"training\.pt can't be written .* make room"):
-        run(splits, tmp_path / "out", trained, told=Told(step=full_in_the_second))
-    kept = torch.load(tmp_path / "out" / STATE, weights_only=True)
-    assert len(kept["history"]) == 1
+    with pytest.raises(CheckpointError, match=r"training\.pt can't be written .* free disk space"):
+        run(splits, tmp_path / "out", trained, callbacks=TrainCallbacks(on_step=fill_in_epoch_2))
+    saved = torch.load(tmp_path / "out" / STATE, weights_only=True)
+    assert len(saved["history"]) == 1
     assert not list((tmp_path / "out").glob("*.part"))
 
 
-def test_films_that_cannot_be_decoded_are_named_and_left_out(
+def test_videos_that_cannot_be_decoded_are_reported_and_skipped(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
-    splits.train[0].path.write_bytes(b"no film")
+    splits.train[0].path.write_bytes(b"not a video")
     problems: list[str] = []
     run(
         splits,
         tmp_path / "out",
         trained,
         QUICK.model_copy(update={"epochs": 1}),
-        Told(problem=problems.append),
+        TrainCallbacks(on_problem=problems.append),
     )
     assert len(problems) == 1
     assert f"{splits.train[0].path}: not a video" in problems[0]
 
 
-def test_nothing_to_tell_apart_is_a_mistake(
+def test_single_remaining_label_is_an_error(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
     for example in splits.train:
         if example.label == "red":
-            example.path.write_bytes(b"no film")
+            example.path.write_bytes(b"not a video")
     with pytest.raises(DataError, match=r"of 8 examples 4 can be decoded, with 1 label"):
         run(splits, tmp_path / "out", trained)
 
 
-def test_a_background_that_is_no_label_is_a_mistake(
+def test_background_must_be_a_label_with_clips(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
     wrong = QUICK.model_copy(update={"background": ("none",)})
-    with pytest.raises(CheckpointError, match="no clips are labelled none; the labels are blue"):
+    with pytest.raises(CheckpointError, match="no clips are labeled none; the labels are blue"):
         run(splits, tmp_path / "out", trained, wrong)
 
 
 @pytest.mark.parametrize(
     ("changes", "scratch", "words"),
     [
-        ({"background": ("blue", "red")}, False, "something must be to report; the labels are"),
+        ({"background": ("blue", "red")}, False, "one label must not be background; the labels"),
         ({"layers": 3}, False, "layers: tiny has 2, got 3"),
-        ({"layers": "head"}, True, "from scratch all must learn"),
+        ({"layers": "head"}, True, "layers: training from scratch needs all, got head"),
         ({"size": 40}, False, "multiple of the patches' 16 pixels"),
     ],
 )
-def test_what_cannot_be_is_told_before_a_folder_is_made(
+def test_invalid_config_is_rejected_before_the_folder_is_created(
     tmp_path: Path,
     splits: Splits,
     trained: TrainedModel,
@@ -237,22 +261,23 @@ def test_what_cannot_be_is_told_before_a_folder_is_made(
     assert not (tmp_path / "out").exists()
 
 
-def test_background_is_as_it_was_unless_said(
+def test_background_defaults_to_that_of_the_initial_checkpoint(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
-    quiet = replace(trained.spec, background=frozenset({"still", "red"}))
-    quiet = replace(quiet, labels=(*quiet.labels[:-1], "red"))
-    begun = Start(replace(trained, spec=quiet), "tiny")
-    told: list[str] = []
-    for said, found in ((None, {"red"}), ((), set())):
-        recipe = QUICK.model_copy(update={"background": said, "epochs": 1})
-        out = tmp_path / str(said)
-        train(splits, out, recipe, begun, team=ALONE, told=Told(problem=told.append))
-        assert load(out).spec.background == found
-    assert [line.split(",")[0] for line in told] == ["no label is background"]
+    spec = replace(trained.spec, background=frozenset({"still", "red"}))
+    spec = replace(spec, labels=(*spec.labels[:-1], "red"))
+    init = InitCheckpoint(replace(trained, spec=spec), "tiny")
+    problems: list[str] = []
+    for background, expected in ((None, {"red"}), ((), set())):
+        config = QUICK.model_copy(update={"background": background, "epochs": 1})
+        out = tmp_path / str(background)
+        callbacks = TrainCallbacks(on_problem=problems.append)
+        train(splits, out, config, init, context=SINGLE, callbacks=callbacks)
+        assert load(out).spec.background == expected
+    assert [line.split(",")[0] for line in problems] == ["no label is background"]
 
 
-def test_from_scratch_nothing_of_the_weights_is_taken(
+def test_scratch_uses_none_of_the_initial_weights(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
     with torch.no_grad():
@@ -262,42 +287,42 @@ def test_from_scratch_nothing_of_the_weights_is_taken(
     assert np.isfinite(result.history[0].train_loss)
 
 
-def test_without_examples_for_validation_the_last_weights_are_taken(
+def test_without_validation_examples_the_last_weights_are_saved(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
     result = run(Splits(splits.train, (), ()), tmp_path / "out", trained)
-    assert result.measured is None
+    assert result.report is None
     assert len(result.history) == 3
-    assert "Nothing was kept aside" in (tmp_path / "out" / "README.md").read_text()
+    assert "There were no validation clips" in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_training_ends_when_nothing_gets_better(
+def test_training_stops_early_without_improvement(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
-    stale = QUICK.model_copy(update={"epochs": 50, "patience": 2, "rate": 1e-12})
+    stale = QUICK.model_copy(update={"epochs": 50, "patience": 2, "lr": 1e-12})
     assert len(run(splits, tmp_path / "out", trained, stale).history) < 50
 
 
-def test_clips_shorter_than_a_window_are_told_in_one_line(
+def test_clips_shorter_than_a_window_are_reported_in_one_line(
     tmp_path: Path, trained: TrainedModel
 ) -> None:
-    films = write_films(tmp_path / "short", 3, seconds=0.5)
-    told: list[str] = []
-    brief = split(read_data(films).examples, share=0.34)
-    run(brief, tmp_path / "out", trained, told=Told(problem=told.append))
-    (line,) = told
-    assert line.startswith("4 of 4 clips to learn from are shorter than the ")
+    videos = write_videos(tmp_path / "short", 3, seconds=0.5)
+    problems: list[str] = []
+    short = split(read_data(videos).examples, val_fraction=0.34)
+    run(short, tmp_path / "out", trained, callbacks=TrainCallbacks(on_problem=problems.append))
+    (line,) = problems
+    assert line.startswith("4 of 4 training clips are shorter than the model's ")
 
 
-def test_a_network_that_diverges_is_told(
+def test_diverging_network_is_an_error(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
-    wild = QUICK.model_copy(update={"rate": 1e12, "clip_norm": 1e12, "warmup": 0.0})
-    with pytest.raises(CheckpointError, match="take a lower rate"):
+    wild = QUICK.model_copy(update={"lr": 1e12, "max_grad_norm": 1e12, "warmup": 0.0})
+    with pytest.raises(CheckpointError, match="use a lower learning rate"):
         run(splits, tmp_path / "out", trained, wild)
 
 
-def test_a_folder_with_something_in_it_is_left_alone(
+def test_folder_with_other_files_is_rejected(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
     (tmp_path / "out").mkdir()

@@ -5,29 +5,29 @@ from pathlib import Path
 
 import pytest
 
-from model.training.train_config import Recipe
+from model.training.train_config import TrainConfig
 from stream.config.load import ConfigError, parse
 
 DOCS = Path(__file__).parents[3] / "docs" / "training.md"
 
 
-def test_the_documented_recipe_is_the_default() -> None:
-    (shown,) = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    assert parse(Recipe, shown, DOCS) == Recipe()
-    assert set(re.findall(r"^(\w+):", shown, re.MULTILINE)) == set(Recipe.model_fields)
+def test_documented_values_are_the_defaults() -> None:
+    (documented,) = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert parse(TrainConfig, documented, DOCS) == TrainConfig()
+    assert set(re.findall(r"^(\w+):", documented, re.MULTILINE)) == set(TrainConfig.model_fields)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("epoch: 3", "unknown key 'epoch'; known here: accumulate"),
+        ("epoch: 3", "unknown key 'epoch'; known here: background"),
         ("epochs: 0", "epochs: Input should be greater than or equal to 1, got 0"),
         ("layers: most", "layers"),
-        ("rate: fast", "rate"),
+        ("lr: fast", "lr"),
     ],
 )
-def test_a_mistake_in_a_recipe_is_named(text: str, words: str) -> None:
+def test_invalid_config_names_the_key(text: str, words: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse(Recipe, text, Path("recipe.yaml"))
-    assert str(caught.value).startswith("recipe.yaml: ")
+        parse(TrainConfig, text, Path("config.yaml"))
+    assert str(caught.value).startswith("config.yaml: ")
     assert words in str(caught.value)

@@ -11,24 +11,24 @@ import pytest
 
 from stream.capture.camera import ENDED, FAILED, Camera
 from stream.config.config import CameraConfig
-from stream.messages import ClipSpec, Moment
+from stream.messages import ClipSpec, FrameTime
 from stream.runtime.metrics import Metrics
 from stream.sources.opencv_capture import SourceError
 from tests.waiting import wait_for
 
 
 class MotionJpeg(BaseHTTPRequestHandler):
-    """A camera that sends nonsense among its pictures, and hangs up after ten of them."""
+    """A camera that sends garbage between its frames, and disconnects after ten of them."""
 
     def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
-        picture = np.full((48, 64, 3), 90, np.uint8)
-        jpeg = cv2.imencode(".jpg", picture)[1].tobytes()
+        frame = np.full((48, 64, 3), 90, np.uint8)
+        jpeg = cv2.imencode(".jpg", frame)[1].tobytes()
         for number in range(10):
             if number == 5:
-                self.wfile.write(bytes(range(256)) * 40)  # garbage between two pictures
+                self.wfile.write(bytes(range(256)) * 40)  # garbage between two frames
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
             self.wfile.write(head.encode() + jpeg + b"\r\n")
 
@@ -37,8 +37,8 @@ class MotionJpeg(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def hanging_up() -> Iterator[str]:
-    """Address of an HTTP camera that breaks off again and again."""
+def disconnecting_camera() -> Iterator[str]:
+    """Address of an HTTP camera that disconnects repeatedly."""
     with ThreadingHTTPServer(("127.0.0.1", 0), MotionJpeg) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -52,7 +52,7 @@ def run_camera(clock) -> Iterator[Callable[..., Camera]]:
     started: list[Camera] = []
 
     def run(source: int | str, metrics: Metrics, spec: ClipSpec | None) -> Camera:
-        # A clock far ahead: every picture is due already, so a file is read without waiting.
+        # A clock far ahead: every frame is due already, so a file is read without waiting.
         ahead = iter(range(10**6))
         camera = Camera(
             "door", CameraConfig(source=source), metrics, now=lambda: 1000.0 * next(ahead)
@@ -60,21 +60,21 @@ def run_camera(clock) -> Iterator[Callable[..., Camera]]:
         started.append(camera)
         camera.start()
         if spec is not None:
-            camera.watch(spec)
+            camera.start_buffering(spec)
         return camera
 
     yield run
     for camera in started:
-        camera.tell_stop()
+        camera.request_stop()
         assert camera.join(5)
 
 
-def test_a_file_goes_whole_into_ring_and_picture(
+def test_all_frames_of_a_file_reach_ring_and_latest_frame(
     write_video: Callable[..., Path], run_camera: Callable[..., Camera], spec: ClipSpec
 ) -> None:
-    pictures = [np.full((48, 64, 3), 20 * number, np.uint8) for number in range(10)]
+    video = [np.full((48, 64, 3), 20 * number, np.uint8) for number in range(10)]
     metrics = Metrics()
-    camera = run_camera(str(write_video(pictures)), metrics, spec)
+    camera = run_camera(str(write_video(video)), metrics, spec)
     assert camera.join(10)
     assert camera.state == ENDED
     assert metrics.total("frames") == 10
@@ -82,19 +82,17 @@ def test_a_file_goes_whole_into_ring_and_picture(
     assert camera.streams[0].ring.newest_s == pytest.approx(9 / 25)
     frames, _, _ = camera.streams[0].ring.window(spec.times(9 / 25))
     assert frames.shape == (4, 8, 8, 3)
-    picture = camera.picture.jpeg()
-    assert picture is not None
-    assert picture[0].index == 9
-    assert picture[1][:2] == b"\xff\xd8"
+    newest = camera.latest_frame.jpeg()
+    assert newest is not None
+    assert newest[0].index == 9
+    assert newest[1][:2] == b"\xff\xd8"
 
 
-def test_a_camera_may_choose_how_wide_pictures_fit(
-    write_video: Callable[..., Path], spec: ClipSpec
-) -> None:
+def test_camera_config_overrides_fit(write_video: Callable[..., Path], spec: ClipSpec) -> None:
     file = write_video([np.full((32, 64, 3), 200, np.uint8)] * 10)
     camera = Camera("wide", CameraConfig(source=str(file), fit="letterbox"), Metrics())
     camera.start()
-    camera.watch(spec)  # squash
+    camera.start_buffering(spec)  # squash
     assert camera.join(10)
     assert camera.streams[0].ring is not None
     frames, _, _ = camera.streams[0].ring.window(spec.times(9 / 25))
@@ -102,7 +100,7 @@ def test_a_camera_may_choose_how_wide_pictures_fit(
     assert (frames[:, 2:6] > 190).all()
 
 
-def test_a_file_waits_until_somebody_watches(
+def test_file_waits_until_buffering_starts(
     write_video: Callable[..., Path], run_camera: Callable[..., Camera], spec: ClipSpec
 ) -> None:
     metrics = Metrics()
@@ -110,12 +108,12 @@ def test_a_file_waits_until_somebody_watches(
     camera = run_camera(str(file), metrics, None)
     assert not camera.join(0.0)
     assert metrics.total("frames") == 0
-    camera.watch(spec)
+    camera.start_buffering(spec)
     assert camera.join(10)
     assert metrics.total("frames") == 3
 
 
-def test_a_camera_that_cannot_be_opened_has_failed_and_says_why(
+def test_unreadable_file_fails_with_a_reason(
     tmp_path: Path, run_camera: Callable[..., Camera], spec: ClipSpec
 ) -> None:
     file = tmp_path / "broken.mp4"
@@ -126,12 +124,12 @@ def test_a_camera_that_cannot_be_opened_has_failed_and_says_why(
     assert "broken.mp4: not a video" in camera.reason
 
 
-def test_what_can_be_no_source_is_refused_at_once() -> None:
+def test_invalid_source_is_rejected_at_once() -> None:
     with pytest.raises(SourceError):
         Camera("door", CameraConfig(source="gopher://x"), Metrics())
 
 
-def test_a_slow_camera_is_told_once_by_name(
+def test_slow_camera_is_warned_about_once(
     write_video: Callable[..., Path],
     run_camera: Callable[..., Camera],
     spec: ClipSpec,
@@ -139,115 +137,117 @@ def test_a_slow_camera_is_told_once_by_name(
 ) -> None:
     file = write_video([np.zeros((48, 64, 3), np.uint8)] * 60, fps=5)
     run_camera(str(file), Metrics(), spec).join(10)
-    told = [record for record in caplog.records if "frames a second" in record.message]
-    assert len(told) == 1
-    assert "camera door gives 5.0" in told[0].message
+    warnings = [record for record in caplog.records if "fps" in record.message]
+    assert len(warnings) == 1
+    assert "camera door delivers 5.0 fps" in warnings[0].message
 
 
-def test_a_jpeg_is_made_once_for_all_viewers(
+def test_jpeg_is_encoded_once_for_all_viewers(
     write_video: Callable[..., Path], run_camera: Callable[..., Camera], spec: ClipSpec
 ) -> None:
     camera = run_camera(str(write_video([np.zeros((48, 64, 3), np.uint8)] * 2)), Metrics(), spec)
     camera.join(10)
-    assert camera.picture.jpeg() is camera.picture.jpeg()
+    assert camera.latest_frame.jpeg() is camera.latest_frame.jpeg()
 
 
-def test_watchers_are_told_until_they_leave(
+def test_subscribers_are_called_until_they_unsubscribe(
     write_video: Callable[..., Path], run_camera: Callable[..., Camera], spec: ClipSpec
 ) -> None:
-    told = threading.Semaphore(0)
+    calls = threading.Semaphore(0)
     camera = run_camera(str(write_video([np.zeros((48, 64, 3), np.uint8)] * 3)), Metrics(), None)
-    leave = camera.picture.subscribe(told.release)
-    camera.picture.subscribe(lambda: None)
-    camera.watch(spec)
+    unsubscribe = camera.latest_frame.subscribe(calls.release)
+    camera.latest_frame.subscribe(lambda: None)
+    camera.start_buffering(spec)
     camera.join(10)
     for _ in range(3):
-        assert told.acquire(timeout=5)
-    leave()
-    assert camera.picture.frame is not None
-    camera.picture.put(camera.picture.frame)
-    assert not told.acquire(blocking=False)
+        assert calls.acquire(timeout=5)
+    unsubscribe()
+    assert camera.latest_frame.frame is not None
+    camera.latest_frame.put(camera.latest_frame.frame)
+    assert not calls.acquire(blocking=False)
 
 
-def test_reconnects_after_the_camera_hung_up(
-    hanging_up: str, spec: ClipSpec, caplog: pytest.LogCaptureFixture
+def test_camera_that_disconnects_is_reopened(
+    disconnecting_camera: str, spec: ClipSpec, caplog: pytest.LogCaptureFixture
 ) -> None:
     metrics, frames = Metrics(), threading.Semaphore(0)
     times: list[float] = []
-    camera = Camera("door", CameraConfig(source=hanging_up), metrics, first_pause_s=0.01)
+    camera = Camera(
+        "door", CameraConfig(source=disconnecting_camera), metrics, initial_retry_delay_s=0.01
+    )
 
-    def take() -> None:
-        assert camera.picture.frame is not None
-        times.append(camera.picture.frame.time_s)
+    def on_frame() -> None:
+        assert camera.latest_frame.frame is not None
+        times.append(camera.latest_frame.frame.time_s)
         frames.release()
 
-    camera.picture.subscribe(take)
-    camera.watch(spec)
+    camera.latest_frame.subscribe(on_frame)
+    camera.start_buffering(spec)
     with caplog.at_level("INFO"):
         camera.start()
         try:
             for _ in range(25):
                 assert frames.acquire(timeout=30)
         finally:
-            camera.tell_stop()
+            camera.request_stop()
             assert camera.join(10)
     assert metrics.total("reconnect_attempts") >= 2
-    assert times == sorted(times)  # its clock goes on
-    told = " ".join(record.getMessage() for record in caplog.records)
-    assert "offline" in told
-    assert "secret" not in told
+    assert times == sorted(times)  # its clock continues
+    messages = " ".join(record.getMessage() for record in caplog.records)
+    assert "offline" in messages
+    assert "secret" not in messages
 
 
-class Hanging:
-    """A camera that gives two pictures, and then hangs until `released`."""
+class HangingSource:
+    """A source that delivers two frames, and then hangs until `released`."""
 
     finite = False
     released = threading.Event()
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now, self._count = now, 0
-        self._began_at = now()
+        self._started_at = now()
 
-    def grab(self, stop: threading.Event) -> Moment | None:
+    def grab(self, stop: threading.Event) -> FrameTime | None:
         self._count += 1
         if self._count == 3 and not self.released.is_set():
             self.released.wait(30)
-            return Moment(10_000.0, self._now())  # much too late: it must change nothing
-        return Moment(self._now() - self._began_at, self._now())
+            return FrameTime(10_000.0, self._now())  # much too late: it must be rejected
+        return FrameTime(self._now() - self._started_at, self._now())
 
-    def picture(self) -> np.ndarray:
+    def retrieve(self) -> np.ndarray:
         return np.zeros((48, 64, 3), np.uint8)
 
     def close(self) -> None:
         pass
 
 
-def test_where_reads_hang_the_camera_gets_a_process_and_no_more_threads(spec: ClipSpec) -> None:
+def test_camera_with_hung_reads_is_read_in_a_subprocess(spec: ClipSpec) -> None:
     metrics = Metrics()
-    isolated: list[bool] = []
+    in_subprocess: list[bool] = []
 
-    def opener(source: object, *, now: Callable[[], float], **how: bool) -> Hanging:
-        isolated.append(how["isolated"])
-        if isolated[-1]:
-            raise SourceError("not here")  # what such a process does is tested with a real camera
-        return Hanging(now)
+    def opener(source: object, *, now: Callable[[], float], **options: bool) -> HangingSource:
+        in_subprocess.append(options["in_subprocess"])
+        if in_subprocess[-1]:
+            raise SourceError("not here")  # SubprocessCapture is tested with a real camera
+        return HangingSource(now)
 
-    Hanging.released.clear()
-    config = CameraConfig(source="demo:", stall_after=0.05, read_timeout=0.01, retry_max=1)
-    camera = Camera("door", config, metrics, opener=opener, first_pause_s=0.02)
-    camera.watch(spec)
+    HangingSource.released.clear()
+    config = CameraConfig(source="demo:", stall_timeout=0.05, read_timeout=0.01, max_retry_delay=1)
+    camera = Camera("door", config, metrics, opener=opener, initial_retry_delay_s=0.02)
+    camera.start_buffering(spec)
     camera.start()
     try:
-        wait_for(lambda: isolated.count(True) >= 2)
-        threads = isolated.index(True)  # opened by threads until three are known to hang
+        wait_for(lambda: in_subprocess.count(True) >= 2)
+        threads = in_subprocess.index(True)  # opened in threads until three are known to hang
         assert threads in (3, 4)
         totals = metrics.totals()
-        assert (totals["stalls"], totals["abandoned_reads"]) == (threads, threads)
-        assert totals["isolated_openings"] >= 2
-        Hanging.released.set()
-        wait_for(lambda: not isolated[-1])  # the threads came back
-        assert (camera.streams[0].ring.newest_s or 0.0) < 1000.0  # what came too late was refused
+        assert (totals["stalls"], totals["hung_reads"]) == (threads, threads)
+        assert totals["subprocess_captures"] >= 2
+        HangingSource.released.set()
+        wait_for(lambda: not in_subprocess[-1])  # the threads returned
+        assert (camera.streams[0].ring.newest_s or 0.0) < 1000.0  # the late frame was rejected
     finally:
-        Hanging.released.set()
-        camera.tell_stop()
+        HangingSource.released.set()
+        camera.request_stop()
         assert camera.join(5)

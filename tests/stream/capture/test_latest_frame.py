@@ -3,7 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from stream.capture.latest_frame import LatestPicture
+from stream.capture.latest_frame import LatestFrame
 from stream.messages import Frame
 
 
@@ -19,93 +19,93 @@ def width_of(jpeg: bytes) -> int:
 
 
 def test_viewers_and_recorder_share_one_jpeg_of_a_frame() -> None:
-    picture = LatestPicture()
+    latest = LatestFrame()
     frames = [frame(index) for index in range(8)]
-    shown = []
+    jpegs = []
     for one in frames:
-        picture.put(one)
-        newest = picture.jpeg()
+        latest.put(one)
+        newest = latest.jpeg()
         assert newest is not None
         assert newest[0] is one
-        shown.append(newest[1])
-    # The recorder comes some frames later.
-    assert [picture.jpeg_of(one) for one in frames] == shown
-    assert all(picture.jpeg_of(one) is jpeg for one, jpeg in zip(frames, shown, strict=True))
+        jpegs.append(newest[1])
+    # The recorder is some frames behind.
+    assert [latest.jpeg_of(one) for one in frames] == jpegs
+    assert all(latest.jpeg_of(one) is jpeg for one, jpeg in zip(frames, jpegs, strict=True))
 
 
-def test_a_viewer_gets_the_jpeg_that_the_recorder_made() -> None:
-    picture = LatestPicture()
-    picture.put(frame(1))
-    made = picture.jpeg_of(frame(1))
-    newest = picture.jpeg()
+def test_viewer_gets_the_jpeg_that_the_recorder_encoded() -> None:
+    latest = LatestFrame()
+    latest.put(frame(1))
+    encoded = latest.jpeg_of(frame(1))
+    newest = latest.jpeg()
     assert newest is not None
-    assert newest[1] is made
-    assert picture.jpeg() is newest
+    assert newest[1] is encoded
+    assert latest.jpeg() is newest
 
 
-def test_keeps_few_jpegs() -> None:
-    picture = LatestPicture()
-    first = picture.jpeg_of(frame(0))
+def test_few_jpegs_are_stored() -> None:
+    latest = LatestFrame()
+    first = latest.jpeg_of(frame(0))
     for index in range(1, 100):
-        picture.jpeg_of(frame(index))
-    again = picture.jpeg_of(frame(0))
+        latest.jpeg_of(frame(index))
+    again = latest.jpeg_of(frame(0))
     assert again == first
     assert again is not first
 
 
-def test_jpegs_are_no_wider_than_asked_for() -> None:
-    assert width_of(LatestPicture().jpeg_of(frame(1, width=1920, height=1080))) == 960
-    assert width_of(LatestPicture(1280).jpeg_of(frame(1, width=1920, height=1080))) == 1280
-    assert width_of(LatestPicture(1280).jpeg_of(frame(1, width=640, height=480))) == 640
+def test_jpegs_have_at_most_the_default_width() -> None:
+    assert width_of(LatestFrame().jpeg_of(frame(1, width=1920, height=1080))) == 960
+    assert width_of(LatestFrame(1280).jpeg_of(frame(1, width=1920, height=1080))) == 1280
+    assert width_of(LatestFrame(1280).jpeg_of(frame(1, width=640, height=480))) == 640
 
 
-def test_viewers_share_the_jpeg_of_the_next_width() -> None:
-    picture = LatestPicture()
-    picture.put(frame(1, width=1920, height=1080))
-    made = {asked: picture.jpeg(asked) for asked in (1, 320, 321, 640, 900, 1279, 9999)}
-    widths = {asked: width_of(one[1]) for asked, one in made.items() if one is not None}
+def test_requested_width_is_rounded_up_to_a_shared_one() -> None:
+    latest = LatestFrame()
+    latest.put(frame(1, width=1920, height=1080))
+    jpegs = {width: latest.jpeg(width) for width in (1, 320, 321, 640, 900, 1279, 9999)}
+    widths = {width: width_of(one[1]) for width, one in jpegs.items() if one is not None}
     assert widths == {1: 320, 320: 320, 321: 640, 640: 640, 900: 960, 1279: 1280, 9999: 1280}
-    assert made[1] is made[320]
-    assert made[321] is made[640]
-    assert made[1279] is made[9999]
-    assert picture.jpeg() is made[900]  # the recorder's width
+    assert jpegs[1] is jpegs[320]
+    assert jpegs[321] is jpegs[640]
+    assert jpegs[1279] is jpegs[9999]
+    assert latest.jpeg() is jpegs[900]  # the recorder's width
 
 
-def test_widths_beyond_the_cameras_own_are_one() -> None:
-    picture = LatestPicture(1280)
-    picture.put(frame(1, width=500, height=400))
-    newest = picture.jpeg(640)
+def test_all_widths_above_the_cameras_own_share_one_jpeg() -> None:
+    latest = LatestFrame(1280)
+    latest.put(frame(1, width=500, height=400))
+    newest = latest.jpeg(640)
     assert newest is not None
     assert width_of(newest[1]) == 500
-    assert newest is picture.jpeg(1280)
-    assert newest is picture.jpeg()
+    assert newest is latest.jpeg(1280)
+    assert newest is latest.jpeg()
 
 
-def test_a_viewers_pictures_never_go_back() -> None:
+def test_viewer_never_gets_an_older_frame() -> None:
     """At several widths, in any order."""
-    picture = LatestPicture()
+    latest = LatestFrame()
     for index in range(5):
-        picture.put(frame(index, width=1280, height=720))
+        latest.put(frame(index, width=1280, height=720))
         for width in (320, 1280) if index % 2 else (640, 320):
-            newest = picture.jpeg(width)
+            newest = latest.jpeg(width)
             assert newest is not None
             assert newest[0].index == index
 
 
-def test_there_is_no_jpeg_before_the_first_frame() -> None:
-    assert LatestPicture().jpeg() is None
+def test_no_jpeg_before_the_first_frame() -> None:
+    assert LatestFrame().jpeg() is None
 
 
-def test_wants_every_picture_while_somebody_looks_on() -> None:
-    picture = LatestPicture()
-    picture.put(frame(0))
-    assert not picture.wants(100.5)
-    assert picture.wants(101.0)
-    seen: list[int] = []
-    unsubscribe = picture.subscribe(lambda: seen.append(1))
-    assert picture.wants(100.1)
-    picture.put(frame(1))
+def test_every_frame_is_due_while_there_is_a_subscriber() -> None:
+    latest = LatestFrame()
+    latest.put(frame(0))
+    assert not latest.is_due(100.5)
+    assert latest.is_due(101.0)
+    calls: list[int] = []
+    unsubscribe = latest.subscribe(lambda: calls.append(1))
+    assert latest.is_due(100.1)
+    latest.put(frame(1))
     unsubscribe()
-    picture.put(frame(2))
-    assert seen == [1]
-    assert not picture.wants(100.3)
+    latest.put(frame(2))
+    assert calls == [1]
+    assert not latest.is_due(100.3)

@@ -1,4 +1,4 @@
-"""Cameras on a real RTSP server, which is killed, stopped, mute, or talks nonsense."""
+"""Cameras on a real RTSP server that is killed, stopped, silent, or sends garbage."""
 
 from __future__ import annotations
 
@@ -25,53 +25,53 @@ from tests.waiting import wait_for
 
 _PASSWORD = "pa@ss/wo:rd"
 RETRY_MAX_S = 1.0
-QUICK = {"open_timeout": 1, "read_timeout": 1, "stall_after": 2, "retry_max": RETRY_MAX_S}
+QUICK = {"open_timeout": 1, "read_timeout": 1, "stall_timeout": 2, "max_retry_delay": RETRY_MAX_S}
 
 
-class Talker:
-    """A TCP server that is no camera: it says one thing to whoever comes, and then nothing."""
+class FixedResponder:
+    """A TCP server that is no camera: it sends fixed bytes to each client, and then nothing."""
 
-    def __init__(self, words: bytes) -> None:
+    def __init__(self, response: bytes) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"rtsp://127.0.0.1:{self._listener.getsockname()[1]}/live"
-        self._words = words
-        self._guests: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._talk)
+        self._response = response
+        self._clients: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
-    def _talk(self) -> None:
+    def _serve(self) -> None:
         while True:
-            guest, _ = self._listener.accept()
-            self._guests.append(guest)
-            if self._guests[0] is not guest and guest.recv(4, socket.MSG_PEEK) == b"stop":
+            client, _ = self._listener.accept()
+            self._clients.append(client)
+            if self._clients[0] is not client and client.recv(4, socket.MSG_PEEK) == b"stop":
                 return
-            guest.sendall(self._words)
+            client.sendall(self._response)
 
     def close(self) -> None:
-        self._guests.append(socket.socket())  # so that the one that stops is not the first
-        with socket.create_connection(self._listener.getsockname()) as guest:
-            guest.sendall(b"stop")
+        self._clients.append(socket.socket())  # so that the stopping client is not the first
+        with socket.create_connection(self._listener.getsockname()) as client:
+            client.sendall(b"stop")
             self._thread.join(5)
-        for guest in (*self._guests, self._listener):
-            guest.close()
+        for client in (*self._clients, self._listener):
+            client.close()
 
 
 @pytest.fixture
-def watch(spec: ClipSpec) -> Iterator[Callable[..., Camera]]:
-    """Start cameras; at the end each must stop soon, whatever its server does."""
+def start_camera(spec: ClipSpec) -> Iterator[Callable[..., Camera]]:
+    """Start cameras; at the end each must stop quickly, whatever its server does."""
     started: list[Camera] = []
 
     def start(source: str, metrics: Metrics | None = None, **options: object) -> Camera:
         config = CameraConfig.model_validate({"source": source, **(options or QUICK)})
-        camera = Camera("door", config, metrics or Metrics(), first_pause_s=0.1)
-        camera.watch(spec)
+        camera = Camera("door", config, metrics or Metrics(), initial_retry_delay_s=0.1)
+        camera.start_buffering(spec)
         camera.start()
         started.append(camera)
         return camera
 
     yield start
     for camera in started:
-        camera.tell_stop()
+        camera.request_stop()
     for camera in started:
         assert camera.join(3)
 
@@ -80,7 +80,7 @@ def is_live(camera: Camera) -> bool:
     return camera.state == LIVE
 
 
-def read_on(source: Source) -> None:
+def read_until_error(source: Source) -> None:
     stop = threading.Event()
     while source.grab(stop) is not None:
         pass
@@ -92,7 +92,7 @@ def newest_s(camera: Camera) -> float | None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("response", "reason"),
     [
         (b"", "does not answer on port"),
         (os.urandom(4096), "does not speak rtsp on that port"),
@@ -100,136 +100,140 @@ def newest_s(camera: Camera) -> float | None:
         (b"RTSP/1.0 404 Not Found\r\n\r\n", "no stream of that path"),
         (b"RTSP/1.0 503 Service Unavailable\r\n\r\n", "answers with error 503"),
     ],
-    ids=["mute", "garbage", "no video", "no such stream", "error"],
+    ids=["silent", "garbage", "no video", "no such stream", "error"],
 )
-def test_a_server_that_is_no_camera_makes_a_camera_offline_and_says_why(
-    watch: Callable[..., Camera], words: bytes, told: str
+def test_server_that_is_no_camera_is_offline_with_a_reason(
+    start_camera: Callable[..., Camera], response: bytes, reason: str
 ) -> None:
-    talker = Talker(words)
+    server = FixedResponder(response)
     try:
-        camera = watch(talker.address)
-        wait_for(lambda: camera.state == OFFLINE, within_s=10)
-        camera.tell_stop()
+        camera = start_camera(server.address)
+        wait_for(lambda: camera.state == OFFLINE, timeout_s=10)
+        camera.request_stop()
         assert camera.join(3)
     finally:
-        talker.close()
-    assert camera.reason.startswith(f"source {talker.address} can't be reached: ")
-    assert told in camera.reason
+        server.close()
+    assert camera.reason.startswith(f"source {server.address} can't be reached: ")
+    assert reason in camera.reason
 
 
-def test_with_the_usual_time_outs_a_mute_server_is_noticed_in_ten_seconds(
-    watch: Callable[..., Camera],
+def test_silent_server_is_detected_in_ten_seconds_with_default_timeouts(
+    start_camera: Callable[..., Camera],
 ) -> None:
-    usual = CameraConfig(source=0)
-    talker = Talker(b"")
+    defaults = CameraConfig(source=0)
+    server = FixedResponder(b"")
     try:
-        camera = watch(talker.address, stall_after=usual.stall_after)
-        wait_for(lambda: camera.state == OFFLINE, within_s=10)
-        camera.tell_stop()
+        camera = start_camera(server.address, stall_timeout=defaults.stall_timeout)
+        wait_for(lambda: camera.state == OFFLINE, timeout_s=10)
+        camera.request_stop()
         assert camera.join(3)
     finally:
-        talker.close()
+        server.close()
 
 
-def test_a_host_that_there_is_not_makes_a_camera_offline(watch: Callable[..., Camera]) -> None:
+def test_unknown_host_is_offline(start_camera: Callable[..., Camera]) -> None:
     metrics = Metrics()
-    camera = watch("rtsp://viewer:secret@nowhere.invalid/live", metrics)
-    wait_for(lambda: camera.state == OFFLINE, within_s=10)
+    camera = start_camera("rtsp://viewer:secret@nowhere.invalid/live", metrics)
+    wait_for(lambda: camera.state == OFFLINE, timeout_s=10)
     assert "nowhere.invalid/live can't be reached: no host of the name nowhere" in camera.reason
-    wait_for(lambda: metrics.total("reconnect_attempts") >= 2)  # it might be there later
+    wait_for(lambda: metrics.total("reconnect_attempts") >= 2)  # the host may appear later
 
 
 @gstreamer
-def test_a_killed_server_is_noticed_and_its_return_too(
+def test_camera_reconnects_after_its_server_was_killed(
     serve_rtsp: Callable[..., Server],
-    watch: Callable[..., Camera],
+    start_camera: Callable[..., Camera],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("DOOR_PASSWORD", _PASSWORD)
-    guarded, other = serve_rtsp("--password", _PASSWORD), serve_rtsp()
-    counted, untouched = Metrics(), Metrics()
-    address = f"rtsp://viewer:${{DOOR_PASSWORD}}@127.0.0.1:{guarded.port}/live"
+    protected, other = serve_rtsp("--password", _PASSWORD), serve_rtsp()
+    metrics, other_metrics = Metrics(), Metrics()
+    address = f"rtsp://viewer:${{DOOR_PASSWORD}}@127.0.0.1:{protected.port}/live"
     with caplog.at_level("DEBUG"):
-        camera = watch(address, counted)
-        beside = watch(f"rtsp://127.0.0.1:{other.port}/live", untouched)
-        wait_for(lambda: is_live(camera) and is_live(beside))
-        began, before = time.monotonic(), untouched.totals()
-        guarded.kill()
-        wait_for(lambda: camera.state == OFFLINE, within_s=10)
+        camera = start_camera(address, metrics)
+        other_camera = start_camera(f"rtsp://127.0.0.1:{other.port}/live", other_metrics)
+        wait_for(lambda: is_live(camera) and is_live(other_camera))
+        killed_at, before = time.monotonic(), other_metrics.totals()
+        protected.kill()
+        wait_for(lambda: camera.state == OFFLINE, timeout_s=10)
         assert newest_s(camera) is None  # no window may span the gap
-        wait_for(lambda: counted.total("reconnect_attempts") >= 2)
-        guarded.start()
-        # One back-off, and what opening takes.
+        wait_for(lambda: metrics.total("reconnect_attempts") >= 2)
+        protected.start()
+        # One retry delay, and the time to open.
         assert wait_for(lambda: is_live(camera)) < 1.25 * RETRY_MAX_S + 3
-        after, took_s = untouched.totals(), time.monotonic() - began
+        after, elapsed_s = other_metrics.totals(), time.monotonic() - killed_at
         wait_for(lambda: newest_s(camera) is not None)
-    assert (newest_s(camera) or 0.0) > 1.0  # its clock goes on
-    for trouble in ("stalls", "reconnect_attempts", "gaps"):
-        assert after.get(trouble) == before.get(trouble)
-    assert is_live(beside)
-    assert took_s > 1.0
+    assert (newest_s(camera) or 0.0) > 1.0  # its clock continues
+    for counter in ("stalls", "reconnect_attempts", "gaps"):
+        assert after.get(counter) == before.get(counter)
+    assert is_live(other_camera)
+    assert elapsed_s > 1.0
     frames = after["frames"] - before["frames"]
-    assert frames / took_s == pytest.approx(25, rel=0.05, abs=2 / took_s)
+    assert frames / elapsed_s == pytest.approx(25, rel=0.05, abs=2 / elapsed_s)
     assert _PASSWORD not in caplog.text
     assert "viewer" not in caplog.text
 
 
 @gstreamer
-def test_a_wrong_password_makes_a_camera_offline(
-    serve_rtsp: Callable[..., Server], watch: Callable[..., Camera]
+def test_wrong_password_is_offline(
+    serve_rtsp: Callable[..., Server], start_camera: Callable[..., Camera]
 ) -> None:
     server = serve_rtsp("--password", _PASSWORD)
-    camera = watch(f"rtsp://viewer:wrong@127.0.0.1:{server.port}/live")
-    wait_for(lambda: camera.state == OFFLINE, within_s=10)
-    assert "it refuses this user and password" in camera.reason
+    camera = start_camera(f"rtsp://viewer:wrong@127.0.0.1:{server.port}/live")
+    wait_for(lambda: camera.state == OFFLINE, timeout_s=10)
+    assert "it rejects this user and password" in camera.reason
     assert "wrong" not in camera.reason
-    nobody = watch(f"rtsp://127.0.0.1:{server.port}/live")
-    wait_for(lambda: nobody.state == OFFLINE, within_s=10)
-    assert "it asks for user and password" in nobody.reason
+    anonymous = start_camera(f"rtsp://127.0.0.1:{server.port}/live")
+    wait_for(lambda: anonymous.state == OFFLINE, timeout_s=10)
+    assert "it needs user and password" in anonymous.reason
 
 
 @gstreamer
-@pytest.mark.parametrize("options", [QUICK, {"stall_after": 5}], ids=["quick", "usual"])
-def test_a_server_that_stands_still_is_given_up_and_comes_back(
-    serve_rtsp: Callable[..., Server], watch: Callable[..., Camera], options: dict[str, float]
+@pytest.mark.parametrize("options", [QUICK, {"stall_timeout": 5}], ids=["quick", "default"])
+def test_stalled_camera_is_reopened(
+    serve_rtsp: Callable[..., Server],
+    start_camera: Callable[..., Camera],
+    options: dict[str, float],
 ) -> None:
     server, metrics = serve_rtsp(), Metrics()
-    camera = watch(f"rtsp://127.0.0.1:{server.port}/live", metrics, **options)
+    camera = start_camera(f"rtsp://127.0.0.1:{server.port}/live", metrics, **options)
     wait_for(lambda: is_live(camera))
     server.signal(signal.SIGSTOP)
     try:
-        wait_for(lambda: camera.state in (STALLED, OFFLINE), within_s=10)
+        wait_for(lambda: camera.state in (STALLED, OFFLINE), timeout_s=10)
     finally:
         server.signal(signal.SIGCONT)
-    wait_for(lambda: is_live(camera), within_s=20)
+    wait_for(lambda: is_live(camera), timeout_s=20)
     before = metrics.total("frames")
     wait_for(lambda: metrics.total("frames") > before + 10)
 
 
 @gstreamer
-def test_pictures_may_change_their_size(
-    serve_rtsp: Callable[..., Server], watch: Callable[..., Camera]
+def test_frame_size_may_change(
+    serve_rtsp: Callable[..., Server], start_camera: Callable[..., Camera]
 ) -> None:
     server = serve_rtsp("--resize-after", "2")
-    camera = watch(f"rtsp://127.0.0.1:{server.port}/live")
-    leave = camera.picture.subscribe(lambda: None)
+    camera = start_camera(f"rtsp://127.0.0.1:{server.port}/live")
+    unsubscribe = camera.latest_frame.subscribe(lambda: None)
 
     def brightness() -> float:
-        frame = camera.picture.frame
+        frame = camera.latest_frame.frame
         return 0.0 if frame is None else float(frame.pixels.mean())
 
     wait_for(lambda: brightness() > 0)
     before = brightness()
-    # OpenCV goes on giving pictures of the first size: the ball in them gets smaller.
-    wait_for(lambda: brightness() < 0.7 * before, within_s=20)
-    wait_for(lambda: is_live(camera), within_s=10)
-    leave()
+    # OpenCV keeps the first frame size: the ball in the frames gets smaller.
+    wait_for(lambda: brightness() < 0.7 * before, timeout_s=20)
+    wait_for(lambda: is_live(camera), timeout_s=10)
+    unsubscribe()
 
 
 @gstreamer
-def test_a_camera_on_which_reads_hang_is_watched_from_a_process(
-    serve_rtsp: Callable[..., Server], watch: Callable[..., Camera], monkeypatch: pytest.MonkeyPatch
+def test_camera_is_read_in_a_subprocess(
+    serve_rtsp: Callable[..., Server],
+    start_camera: Callable[..., Camera],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("DOOR_PASSWORD", _PASSWORD)
     server, metrics = serve_rtsp("--password", _PASSWORD), Metrics()
@@ -238,19 +242,19 @@ def test_a_camera_on_which_reads_hang_is_watched_from_a_process(
     stop = threading.Event()
     clock = SourceClock(count=lambda name: metrics.count(name))
     with contextlib.closing(
-        open_source(address, clock=clock, network=options, isolated=True)
+        open_source(address, clock=clock, network=options, in_subprocess=True)
     ) as source:
         moments = [source.grab(stop) for _ in range(10)]
         times = [moment.time_s for moment in moments if moment is not None]
-        assert np.diff(times) == pytest.approx(1 / 25, abs=0.005)  # the camera's own times
-        picture = source.picture()
-        assert picture is not None
-        assert picture.shape == (240, 320, 3)
+        assert np.diff(times) == pytest.approx(1 / 25, abs=0.005)  # the camera's presentation times
+        frame = source.retrieve()
+        assert frame is not None
+        assert frame.shape == (240, 320, 3)
         server.signal(signal.SIGSTOP)
         try:
-            with pytest.raises(SourceError, match="gives no more pictures"):
-                read_on(source)
+            with pytest.raises(SourceError, match="delivers no more frames"):
+                read_until_error(source)
         finally:
             server.signal(signal.SIGCONT)
     with pytest.raises(SourceError, match="nothing listens on port 9"):
-        open_source("rtsp://127.0.0.1:9/live", network=options, isolated=True)
+        open_source("rtsp://127.0.0.1:9/live", network=options, in_subprocess=True)

@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 def write(folder: Path, text: str) -> Path:
-    file = folder / "watch.yaml"
+    file = folder / "config.yaml"
     file.write_text(text)
     return file
 
@@ -43,9 +43,12 @@ def test_durations_have_units(tmp_path: Path, text: str, seconds: float) -> None
         ("window: {strude: 1s}", ["unknown key 'window.strude'", "stride"]),
         ("cameras: {door: {sorce: 0}}", ["unknown key 'cameras.door.sorce'", "source"]),
         ("window: {stride: soon}", ["window.stride", "0.25s", "'soon'"]),
-        ("events: {enter: 0.3, leave: 0.5}", ["leave (0.5)", "enter (0.3)"]),
-        ("events: {labels: {wave: {enter: 0.2}}}", ["labels.wave", "leave (0.4)"]),
-        ("events: {enter: 2}", ["events.enter", "less than or equal to 1"]),
+        (
+            "events: {threshold: 0.3, release_threshold: 0.5}",
+            ["release_threshold (0.5)", "threshold (0.3)"],
+        ),
+        ("events: {labels: {wave: {threshold: 0.2}}}", ["labels.wave", "release_threshold (0.4)"]),
+        ("events: {threshold: 2}", ["events.threshold", "less than or equal to 1"]),
         ("cameras: {}", ["cameras", "at least 1"]),
         ("cameras: {'a b': {source: 0}}", ["cameras", "'a b'"]),
         ("worker: {local: false}", ["endpoint"]),
@@ -54,21 +57,21 @@ def test_durations_have_units(tmp_path: Path, text: str, seconds: float) -> None
         ("a: [", ["line 1", "not YAML"]),
     ],
 )
-def test_a_mistake_is_named_in_one_line(tmp_path: Path, text: str, words: list[str]) -> None:
+def test_errors_name_the_key_in_one_line(tmp_path: Path, text: str, words: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(write(tmp_path, text))
     message = str(caught.value)
     assert "\n" not in message
-    for word in ["watch.yaml", *words]:
+    for word in ["config.yaml", *words]:
         assert word in message
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_error_names_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nothing\.yaml can't be read: No such file"):
         load_config(tmp_path / "nothing.yaml")
 
 
-def test_flags_override_single_values(tmp_path: Path) -> None:
+def test_flags_override_single_keys(tmp_path: Path) -> None:
     file = write(tmp_path, "dashboard: {port: 8000, host: 0.0.0.0}\ncameras: {a: {source: 0}}")
     overrides = {"dashboard": {"port": 9000}, "cameras": {"b": {"source": 1}}}
     config = load_config(file, overrides)
@@ -76,14 +79,14 @@ def test_flags_override_single_values(tmp_path: Path) -> None:
     assert list(config.cameras) == ["b"]
 
 
-def test_a_label_takes_what_it_leaves_out_from_the_rest() -> None:
-    config = Config.model_validate({"events": {"labels": {"wave": {"enter": 0.8}}}})
-    assert config.events.policy("wave").enter == 0.8
-    assert config.events.policy("wave").leave == config.events.leave
+def test_label_policy_falls_back_to_common_values() -> None:
+    config = Config.model_validate({"events": {"labels": {"wave": {"threshold": 0.8}}}})
+    assert config.events.policy("wave").threshold == 0.8
+    assert config.events.policy("wave").release_threshold == config.events.release_threshold
     assert config.events.policy("other") == config.events
 
 
-def test_flags_do_not_hide_a_section_that_is_none(tmp_path: Path) -> None:
+def test_flags_do_not_hide_an_invalid_section(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="dashboard"):
         load_config(write(tmp_path, "dashboard: 5"), {"dashboard": {"port": 9000}})
 
@@ -98,18 +101,18 @@ def test_flags_do_not_hide_a_section_that_is_none(tmp_path: Path) -> None:
         "'viewer:s3cret@192.0.2.1': {}",
     ],
 )
-def test_a_mistake_about_an_address_does_not_show_it(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "watch.yaml"
+def test_errors_do_not_show_urls(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "config.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_config(file)
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_misspelt_key_of_an_optional_section_is_told_the_right_ones(tmp_path: Path) -> None:
-    file = tmp_path / "watch.yaml"
+def test_unknown_key_in_optional_section_lists_known_keys(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
     file.write_text("cameras: {door: {source: 0, motion_gate: {aera: 0.1}}}")
-    with pytest.raises(ConfigError, match="known here: area, difference, look_every"):
+    with pytest.raises(ConfigError, match="known here: max_interval, min_area, pixel_threshold"):
         load_config(file)
 
 
@@ -118,21 +121,21 @@ def test_a_misspelt_key_of_an_optional_section_is_told_the_right_ones(tmp_path: 
     [
         (
             "cameras: {door: {source: 0}, door: {source: 1}}",
-            "line 1 is not YAML: door is there twice",
+            "line 1 is not YAML: duplicate key door",
         ),
-        ("worker: {workers: 0}", "worker.workers: 'auto', or a number from 1 to 64, got 0"),
+        ("worker: {count: 0}", "worker.count: 'auto', or a number from 1 to 64, got 0"),
         ("worker: {device: gpu}", "worker.device: must be auto, cpu, cuda or cuda:1, got 'gpu'"),
         ("window: {stride: -1s}", "positive number with ms, s, m, h or d, like 0.25s, got '-1s'"),
         ("cameras: {door: demo:0}", "cameras.door: must hold keys, like {source: ...}"),
         ("cameras: {door: {fit: crop}}", "cameras.door.source: is missing"),
         (
             "cameras: {door: {source: 0, zones: {gate: {points: [[0.1, 0.2]]}}}}",
-            "zones two corners or a polygon's points",
+            "a zone two corners or the points of a polygon",
         ),
     ],
 )
-def test_mistakes_are_told_in_words_for_people(tmp_path: Path, text: str, words: str) -> None:
-    file = tmp_path / "watch.yaml"
+def test_errors_are_readable(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "config.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_config(file)
@@ -142,13 +145,13 @@ def test_mistakes_are_told_in_words_for_people(tmp_path: Path, text: str, words:
 @pytest.mark.parametrize(
     ("written", "on"), [("", True), ("true", True), ("{}", True), ("false", False)]
 )
-def test_the_motion_gate_is_on_by_a_word(tmp_path: Path, written: str, on: bool) -> None:
-    file = tmp_path / "watch.yaml"
+def test_motion_gate_accepts_booleans(tmp_path: Path, written: str, on: bool) -> None:
+    file = tmp_path / "config.yaml"
     file.write_text(f"cameras: {{door: {{source: 0, motion_gate: {written}}}}}")
     assert (load_config(file).cameras["door"].motion_gate is not None) == on
 
 
-def test_an_alert_of_a_camera_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+def test_alert_for_unknown_camera_is_rejected(tmp_path: Path) -> None:
     text = """
 cameras: {door: {source: "demo:", zones: {gate: {points: [[0, 0], [1, 1]]}}}}
 alerts: {phone: {webhook: "https://example.org/", cameras: [CAMERA]}}
@@ -157,20 +160,22 @@ alerts: {phone: {webhook: "https://example.org/", cameras: [CAMERA]}}
         assert load_config(write(tmp_path, text.replace("CAMERA", camera))).alerts
     with pytest.raises(ConfigError) as caught:
         load_config(write(tmp_path, text.replace("CAMERA", "dor")))
-    assert "alerts.phone.cameras: there is no camera 'dor'; there is door, door/gate" in str(
-        caught.value
-    )
+    assert "alerts.phone.cameras: unknown camera 'dor'; known: door, door/gate" in str(caught.value)
 
 
-def test_labels_are_known_by_the_key_that_names_them() -> None:
+def test_named_labels_are_grouped_by_key() -> None:
     config = Config.model_validate(
         {
-            "events": {"watch": ["fall"], "labels": {"wave": {"enter": 0.9}}, "unknown": 0.3},
+            "events": {
+                "include": ["fall"],
+                "labels": {"wave": {"threshold": 0.9}},
+                "unknown_below": 0.3,
+            },
             "alerts": {"phone": {"webhook": "https://example.org/", "labels": ["run", "unknown"]}},
             "retention": {"labels": {"sit": {"clips": "1d"}}},
         }
     )
-    assert config.labels_named() == {
+    assert config.labels_by_key() == {
         "events": {"fall", "wave"},
         "alerts.phone.labels": {"run"},
         "retention.labels": {"sit"},

@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 import pytest
 
-from stream.datasets import export as training_folder
-from stream.datasets.export import Made, TrainingFolderError, add_to, choose
-from stream.messages import Event, LoggedEvent, Recorded, Review
+from stream.datasets import export
+from stream.datasets.export import DatasetExportError, ExportResult, export_dataset, select
+from stream.messages import Event, EventMedia, LoggedEvent, Review
 from stream.sinks.clips.mp4 import ClipFile
 from stream.sinks.event_log.event_log import EventLog
 from tests import burnt_clock
@@ -20,8 +20,8 @@ from tests import burnt_clock
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 
 
-class Watched:
-    """A log with events of 2 s whose clips show them from 1 s on, and a training folder."""
+class Exporter:
+    """A log of 2 s events, each 1 s after the start of its clip, and a training folder."""
 
     def __init__(self, folder: Path) -> None:
         self.clips, self.out = folder / "data" / "clips", folder / "out"
@@ -38,23 +38,23 @@ class Watched:
         camera: str = "door",
         clip: bool = True,
         clip_start_s: float | None = 9.0,
-        lasts_s: float = 4.0,
+        duration_s: float = 4.0,
         end_s: float | None = 12.0,
-        opened: datetime = NOON,
+        start_utc: datetime = NOON,
     ) -> str:
-        """Its id. It starts at 10 s."""
+        """Add an event that starts at 10 s. Returns its id."""
         name = f"{number:032x}"
         event = Event(name, camera, label, 10.0, 12.0, end_s, 11.0, 0.9, 11.0, 0.8)
-        self.log.save([LoggedEvent(event, "end", opened, "motion")])
+        self.log.write_updates([LoggedEvent(event, "end", start_utc, "motion")])
         if clip:
-            self.film(self.clips / f"{name}.mp4", lasts_s)
-            self.log.save([Recorded(name, f"{name}.mp4", "", "", clip_start_s)])
+            self.write_clip(self.clips / f"{name}.mp4", duration_s)
+            self.log.write_updates([EventMedia(name, f"{name}.mp4", "", "", clip_start_s)])
         self.review(name, verdict, corrected)
         return name
 
-    def film(self, file: Path, lasts_s: float) -> None:
+    def write_clip(self, file: Path, duration_s: float) -> None:
         clip = ClipFile(file, 64)
-        for number in range(round(lasts_s * 5)):
+        for number in range(round(duration_s * 5)):
             _, jpeg = cv2.imencode(".jpg", burnt_clock.draw(number / 5, width=64, height=48))
             clip.add(jpeg.tobytes(), number / 5)
         clip.finish()
@@ -62,61 +62,63 @@ class Watched:
     def review(self, name: str, verdict: str, corrected: str = "") -> None:
         self.log.review(name, Review(verdict, corrected), NOON)
 
-    def make(self, *, rejected_as: str | None = None, unreviewed: bool = False) -> Made:
-        chosen = choose(self.log.rows(), rejected_as=rejected_as, unreviewed=unreviewed)
-        return add_to(self.out, chosen, self.clips)
+    def export(
+        self, *, negative_label: str | None = None, unreviewed: bool = False
+    ) -> ExportResult:
+        selection = select(self.log.rows(), negative_label=negative_label, unreviewed=unreviewed)
+        return export_dataset(self.out, selection, self.clips)
 
     @property
-    def lines(self) -> list[dict[str, str]]:
+    def listed(self) -> list[dict[str, str]]:
         with (self.out / "clips.csv").open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
     @property
     def files(self) -> list[str]:
-        """By their names without the zeros in front."""
+        """The names of exported files, without leading zeros."""
         found = (path for path in self.out.rglob("*") if path.is_file())
         paths = (path.relative_to(self.out) for path in found)
         return sorted(str(path.parent / path.name.lstrip("0")) for path in paths)
 
 
 @pytest.fixture
-def watched(tmp_path: Path) -> Iterator[Watched]:
-    made = Watched(tmp_path)
-    yield made
-    made.log.close()
+def exporter(tmp_path: Path) -> Iterator[Exporter]:
+    exporter = Exporter(tmp_path)
+    yield exporter
+    exporter.log.close()
 
 
-def test_events_that_go_on_over_the_hour_are_of_one_source(watched: Watched) -> None:
+def test_close_events_across_the_hour_have_one_source(exporter: Exporter) -> None:
     for number, minutes in enumerate((30, 59.5, 60.2, 90)):
-        watched.event(number, opened=NOON + timedelta(minutes=minutes))
-    watched.event(9, camera="yard", opened=NOON + timedelta(minutes=60.1))
-    watched.make()
-    assert [line["source"] for line in watched.lines] == [
-        *["door 2026-05-01T12"] * 3,  # what is in the same hour, and close to that
+        exporter.event(number, start_utc=NOON + timedelta(minutes=minutes))
+    exporter.event(9, camera="yard", start_utc=NOON + timedelta(minutes=60.1))
+    exporter.export()
+    assert [row["source"] for row in exporter.listed] == [
+        *["door 2026-05-01T12"] * 3,  # in the same hour, or close to such an event
         "door 2026-05-01T13",
         "yard 2026-05-01T13",
     ]
 
 
-def test_events_in_two_zones_of_a_camera_are_of_one_source(watched: Watched) -> None:
-    watched.event(1, camera="door/porch")
-    watched.event(2, camera="door/gate")
-    watched.make()
-    assert [line["source"] for line in watched.lines] == ["door 2026-05-01T12"] * 2
+def test_zones_of_a_camera_have_one_source(exporter: Exporter) -> None:
+    exporter.event(1, camera="door/porch")
+    exporter.event(2, camera="door/gate")
+    exporter.export()
+    assert [row["source"] for row in exporter.listed] == ["door 2026-05-01T12"] * 2
 
 
-def test_a_folder_for_each_label_and_a_list_of_all(watched: Watched) -> None:
-    watched.event(1, "wave")
-    watched.event(2, "wave", "corrected", corrected="hop/skip")
-    watched.event(3, "run", "rejected")
-    watched.event(4, "run", "")
-    watched.event(5, "run", clip=False)
-    made = watched.make()
-    assert (made.clips, made.labels, made.new, made.whole) == (2, 2, 2, 0)
-    assert made.left_out == {"rejected": 1, "not reviewed": 1, "without a clip": 1}
-    hop = training_folder.class_folder("hop/skip")
-    assert watched.files == ["clips.csv", f"{hop}/2.mp4", "wave/1.mp4"]
-    assert watched.lines == [
+def test_export_has_a_folder_per_label_and_a_list(exporter: Exporter) -> None:
+    exporter.event(1, "wave")
+    exporter.event(2, "wave", "corrected", corrected="hop/skip")
+    exporter.event(3, "run", "rejected")
+    exporter.event(4, "run", "")
+    exporter.event(5, "run", clip=False)
+    result = exporter.export()
+    assert (result.clips, result.labels, result.new, result.untrimmed) == (2, 2, 2, 0)
+    assert result.skipped == {"rejected": 1, "not reviewed": 1, "without a clip": 1}
+    hop = export.label_dirname("hop/skip")
+    assert exporter.files == ["clips.csv", f"{hop}/2.mp4", "wave/1.mp4"]
+    assert exporter.listed == [
         {
             "path": f"{hop}/{2:032x}.mp4",
             "label": "hop/skip",
@@ -136,152 +138,150 @@ def test_a_folder_for_each_label_and_a_list_of_all(watched: Watched) -> None:
             "source": "door 2026-05-01T12",
         },
     ]
-    copied, clip = watched.out / watched.lines[1]["path"], watched.clips / f"{1:032x}.mp4"
+    copied, clip = exporter.out / exporter.listed[1]["path"], exporter.clips / f"{1:032x}.mp4"
     assert copied.read_bytes() == clip.read_bytes()
 
 
-def test_what_nobody_reviewed_and_what_was_rejected_can_be_wanted(watched: Watched) -> None:
-    watched.event(1, "wave", "")
-    watched.event(2, "wave", "rejected")
-    watched.event(3, "wave", "", clip=False, end_s=None)
-    assert watched.make(rejected_as="other", unreviewed=True).left_out == {"without a clip": 1}
-    assert watched.files == ["clips.csv", "other/2.mp4", "wave/1.mp4"]
+def test_unreviewed_and_rejected_events_can_be_included(exporter: Exporter) -> None:
+    exporter.event(1, "wave", "")
+    exporter.event(2, "wave", "rejected")
+    exporter.event(3, "wave", "", clip=False, end_s=None)
+    assert exporter.export(negative_label="other", unreviewed=True).skipped == {"without a clip": 1}
+    assert exporter.files == ["clips.csv", "other/2.mp4", "wave/1.mp4"]
 
 
-def test_times_are_those_of_the_clip_as_far_as_it_goes(watched: Watched) -> None:
-    watched.event(1, clip_start_s=10.5)  # the camera had just begun
-    watched.event(2, clip_start_s=9.0, lasts_s=2.0)  # cut, as the disk was nearly full
-    watched.event(3, clip_start_s=None)  # recorded when nobody noted it
-    watched.event(4, clip_start_s=20.0)
-    made = watched.make()
-    assert [(line["start"], line["end"]) for line in watched.lines] == [
+def test_times_are_relative_to_the_clip_and_clamped_to_it(exporter: Exporter) -> None:
+    exporter.event(1, clip_start_s=10.5)  # the camera had just started
+    exporter.event(2, clip_start_s=9.0, duration_s=2.0)  # cut, as the disk was nearly full
+    exporter.event(3, clip_start_s=None)  # unknown
+    exporter.event(4, clip_start_s=20.0)
+    result = exporter.export()
+    assert [(row["start"], row["end"]) for row in exporter.listed] == [
         ("0.000", "1.500"),
         ("1.000", "2.000"),
         ("", ""),
     ]
-    assert made.whole == 1
-    assert made.left_out == {"that are not in their clip": 1}
+    assert result.untrimmed == 1
+    assert result.skipped == {"outside their clip": 1}
 
 
-def test_clips_that_are_gone_or_broken_are_counted(watched: Watched) -> None:
-    (watched.clips / f"{watched.event(1)}.mp4").unlink()
-    (watched.clips / f"{watched.event(2)}.mp4").write_bytes(b"no film")
-    watched.event(3)
-    assert watched.make().left_out == {"whose clip is gone": 1, "whose clip can't be read": 1}
-    assert watched.files == ["clips.csv", "wave/3.mp4"]
+def test_missing_and_broken_clips_are_counted(exporter: Exporter) -> None:
+    (exporter.clips / f"{exporter.event(1)}.mp4").unlink()
+    (exporter.clips / f"{exporter.event(2)}.mp4").write_bytes(b"no video")
+    exporter.event(3)
+    assert exporter.export().skipped == {"whose clip is missing": 1, "whose clip can't be read": 1}
+    assert exporter.files == ["clips.csv", "wave/3.mp4"]
 
 
-def test_the_same_again_changes_nothing(watched: Watched) -> None:
-    watched.event(1)
-    watched.make()
-    file = watched.out / watched.lines[0]["path"]
-    before = (file.stat().st_ino, watched.lines)
-    made = watched.make()
-    assert (file.stat().st_ino, watched.lines) == before
-    assert (made.clips, made.new) == (1, 0)
+def test_second_export_changes_nothing(exporter: Exporter) -> None:
+    exporter.event(1)
+    exporter.export()
+    file = exporter.out / exporter.listed[0]["path"]
+    before = (file.stat().st_ino, exporter.listed)
+    result = exporter.export()
+    assert (file.stat().st_ino, exporter.listed) == before
+    assert (result.clips, result.new) == (1, 0)
 
 
-def test_an_event_moves_when_its_label_was_corrected_and_goes_when_it_was_rejected(
-    watched: Watched,
+def test_corrected_event_moves_and_rejected_event_is_removed(
+    exporter: Exporter,
 ) -> None:
-    first, second = watched.event(1), watched.event(2, "run")
-    watched.make()
-    watched.review(first, "corrected", "hop")
-    watched.review(second, "rejected")
-    assert watched.make().clips == 1
-    assert watched.files == ["clips.csv", "hop/1.mp4"]
-    assert sorted(os.listdir(watched.out)) == ["clips.csv", "hop"]  # no empty folders
-    assert [line["label"] for line in watched.lines] == ["hop"]
+    first, second = exporter.event(1), exporter.event(2, "run")
+    exporter.export()
+    exporter.review(first, "corrected", "hop")
+    exporter.review(second, "rejected")
+    assert exporter.export().clips == 1
+    assert exporter.files == ["clips.csv", "hop/1.mp4"]
+    assert sorted(os.listdir(exporter.out)) == ["clips.csv", "hop"]  # no empty folders
+    assert [row["label"] for row in exporter.listed] == ["hop"]
 
 
-def test_a_copy_outlives_its_clip_and_can_still_be_corrected(watched: Watched) -> None:
-    name = watched.event(1)
-    watched.make()
-    (watched.clips / f"{name}.mp4").unlink()
-    watched.review(name, "corrected", "hop")
-    assert watched.make().left_out == {}
-    assert watched.files == ["clips.csv", "hop/1.mp4"]
+def test_exported_copy_outlives_its_clip_and_can_be_corrected(exporter: Exporter) -> None:
+    name = exporter.event(1)
+    exporter.export()
+    (exporter.clips / f"{name}.mp4").unlink()
+    exporter.review(name, "corrected", "hop")
+    assert exporter.export().skipped == {}
+    assert exporter.files == ["clips.csv", "hop/1.mp4"]
 
 
-def test_what_others_put_there_stays(watched: Watched) -> None:
-    mine = watched.event(1)
-    watched.out.mkdir()
-    (watched.out / "wave").mkdir()
-    (watched.out / "wave" / "holiday.mp4").write_bytes(b"sea")
-    (watched.out / "notes.txt").write_text("mine")
+def test_foreign_files_and_rows_stay(exporter: Exporter) -> None:
+    mine = exporter.event(1)
+    exporter.out.mkdir()
+    (exporter.out / "wave").mkdir()
+    (exporter.out / "wave" / "holiday.mp4").write_bytes(b"sea")
+    (exporter.out / "notes.txt").write_text("mine")
     header = "path,label,start,end,camera,event\n"
-    theirs = [
+    foreign = [
         "wave/holiday.mp4,wave,,,,",
-        f"../data/clips/{1:032x}.mp4,wave,,,,{1:032x}",  # not a place of ours
+        f"../data/clips/{1:032x}.mp4,wave,,,,{1:032x}",  # not a path that we export
         f"run/{9:032x}.mp4,run,1.0,2.0,yard,{9:032x}",  # of another log
     ]
-    (watched.out / "clips.csv").write_text(header + "\n".join(theirs) + "\n")
-    watched.make()
-    watched.review(mine, "rejected")
-    watched.make()
-    assert watched.files == ["clips.csv", "notes.txt", "wave/holiday.mp4"]
-    assert sorted(line["path"] for line in watched.lines) == sorted(
-        line.split(",")[0] for line in theirs
+    (exporter.out / "clips.csv").write_text(header + "\n".join(foreign) + "\n")
+    exporter.export()
+    exporter.review(mine, "rejected")
+    exporter.export()
+    assert exporter.files == ["clips.csv", "notes.txt", "wave/holiday.mp4"]
+    assert sorted(row["path"] for row in exporter.listed) == sorted(
+        line.split(",")[0] for line in foreign
     )
-    assert (watched.clips / f"{1:032x}.mp4").exists()
+    assert (exporter.clips / f"{1:032x}.mp4").exists()
 
 
-def test_a_list_that_is_not_one_of_ours_is_left_alone(watched: Watched) -> None:
-    watched.event(1)
-    watched.out.mkdir()
+def test_foreign_list_is_not_touched(exporter: Exporter) -> None:
+    exporter.event(1)
+    exporter.out.mkdir()
     for text in ("path,label\na,b\n", "path,label,start,end,camera,event\na,b\n", "", "\ufeff"):
-        (watched.out / "clips.csv").write_text(text)
-        with pytest.raises(TrainingFolderError, match=r"clips\.csv is no list with the columns"):
-            watched.make()
-        assert (watched.out / "clips.csv").read_text() == text
-        assert os.listdir(watched.out) == ["clips.csv"]
+        (exporter.out / "clips.csv").write_text(text)
+        with pytest.raises(DatasetExportError, match=r"clips\.csv must be a list with the columns"):
+            exporter.export()
+        assert (exporter.out / "clips.csv").read_text() == text
+        assert os.listdir(exporter.out) == ["clips.csv"]
 
 
-def test_what_fails_changes_nothing_and_leaves_nothing(
-    watched: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    watched.event(1)
-    watched.make()
-    before = (watched.files, watched.lines)
-    watched.event(2, "run")
-    watched.event(3, "run")
+def test_failed_export_changes_nothing(exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter.event(1)
+    exporter.export()
+    before = (exporter.files, exporter.listed)
+    exporter.event(2, "run")
+    exporter.event(3, "run")
     copies = iter([shutil.copy2])
 
-    def full(source: Path, target: Path) -> None:
+    def fail_when_full(source: Path, target: Path) -> None:
         for copy in copies:
             copy(source, target)
             return
         raise OSError(28, "No space left on device", str(target))
 
-    monkeypatch.setattr(training_folder.shutil, "copy2", full)
-    with pytest.raises(TrainingFolderError, match="No space left on device; make room"):
-        watched.make()
-    assert (watched.files, watched.lines) == before
-    assert sorted(os.listdir(watched.out)) == ["clips.csv", "wave"]
+    monkeypatch.setattr(export.shutil, "copy2", fail_when_full)
+    with pytest.raises(DatasetExportError, match="No space left on device; free some disk space"):
+        exporter.export()
+    assert (exporter.files, exporter.listed) == before
+    assert sorted(os.listdir(exporter.out)) == ["clips.csv", "wave"]
 
 
-def test_what_a_killed_one_left_is_cleared_away(watched: Watched) -> None:
-    watched.event(1)
-    left = watched.out / ".clips-abc.part"
-    left.mkdir(parents=True)
-    (left / "half").write_bytes(b"half")
-    watched.make()
-    assert watched.files == ["clips.csv", "wave/1.mp4"]
+def test_files_of_a_killed_export_are_deleted(exporter: Exporter) -> None:
+    exporter.event(1)
+    stale = exporter.out / ".clips-abc.part"
+    stale.mkdir(parents=True)
+    (stale / "half").write_bytes(b"half")
+    exporter.export()
+    assert exporter.files == ["clips.csv", "wave/1.mp4"]
 
 
-def test_two_at_once_do_not_mix(watched: Watched) -> None:
-    watched.event(1)
-    watched.out.mkdir()
+def test_concurrent_export_is_an_error(exporter: Exporter) -> None:
+    exporter.event(1)
+    exporter.out.mkdir()
     with (
-        training_folder._held(watched.out),
-        pytest.raises(TrainingFolderError, match="another `events dataset`"),
+        export._locked(exporter.out),
+        pytest.raises(DatasetExportError, match="another export is writing"),
     ):
-        watched.make()
-    watched.make()
+        exporter.export()
+    exporter.export()
 
 
-def test_a_folder_that_cannot_be_written_is_named(watched: Watched) -> None:
-    watched.event(1)
-    watched.out.write_text("a file")
-    with pytest.raises(TrainingFolderError, match="out can't be written: File exists"):
-        watched.make()
+def test_unwritable_folder_is_named_in_the_error(exporter: Exporter) -> None:
+    exporter.event(1)
+    exporter.out.write_text("a file")
+    with pytest.raises(DatasetExportError, match="out can't be written: File exists"):
+        exporter.export()

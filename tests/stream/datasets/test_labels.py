@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from stream.datasets.labels import class_folder
+from stream.datasets.labels import label_dirname
 
 
 @pytest.mark.parametrize("label", ["wave", "move left", "a fall (hard), 50 %", "öffnen", "戸"])
-def test_a_label_that_is_a_name_is_the_folder(label: str) -> None:
-    assert class_folder(label) == label
+def test_valid_name_is_the_folder_name(label: str) -> None:
+    assert label_dirname(label) == label
 
 
-def test_the_same_letters_written_in_two_ways_are_one_folder() -> None:
-    assert class_folder(unicodedata.normalize("NFD", "öffnen")) == "öffnen"
+def test_unicode_forms_of_a_label_share_a_folder() -> None:
+    assert label_dirname(unicodedata.normalize("NFD", "öffnen")) == "öffnen"
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_the_same_letters_written_in_two_ways_are_one_folder() -> None:
         "戸" * 200,
     ],
 )
-def test_any_other_label_gets_a_name_that_is_one_everywhere(tmp_path: Path, label: str) -> None:
-    name = class_folder(label)
+def test_invalid_name_gets_a_portable_folder_name(tmp_path: Path, label: str) -> None:
+    name = label_dirname(label)
     assert name != label
     assert len(name.encode()) <= 255
     assert not set(name) & set('/\\:*?"<>|\n\t')
@@ -53,6 +53,6 @@ def test_any_other_label_gets_a_name_that_is_one_everywhere(tmp_path: Path, labe
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_labels_that_become_alike_are_told_apart() -> None:
-    alike = ["a/b", "a_b", "a\\b", "a:b", "x" * 999, "x" * 1000, ".a", "a"]
-    assert len({class_folder(label) for label in alike}) == len(alike)
+def test_similar_labels_get_different_folders() -> None:
+    similar = ["a/b", "a_b", "a\\b", "a:b", "x" * 999, "x" * 1000, ".a", "a"]
+    assert len({label_dirname(label) for label in similar}) == len(similar)

@@ -6,7 +6,12 @@ from pathlib import Path
 import pympi
 import pytest
 
-from stream.evaluation.ground_truth import Truth, TruthError, read_rows, read_truth
+from stream.evaluation.ground_truth import (
+    GroundTruthError,
+    GroundTruthSegment,
+    read_ground_truth,
+    read_rows,
+)
 from stream.formats.base import export_file
 from tests.event_samples import NASTY, ROWS, row
 
@@ -40,16 +45,16 @@ def write(folder: Path, text: str, name: str = "walk.csv", encoding: str = "utf-
         "nothing",
     ],
 )
-def test_csv_comes_in_many_forms(
+def test_csv_variants_are_read(
     tmp_path: Path, text: str, expected: list[tuple[str, str, float, float]]
 ) -> None:
-    truth = read_truth(write(tmp_path, text))
-    assert list(truth.segments) == [Truth(*one) for one in expected]
+    truth = read_ground_truth(write(tmp_path, text))
+    assert list(truth.segments) == [GroundTruthSegment(*one) for one in expected]
     assert truth.files == (tuple(dict.fromkeys(one[0] for one in expected)) or ("walk",))
 
 
-def test_a_file_in_which_nothing_happens_is_a_row_without_a_label(tmp_path: Path) -> None:
-    truth = read_truth(write(tmp_path, "file,label,start,end\nempty,,,\nwalk,wave,1,2\n"))
+def test_csv_row_without_label_is_a_file_without_actions(tmp_path: Path) -> None:
+    truth = read_ground_truth(write(tmp_path, "file,label,start,end\nempty,,,\nwalk,wave,1,2\n"))
     assert truth.files == ("empty", "walk")
     assert len(truth.segments) == 1
 
@@ -57,8 +62,8 @@ def test_a_file_in_which_nothing_happens_is_a_row_without_a_label(tmp_path: Path
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", ["first line must name label, start and end", "label is not there"]),
-        ("label,start\nwave,1\n", ["end is not there"]),
+        ("", ["first line must name label, start and end", "label is missing"]),
+        ("label,start\nwave,1\n", ["end is missing"]),
         ("label,start,end\nwave,soon,3\n", ["line 2", "start 'soon'", "like 12.5 or 0:12.5"]),
         ("label,start,end\n\nwave,1,nan\n", ["line 3", "end 'nan'"]),
         ("label,start,end\nwave,1\n", ["line 2", "end ''"]),
@@ -70,38 +75,39 @@ def test_a_file_in_which_nothing_happens_is_a_row_without_a_label(tmp_path: Path
         ("label,start,end\nwave,2026-01-31T00:00:00Z,3\n", ["line 2", "must be seconds"]),
     ],
 )
-def test_a_mistake_in_csv_is_one_line_that_names_the_place(
-    tmp_path: Path, text: str, words: list[str]
-) -> None:
+def test_csv_errors_name_the_line(tmp_path: Path, text: str, words: list[str]) -> None:
     file = write(tmp_path, text)
-    with pytest.raises(TruthError) as caught:
-        read_truth(file)
+    with pytest.raises(GroundTruthError) as caught:
+        read_ground_truth(file)
     for word in [str(file), *words]:
         assert word in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_text_in_utf8_or_not_there_is_named(tmp_path: Path) -> None:
+def test_unreadable_files_are_reported(tmp_path: Path) -> None:
     file = write(tmp_path, "label,start,end\nöffnen,1,2\n", encoding="latin-1")
-    with pytest.raises(TruthError, match=r"walk.csv is not text in UTF-8; save it"):
-        read_truth(file)
+    with pytest.raises(GroundTruthError, match=r"walk.csv is not text in UTF-8; save it"):
+        read_ground_truth(file)
     for name in ("no.csv", "no.eaf", "no.json"):
-        with pytest.raises(TruthError, match=f"{name} can't be read: No such file"):
-            read_truth(tmp_path / name)
-    with pytest.raises(TruthError, match=r"no.csv can't be read"):
+        with pytest.raises(GroundTruthError, match=f"{name} can't be read: No such file"):
+            read_ground_truth(tmp_path / name)
+    with pytest.raises(GroundTruthError, match=r"no.csv can't be read"):
         read_rows(tmp_path / "no.csv")
 
 
-def test_activitynets_database_is_read_with_files_in_which_nothing_happens(tmp_path: Path) -> None:
+def test_activitynet_files_without_actions_are_read(tmp_path: Path) -> None:
     annotations = [{"segment": [1, 2.5], "label": "wave"}, {"segment": ["3", "4"], "label": "戸"}]
     database = {
         "v1": {"subset": "training", "duration": 60, "annotations": annotations},
         "v2": {"subset": "testing", "annotations": []},
     }
     whole = {"version": "VERSION 1.3", "taxonomy": [], "database": database}
-    truth = read_truth(write(tmp_path, json.dumps(whole), "t.json"))
+    truth = read_ground_truth(write(tmp_path, json.dumps(whole), "t.json"))
     assert truth.files == ("v1", "v2")
-    assert truth.segments == (Truth("v1", "wave", 1.0, 2.5), Truth("v1", "戸", 3.0, 4.0))
+    assert truth.segments == (
+        GroundTruthSegment("v1", "wave", 1.0, 2.5),
+        GroundTruthSegment("v1", "戸", 3.0, 4.0),
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,31 +127,37 @@ def test_activitynets_database_is_read_with_files_in_which_nothing_happens(tmp_p
         ),
     ],
 )
-def test_a_mistake_in_activitynet_is_one_line(tmp_path: Path, text: str, words: list[str]) -> None:
+def test_activitynet_errors_name_the_annotation(
+    tmp_path: Path, text: str, words: list[str]
+) -> None:
     file = write(tmp_path, text, "t.json")
-    with pytest.raises(TruthError) as caught:
-        read_truth(file)
+    with pytest.raises(GroundTruthError) as caught:
+        read_ground_truth(file)
     for word in [str(file), *words]:
         assert word in str(caught.value)
 
 
-def test_elan_is_read_as_pympi_writes_it(tmp_path: Path) -> None:
+def test_elan_file_written_by_pympi_is_read(tmp_path: Path) -> None:
     made = pympi.Elan.Eaf(author="somebody")
     made.remove_tier("default")
     made.add_tier("left hand")
     made.add_tier("right hand")
     made.add_annotation("left hand", 1500, 3000, "wave")
     made.add_annotation("right hand", 2000, 2500, " ")
-    made.add_linked_file("file:///films/a%20walk.mp4", mimetype="video/mp4", time_origin=500)
+    made.add_linked_file("file:///videos/a%20walk.mp4", mimetype="video/mp4", time_origin=500)
     file = tmp_path / "t.eaf"
     made.to_file(str(file))
-    truth = read_truth(file)
+    truth = read_ground_truth(file)
     assert truth.files == ("a walk",)
     assert set(truth.segments) == {
-        Truth("a walk", "wave", 2.0, 3.5),  # the media begins 0.5 s before the annotations
-        Truth("a walk", "right hand", 2.5, 3.0),  # holds nothing: the tier tells
+        GroundTruthSegment(
+            "a walk", "wave", 2.0, 3.5
+        ),  # the media starts 0.5 s before the annotations
+        GroundTruthSegment(
+            "a walk", "right hand", 2.5, 3.0
+        ),  # empty value: the label is the tier name
     }
-    by_tier = read_truth(file, label_from="tier")
+    by_tier = read_ground_truth(file, label_from="tier")
     assert {one.label for one in by_tier.segments} == {"left hand", "right hand"}
 
 
@@ -171,7 +183,7 @@ def test_annotations_without_times_are_counted(tmp_path: Path) -> None:
         annotation("ts1", "ts2")
         + '<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="a2" ANNOTATION_REF="a1"/></ANNOTATION>'
     )
-    truth = read_truth(write(tmp_path, eaf(tier), "walk.eaf"))
+    truth = read_ground_truth(write(tmp_path, eaf(tier), "walk.eaf"))
     assert (truth.files, truth.segments, truth.unaligned) == (("walk",), (), 2)
 
 
@@ -192,30 +204,30 @@ def test_annotations_without_times_are_counted(tmp_path: Path) -> None:
         (eaf("", header='TIME_UNITS="PAL-frames"'), ["PAL-frames", "expected milliseconds"]),
     ],
 )
-def test_a_mistake_in_elan_is_one_line(tmp_path: Path, text: str, words: list[str]) -> None:
+def test_elan_errors_name_the_element(tmp_path: Path, text: str, words: list[str]) -> None:
     file = write(tmp_path, text, "t.eaf")
-    with pytest.raises(TruthError) as caught:
-        read_truth(file)
+    with pytest.raises(GroundTruthError) as caught:
+        read_ground_truth(file)
     for word in [str(file), *words]:
         assert word in str(caught.value)
 
 
 @pytest.mark.parametrize("format_name", ["csv", "activitynet", "elan"])
-def test_our_own_exports_are_ground_truth_too(tmp_path: Path, format_name: str) -> None:
+def test_own_exports_are_valid_ground_truth(tmp_path: Path, format_name: str) -> None:
     rows = [row("wave", 1.5, 4.0), row(NASTY, 3.25, 12.0)]
     file = tmp_path / {"csv": "t.csv", "activitynet": "t.json", "elan": "door.eaf"}[format_name]
     export_file(rows, file, format_name)
-    truth = read_truth(file)
+    truth = read_ground_truth(file)
     assert truth.files == ("door",)
     label = " ".join(NASTY.split()) if format_name == "elan" else NASTY
     assert set(truth.segments) == {
-        Truth("door", "wave", 1.5, 4.0),
-        Truth("door", label, 3.25, 12.0),
+        GroundTruthSegment("door", "wave", 1.5, 4.0),
+        GroundTruthSegment("door", label, 3.25, 12.0),
     }
 
 
 @pytest.mark.parametrize("format_name", ["jsonl", "csv"])
-def test_rows_come_back_from_our_own_exports(tmp_path: Path, format_name: str) -> None:
+def test_rows_are_read_from_own_exports(tmp_path: Path, format_name: str) -> None:
     file = tmp_path / "log"
     export_file(ROWS, file, format_name)
     read = read_rows(file)
@@ -241,14 +253,14 @@ def test_rows_come_back_from_our_own_exports(tmp_path: Path, format_name: str) -
         ("camera,label,start_s,end_s\na,b,,2\n", ["line 2", "start_s", "empty"]),
     ],
 )
-def test_a_log_that_is_no_export_of_ours_is_named(
+def test_invalid_event_files_are_reported(
     tmp_path: Path, text: str, words: list[str] | None
 ) -> None:
     file = write(tmp_path, text)
     if words is None:
         assert read_rows(file) == []
         return
-    with pytest.raises(TruthError) as caught:
+    with pytest.raises(GroundTruthError) as caught:
         read_rows(file)
     for word in [str(file), *words]:
         assert word in str(caught.value)

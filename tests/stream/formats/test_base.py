@@ -16,10 +16,10 @@ import pympi
 import pytest
 import webvtt
 
-from stream.formats.base import BINARY, FORMATS, ExportError, Options, export, export_file
-from stream.formats.relative_times import of_many_runs, place
+from stream.formats.base import BINARY_FORMATS, FORMATS, ExportError, Options, export, export_file
+from stream.formats.relative_times import cameras_with_clock_resets, to_relative_times
 from stream.sinks.event_log.rows import COLUMNS, iso
-from tests.event_samples import BEGAN, NASTY, ROWS, row
+from tests.event_samples import NASTY, ROWS, START_UTC, row
 
 
 def text(rows: list[dict[str, Any]], format_name: str, **options: Any) -> str:
@@ -38,7 +38,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path, format_name: str) -> 
 
 
 @pytest.mark.parametrize("format_name", FORMATS)
-def test_no_events_make_a_valid_file(tmp_path: Path, format_name: str) -> None:
+def test_export_without_events_is_valid(tmp_path: Path, format_name: str) -> None:
     file = tmp_path / "none"
     assert export_file([], file, format_name) == 0
     if format_name == "csv":
@@ -53,19 +53,19 @@ def test_no_events_make_a_valid_file(tmp_path: Path, format_name: str) -> None:
         assert str(pd.read_parquet(file)["start"].dtype) == "datetime64[ms, UTC]"
 
 
-def test_csv_keeps_quotes_commas_newlines_and_other_alphabets() -> None:
-    made = text(ROWS, "csv")
-    read = list(csv.DictReader(io.StringIO(made, newline="")))
+def test_csv_preserves_quotes_commas_newlines_and_unicode() -> None:
+    exported = text(ROWS, "csv")
+    read = list(csv.DictReader(io.StringIO(exported, newline="")))
     assert [one["label"] for one in read] == ["wave", NASTY, "wave", "jump"]
     assert (read[1]["peak"], read[3]["end"], read[3]["end_s"]) == ("0.123", "", "")
     assert (read[0]["start"], read[0]["start_s"]) == ("2026-01-31T23:59:51.500Z", "1.5")
-    frame = pd.read_csv(io.StringIO(made), parse_dates=["start", "end"])
+    frame = pd.read_csv(io.StringIO(exported), parse_dates=["start", "end"])
     assert tuple(frame.columns) == COLUMNS
     assert frame["label"][1] == NASTY
     assert (frame["end"] - frame["start"])[0] == timedelta(seconds=2.5)
 
 
-def test_json_lines_hold_a_row_each() -> None:
+def test_jsonl_has_one_row_per_line() -> None:
     lines = text(ROWS, "jsonl").removesuffix("\n").split("\n")
     read = [json.loads(line) for line in lines]
     assert [tuple(one) for one in read] == [COLUMNS] * 4
@@ -74,7 +74,7 @@ def test_json_lines_hold_a_row_each() -> None:
     assert "戸" in lines[1]
 
 
-def test_webvtt_cues_are_in_order_and_hold_any_label() -> None:
+def test_webvtt_cues_are_ordered_and_escaped() -> None:
     cues = webvtt.from_string(text(ROWS, "webvtt")).captions
     assert [(cue.start, cue.end) for cue in cues] == [
         ("00:00:01.500", "00:00:04.000"),
@@ -88,10 +88,10 @@ def test_webvtt_cues_are_in_order_and_hold_any_label() -> None:
     assert alone[0].raw_text == "wave"
 
 
-def test_what_a_person_said_goes_with_the_events() -> None:
-    said = {"verdict": "corrected", "corrected": "hop", "note": NASTY, "reviewed_by": "anna"}
+def test_reviews_are_exported() -> None:
+    review = {"verdict": "corrected", "corrected": "hop", "note": NASTY, "reviewed_by": "anna"}
     reviewed = [
-        row("wave", 1.0, 2.0) | said | {"reviewed_at": "2026-02-01T08:00:00.000Z"},
+        row("wave", 1.0, 2.0) | review | {"reviewed_at": "2026-02-01T08:00:00.000Z"},
         row("jump", 3.0, 4.0) | {"verdict": "rejected"},
         row("run", 5.0, 6.0) | {"verdict": "confirmed", "clip_start_s": 2.5},
     ]
@@ -112,53 +112,53 @@ def test_what_a_person_said_goes_with_the_events() -> None:
 
 
 @pytest.mark.parametrize("format_name", ["webvtt", "activitynet", "elan"])
-def test_formats_of_what_happened_follow_the_person(format_name: str) -> None:
+def test_relative_formats_apply_reviews(format_name: str) -> None:
     reviewed = [
         row("wave", 1.0, 2.0) | {"verdict": "corrected", "corrected": "hop"},
         row("jump", 3.0, 4.0) | {"verdict": "rejected"},
         row("run", 5.0, 6.0) | {"verdict": "confirmed"},
     ]
-    made = text(reviewed, format_name)
-    assert [label in made for label in ("hop", "jump", "run")] == [True, False, True]
+    exported = text(reviewed, format_name)
+    assert [label in exported for label in ("hop", "jump", "run")] == [True, False, True]
 
 
-def test_subtitles_of_a_clip_begin_where_the_clip_does() -> None:
+def test_subtitles_of_a_clip_start_with_the_clip() -> None:
     rows = [row("wave", 1, 4), row("jump", 99, 103), row("run", 105, 3700.0021)]
-    cues = webvtt.from_string(text(rows, "webvtt", zero_s=100.0)).captions
+    cues = webvtt.from_string(text(rows, "webvtt", time_offset_s=100.0)).captions
     assert [(cue.start, cue.end, cue.raw_text) for cue in cues] == [
         ("00:00:00.000", "00:00:03.000", "jump"),
         ("00:00:05.000", "01:00:00.002", "run"),
     ]
 
 
-def test_by_the_wall_clock_seconds_count_from_the_first_days_midnight() -> None:
-    made = text(ROWS, "webvtt", clock="wall")
-    cues = webvtt.from_string(made).captions
+def test_wall_times_count_from_midnight_of_the_first_day() -> None:
+    exported = text(ROWS, "webvtt", time_base="wall")
+    cues = webvtt.from_string(exported).captions
     assert (cues[0].start, cues[0].end) == ("23:59:51.500", "23:59:54.000")
-    assert cues[1].end == "24:00:02.000"  # the next day goes on counting
-    placed = place(ROWS, clock="wall")
-    assert placed[0].start_s == 86400 - 8.5
+    assert cues[1].end == "24:00:02.000"  # counts on over midnight
+    relative = to_relative_times(ROWS, time_base="wall")
+    assert relative[0].start_s == 86400 - 8.5
 
 
-def test_an_event_without_length_is_shown_all_the_same() -> None:
-    (placed,) = place([row("wave", 2.0, 2.0)])
-    assert (placed.start_s, placed.end_s) == (2.0, 2.001)
+def test_event_without_duration_is_exported() -> None:
+    (relative,) = to_relative_times([row("wave", 2.0, 2.0)])
+    assert (relative.start_s, relative.end_s) == (2.0, 2.001)
 
 
-def test_activitynet_is_read_as_its_evaluation_reads_it() -> None:
-    made = json.loads(text(ROWS, "activitynet"))
-    # What Evaluation/eval_detection.py of ActivityNet asks of the two files.
-    assert {"database", "taxonomy", "version"} <= set(made)
-    assert {"results", "version", "external_data"} <= set(made)
+def test_activitynet_has_the_keys_of_its_evaluation() -> None:
+    exported = json.loads(text(ROWS, "activitynet"))
+    # The required keys of the two files in ActivityNet's Evaluation/eval_detection.py.
+    assert {"database", "taxonomy", "version"} <= set(exported)
+    assert {"results", "version", "external_data"} <= set(exported)
     truth = [
         (video, float(one["segment"][0]), float(one["segment"][1]), one["label"])
-        for video, entry in made["database"].items()
+        for video, entry in exported["database"].items()
         if entry["subset"] == "validation"
         for one in entry["annotations"]
     ]
     predicted = [
         (video, *map(float, one["segment"]), one["label"], one["score"])
-        for video, found in made["results"].items()
+        for video, found in exported["results"].items()
         for one in found
     ]
     assert truth == [
@@ -168,13 +168,13 @@ def test_activitynet_is_read_as_its_evaluation_reads_it() -> None:
     ]
     assert [one[:4] for one in predicted] == truth
     assert [one[4] for one in predicted] == [0.9, 0.9, 0.123]
-    names = {node["nodeName"]: node for node in made["taxonomy"]}
+    names = {node["nodeName"]: node for node in exported["taxonomy"]}
     assert set(names) == {"Root", "wave", NASTY}
     assert names["wave"]["parentName"] == "Root"
 
 
-def test_elan_is_valid_and_pympi_reads_it(tmp_path: Path) -> None:
-    video = tmp_path / "my film.mp4"
+def test_elan_is_valid_and_readable_by_pympi(tmp_path: Path) -> None:
+    video = tmp_path / "my video.mp4"
     overlapping = [*ROWS, row("wave", 3.9, 4.5)]
     file = tmp_path / "events.eaf"
     export_file(overlapping, file, "elan", Options(media=video))
@@ -191,11 +191,11 @@ def test_elan_is_valid_and_pympi_reads_it(tmp_path: Path) -> None:
     assert read.get_annotation_data_for_tier("door: wave (2)") == [(3900, 4500, "wave")]
     assert read.get_annotation_data_for_tier(f"door: {clean}") == [(3250, 12000, clean)]
     (media,) = read.get_linked_files()
-    assert media["MEDIA_URL"].endswith("/my%20film.mp4")
-    assert (media["RELATIVE_MEDIA_URL"], media["MIME_TYPE"]) == ("./my film.mp4", "video/mp4")
+    assert media["MEDIA_URL"].endswith("/my%20video.mp4")
+    assert (media["RELATIVE_MEDIA_URL"], media["MIME_TYPE"]) == ("./my video.mp4", "video/mp4")
 
 
-def test_elan_of_one_camera_names_tiers_by_label_and_survives_control_characters() -> None:
+def test_elan_of_one_camera_names_tiers_by_label_and_replaces_control_characters() -> None:
     document = ET.fromstring(text([row("wa\x00ve", 1, 2)], "elan"))
     assert [tier.get("TIER_ID") for tier in document.iter("TIER")] == ["wa\ufffdve"]
     check_eaf(document)
@@ -210,54 +210,55 @@ def test_parquet_has_types_and_utc_times(tmp_path: Path) -> None:
     assert str(schema.field("end_s").type) == "double"
     frame = pd.read_parquet(file)
     assert frame["label"][1] == NASTY
-    assert frame["start"][0] == BEGAN + timedelta(seconds=1.5)
+    assert frame["start"][0] == START_UTC + timedelta(seconds=1.5)
     assert pd.isna(frame["end"][3])
     assert np.isnan(frame["end_s"][3])
     assert frame["end_s"][:3].tolist() == [4.0, 12.0, 6.0]
 
 
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ExportError, match=r"parquet needs .*pyarrow.*'actionwatch\[parquet\]'"):
         export(ROWS, io.BytesIO(), "parquet")
 
 
-def test_a_file_that_can_not_be_written_is_named_and_what_was_there_stays(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"is no file"):
+def test_failed_export_preserves_the_old_file(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match=r"is not a file"):
         export_file(ROWS, tmp_path, "csv")
     with pytest.raises(ExportError, match=r"nowhere/x.csv can't be written: No such file"):
         export_file(ROWS, tmp_path / "nowhere" / "x.csv", "csv")
-    kept = tmp_path / "kept.csv"
-    kept.write_text("before")
-    (tmp_path / "link.csv").symlink_to(kept)
+    target = tmp_path / "target.csv"
+    target.write_text("before")
+    (tmp_path / "link.csv").symlink_to(target)
     with pytest.raises(KeyError):
-        export_file([{"id": "broken"}], kept, "csv")
-    assert kept.read_text() == "before"
+        export_file([{"id": "broken"}], target, "csv")
+    assert target.read_text() == "before"
     export_file([], tmp_path / "link.csv", "csv")
-    assert kept.read_text() == ",".join(COLUMNS) + "\n"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["kept.csv", "link.csv"]
+    assert target.read_text() == ",".join(COLUMNS) + "\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.csv", "target.csv"]
 
 
-def test_formats_and_clocks_are_named_where_they_are_wrong() -> None:
+def test_error_names_invalid_format_or_time_base() -> None:
     with pytest.raises(ExportError, match=r"'xml' must be one of jsonl, csv"):
         export([], io.StringIO(), "xml")
-    with pytest.raises(ExportError, match="clock 'sun' must be one of media, wall"):
-        Options(clock="sun")
-    assert set(FORMATS) > BINARY
+    with pytest.raises(ExportError, match="time base 'sun' must be one of media, wall"):
+        Options(time_base="sun")
+    assert set(FORMATS) > BINARY_FORMATS
 
 
-def test_a_clock_that_began_anew_is_noticed() -> None:
-    later = BEGAN + timedelta(hours=1)
+def test_clock_reset_is_detected() -> None:
+    later = START_UTC + timedelta(hours=1)
     rows = [row("wave", 50, 60), row("wave", 49.5, 52), row("wave", 1, 2, camera="desk")]
-    assert of_many_runs(rows) == []
-    assert of_many_runs([*rows, row("wave", 3, 5, began=later)]) == ["door"]
-    assert of_many_runs([rows[0], {**row("wave", rows[0]["start_s"], 5, began=later)}]) == ["door"]
+    same_time = row("wave", rows[0]["start_s"], 5, start_utc=later)
+    assert cameras_with_clock_resets(rows) == []
+    assert cameras_with_clock_resets([*rows, row("wave", 3, 5, start_utc=later)]) == ["door"]
+    assert cameras_with_clock_resets([rows[0], same_time]) == ["door"]
     assert iso(later) > rows[0]["start"]
 
 
-# The parts of EAFv3.0.xsd that an export has to do with: what may be in an element, in this order,
-# and which attributes it must and may have.
-PARTS: dict[str, tuple[tuple[str, ...], set[str], set[str]]] = {
+# The parts of EAFv3.0.xsd that an export uses: allowed children in order, required and optional
+# attributes.
+SCHEMA: dict[str, tuple[tuple[str, ...], set[str], set[str]]] = {
     "ANNOTATION_DOCUMENT": (
         ("LICENSE", "HEADER", "TIME_ORDER", "TIER", "LINGUISTIC_TYPE", "LOCALE", "LANGUAGE"),
         {"DATE", "AUTHOR", "VERSION"},
@@ -302,9 +303,9 @@ def check_eaf(document: ET.Element) -> None:
     assert document.attrib.pop(schema) == "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
     datetime.fromisoformat(document.attrib["DATE"].replace("Z", "+00:00"))
     for element in document.iter():
-        children, needed, allowed = PARTS[element.tag]
-        places = [children.index(child.tag) for child in element]
-        assert places == sorted(places)
+        children, needed, allowed = SCHEMA[element.tag]
+        positions = [children.index(child.tag) for child in element]
+        assert positions == sorted(positions)
         assert needed <= set(element.attrib) <= needed | allowed
     assert len(document.findall("HEADER")) == len(document.findall("TIME_ORDER")) == 1
     ids = [one.get("TIME_SLOT_ID") for one in document.iter("TIME_SLOT")]
@@ -327,7 +328,7 @@ def check_eaf(document: ET.Element) -> None:
             end = last
 
 
-def test_a_spreadsheet_calculates_nothing_of_what_it_is_given() -> None:
+def test_spreadsheet_formulas_are_escaped() -> None:
     rows = [row("=HYPERLINK(0)", 1.0, 2.0) | {"note": "@SUM(1)"}]
     found = list(csv.DictReader(io.StringIO(text(rows, "csv", spreadsheet=True))))
     assert (found[0]["label"], found[0]["note"]) == ("'=HYPERLINK(0)", "'@SUM(1)")

@@ -7,17 +7,17 @@ from stream.messages import ClipSpec
 from stream.regions.frame_ring import FrameRing, NotCoveredError
 
 
-def picture(value: int) -> np.ndarray:
+def filled(value: int) -> np.ndarray:
     return np.full((8, 8, 3), value, np.uint8)
 
 
 def fill(ring: FrameRing, times: np.ndarray) -> None:
     for number, time_s in enumerate(times):
-        ring.append(picture(number % 256), float(time_s), 1000 + float(time_s))
+        ring.append(filled(number % 256), float(time_s), 1000 + float(time_s))
 
 
 @pytest.mark.parametrize("fps", [10, 15, 25, 30])
-def test_any_frame_rate_gives_the_times_that_were_asked_for(spec: ClipSpec, fps: int) -> None:
+def test_window_matches_the_requested_times_at_any_frame_rate(spec: ClipSpec, fps: int) -> None:
     ring = FrameRing(spec)
     fill(ring, np.arange(0, 2, 1 / fps))
     wanted = spec.times(1.5)
@@ -25,7 +25,7 @@ def test_any_frame_rate_gives_the_times_that_were_asked_for(spec: ClipSpec, fps:
     assert np.abs(times - wanted).max() <= 0.5 / fps + 1e-9
 
 
-def test_a_varying_frame_rate_gives_the_nearest_frames(spec: ClipSpec) -> None:
+def test_nearest_frames_are_used_at_a_varying_frame_rate(spec: ClipSpec) -> None:
     ring = FrameRing(spec)
     fill(ring, np.array([0.0, 0.11, 0.18, 0.33, 0.40]))
     frames, times, seen_at = ring.window(np.array([0.0, 0.1, 0.2, 0.3]))
@@ -34,7 +34,7 @@ def test_a_varying_frame_rate_gives_the_nearest_frames(spec: ClipSpec) -> None:
     assert seen_at == pytest.approx(1000.33)
 
 
-def test_the_oldest_frames_are_overwritten(spec: ClipSpec) -> None:
+def test_oldest_frames_are_overwritten(spec: ClipSpec) -> None:
     ring = FrameRing(spec)
     fill(ring, np.arange(1000) / 25)
     newest = 999 / 25
@@ -45,44 +45,44 @@ def test_the_oldest_frames_are_overwritten(spec: ClipSpec) -> None:
         ring.window(spec.times(1.0))
 
 
-def test_a_window_that_is_not_covered_is_refused(spec: ClipSpec) -> None:
+def test_window_that_is_not_covered_raises(spec: ClipSpec) -> None:
     ring = FrameRing(spec)
     assert not ring.covers(spec.times(0.3))
     fill(ring, np.arange(0, 0.25, 0.04))
-    assert not ring.covers(spec.times(0.2))  # begins before the first frame
+    assert not ring.covers(spec.times(0.2))  # starts before the first frame
     assert not ring.covers(spec.times(1.0))  # ends after the last
     with pytest.raises(NotCoveredError):
         ring.window(spec.times(0.2))
 
 
-def test_what_was_copied_does_not_change_when_the_ring_goes_on(spec: ClipSpec) -> None:
+def test_copied_window_does_not_change_with_the_ring(spec: ClipSpec) -> None:
     ring = FrameRing(spec)
     fill(ring, np.arange(0, 1, 0.04))
     frames, _, _ = ring.window(spec.times(0.5))
     before = frames.copy()
     for number in range(200):
-        ring.append(picture(255), 1 + number / 25, 0.0)
+        ring.append(filled(255), 1 + number / 25, 0.0)
     assert np.array_equal(frames, before)
 
 
-def test_faster_frames_than_needed_are_thinned(spec: ClipSpec) -> None:
+def test_high_frame_rate_is_thinned(spec: ClipSpec) -> None:
     ring = FrameRing(spec)
-    kept = 0
+    stored = 0
     for time_s in np.arange(0, 1, 1 / 120):
-        if ring.wants(float(time_s)):
-            ring.append(picture(0), float(time_s), 0.0)
-            kept += 1
-    assert 24 <= kept <= 40
+        if ring.accepts(float(time_s)):
+            ring.append(filled(0), float(time_s), 0.0)
+            stored += 1
+    assert 24 <= stored <= 40
 
 
-def test_frames_out_of_order_are_refused(spec: ClipSpec) -> None:
+def test_frames_out_of_order_are_rejected(spec: ClipSpec) -> None:
     ring = FrameRing(spec)
-    ring.append(picture(0), 1.0, 0.0)
+    ring.append(filled(0), 1.0, 0.0)
     with pytest.raises(ValueError, match=r"in order: 0\.5 after 1\.0"):
-        ring.append(picture(0), 0.5, 0.0)
+        ring.append(filled(0), 0.5, 0.0)
 
 
-def test_clear_forgets_what_was_before_a_gap(spec: ClipSpec) -> None:
+def test_clear_drops_all_frames(spec: ClipSpec) -> None:
     ring = FrameRing(spec)
     fill(ring, np.arange(0, 1, 0.04))
     ring.clear()

@@ -3,17 +3,19 @@ from __future__ import annotations
 import subprocess
 import sys
 
-SAID = """
+PROGRAM = """
 import logging
-from stream.runtime.logging_setup import show_notes
-show_notes("worker: ")
+from stream.runtime.logging_setup import configure_logging
+configure_logging("worker: ")
 logging.getLogger("stream.regions.frame_ring").info("ours")
 logging.getLogger("matplotlib.font_manager").info("theirs")
-logging.getLogger("matplotlib.font_manager").warning("of theirs a warning")
+logging.getLogger("matplotlib.font_manager").warning("their warning")
 """
 
 
-def test_notes_are_ours_and_warnings_anybodys() -> None:
-    said = subprocess.run([sys.executable, "-c", SAID], capture_output=True, text=True, check=True)
-    lines = [line.split(" ", 1)[1] for line in said.stderr.splitlines()]
-    assert lines == ["worker: ours", "worker: of theirs a warning"]
+def test_own_messages_and_all_warnings_are_logged() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
+    lines = [line.split(" ", 1)[1] for line in process.stderr.splitlines()]
+    assert lines == ["worker: ours", "worker: their warning"]

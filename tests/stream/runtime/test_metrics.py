@@ -9,13 +9,13 @@ def test_counters_have_names_and_cameras() -> None:
     metrics = Metrics()
     metrics.count("frames", "a", 3)
     metrics.count("frames", "b")
-    metrics.count("late_answers")
+    metrics.count("late_results")
     assert metrics.total("frames") == 4
-    assert metrics.totals() == {"frames": 4, "late_answers": 1}
+    assert metrics.totals() == {"frames": 4, "late_results": 1}
     assert metrics.totals("a") == {"frames": 3}
 
 
-def test_rates_are_of_the_last_seconds(clock) -> None:
+def test_rate_covers_the_last_seconds(clock) -> None:
     metrics = Metrics(now=clock)
     for _ in range(40):
         clock.seconds += 0.1
@@ -33,10 +33,10 @@ def test_percentiles_of_durations(clock) -> None:
         metrics.measure("age", age / 1000)
     assert metrics.percentiles("age") == Percentiles(pytest.approx(0.05), pytest.approx(0.095))
     metrics.measure("age", 1000.0)
-    before = metrics.percentiles("age", not_older_than_s=1.0)
+    before = metrics.percentiles("age", max_age_s=1.0)
     assert before.p50 == pytest.approx(0.05)
     clock.seconds += 2
-    assert metrics.percentiles("age", not_older_than_s=1.0).p50 == pytest.approx(0.0505)
+    assert metrics.percentiles("age", max_age_s=1.0).p50 == pytest.approx(0.0505)
 
 
 def test_only_the_latest_durations_count(clock) -> None:
@@ -46,14 +46,14 @@ def test_only_the_latest_durations_count(clock) -> None:
     assert metrics.percentiles("age") == Percentiles(1.0, 1.0)
 
 
-def test_the_summary_names_every_drop() -> None:
+def test_summary_names_every_drop() -> None:
     metrics = Metrics()
     metrics.count("frames", by=10)
     metrics.count("lost_windows", "a", 2)
     metrics.measure("age", 0.2)
     metrics.measure("inference", 0.05)
     text = summary(metrics)
-    assert "10 frames, 0 windows, 0 skipped windows, 0 events" in text
+    assert "10 frames, 0 windows scored, 0 skipped, 0 events" in text
     assert "p50 200 ms, p95 200 ms" in text
     assert "inference p50 50 ms" in text
-    assert "lost windows 2" in text
+    assert "windows lost 2" in text

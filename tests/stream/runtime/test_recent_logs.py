@@ -3,30 +3,30 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timezone
 
-from stream.runtime.recent_logs import LatestTroubles
+from stream.runtime.recent_logs import RecentLogHandler
 
 _log = logging.getLogger("stream.test")
 
 
-def test_the_latest_warnings_are_kept_as_lines_of_text() -> None:
+def test_latest_warnings_are_stored_as_lines_of_text() -> None:
     before = datetime.now(timezone.utc)
-    with LatestTroubles(most=2) as troubles:
+    with RecentLogHandler(max_entries=2) as logs:
         _log.warning("the first")
         _log.info("all is well")
         _log.warning("door\nis %s", "offline")
         try:
             raise ValueError("rtsp://user:secret@host")
         except ValueError:
-            _log.exception("judge died")
+            _log.exception("event processor crashed")
     _log.warning("after the end")
-    assert [(one.level, one.text) for one in troubles.kept] == [
+    assert [(one.level, one.text) for one in logs.entries] == [
         ("warning", "door is offline"),
-        ("error", "judge died: ValueError"),
+        ("error", "event processor crashed: ValueError"),
     ]
-    assert before <= troubles.kept[0].at <= datetime.now(timezone.utc)
+    assert before <= logs.entries[0].at <= datetime.now(timezone.utc)
 
 
-def test_what_others_log_is_none_of_it() -> None:
-    with LatestTroubles() as troubles:
+def test_messages_of_other_packages_are_ignored() -> None:
+    with RecentLogHandler() as logs:
         logging.getLogger("urllib3").warning("noise")
-    assert troubles.kept == ()
+    assert logs.entries == ()

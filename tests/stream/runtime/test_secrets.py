@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from stream.runtime.secrets import resolved, shown
+from stream.runtime.secrets import redact, resolve_secrets
 from stream.sources.opencv_capture import SourceError
 
 
 @pytest.mark.parametrize(
-    ("source", "what"),
+    ("source", "redacted"),
     [
         ("rtsp://viewer:pa:ss@cam.local/1", "rtsp://cam.local/1"),
         ("rtsp://viewer:p@ss@cam.local/1", "rtsp://cam.local/1"),
-        ("rtsp://viewer:p/ss@cam.local/1", "rtsp://cam.local/1"),  # a mistake, and still no leak
+        ("rtsp://viewer:p/ss@cam.local/1", "rtsp://cam.local/1"),  # invalid, but still redacted
         ("rtsp://viewer:${file:/run/x@y}@cam.local:554/1", "rtsp://cam.local:554/1"),
         ("http://cam.local/video?user=a&pwd=b\nc", "http://cam.local/video"),
         ("http://cam.local/a@b", "http://cam.local/a@b"),
@@ -27,15 +27,15 @@ from stream.sources.opencv_capture import SourceError
             "rtsp://cam.local/user=admin&password=s3cret&channel=1/pwd=x.sdp",
             "rtsp://cam.local/user=...&password=...&channel=1/pwd=...",
         ),
-        ("films/what?.mp4", "films/what?.mp4"),
+        ("videos/what?.mp4", "videos/what?.mp4"),
         (0, "0"),
     ],
 )
-def test_passwords_are_never_shown(source: int | str, what: str) -> None:
-    assert shown(source) == what
+def test_passwords_are_redacted(source: int | str, redacted: str) -> None:
+    assert redact(source) == redacted
 
 
-def test_what_an_address_refers_to_is_put_in(
+def test_references_in_an_address_are_resolved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DOOR_PASSWORD", "p@ss/w:d?")
@@ -43,21 +43,21 @@ def test_what_an_address_refers_to_is_put_in(
     secret = tmp_path / "secret"
     secret.write_text("a b\n")
     source = f"rtsp://v:${{DOOR_PASSWORD}}@${{DOOR_HOST}}/${{file:{secret}}}"
-    # What stands before the host may hold anything, so it is quoted; the rest is as it is.
-    assert resolved(source) == "rtsp://v:p%40ss%2Fw%3Ad%3F@192.0.2.1:8554/a b"
+    # Values before the host are quoted, the rest is not.
+    assert resolve_secrets(source) == "rtsp://v:p%40ss%2Fw%3Ad%3F@192.0.2.1:8554/a b"
     secret.write_text("rtsp://v:w@192.0.2.1/\n")
-    assert resolved(f"file:{secret}") == "rtsp://v:w@192.0.2.1/"
-    assert resolved("rtsp://v:w@192.0.2.1/$1") == "rtsp://v:w@192.0.2.1/$1"
+    assert resolve_secrets(f"file:{secret}") == "rtsp://v:w@192.0.2.1/"
+    assert resolve_secrets("rtsp://v:w@192.0.2.1/$1") == "rtsp://v:w@192.0.2.1/$1"
 
 
-def test_what_cannot_be_put_in_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unresolved_reference_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOBODY", raising=False)
-    with pytest.raises(SourceError, match=r"\$\{NOBODY\}: there is no environment variable"):
-        resolved("rtsp://v:${NOBODY}@192.0.2.1/")
+    with pytest.raises(SourceError, match=r"\$\{NOBODY\}: environment variable not set"):
+        resolve_secrets("rtsp://v:${NOBODY}@192.0.2.1/")
     with pytest.raises(SourceError, match="nowhere can't be read: No such file"):
-        resolved(f"file:{tmp_path / 'nowhere'}")
+        resolve_secrets(f"file:{tmp_path / 'nowhere'}")
     secret = tmp_path / "secret"
     secret.write_text("two\nlines")
-    with pytest.raises(SourceError, match="must hold one line") as caught:
-        resolved(f"file:{secret}")
+    with pytest.raises(SourceError, match="must contain one line") as caught:
+        resolve_secrets(f"file:{secret}")
     assert "two" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""Scans while something is wrong: with the log, the folder, the films, or their number."""
+"""Scan failures: of the event log, the folder and the videos; and many videos."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from stream.config.config import Config
 from stream.config.events import RetentionConfig
 from stream.scan.manifest import ScanError, plan
-from stream.scan.scan import Progress, Scanned, left_to_do, scan
+from stream.scan.scan import Progress, ScanResult, pending_jobs, scan
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.score_log import read_scores
 from stream.synthetic import Scene
@@ -30,18 +30,18 @@ def settings(tmp_path: Path) -> Config:
 
 
 @pytest.fixture
-def film(write_video: WriteVideo) -> Path:
+def video(write_video: WriteVideo) -> Path:
     scene = Scene(7, width=320, height=240)
-    return write_video([scene.picture(number / 25) for number in range(200)], name="door.mp4")
+    return write_video([scene.render(number / 25) for number in range(200)], name="door.mp4")
 
 
 @pytest.fixture
 def short(write_video: WriteVideo) -> Path:
     scene = Scene(8, width=64, height=64)
-    return write_video([scene.picture(number / 25) for number in range(25)], name="short.mp4")
+    return write_video([scene.render(number / 25) for number in range(25)], name="short.mp4")
 
 
-def run(files: list[Path], settings: Config) -> list[Scanned]:
+def run(files: list[Path], settings: Config) -> list[ScanResult]:
     return list(scan(plan(files, settings), settings, stop=StopEvent()))
 
 
@@ -51,7 +51,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 class Locking:
-    """Locks a log from the first progress on; opens it `after` so many, if ever."""
+    """Locks the event log at the first progress; unlocks it `after` so many, or never."""
 
     def __init__(self, folder: Path, *, after: int | None) -> None:
         self._folder, self._after, self._seen = folder, after, 0
@@ -62,7 +62,7 @@ class Locking:
             self._lock = sqlite3.connect(self._folder / "events.sqlite", isolation_level=None)
             self._lock.execute("BEGIN IMMEDIATE")
         self._seen += 1
-        # The film is read to its end long before.
+        # The video has been read to its end by then.
         if self._after is not None and progress.done_s > 7:
             self._after -= 1
             if self._after == 0:
@@ -73,122 +73,119 @@ class Locking:
             self._lock.close()
 
 
-def test_events_are_not_lost_to_a_log_that_is_locked_for_a_while(
-    tmp_path: Path, film: Path, settings: Config
+def test_temporarily_locked_log_loses_no_events(
+    tmp_path: Path, video: Path, settings: Config
 ) -> None:
     locked = settings.model_copy(update={"data": tmp_path / "locked"})
     with closing(Locking(locked.data, after=10)) as locking:
-        wanted = plan([film], locked)
-        (done,) = scan(wanted, locked, stop=StopEvent(), on_progress=locking)
+        jobs = plan([video], locked)
+        (done,) = scan(jobs, locked, stop=StopEvent(), on_progress=locking)
     assert done.failure == ""
-    run([film], settings)
+    run([video], settings)
     assert rows(locked.data) == rows(settings.data)
     assert done.events == len(rows(settings.data)) > 0
     exported = (locked.data / "door.jsonl").read_bytes()
     assert exported == (settings.data / "door.jsonl").read_bytes()
 
 
-def test_a_film_whose_events_never_reached_the_log_is_not_done(
-    film: Path, settings: Config
-) -> None:
-    wanted = plan([film], settings)
+def test_video_is_incomplete_if_its_events_are_not_logged(video: Path, settings: Config) -> None:
+    jobs = plan([video], settings)
     with closing(Locking(settings.data, after=None)) as locking:
-        (done,) = scan(wanted, settings, stop=StopEvent(), on_progress=locking, patience_s=0)
-    assert "door.mp4: not all of its events could be logged" in done.failure
+        (done,) = scan(jobs, settings, stop=StopEvent(), on_progress=locking, log_timeout_s=0)
+    assert "door.mp4: not all of its events were logged" in done.failure
     assert "database is locked" in done.failure
     assert "\n" not in done.failure
-    assert left_to_do(wanted, settings.data) == wanted
-    # What waits in the journal does not come in beside the events of another policy.
+    assert pending_jobs(jobs, settings.data) == jobs
+    # Events in the journal are not mixed with the events of another policy.
     rarer = settings.model_copy(
-        update={"events": settings.events.model_copy(update={"minimum": 60.0})}
+        update={"events": settings.events.model_copy(update={"min_duration": 60.0})}
     )
-    (done,) = run([film], rarer)
+    (done,) = run([video], rarer)
     assert (done.failure, done.events, rows(settings.data)) == ("", 0, [])
 
 
-def test_the_log_of_a_watch_is_left_alone(film: Path, settings: Config) -> None:
+def test_log_of_a_live_run_is_not_changed(video: Path, settings: Config) -> None:
     with EventLog.create(settings.data) as log:
-        log.save([logged("wave", 1.0, 2.0), logged("wave", 1.0, 2.0, camera="desk")])
-    kept = settings.data / "scores" / "door" / "of-a-run.scores"
-    kept.parent.mkdir(parents=True)
-    kept.write_bytes(b"scores")
+        log.write_updates([logged("wave", 1.0, 2.0), logged("wave", 1.0, 2.0, camera="desk")])
+    stored = settings.data / "scores" / "door" / "of-a-run.scores"
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(b"scores")
     before = rows(settings.data)
-    with pytest.raises(ScanError, match="holds the log of a watch with a camera door; give"):
-        run([film], settings)
+    with pytest.raises(ScanError, match="holds the log of a live run with a camera door; give"):
+        run([video], settings)
     assert rows(settings.data) == before
     assert len(before) == 2
-    assert kept.read_bytes() == b"scores"
+    assert stored.read_bytes() == b"scores"
     assert not (settings.data / "scanned.json").exists()
 
 
-def test_of_a_scan_that_is_stopped_nothing_stays(film: Path, settings: Config) -> None:
-    run([film], settings)
+def test_stopped_scan_leaves_no_results(video: Path, settings: Config) -> None:
+    run([video], settings)
     stop = StopEvent()
 
     def stop_soon(progress: Progress) -> None:
         if progress.done_s > 5:
             stop.set()
 
-    assert list(scan(plan([film], settings), settings, stop=stop, on_progress=stop_soon)) == []
+    assert list(scan(plan([video], settings), settings, stop=stop, on_progress=stop_soon)) == []
     assert rows(settings.data) == []
     assert read_scores(settings.data) == []
     assert not list(settings.data.glob("door*"))
-    assert len(left_to_do(plan([film], settings), settings.data)) == 1
+    assert len(pending_jobs(plan([video], settings), settings.data)) == 1
 
 
-def test_scores_are_kept_whatever_the_retention_of_a_watch(film: Path, settings: Config) -> None:
+def test_scores_are_stored_whatever_the_retention(video: Path, settings: Config) -> None:
     for number, retention in enumerate(({"scores": "0s"}, {"keep_free": "1000000TB"})):
         own = {
             "data": settings.data / str(number),
             "retention": RetentionConfig.model_validate(retention),
         }
-        run([film], settings.model_copy(update=own))
-        (kept,) = read_scores(settings.data / str(number))
-        assert len(list(kept.predictions())) > 20
+        run([video], settings.model_copy(update=own))
+        (stored,) = read_scores(settings.data / str(number))
+        assert len(list(stored.predictions())) > 20
 
 
-def test_an_export_that_cannot_be_written_is_told_and_the_others_go_on(
-    film: Path, short: Path, settings: Config
+def test_failed_export_is_reported_and_the_others_are_written(
+    video: Path, short: Path, settings: Config
 ) -> None:
     (settings.data / "door.jsonl").mkdir(parents=True)
-    by_name = {one.wanted.name: one for one in run([film, short], settings)}
+    by_name = {one.job.name: one for one in run([video, short], settings)}
     assert "door.mp4: " in by_name["door"].failure
     assert "door.jsonl is no file" in by_name["door"].failure
     assert by_name["short"].failure == ""
-    assert [one.name for one in left_to_do(plan([film, short], settings), settings.data)] == [
+    assert [one.name for one in pending_jobs(plan([video, short], settings), settings.data)] == [
         "door"
     ]
 
 
-def test_a_film_shorter_than_a_window_is_told(short: Path, settings: Config) -> None:
+def test_video_shorter_than_a_clip_is_reported(short: Path, settings: Config) -> None:
     (done,) = run([short], settings)
     assert (done.events, done.failure) == (0, "")
     assert done.note.endswith(
-        "short.mp4: lasts 1.0 s, but the model looks at 1.6 s at a time: no window"
+        "short.mp4: no full window: the video (1.0 s) is shorter than the model's 1.6 s clip"
     )
-    assert left_to_do(plan([short], settings), settings.data) == []
+    assert pending_jobs(plan([short], settings), settings.data) == []
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts open files in /proc")
-def test_many_films_take_no_more_open_files_than_a_few(
+def test_number_of_videos_does_not_change_number_of_open_files(
     write_video: WriteVideo, settings: Config
 ) -> None:
     scene = Scene(9, width=64, height=64)
-    pictures = [scene.picture(number / 25) for number in range(50)]
-    # Of other first pictures each, so that none is a copy.
-    films = [
-        write_video(pictures[number:] + pictures[:number], name=f"{number}.mp4")
-        for number in range(30)
+    frames = [scene.render(number / 25) for number in range(50)]
+    # Each starts with another frame, so that none is a copy.
+    videos = [
+        write_video(frames[number:] + frames[:number], name=f"{number}.mp4") for number in range(30)
     ]
     open_files: list[int] = []
 
-    def counted(results: Iterator[Scanned]) -> Iterator[Scanned]:
+    def counted(results: Iterator[ScanResult]) -> Iterator[ScanResult]:
         for one in results:
             open_files.append(len(os.listdir("/proc/self/fd")))
             yield one
 
-    done = list(counted(scan(plan(films, settings), settings, stop=StopEvent())))
+    done = list(counted(scan(plan(videos, settings), settings, stop=StopEvent())))
     assert [one.failure for one in done] == [""] * 30
-    assert left_to_do(plan(films, settings), settings.data) == []
+    assert pending_jobs(plan(videos, settings), settings.data) == []
     assert len(read_scores(settings.data)) == 30
     assert max(open_files[5:]) - min(open_files[5:]) < 10

@@ -1,4 +1,4 @@
-"""A scheduler whose pace is set by the worker: every window counts."""
+"""The lossless scheduler: the worker sets the pace and every window is scored."""
 
 from __future__ import annotations
 
@@ -10,126 +10,133 @@ import pytest
 
 from stream.messages import ClipSpec
 from stream.regions.frame_ring import FrameRing
-from stream.workers.transport import WorkerEnd
-from tests.desk import Desk, Watched, feed, scores_for
+from stream.workers.transport import WorkerClient
+from tests.desk import ClipSource, SchedulerHarness, feed, scores_for
 
 
 @pytest.fixture
-def film(spec: ClipSpec) -> dict[str, Watched]:
-    return {"film": Watched(FrameRing(spec))}
+def video(spec: ClipSpec) -> dict[str, ClipSource]:
+    return {"video": ClipSource(FrameRing(spec))}
 
 
 @pytest.fixture
-def patient(tmp_path: Path, film: dict[str, Watched]) -> Iterator[Desk]:
-    desk = Desk(tmp_path, film, every_window=True)
-    desk.thread.start()
-    yield desk
-    desk.close()
+def lossless(tmp_path: Path, video: dict[str, ClipSource]) -> Iterator[SchedulerHarness]:
+    harness = SchedulerHarness(tmp_path, video, lossless=True)
+    harness.thread.start()
+    yield harness
+    harness.close()
 
 
-def test_where_every_window_counts_none_is_passed_over(
-    patient: Desk, film: dict[str, Watched], spec: ClipSpec
+def test_lossless_mode_skips_no_window(
+    lossless: SchedulerHarness, video: dict[str, ClipSource], spec: ClipSpec
 ) -> None:
-    with WorkerEnd(patient.link.endpoint, spec) as worker:
-        assert worker.ask(room=8, timeout_s=0.5) == ()
-        reader = feed(patient, film["film"].ring, 60.0)
+    with WorkerClient(lossless.socket.endpoint, spec) as worker:
+        assert worker.request_clips(capacity=8, timeout_s=0.5) == ()
+        reader = feed(lossless, video["video"].ring, 60.0)
         for number in range(1, 239):  # all that end from 0.5 s to 59.75 s
-            clips = worker.ask(room=8, timeout_s=5)
-            assert len(clips) == 1  # one of each stream at a time, so that they stay in order
-            worker.answer(scores_for(clips))
-            patient.wait_for("predictions", number)
+            clips = worker.request_clips(capacity=8, timeout_s=5)
+            assert len(clips) == 1  # one per stream at a time, so that they stay in order
+            worker.send_result(scores_for(clips))
+            lossless.wait_for("predictions", number)
         reader.join(5)
-    ends = [prediction.end_s for prediction in patient.predictions]
+    ends = [prediction.end_s for prediction in lossless.predictions]
     assert np.allclose(np.diff(ends), 0.25, atol=0.05)
-    assert patient.metrics.total("skipped_windows") == 0
+    assert lossless.metrics.total("skipped_windows") == 0
 
 
-def test_where_every_window_counts_a_lost_one_is_sent_again(
-    patient: Desk, film: dict[str, Watched], spec: ClipSpec
+def test_lost_window_is_sent_again_in_lossless_mode(
+    lossless: SchedulerHarness, video: dict[str, ClipSource], spec: ClipSpec
 ) -> None:
-    with WorkerEnd(patient.link.endpoint, spec, name="one") as worker:
-        assert worker.ask(room=1, timeout_s=0.5) == ()  # from now on it is known what is wanted
-        reader = feed(patient, film["film"].ring, 2.0)
-        (taken,) = worker.ask(room=1, timeout_s=10)
-    with WorkerEnd(patient.link.endpoint, spec, name="one") as worker:  # it died, and is back
-        (again,) = worker.ask(room=1, timeout_s=10)
-        assert np.array_equal(again.times, taken.times)
-        worker.answer(scores_for((again,)))
-        for number in range(1, 6):  # the others, that end from 0.75 s to 1.75 s
-            patient.wait_for("predictions", number)
-            worker.answer(scores_for(worker.ask(room=1, timeout_s=5)))
-        patient.wait_for("predictions", 6)
+    with WorkerClient(lossless.socket.endpoint, spec, name="one") as worker:
+        assert (
+            worker.request_clips(capacity=1, timeout_s=0.5) == ()
+        )  # the scheduler has the spec from now on
+        reader = feed(lossless, video["video"].ring, 2.0)
+        (received,) = worker.request_clips(capacity=1, timeout_s=10)
+    with WorkerClient(
+        lossless.socket.endpoint, spec, name="one"
+    ) as worker:  # restarted after a crash
+        (again,) = worker.request_clips(capacity=1, timeout_s=10)
+        assert np.array_equal(again.times, received.times)
+        worker.send_result(scores_for((again,)))
+        for number in range(1, 6):  # the other windows end from 0.75 s to 1.75 s
+            lossless.wait_for("predictions", number)
+            worker.send_result(scores_for(worker.request_clips(capacity=1, timeout_s=5)))
+        lossless.wait_for("predictions", 6)
         reader.join(5)
-    ends = [prediction.end_s for prediction in patient.predictions]
+    ends = [prediction.end_s for prediction in lossless.predictions]
     assert np.allclose(np.diff(ends), 0.25, atol=0.05)
-    assert patient.metrics.total("lost_windows") == 0
+    assert lossless.metrics.total("lost_windows") == 0
 
 
-def test_lost_windows_of_many_streams_stay_in_order(tmp_path: Path, spec: ClipSpec) -> None:
-    films = {name: Watched(FrameRing(spec)) for name in ("a", "b")}
-    desk = Desk(tmp_path, films, every_window=True)
-    desk.thread.start()
+def test_lost_windows_of_several_streams_stay_in_order(tmp_path: Path, spec: ClipSpec) -> None:
+    videos = {name: ClipSource(FrameRing(spec)) for name in ("a", "b")}
+    harness = SchedulerHarness(tmp_path, videos, lossless=True)
+    harness.thread.start()
     try:
-        with WorkerEnd(desk.link.endpoint, spec, name="one") as one:
-            assert one.ask(room=1, timeout_s=0.5) == ()
-            readers = [feed(desk, film.ring, 3.0, name=name) for name, film in films.items()]
-            with WorkerEnd(desk.link.endpoint, spec, name="two") as two:
-                taken = [*one.ask(room=4, timeout_s=10), *two.ask(room=4, timeout_s=10)]
-        assert sorted(clip.camera for clip in taken) == ["a", "b"]
-        # Both died; the first is back, then the other.
+        with WorkerClient(harness.socket.endpoint, spec, name="one") as one:
+            assert one.request_clips(capacity=1, timeout_s=0.5) == ()
+            readers = [feed(harness, video.ring, 3.0, name=name) for name, video in videos.items()]
+            with WorkerClient(harness.socket.endpoint, spec, name="two") as two:
+                received = [
+                    *one.request_clips(capacity=4, timeout_s=10),
+                    *two.request_clips(capacity=4, timeout_s=10),
+                ]
+        assert sorted(clip.camera for clip in received) == ["a", "b"]
+        # Both crashed and are restarted, one after the other.
         with (
-            WorkerEnd(desk.link.endpoint, spec, name="one") as one,
-            WorkerEnd(desk.link.endpoint, spec, name="two") as two,
+            WorkerClient(harness.socket.endpoint, spec, name="one") as one,
+            WorkerClient(harness.socket.endpoint, spec, name="two") as two,
         ):
             count = 0
-            while count < 20:  # of each those that end from 0.5 s to 2.75 s
+            while count < 20:  # per stream, windows end from 0.5 s to 2.75 s
                 for worker in (one, two):
-                    clips = worker.ask(room=4, timeout_s=0.2)
-                    worker.answer(scores_for(clips))
+                    clips = worker.request_clips(capacity=4, timeout_s=0.2)
+                    worker.send_result(scores_for(clips))
                     count += len(clips)
         for reader in readers:
             reader.join(5)
-        desk.wait_for("predictions", 20)
+        harness.wait_for("predictions", 20)
     finally:
-        desk.close()
-    for name in films:
-        ends = [one.end_s for one in desk.predictions if one.camera == name]
+        harness.close()
+    for name in videos:
+        ends = [one.end_s for one in harness.predictions if one.camera == name]
         assert len(ends) == 10
         assert np.allclose(np.diff(ends), 0.25, atol=0.05)
-    assert desk.metrics.total("resent_windows") == 2
+    assert harness.metrics.total("resent_windows") == 2
 
 
-def test_a_window_that_no_worker_ever_answers_is_a_failure(
-    patient: Desk, film: dict[str, Watched], spec: ClipSpec
+def test_window_that_is_never_scored_is_a_failure(
+    lossless: SchedulerHarness, video: dict[str, ClipSource], spec: ClipSpec
 ) -> None:
-    with WorkerEnd(patient.link.endpoint, spec, name="one") as worker:
-        assert worker.ask(room=1, timeout_s=0.5) == ()
-        reader = feed(patient, film["film"].ring, 1.0)
+    with WorkerClient(lossless.socket.endpoint, spec, name="one") as worker:
+        assert worker.request_clips(capacity=1, timeout_s=0.5) == ()
+        reader = feed(lossless, video["video"].ring, 1.0)
     for _ in range(3):
-        with WorkerEnd(patient.link.endpoint, spec, name="one") as worker:
-            assert len(worker.ask(room=1, timeout_s=10)) == 1
-    with WorkerEnd(patient.link.endpoint, spec, name="one") as worker:
-        worker.ask(room=1, timeout_s=0.5)
-        patient.wait_for("failures")
-    assert "a window of film was not scored in 3 tries" in patient.failures[0]
-    patient.stop.set()
+        with WorkerClient(lossless.socket.endpoint, spec, name="one") as worker:
+            assert len(worker.request_clips(capacity=1, timeout_s=10)) == 1
+    with WorkerClient(lossless.socket.endpoint, spec, name="one") as worker:
+        worker.request_clips(capacity=1, timeout_s=0.5)
+        lossless.wait_for("failures")
+    assert "a window of video was not scored in 3 tries" in lossless.failures[0]
+    lossless.stop.set()
     reader.join(5)
 
 
-def test_whoever_takes_a_prediction_may_ask_the_scheduler(
-    tmp_path: Path, film: dict[str, Watched], spec: ClipSpec
+def test_prediction_callback_may_call_the_scheduler(
+    tmp_path: Path, video: dict[str, ClipSource], spec: ClipSpec
 ) -> None:
-    desk = Desk(tmp_path, film, every_window=True)
-    asked: list[bool] = []
-    desk.on_prediction = lambda: asked.append(desk.scheduler.idle_in(["film"]))
-    desk.thread.start()
+    harness = SchedulerHarness(tmp_path, video, lossless=True)
+    idle: list[bool] = []
+    harness.on_prediction = lambda: idle.append(harness.scheduler.idle_in(["video"]))
+    harness.thread.start()
     try:
-        with WorkerEnd(desk.link.endpoint, spec) as worker:
-            assert worker.ask(room=1, timeout_s=0.5) == ()
-            reader = feed(desk, film["film"].ring, 0.6)
-            worker.answer(scores_for(worker.ask(room=1, timeout_s=10)))
-            desk.wait_for("predictions")
+        with WorkerClient(harness.socket.endpoint, spec) as worker:
+            assert worker.request_clips(capacity=1, timeout_s=0.5) == ()
+            reader = feed(harness, video["video"].ring, 0.6)
+            worker.send_result(scores_for(worker.request_clips(capacity=1, timeout_s=10)))
+            harness.wait_for("predictions")
             reader.join(5)
     finally:
-        desk.close()
-    assert asked == [False]  # it is not passed on yet
+        harness.close()
+    assert idle == [False]  # not delivered yet

@@ -11,32 +11,32 @@ def test_windows_end_at_multiples_of_the_stride() -> None:
     grid = WindowGrid(0.25)
     assert grid.due(0.2) is None
     assert grid.due(0.26) == 0.25
-    assert grid.take(0.25) == 0
+    assert grid.advance_to(0.25) == 0
     assert grid.due(0.49) is None
     assert grid.due(0.5) == 0.5
 
 
-def test_only_the_freshest_window_is_due_and_the_others_are_counted() -> None:
+def test_only_the_newest_window_is_due_and_skipped_ones_are_counted() -> None:
     grid = WindowGrid(0.25)
-    grid.take(0.25)
+    grid.advance_to(0.25)
     assert grid.due(1.6) == 1.5
-    assert grid.take(1.5) == 4  # 0.5, 0.75, 1.0, 1.25
+    assert grid.advance_to(1.5) == 4  # 0.5, 0.75, 1.0, 1.25
     assert grid.due(1.6) is None
 
 
-def test_a_camera_that_was_passed_over_has_waited_longer() -> None:
-    served, passed_over = WindowGrid(0.25), WindowGrid(0.25)
-    assert served.waiting_s(1.6) == math.inf  # never had a turn
-    served.take(1.25)
-    passed_over.take(0.5)
-    assert passed_over.waiting_s(1.6) == pytest.approx(0.85)
+def test_skipped_camera_has_waited_longer() -> None:
+    served, skipped_camera = WindowGrid(0.25), WindowGrid(0.25)
+    assert served.waiting_s(1.6) == math.inf  # never served
+    served.advance_to(1.25)
+    skipped_camera.advance_to(0.5)
+    assert skipped_camera.waiting_s(1.6) == pytest.approx(0.85)
     assert served.waiting_s(1.6) == pytest.approx(0.1)
 
 
-def test_after_a_gap_nothing_counts_as_passed_over() -> None:
+def test_no_window_is_skipped_across_a_gap() -> None:
     grid = WindowGrid(0.25)
-    grid.take(0.25)
-    grid.heed(gaps=1)
-    assert grid.take(10.0) == 0
-    grid.heed(gaps=1)
-    assert grid.take(11.0) == 3
+    grid.advance_to(0.25)
+    grid.update_gaps(gaps=1)
+    assert grid.advance_to(10.0) == 0
+    grid.update_gaps(gaps=1)
+    assert grid.advance_to(11.0) == 3

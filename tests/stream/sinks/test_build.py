@@ -1,4 +1,4 @@
-"""What becomes of a whole run's events: a real worker, real clips, a real receiver of alerts."""
+"""A whole run with real sinks: a real worker, event log and clips."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ FPS = 25
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
-    """The first eight seconds of a scene, with the time burnt in."""
+def video(tmp_path: Path) -> Path:
+    """Eight seconds of a scene with burnt-in time."""
     scene = Scene(7, width=320, height=240)
-    file = tmp_path / "film.mp4"
+    file = tmp_path / "video.mp4"
     writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (320, 240))
     for number in range(8 * FPS):
-        picture = scene.picture(number / FPS)
+        image = scene.render(number / FPS)
         band = burnt_clock.draw(number / FPS)
-        picture[210:] = band[210:]
-        writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        image[210:] = band[210:]
+        writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     writer.release()
     return file
 
 
-def settings(folder: Path, film: Path, **more: object) -> Config:
+def make_config(folder: Path, video: Path, **sections: object) -> Config:
     return Config.model_validate(
-        {"cameras": {"hall": {"source": str(film)}}, "data": folder / "data", **more}
+        {"cameras": {"hall": {"source": str(video)}}, "data": folder / "data", **sections}
     )
 
 
-def watched(config: Config) -> list[dict[str, Any]]:
+def run(config: Config) -> list[dict[str, Any]]:
     with Pipeline(config) as pipeline:
         assert pipeline.over.wait(60)
     assert pipeline.failure == ""
@@ -51,8 +51,8 @@ def watched(config: Config) -> list[dict[str, Any]]:
         return list(log.rows())
 
 
-def clocks(file: Path) -> list[float]:
-    """The burnt-in times of a clip's pictures."""
+def burnt_times(file: Path) -> list[float]:
+    """The burnt-in times of a clip's frames."""
     with av.open(str(file)) as container:
         return [
             burnt_clock.read(frame.to_ndarray(format="rgb24"))
@@ -60,67 +60,69 @@ def clocks(file: Path) -> list[float]:
         ]
 
 
-def test_each_event_has_a_clip_that_begins_before_it_and_a_snapshot_of_its_peak(
-    tmp_path: Path, film: Path
+def test_each_event_has_a_clip_with_pre_roll_and_a_snapshot_of_its_peak(
+    tmp_path: Path, video: Path
 ) -> None:
     recording = {"enabled": True, "pre_roll": "1s", "post_roll": "0.5s"}
-    config = settings(tmp_path, film, recording=recording)
-    rows = watched(config)
+    config = make_config(tmp_path, video, recording=recording)
+    rows = run(config)
     assert rows
     for row in rows:
         assert row["clip_note"] == ""
-        shown = clocks(config.data / "clips" / row["clip"])
-        assert shown[0] == pytest.approx(max(0.0, row["start_s"] - 1), abs=1 / FPS)
-        assert row["clip_start_s"] == pytest.approx(shown[0], abs=0.002)
+        times_s = burnt_times(config.data / "clips" / row["clip"])
+        assert times_s[0] == pytest.approx(max(0.0, row["start_s"] - 1), abs=1 / FPS)
+        assert row["clip_start_s"] == pytest.approx(times_s[0], abs=0.002)
         last_s = min(row["end_s"] + 0.5, 8 - 1 / FPS)
-        assert shown[-1] == pytest.approx(last_s, abs=1.5 / FPS)
-        assert np.allclose(np.diff(shown), 1 / FPS, atol=0.002)  # at the source's rate
+        assert times_s[-1] == pytest.approx(last_s, abs=1.5 / FPS)
+        assert np.allclose(np.diff(times_s), 1 / FPS, atol=0.002)  # at the source's rate
         snapshot = cv2.imread(str(config.data / "snapshots" / row["snapshot"]))
         assert burnt_clock.read(snapshot) == pytest.approx(row["peak_s"], abs=1 / FPS)
     assert {file.name for file in (config.data / "clips").iterdir()} == {r["clip"] for r in rows}
 
 
-def test_with_a_full_disk_events_are_logged_all_the_same(tmp_path: Path, film: Path) -> None:
-    config = settings(
-        tmp_path, film, recording={"enabled": True}, retention={"keep_free": "1000000TB"}
+def test_events_are_logged_on_a_full_disk(tmp_path: Path, video: Path) -> None:
+    config = make_config(
+        tmp_path, video, recording={"enabled": True}, retention={"keep_free": "1000000TB"}
     )
-    rows = watched(config)
+    rows = run(config)
     assert rows
     assert {row["clip"] for row in rows} == {""}
     assert {row["clip_note"] for row in rows} == {"no clip: disk nearly full"}
     assert not list((config.data / "scores").rglob("*.scores"))
 
 
-def test_what_nobody_wants_is_not_kept(tmp_path: Path, film: Path) -> None:
-    config = settings(tmp_path, film, retention={"scores": "0s"})
-    rows = watched(config)
+def test_disabled_outputs_are_not_written(tmp_path: Path, video: Path) -> None:
+    config = make_config(tmp_path, video, retention={"scores": "0s"})
+    rows = run(config)
     assert {row["clip"] for row in rows} == {""}
     assert {row["clip_note"] for row in rows} == {""}
     assert not (config.data / "scores").exists()
     assert not (config.data / "clips").exists()
 
 
-def test_an_address_that_is_taken_ends_the_run_before_it_begins(tmp_path: Path, film: Path) -> None:
-    first = settings(tmp_path / "one", film, publish=f"ipc://{tmp_path / 'published'}/x")
+def test_unusable_publish_address_fails_at_the_start(tmp_path: Path, video: Path) -> None:
+    first = make_config(tmp_path / "one", video, publish=f"ipc://{tmp_path / 'published'}/x")
     with pytest.raises(TransportError, match="publish: "), Pipeline(first):
         pass
 
 
-def test_a_clip_that_was_being_written_at_a_crash_is_gone_after_the_next_start(
-    tmp_path: Path, film: Path
+def test_unfinished_clips_of_a_crash_are_deleted_at_the_next_start(
+    tmp_path: Path, video: Path
 ) -> None:
-    config = settings(tmp_path, film, recording={"enabled": True})
-    watched(config)
-    orphan, torn = (config.data / "clips" / name for name in (f"{'e' * 32}.mp4", "x.mp4.part"))
-    for file in (orphan, torn):
+    config = make_config(tmp_path, video, recording={"enabled": True})
+    run(config)
+    orphan, unfinished = (
+        config.data / "clips" / name for name in (f"{'e' * 32}.mp4", "x.mp4.part")
+    )
+    for file in (orphan, unfinished):
         file.write_bytes(b"left over")
-    watched(config)
+    run(config)
     assert not orphan.exists()
-    assert not torn.exists()
+    assert not unfinished.exists()
 
 
-def test_a_camera_that_hangs_costs_no_clip_at_the_stop(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+def test_clips_are_finished_although_a_camera_hangs_at_the_stop(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # never answers
         port = silent.getsockname()[1]
         config = Config.model_validate(
             {
@@ -128,8 +130,8 @@ def test_a_camera_that_hangs_costs_no_clip_at_the_stop(tmp_path: Path) -> None:
                     "hall": {"source": "demo:7"},
                     "dead": {"source": f"rtsp://127.0.0.1:{port}/live"},
                 },
-                "events": {"enter": 0.3, "leave": 0.0, "minimum": 0},
-                # Little to encode, so that a busy machine keeps up.
+                "events": {"threshold": 0.3, "release_threshold": 0.0, "min_duration": 0},
+                # Small frames, so that a busy machine keeps up.
                 "recording": {"enabled": True, "pre_roll": "0s", "post_roll": "10s", "width": 160},
                 "data": tmp_path / "data",
             }

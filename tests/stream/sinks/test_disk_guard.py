@@ -12,15 +12,15 @@ GB = 10**9
 
 
 class Disk:
-    """Its free space, and how often it was looked at."""
+    """A fake disk: its free space in GB, and the number of checks."""
 
     def __init__(self, free: float = 10) -> None:
-        self.free, self.looks, self.is_there = free, 0, True
+        self.free, self.checks, self.is_mounted = free, 0, True
 
     def __call__(self, _: Path) -> int:
-        self.looks += 1
-        if not self.is_there:
-            raise OSError("gone")
+        self.checks += 1
+        if not self.is_mounted:
+            raise OSError("not mounted")
         return round(self.free * GB)
 
 
@@ -48,54 +48,52 @@ def test_clips_stop_first_then_scores(
     for free, clips, scores in steps:
         disk.free = free
         clock.seconds += 5
-        assert (guard.clips, guard.scores) == (clips, scores), free
-    told = [record.message for record in caplog.records]
-    assert [text.rpartition(": ")[2] for text in told] == [
+        assert (guard.clips_allowed, guard.scores_allowed) == (clips, scores), free
+    messages = [record.message for record in caplog.records]
+    assert [text.rpartition(": ")[2] for text in messages] == [
         "no clips are written",
         "no clips and scores are written",
         "no clips are written",
-        "all is written again",
+        "clips and scores are written again",
         "no clips and scores are written",
     ]
-    assert "0.9 GB free" in told[1]
-    assert "keep_free is 2.0 GB" in told[1]
+    assert "0.9 GB free" in messages[1]
+    assert "keep_free is 2.0 GB" in messages[1]
     assert metrics.total("low_disk") == 3
 
 
-def test_it_looks_every_five_seconds(tmp_path: Path, disk: Disk, clock: Clock) -> None:
+def test_disk_is_checked_every_five_seconds(tmp_path: Path, disk: Disk, clock: Clock) -> None:
     guard = DiskGuard(tmp_path, 2 * GB, Metrics(), free=disk, now=clock)
-    assert guard.clips
+    assert guard.clips_allowed
     disk.free = 0
     clock.seconds += 4.9
-    assert guard.clips
-    assert guard.scores
-    assert disk.looks == 1
+    assert guard.clips_allowed
+    assert guard.scores_allowed
+    assert disk.checks == 1
     clock.seconds += 0.1
-    assert not guard.clips
-    assert disk.looks == 2
+    assert not guard.clips_allowed
+    assert disk.checks == 2
 
 
-def test_a_disk_that_does_not_answer_changes_nothing(
-    tmp_path: Path, disk: Disk, clock: Clock
-) -> None:
+def test_failed_check_changes_nothing(tmp_path: Path, disk: Disk, clock: Clock) -> None:
     guard = DiskGuard(tmp_path, 2 * GB, Metrics(), free=disk, now=clock)
-    disk.is_there = False
-    assert guard.clips
-    disk.is_there, disk.free = True, 0
+    disk.is_mounted = False
+    assert guard.clips_allowed
+    disk.is_mounted, disk.free = True, 0
     clock.seconds += 5
-    assert not guard.clips
-    disk.is_there = False
+    assert not guard.clips_allowed
+    disk.is_mounted = False
     clock.seconds += 5
-    assert not guard.clips
+    assert not guard.clips_allowed
 
 
-def test_it_looks_at_the_real_disk(tmp_path: Path) -> None:
+def test_real_disk_is_checked(tmp_path: Path) -> None:
     assert free_bytes(tmp_path) > 0
-    assert DiskGuard(tmp_path, 1, Metrics()).clips
-    assert not DiskGuard(tmp_path, 10**18, Metrics()).scores
+    assert DiskGuard(tmp_path, 1, Metrics()).clips_allowed
+    assert not DiskGuard(tmp_path, 10**18, Metrics()).scores_allowed
 
 
-def test_what_has_stopped_goes_on_with_a_tenth_more_than_its_limit(
+def test_writing_resumes_ten_percent_above_its_limit(
     tmp_path: Path, disk: Disk, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     metrics = Metrics()
@@ -116,6 +114,6 @@ def test_what_has_stopped_goes_on_with_a_tenth_more_than_its_limit(
     for free, clips, scores in steps:
         disk.free = free
         clock.seconds += 5
-        assert (guard.clips, guard.scores) == (clips, scores), free
+        assert (guard.clips_allowed, guard.scores_allowed) == (clips, scores), free
     assert len(caplog.records) == 4
     assert metrics.total("low_disk") == 2

@@ -19,7 +19,7 @@ from stream.runtime.metrics import Metrics
 from stream.sinks.event_log.rows import COLUMNS
 from stream.sinks.publisher import Publisher
 from stream.workers.transport import TransportError
-from tests.alerting import news
+from tests.alerting import event_update
 from tests.conftest import Clock
 from tests.waiting import wait_for
 
@@ -45,13 +45,13 @@ def publisher(clock: Clock) -> Iterator[Publisher]:
     publisher = Publisher("tcp://127.0.0.1:*", Metrics(), now=clock, now_utc=lambda: NOW)
     publisher.start()
     yield publisher
-    publisher.tell_stop()
+    publisher.request_stop()
     assert publisher.join(10)
 
 
 @pytest.fixture
 def subscribe(publisher: Publisher) -> Iterator[Callable[[str], zmq.Socket]]:
-    """A subscriber that certainly gets what is published from now on."""
+    """Connects a subscriber; when it returns, the subscriber receives every later message."""
     context = zmq.Context()
     sockets: list[zmq.Socket] = []
 
@@ -59,11 +59,11 @@ def subscribe(publisher: Publisher) -> Iterator[Callable[[str], zmq.Socket]]:
         socket = context.socket(zmq.SUB)
         sockets.append(socket)
         socket.connect(publisher.endpoint)
-        for one in (topic, "event/probe"):
-            socket.subscribe(one)
+        for prefix in (topic, "event/probe"):
+            socket.subscribe(prefix)
 
         def is_connected() -> bool:
-            publisher.put_event(news("probe", "start", camera="probe"))
+            publisher.put_event(event_update("probe", "start", camera="probe"))
             return bool(socket.poll(100))
 
         wait_for(is_connected)
@@ -76,17 +76,17 @@ def subscribe(publisher: Publisher) -> Iterator[Callable[[str], zmq.Socket]]:
 
 
 def received(socket: zmq.Socket, count: int) -> list[tuple[str, dict[str, Any]]]:
-    """So many messages, without the probes."""
-    found: list[tuple[str, dict[str, Any]]] = []
-    while len(found) < count:
+    """The next `count` messages, without the probes."""
+    messages: list[tuple[str, dict[str, Any]]] = []
+    while len(messages) < count:
         assert socket.poll(10_000)
         topic, message = socket.recv_multipart()
         if topic != b"event/probe":
-            found.append((topic.decode(), json.loads(message)))
-    return found
+            messages.append((topic.decode(), json.loads(message)))
+    return messages
 
 
-def test_a_prediction_comes_with_its_ten_likeliest_labels(
+def test_prediction_has_its_ten_most_likely_labels(
     publisher: Publisher, subscribe: Callable[[str], zmq.Socket]
 ) -> None:
     socket = subscribe("prediction/")
@@ -107,43 +107,41 @@ def test_a_prediction_comes_with_its_ten_likeliest_labels(
     }
 
 
-def test_an_event_comes_with_the_columns_of_the_log_and_numbers_show_gaps(
+def test_event_has_the_columns_of_the_log_and_message_numbers(
     publisher: Publisher, subscribe: Callable[[str], zmq.Socket]
 ) -> None:
     socket = subscribe("event/door")
     for change in ("start", "progress", "end"):
-        publisher.put_event(news("e1", change))
+        publisher.put_event(event_update("e1", change))
     messages = [message for _, message in received(socket, 3)]
     assert [message["change"] for message in messages] == ["start", "progress", "end"]
     assert [message["n"] for message in messages] == [1, 2, 3]
     assert tuple(messages[0]["event"]) == COLUMNS
 
 
-def test_what_its_thread_can_not_keep_up_with_is_counted_and_nobody_waits() -> None:
+def test_full_queue_drops_and_counts_messages() -> None:
     metrics = Metrics()
-    publisher = Publisher("tcp://127.0.0.1:*", metrics, most_waiting=5)  # not started: no thread
+    publisher = Publisher("tcp://127.0.0.1:*", metrics, max_queued=5)  # not started: no thread
     for _ in range(8):
         publisher.put_prediction(prediction())
-    publisher.put_event(news("e1", "start"))
+    publisher.put_event(event_update("e1", "start"))
     assert metrics.totals() == {"dropped_publications": 4}
-    publisher.tell_stop()
+    publisher.request_stop()
     assert publisher.join(0)
 
 
-def test_it_ends_in_time_with_a_subscriber_that_does_not_read(
+def test_stop_does_not_wait_for_a_subscriber_that_does_not_read(
     publisher: Publisher, subscribe: Callable[[str], zmq.Socket]
 ) -> None:
     subscribe("")
     for _ in range(5000):
         publisher.put_prediction(prediction(labels=200))
-    publisher.tell_stop()
+    publisher.request_stop()
     assert publisher.join(10)
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:{port}", "tcp://no-such-host:1", "tcp://x"])
-def test_an_address_that_can_not_be_used_is_told_in_one_line(
-    publisher: Publisher, address: str
-) -> None:
+def test_unusable_address_is_a_one_line_error(publisher: Publisher, address: str) -> None:
     address = address.format(port=publisher.endpoint.rpartition(":")[2])
     other = Publisher(address, Metrics())
     with pytest.raises(TransportError, match=f"publish: {address} can't be used: .*; give") as e:
@@ -152,15 +150,15 @@ def test_an_address_that_can_not_be_used_is_told_in_one_line(
     assert other.join(0)
 
 
-def test_an_ipc_address_can_be_used_again(tmp_path: Path) -> None:
+def test_ipc_address_can_be_reused(tmp_path: Path) -> None:
     for _ in range(2):
         publisher = Publisher(f"ipc://{tmp_path}/events", Metrics())
         publisher.start()
-        publisher.tell_stop()
+        publisher.request_stop()
         assert publisher.join(10)
 
 
-def test_the_subscriber_of_the_docs_works(publisher: Publisher, tmp_path: Path) -> None:
+def test_subscriber_of_the_docs_works(publisher: Publisher, tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(import json, sys.*?)```", DOCS.read_text(), re.DOTALL)
     assert len(code.splitlines()) <= 10
     (tmp_path / "subscriber.py").write_text(code)
@@ -173,7 +171,7 @@ def test_the_subscriber_of_the_docs_works(publisher: Publisher, tmp_path: Path) 
 
         def has_printed() -> bool:
             publisher.put_prediction(prediction())
-            publisher.put_event(news("e1", "start"))
+            publisher.put_event(event_update("e1", "start"))
             return bool(lines)
 
         wait_for(has_printed)

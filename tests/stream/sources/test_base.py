@@ -14,7 +14,7 @@ from stream.synthetic import Scene
 WriteVideo = Callable[..., Path]
 
 
-def grey(value: int) -> np.ndarray:
+def gray(value: int) -> np.ndarray:
     return np.full((48, 64, 3), value, np.uint8)
 
 
@@ -32,81 +32,81 @@ def grey(value: int) -> np.ndarray:
         ("rtsp://viewer:p@ss/w@192.0.2.1/live", "percent-encoded, or to come from"),
     ],
 )
-def test_what_can_be_no_source_is_named(source: int | str, words: str) -> None:
+def test_invalid_source_is_rejected(source: int | str, words: str) -> None:
     with pytest.raises(SourceError, match=words):
         check_source(source)
 
 
-def test_a_file_that_is_no_video_is_named(tmp_path: Path) -> None:
+def test_file_without_video_is_rejected(tmp_path: Path) -> None:
     file = tmp_path / "notes.mp4"
     file.write_bytes(b"no video at all")
     with pytest.raises(SourceError, match=r"notes\.mp4: not a video"):
         open_source(str(file))
 
 
-def test_an_address_where_nobody_answers_is_named_without_its_password() -> None:
+def test_unreachable_address_is_reported_without_its_password() -> None:
     with pytest.raises(SourceError) as caught:
         open_source("rtsp://user:secret@127.0.0.1:9/stream")
     assert "rtsp://127.0.0.1:9/stream can't be reached" in str(caught.value)
     assert "secret" not in str(caught.value)
 
 
-def test_a_file_that_should_hold_an_address_is_named_without_what_it_holds(tmp_path: Path) -> None:
+def test_secret_file_without_an_address_is_reported_without_its_content(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("just-a-password")
     with pytest.raises(SourceError, match="secret must hold an address") as caught:
         check_source(f"file:{tmp_path / 'secret'}")
     assert "just-a-password" not in str(caught.value)
 
 
-def test_a_file_keeps_its_own_pace(
+def test_file_is_read_at_its_own_pace(
     write_video: WriteVideo, clock, clock_stop: threading.Event
 ) -> None:
-    file = write_video([grey(40 * number) for number in range(6)], fps=10)
+    file = write_video([gray(40 * number) for number in range(6)], fps=10)
     source = open_source(str(file), now=clock)
-    moments, pictures = [], []
+    moments, frames = [], []
     while (moment := source.grab(clock_stop)) is not None:
-        # It comes when it is due, not before.
+        # It is delivered when it is due, not before.
         assert clock() == pytest.approx(moment.seen_at)
         moments.append(moment)
-        pictures.append(source.picture())
+        frames.append(source.retrieve())
     source.close()
     assert [moment.time_s for moment in moments] == pytest.approx(np.arange(6) / 10)
     assert [moment.seen_at - 100 for moment in moments] == pytest.approx(np.arange(6) / 10)
-    brightness = [float(picture.mean()) for picture in pictures]
+    brightness = [float(frame.mean()) for frame in frames]
     assert brightness == pytest.approx(40 * np.arange(6), abs=6)
 
 
-def test_pictures_are_rgb(write_video: WriteVideo, clock, clock_stop: threading.Event) -> None:
+def test_frames_are_rgb(write_video: WriteVideo, clock, clock_stop: threading.Event) -> None:
     red = np.zeros((48, 64, 3), np.uint8)
     red[..., 0] = 230
     source = open_source(str(write_video([red, red])), now=clock)
     assert source.grab(clock_stop) is not None
-    picture = source.picture()
+    frame = source.retrieve()
     source.close()
-    assert picture is not None
-    assert picture[24, 32, 0] > 180
-    assert picture[24, 32, 2] < 60
+    assert frame is not None
+    assert frame[24, 32, 0] > 180
+    assert frame[24, 32, 2] < 60
 
 
-def test_stop_ends_the_reading(write_video: WriteVideo, clock) -> None:
+def test_grab_returns_none_after_stop(write_video: WriteVideo, clock) -> None:
     stop = threading.Event()
     stop.set()
-    for name in (str(write_video([grey(0)] * 3)), "demo:1"):
+    for name in (str(write_video([gray(0)] * 3)), "demo:1"):
         source = open_source(name, now=clock)
         assert source.grab(stop) is None
         source.close()
 
 
-def test_the_demo_shows_its_scene_in_real_time(clock, clock_stop: threading.Event) -> None:
+def test_demo_runs_in_real_time_and_skips_late_frames(clock, clock_stop: threading.Event) -> None:
     source = open_source("demo:5", now=clock)
     first = source.grab(clock_stop)
-    clock.seconds += 3.0  # nobody fetched pictures for a while: they are skipped, as by a camera
+    clock.seconds += 3.0  # no frame was grabbed for 3 s: they are skipped, as with a camera
     later = source.grab(clock_stop)
-    picture = source.picture()
+    frame = source.retrieve()
     source.close()
     assert first is not None
     assert later is not None
     assert first.time_s == 0.0
     assert later.time_s == pytest.approx(3.0, abs=0.05)
-    assert picture is not None
-    assert np.array_equal(picture, Scene(5).picture(later.time_s))
+    assert frame is not None
+    assert np.array_equal(frame, Scene(5).render(later.time_s))

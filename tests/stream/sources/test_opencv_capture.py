@@ -8,18 +8,18 @@ import pytest
 from stream.sources.opencv_capture import _VARIABLE, _Variable
 
 
-def test_the_options_are_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(_VARIABLE, "the user's own")
+def test_options_are_restored_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(_VARIABLE, "user's value")
     variable = _Variable()
-    with variable.set_to("ours"):
-        assert os.environ[_VARIABLE] == "ours"
-    assert os.environ[_VARIABLE] == "the user's own"
+    with variable.set_to("our value"):
+        assert os.environ[_VARIABLE] == "our value"
+    assert os.environ[_VARIABLE] == "user's value"
     with variable.set_to(None):
         assert _VARIABLE not in os.environ
-    assert os.environ[_VARIABLE] == "the user's own"
+    assert os.environ[_VARIABLE] == "user's value"
 
 
-def test_who_wants_the_same_options_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_with_the_same_options_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(_VARIABLE, raising=False)
     variable, seen = _Variable(), []
     first_in, first_out, others_in = threading.Event(), threading.Event(), threading.Event()
@@ -32,14 +32,14 @@ def test_who_wants_the_same_options_does_not_wait(monkeypatch: pytest.MonkeyPatc
                 until.wait(10)
 
     dead = threading.Thread(target=use, args=("tcp", first_in, first_out))
-    dead.start()  # a dead camera, which takes long to be opened
+    dead.start()  # a dead camera, which is slow to open
     assert first_in.wait(10)
-    use("tcp", others_in, None)  # comes in while the other one is still inside
+    use("tcp", others_in, None)  # enters while the first is still inside
     assert others_in.is_set()
     file_in = threading.Event()
     file = threading.Thread(target=use, args=(None, file_in, None))
     file.start()
-    assert not file_in.wait(0.05)  # other options: not yet
+    assert not file_in.wait(0.05)  # other options: it waits
     first_out.set()
     dead.join(10)
     file.join(10)

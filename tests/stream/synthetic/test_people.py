@@ -10,21 +10,21 @@ SQUARE = np.array([1.0, 1.0])
 
 
 def at(act: Act, *seconds: float) -> dict[str, np.ndarray]:
-    """Where each joint is after so many seconds: (T, 2)."""
-    places = joints(postures(act, START, np.array(seconds)), SQUARE)
-    return {name: places[:, number] for number, name in enumerate(JOINTS)}
+    """Position of each joint at each of `seconds`: (T, 2)."""
+    positions = joints(postures(act, START, np.array(seconds)), SQUARE)
+    return {name: positions[:, number] for number, name in enumerate(JOINTS)}
 
 
-def test_who_stands_is_as_tall_as_told_with_the_feet_on_the_ground() -> None:
+def test_standing_person_has_the_given_height_and_feet_on_the_ground() -> None:
     body = at(Act("still", "stand"), 0.0)
     assert body["left foot"][0, 1] == pytest.approx(0.9, abs=0.01)
-    assert body["head"][0, 1] == pytest.approx(0.9 - 0.6 * 0.88, abs=0.01)  # the head's middle
+    assert body["head"][0, 1] == pytest.approx(0.9 - 0.6 * 0.88, abs=0.01)  # the head's center
     assert body["right foot"][0, 0] == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize("side", [1, -1])
-def test_who_falls_comes_to_lie_on_that_side(side: int) -> None:
-    body = at(Act("fall", "topple", side=side, lasts_s=1.0), 0.0, 0.5, 1.0, 2.0)
+def test_fall_ends_lying_on_the_given_side(side: int) -> None:
+    body = at(Act("fall", "topple", side=side, duration_s=1.0), 0.0, 0.5, 1.0, 2.0)
     height = body["head"][:, 1]
     assert (np.diff(height[:3]) > 0.1).all()
     assert height[2] == pytest.approx(height[3])
@@ -32,14 +32,14 @@ def test_who_falls_comes_to_lie_on_that_side(side: int) -> None:
     assert side * (body["head"][2, 0] - body["left foot"][2, 0]) > 0.3
 
 
-def test_getting_up_is_a_fall_backwards() -> None:
-    down = at(Act("fall", "collapse", lasts_s=1.0), 0.0, 0.4, 1.0)
-    up = at(Act("get up", "collapse", lasts_s=1.0), 1.0, 0.6, 0.0)
+def test_getting_up_is_a_reversed_fall() -> None:
+    down = at(Act("fall", "collapse", duration_s=1.0), 0.0, 0.4, 1.0)
+    up = at(Act("get up", "collapse", duration_s=1.0), 1.0, 0.6, 0.0)
     for name in JOINTS:
         assert down[name] == pytest.approx(up[name]), name
 
 
-def test_who_waves_moves_a_hand_over_the_head_and_stays() -> None:
+def test_wave_moves_a_raised_hand_and_nothing_else() -> None:
     body = at(Act("wave", "one arm", rate=1.0, side=1), 0.5, 1.25, 1.75, 2.0)
     hand = body["right hand"]
     assert (hand[:, 1] < body["neck"][:, 1]).all()
@@ -47,14 +47,14 @@ def test_who_waves_moves_a_hand_over_the_head_and_stays() -> None:
     assert np.ptp(body["hip"], axis=0) == pytest.approx([0, 0])
 
 
-def test_who_hops_stands_on_the_ground_between_two_jumps() -> None:
+def test_hop_lands_on_the_ground_between_two_jumps() -> None:
     body = at(Act("jump", "hop", rate=1.0), 0.0, 0.5, 1.0)
     lowest = np.maximum(body["left foot"][:, 1], body["right foot"][:, 1])
     assert lowest[[0, 2]] == pytest.approx([0.9, 0.9], abs=0.03)
     assert lowest[1] < 0.8
 
 
-def test_who_walks_swings_the_legs_in_turns() -> None:
+def test_walk_swings_the_legs_alternately() -> None:
     body = at(Act("move right", "walk", rate=0.3), *np.linspace(0, 1, 20))
     assert body["hip"][-1, 0] - body["hip"][0, 0] == pytest.approx(0.3)
     apart = body["left foot"][:, 0] - body["right foot"][:, 0]
@@ -62,7 +62,7 @@ def test_who_walks_swings_the_legs_in_turns() -> None:
     assert apart.min() < -0.1
 
 
-def test_a_squashed_picture_squashes_people() -> None:
+def test_people_are_squashed_with_the_frame() -> None:
     rows = postures(Act("still", "lie"), START, np.zeros(1))
     wide, tall = (np.ptp(joints(rows, np.array(unit))[0], axis=0) for unit in ((1, 1), (0.5, 1)))
     assert tall[0] == pytest.approx(wide[0] / 2)

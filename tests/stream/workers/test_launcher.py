@@ -17,36 +17,36 @@ def alive(pid: int) -> bool:
     return True
 
 
-class Life:
-    """A supervisor of a small program, and what it told."""
+class SupervisorHarness:
+    """A supervisor of a small program; it records the callbacks."""
 
     def __init__(self, program: str, **options: float) -> None:
         self.codes: list[int] = []
         self.failures: list[str] = []
-        self.told = threading.Condition()
+        self.recorded = threading.Condition()
         self.supervisor = Supervisor(
             [sys.executable, "-c", program],
-            on_death=lambda code: self._tell(self.codes, code),
-            on_failure=lambda reason: self._tell(self.failures, reason),
+            on_crash=lambda code: self._record(self.codes, code),
+            on_failure=lambda reason: self._record(self.failures, reason),
             **options,
         )
 
-    def _tell(self, heard: list, what: object) -> None:
-        with self.told:
-            heard.append(what)
-            self.told.notify_all()
+    def _record(self, records: list, record: object) -> None:
+        with self.recorded:
+            records.append(record)
+            self.recorded.notify_all()
 
-    def wait_for_deaths(self, count: int) -> None:
-        with self.told:
-            assert self.told.wait_for(lambda: len(self.codes) >= count, timeout=20)
+    def wait_for_crashes(self, count: int) -> None:
+        with self.recorded:
+            assert self.recorded.wait_for(lambda: len(self.codes) >= count, timeout=20)
 
     def stop(self) -> None:
-        self.supervisor.tell_stop()
+        self.supervisor.request_stop()
         assert self.supervisor.join(10)
 
 
 def wait_for_pid(file: Path, *, other_than: int | None = None) -> int:
-    """Until the program has written its process id, which it does when it is ready."""
+    """Wait until the program has written its process id."""
     pause, tries = threading.Event(), 1000
     while not file.exists() or file.read_text() in ("", str(other_than)):
         assert (tries := tries - 1)
@@ -54,8 +54,8 @@ def wait_for_pid(file: Path, *, other_than: int | None = None) -> int:
     return int(file.read_text())
 
 
-def ready(file: Path, before: str = "") -> str:
-    """A program that says that it is ready, and then waits for ever."""
+def sleeping_program(file: Path, before: str = "") -> str:
+    """A program that writes its process id and then sleeps."""
     return (
         f"import os, pathlib, signal\n{before}\n"
         f"pathlib.Path({str(file)!r}).write_text(str(os.getpid()))\n"
@@ -63,83 +63,83 @@ def ready(file: Path, before: str = "") -> str:
     )
 
 
-def test_what_dies_is_started_again() -> None:
-    life = Life("raise SystemExit(7)")
-    life.supervisor.start()
-    life.wait_for_deaths(2)
-    life.stop()
-    assert set(life.codes) == {7}
+def test_crashed_process_is_restarted() -> None:
+    harness = SupervisorHarness("raise SystemExit(7)")
+    harness.supervisor.start()
+    harness.wait_for_crashes(2)
+    harness.stop()
+    assert set(harness.codes) == {7}
 
 
-def test_what_cannot_work_is_not_started_again() -> None:
-    life = Life("raise SystemExit(2)")
-    life.supervisor.start()
-    assert life.supervisor.join(10)
-    assert life.codes == []
-    assert len(life.failures) == 1
+def test_process_that_can_not_run_is_not_restarted() -> None:
+    harness = SupervisorHarness("raise SystemExit(2)")
+    harness.supervisor.start()
+    assert harness.supervisor.join(10)
+    assert harness.codes == []
+    assert len(harness.failures) == 1
 
 
-def test_a_program_that_cannot_be_started_is_told() -> None:
+def test_missing_program_is_a_failure() -> None:
     failures: list[str] = []
     supervisor = Supervisor(
-        ["/nowhere/worker"], on_death=lambda code: None, on_failure=failures.append
+        ["/nowhere/worker"], on_crash=lambda code: None, on_failure=failures.append
     )
     supervisor.start()
     assert supervisor.join(10)
     assert "can't be started" in failures[0]
 
 
-def test_stop_ends_even_what_does_not_listen(tmp_path: Path) -> None:
-    deaf = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
-    life = Life(ready(tmp_path / "pid", deaf))
-    life.supervisor.start()
+def test_stop_kills_a_process_that_ignores_sigterm(tmp_path: Path) -> None:
+    ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    harness = SupervisorHarness(sleeping_program(tmp_path / "pid", ignore))
+    harness.supervisor.start()
     pid = wait_for_pid(tmp_path / "pid")
-    life.stop()
+    harness.stop()
     assert not alive(pid)
 
 
-def test_a_killed_process_is_replaced_by_another(tmp_path: Path) -> None:
-    life = Life(ready(tmp_path / "pid"))
-    life.supervisor.start()
+def test_killed_process_is_replaced(tmp_path: Path) -> None:
+    harness = SupervisorHarness(sleeping_program(tmp_path / "pid"))
+    harness.supervisor.start()
     first = wait_for_pid(tmp_path / "pid")
     os.kill(first, signal.SIGKILL)
     wait_for_pid(tmp_path / "pid", other_than=first)
-    life.stop()
-    assert life.codes == [-signal.SIGKILL]
+    harness.stop()
+    assert harness.codes == [-signal.SIGKILL]
 
 
-def test_a_process_that_hangs_can_be_replaced(tmp_path: Path) -> None:
-    life = Life(ready(tmp_path / "pid"))
-    life.supervisor.start()
+def test_hung_process_can_be_replaced(tmp_path: Path) -> None:
+    harness = SupervisorHarness(sleeping_program(tmp_path / "pid"))
+    harness.supervisor.start()
     first = wait_for_pid(tmp_path / "pid")
     os.kill(first, signal.SIGSTOP)
-    life.supervisor.replace()  # it has not said hello: what hangs was its predecessor
-    assert not life.supervisor._replace.is_set()
-    life.supervisor.greeted()
-    life.supervisor.replace()
+    harness.supervisor.replace()  # not ready yet: its predecessor was hung
+    assert not harness.supervisor._replace.is_set()
+    harness.supervisor.on_ready()
+    harness.supervisor.replace()
     wait_for_pid(tmp_path / "pid", other_than=first)
-    life.stop()
+    harness.stop()
     assert not alive(first)
 
 
-def test_a_process_that_never_gets_ready_is_replaced(tmp_path: Path) -> None:
-    life = Life(ready(tmp_path / "pid"), ready_within_s=0.3)
-    life.supervisor.start()
+def test_process_that_is_not_ready_in_time_is_replaced(tmp_path: Path) -> None:
+    harness = SupervisorHarness(sleeping_program(tmp_path / "pid"), startup_timeout_s=0.3)
+    harness.supervisor.start()
     first = wait_for_pid(tmp_path / "pid")
     second = wait_for_pid(tmp_path / "pid", other_than=first)
     assert not alive(first)
-    life.stop()
+    harness.stop()
     assert not alive(second)
 
 
-class Crew:
-    """Local workers that are small programs, one for each number, and what they told."""
+class LocalWorkersHarness:
+    """Local workers that are small programs, one per index; it records the failure."""
 
     def __init__(self, folder: Path, count: int | None, program: str = "") -> None:
         self.folder, self.program = folder, program
         self.failed, self.reason = threading.Event(), ""
         self.workers = LocalWorkers(
-            self._command, count, on_death=lambda code: None, on_failure=self._fail
+            self._command, count, on_crash=lambda code: None, on_failure=self._fail
         )
         self.workers.start()
 
@@ -148,67 +148,67 @@ class Crew:
         self.failed.set()
 
     def _command(self, number: int) -> list[str]:
-        program = self.program or ready(self.folder / f"pid-{number}")
+        program = self.program or sleeping_program(self.folder / f"pid-{number}")
         return [sys.executable, "-c", program.replace("NUMBER", str(number))]
 
     def wait_for_pid(self, number: int, *, other_than: int | None = None) -> int:
         return wait_for_pid(self.folder / f"pid-{number}", other_than=other_than)
 
     def stop(self) -> None:
-        self.workers.tell_stop()
+        self.workers.request_stop()
         assert self.workers.join(10)
         assert self.workers.pids == ()
 
 
-def test_so_many_workers_are_started_as_were_asked_for(tmp_path: Path) -> None:
-    crew = Crew(tmp_path, 2)
-    started = {crew.wait_for_pid(0), crew.wait_for_pid(1)}
-    assert set(crew.workers.pids) == started
-    crew.workers.greeted(worker_name(0).encode(), devices=3)  # it was told a number
-    assert set(crew.workers.pids) == started
-    crew.stop()
+def test_configured_number_of_workers_is_started(tmp_path: Path) -> None:
+    harness = LocalWorkersHarness(tmp_path, 2)
+    started = {harness.wait_for_pid(0), harness.wait_for_pid(1)}
+    assert set(harness.workers.pids) == started
+    harness.workers.on_ready(worker_name(0).encode(), devices=3)  # the number is configured
+    assert set(harness.workers.pids) == started
+    harness.stop()
 
 
-def test_there_is_one_worker_for_each_device(tmp_path: Path) -> None:
-    crew = Crew(tmp_path, None)
-    first = crew.wait_for_pid(0)
-    assert crew.workers.pids == (first,)
-    crew.workers.greeted(worker_name(0).encode(), devices=2)
-    second = crew.wait_for_pid(1)
-    # A worker that was started again says hello again.
-    crew.workers.greeted(worker_name(0).encode(), devices=2)
-    assert crew.workers.pids == (first, second)
-    crew.stop()
-    crew.workers.greeted(worker_name(0).encode(), devices=4)  # too late
-    assert crew.workers.pids == ()
+def test_one_worker_per_device_is_started(tmp_path: Path) -> None:
+    harness = LocalWorkersHarness(tmp_path, None)
+    first = harness.wait_for_pid(0)
+    assert harness.workers.pids == (first,)
+    harness.workers.on_ready(worker_name(0).encode(), devices=2)
+    second = harness.wait_for_pid(1)
+    # A restarted worker sends Hello again.
+    harness.workers.on_ready(worker_name(0).encode(), devices=2)
+    assert harness.workers.pids == (first, second)
+    harness.stop()
+    harness.workers.on_ready(worker_name(0).encode(), devices=4)  # too late
+    assert harness.workers.pids == ()
     assert not alive(first)
     assert not alive(second)
 
 
-def test_only_the_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
-    crew = Crew(tmp_path, 2)
-    first, second = crew.wait_for_pid(0), crew.wait_for_pid(1)
-    crew.workers.replace(b"a stranger")
-    crew.workers.greeted(worker_name(1).encode(), devices=1)
-    crew.workers.replace(worker_name(1).encode())
-    crew.wait_for_pid(1, other_than=second)
-    assert crew.workers.pids[0] == first
-    crew.stop()
+def test_only_the_hung_worker_is_replaced(tmp_path: Path) -> None:
+    harness = LocalWorkersHarness(tmp_path, 2)
+    first, second = harness.wait_for_pid(0), harness.wait_for_pid(1)
+    harness.workers.replace(b"unknown")
+    harness.workers.on_ready(worker_name(1).encode(), devices=1)
+    harness.workers.replace(worker_name(1).encode())
+    harness.wait_for_pid(1, other_than=second)
+    assert harness.workers.pids[0] == first
+    harness.stop()
 
 
-def test_the_run_has_failed_when_no_worker_is_left(tmp_path: Path) -> None:
-    one_works = "import signal\nif NUMBER: raise SystemExit(2)\nwhile True: signal.pause()"
-    crew = Crew(tmp_path, 2, one_works)
-    while len(crew.workers.pids) == 2:
-        crew.failed.wait(0.02)
-    assert not crew.failed.is_set()
-    crew.stop()
+def test_run_fails_when_no_worker_is_left(tmp_path: Path) -> None:
+    one_runs = "import signal\nif NUMBER: raise SystemExit(2)\nwhile True: signal.pause()"
+    harness = LocalWorkersHarness(tmp_path, 2, one_runs)
+    while len(harness.workers.pids) == 2:
+        harness.failed.wait(0.02)
+    assert not harness.failed.is_set()
+    harness.stop()
     waits = f"import pathlib\nwhile not pathlib.Path({str(tmp_path / 'go')!r}).exists(): pass\n"
-    crew = Crew(tmp_path, 2, f"{waits}raise SystemExit(2)")
-    assert not crew.workers.blame(b"a stranger", "whatever")
+    harness = LocalWorkersHarness(tmp_path, 2, f"{waits}raise SystemExit(2)")
+    assert not harness.workers.record_failure(b"unknown", "whatever")
     for number in range(2):
-        assert crew.workers.blame(worker_name(number).encode(), "no memory")
+        assert harness.workers.record_failure(worker_name(number).encode(), "no memory")
     (tmp_path / "go").touch()
-    assert crew.failed.wait(20)
-    assert crew.reason == "no memory"
-    crew.stop()
+    assert harness.failed.wait(20)
+    assert harness.reason == "no memory"
+    harness.stop()

@@ -7,66 +7,66 @@ import pytest
 import zmq
 
 from stream.messages import ClipSpec
-from stream.workers.curve_auth import make, watch_keys
-from stream.workers.transport import SchedulerEnd, TransportError, WorkerEnd
-from stream.workers.wire import Ask, Hello, Refusal, unpack
+from stream.workers.curve_auth import create_keys, server_keys
+from stream.workers.transport import SchedulerSocket, TransportError, WorkerClient
+from stream.workers.wire import Hello, Ready, Rejection, unpack
 
 
-def hear(link: SchedulerEnd) -> tuple[bytes, object]:
+def receive(scheduler: SchedulerSocket) -> tuple[bytes, object]:
     for _ in range(100):
-        heard = link.receive()
-        if heard is not None:
-            return heard
-        link.wait(0.1)
-    raise AssertionError("nothing was heard")
+        received = scheduler.receive()
+        if received is not None:
+            return received
+        scheduler.wait(0.1)
+    raise AssertionError("no message was received")
 
 
-def test_a_malformed_message_is_counted_and_answered(tmp_path: Path) -> None:
-    counted: list[None] = []
-    endpoint = f"ipc://{tmp_path / 'line'}"
+def test_malformed_message_is_counted_and_rejected(tmp_path: Path) -> None:
+    malformed: list[None] = []
+    endpoint = f"ipc://{tmp_path / 'workers'}"
     with (
-        SchedulerEnd(endpoint, malformed=lambda: counted.append(None)) as link,
+        SchedulerSocket(endpoint, on_malformed=lambda: malformed.append(None)) as scheduler,
         zmq.Context() as context,
-        context.socket(zmq.DEALER) as stranger,
+        context.socket(zmq.DEALER) as client,
     ):
-        stranger.set(zmq.LINGER, 0)
-        stranger.connect(endpoint)
-        stranger.send_multipart([b"\x80\x04 pickle, for example"])
-        link.wait(5)
-        assert link.receive() is None
-        assert stranger.poll(5000)
-        answer = unpack(stranger.recv_multipart())
-        assert isinstance(answer, Refusal)
-    assert len(counted) == 1
+        client.set(zmq.LINGER, 0)
+        client.connect(endpoint)
+        client.send_multipart([b"\x80\x04 pickle, for example"])
+        scheduler.wait(5)
+        assert scheduler.receive() is None
+        assert client.poll(5000)
+        reply = unpack(client.recv_multipart())
+        assert isinstance(reply, Rejection)
+    assert len(malformed) == 1
 
 
-def test_a_worker_says_hello_before_it_asks(tmp_path: Path, spec: ClipSpec) -> None:
-    endpoint = f"ipc://{tmp_path / 'line'}"
-    with SchedulerEnd(endpoint) as link, WorkerEnd(endpoint, spec, name="w") as worker:
-        worker.ask(room=2, timeout_s=0.1)
-        assert hear(link) == (b"w", Hello(spec))
-        assert hear(link) == (b"w", Ask(2))
+def test_worker_sends_hello_before_ready(tmp_path: Path, spec: ClipSpec) -> None:
+    endpoint = f"ipc://{tmp_path / 'workers'}"
+    with SchedulerSocket(endpoint) as scheduler, WorkerClient(endpoint, spec, name="w") as worker:
+        worker.request_clips(capacity=2, timeout_s=0.1)
+        assert receive(scheduler) == (b"w", Hello(spec))
+        assert receive(scheduler) == (b"w", Ready(2))
 
 
-def test_sending_to_a_worker_that_has_gone_says_so(tmp_path: Path) -> None:
-    with SchedulerEnd(f"ipc://{tmp_path / 'line'}") as link:
-        assert not link.send(b"nobody", Ask(1))
+def test_send_to_a_disconnected_worker_returns_false(tmp_path: Path) -> None:
+    with SchedulerSocket(f"ipc://{tmp_path / 'workers'}") as scheduler:
+        assert not scheduler.send(b"nobody", Ready(1))
 
 
 def test_wake_makes_wait_return_at_once(tmp_path: Path) -> None:
-    with SchedulerEnd(f"ipc://{tmp_path / 'line'}") as link:
-        for _ in range(10_000):  # more than the pair of sockets holds
-            link.wake()
-        began = time.monotonic()
-        link.wait(60)
-        assert time.monotonic() - began < 30
+    with SchedulerSocket(f"ipc://{tmp_path / 'workers'}") as scheduler:
+        for _ in range(10_000):  # more than the socket pair can buffer
+            scheduler.wake()
+        started_at = time.monotonic()
+        scheduler.wait(60)
+        assert time.monotonic() - started_at < 30
 
 
-def test_an_endpoint_that_is_taken_is_named(tmp_path: Path) -> None:
-    make(tmp_path)
-    keys = watch_keys(tmp_path / "watch.keys")
+def test_endpoint_in_use_is_named(tmp_path: Path) -> None:
+    create_keys(tmp_path)
+    keys = server_keys(tmp_path / "server.keys")
     with (
-        SchedulerEnd("tcp://127.0.0.1:*", keys=keys) as link,
-        pytest.raises(TransportError, match=link.endpoint.replace(".", r"\.")),
+        SchedulerSocket("tcp://127.0.0.1:*", keys=keys) as scheduler,
+        pytest.raises(TransportError, match=scheduler.endpoint.replace(".", r"\.")),
     ):
-        SchedulerEnd(link.endpoint, keys=keys)
+        SchedulerSocket(scheduler.endpoint, keys=keys)

@@ -1,4 +1,4 @@
-"""`actionwatch password` and `actionwatch token`, in processes of their own."""
+"""`actionwatch password` and `actionwatch token`, in separate processes."""
 
 from __future__ import annotations
 
@@ -11,48 +11,50 @@ import pytest
 from stream.config.load import ConfigError, load_config
 from tests.guarded import configured
 from ui.web.security.access import Access, Identity
-from ui.web.security.passwords import is_password
+from ui.web.security.passwords import verify_password
 
 ROOT = Path(__file__).parents[3]
 
 
-def actionwatch(command: str, typed: str = "") -> subprocess.CompletedProcess[str]:
+def actionwatch(command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "error", "-m", "ui.cli", command],
         cwd=ROOT,
-        input=typed,
+        input=stdin,
         capture_output=True,
         text=True,
         timeout=60,
     )
 
 
-def test_a_password_becomes_what_the_configuration_takes() -> None:
+def test_printed_hash_is_valid_in_the_configuration() -> None:
     done = actionwatch("password", "correct horse\n")
-    kept = done.stdout.strip()
-    assert configured(users={"anna": {"password": kept}})
-    assert is_password("correct horse", kept)
+    hashed = done.stdout.strip()
+    assert configured(users={"anna": {"password": hashed}})
+    assert verify_password("correct horse", hashed)
     assert "dashboard.users" in done.stderr
     assert "correct horse" not in done.stdout + done.stderr
 
 
-def test_a_short_password_is_refused_in_one_line() -> None:
+def test_short_password_is_rejected_in_one_line() -> None:
     done = actionwatch("password", "short\n")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "at least 8 characters" in done.stderr
 
 
-def test_a_token_comes_with_its_hash() -> None:
+def test_token_is_printed_with_its_hash() -> None:
     lines = actionwatch("token").stdout.splitlines()
     printed = dict(line.split(": ") for line in lines)
     access = Access(configured(users={}, tokens={"home": {"hash": printed["hash"]}}), b"")
-    who = access.identify(None, f"Bearer {printed['token']}", "localhost")
-    assert who == Identity("home", "viewer", program=True)
+    identity = access.identify(None, f"Bearer {printed['token']}", "localhost")
+    assert identity == Identity("home", "viewer", is_api_token=True)
 
 
-def test_a_password_written_down_as_it_is_gets_refused_and_is_not_shown(tmp_path: Path) -> None:
-    file = tmp_path / "watch.yaml"
+def test_plain_text_password_is_rejected_and_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
     file.write_text("dashboard: {users: {anna: {password: hunter22}}}")
-    with pytest.raises(ConfigError, match="must be what `actionwatch password` prints") as caught:
+    with pytest.raises(
+        ConfigError, match="must be the hash that `actionwatch password` prints"
+    ) as caught:
         load_config(file)
     assert "hunter22" not in str(caught.value)

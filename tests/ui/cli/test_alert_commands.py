@@ -1,4 +1,4 @@
-"""`actionwatch alerts` as a person meets it: in a process of its own."""
+"""`actionwatch alerts` in a separate process."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def alerts_test(folder: Path, text: str, *names: str) -> subprocess.CompletedPro
     )
 
 
-def test_each_alert_is_sent_start_and_end(tmp_path: Path, receiver: Receiver) -> None:
+def test_each_alert_receives_start_and_end(tmp_path: Path, receiver: Receiver) -> None:
     text = f"""
 alerts:
-  phone: {{webhook: "{receiver.address}/${{TOKEN}}", secret: s3cret, when: end}}
+  phone: {{webhook: "{receiver.address}/${{TOKEN}}", secret: s3cret, notify_on: end}}
   gone: {{webhook: "http://127.0.0.1:9/${{TOKEN}}"}}
 """
     result = alerts_test(tmp_path, text)
@@ -57,10 +57,8 @@ alerts:
     assert (result.stdout, result.returncode) == ("phone: ok\n", 0)
 
 
-def test_a_refusal_and_a_secret_that_is_not_there_are_told(
-    tmp_path: Path, receiver: Receiver
-) -> None:
-    receiver.answer = 403
+def test_rejection_and_missing_secret_are_reported(tmp_path: Path, receiver: Receiver) -> None:
+    receiver.status = 403
     text = f"""
 alerts:
   phone: {{webhook: "{receiver.address}"}}
@@ -68,13 +66,13 @@ alerts:
 """
     result = alerts_test(tmp_path, text)
     phone, other = result.stdout.splitlines()
-    assert phone == "phone: refused: answered 403 Forbidden"
-    assert other.startswith("other: ${NO_SUCH_TOKEN}: there is no environment variable")
+    assert phone == "phone: rejected: answered 403 Forbidden"
+    assert other.startswith("other: ${NO_SUCH_TOKEN}: environment variable not set")
     assert (result.stderr, result.returncode) == ("", 1)
 
 
 @mosquitto
-def test_a_broker_gets_the_events_and_keeps_nothing(tmp_path: Path) -> None:
+def test_broker_receives_the_events_and_retains_nothing(tmp_path: Path) -> None:
     broker = Broker(tmp_path)
     try:
         subscriber = Subscriber(broker.port)
@@ -82,9 +80,9 @@ def test_a_broker_gets_the_events_and_keeps_nothing(tmp_path: Path) -> None:
             tmp_path, f"alerts: {{home: {{mqtt: 'mqtt://127.0.0.1:{broker.port}'}}}}"
         )
         assert (result.stdout, result.returncode) == ("home: ok\n", 0)
-        wait_for(lambda: len(subscriber.got) >= 2)
+        wait_for(lambda: len(subscriber.received) >= 2)
         subscriber.stop()
-        assert {topic for topic, _ in subscriber.got} == {"actionwatch/test/events"}
+        assert {topic for topic, _ in subscriber.received} == {"actionwatch/test/events"}
     finally:
         broker.kill()
 
@@ -97,7 +95,7 @@ def test_a_broker_gets_the_events_and_keeps_nothing(tmp_path: Path) -> None:
         ("alerts: {a: {webhook: 'http://x'}, b: {mqtt: 'mqtt://x'}}", ["c"], ["'c'", "a, b"]),
     ],
 )
-def test_a_mistake_gets_one_line_and_exit_code_2(
+def test_error_is_one_line_and_exit_code_2(
     tmp_path: Path, text: str, names: list[str], words: list[str]
 ) -> None:
     result = alerts_test(tmp_path, text, *names)

@@ -1,4 +1,4 @@
-"""What people do with an event log: list, export, score."""
+"""Commands on an event log: events list, events export, evaluate-events."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from rich.cells import cell_len
 from typer.testing import CliRunner
 
 from stream.config.config import Config
-from stream.evaluation.ground_truth import read_truth
+from stream.evaluation.ground_truth import read_ground_truth
 from stream.messages import Review
 from stream.sinks.event_log.event_log import EventLog
-from tests.event_samples import BEGAN, NASTY, logged
+from tests.event_samples import NASTY, START_UTC, logged
 from ui.cli.main import app
 
 ROOT = Path(__file__).parents[3]
@@ -40,7 +40,7 @@ EVENTS = [
 def data(tmp_path: Path) -> Path:
     folder = tmp_path / "data"
     with EventLog.create(folder) as log:
-        log.save(EVENTS)
+        log.write_updates(EVENTS)
     return folder
 
 
@@ -48,15 +48,13 @@ def actionwatch(*arguments: object) -> Result:
     return CliRunner().invoke(app, list(map(str, arguments)), prog_name="actionwatch")
 
 
-def test_without_a_folder_the_log_of_a_run_without_one_is_read(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_default_data_folder_is_that_of_run(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(data.parent)
     data.rename(Config.model_fields["data"].default)
     assert len(actionwatch("events", "list").stdout.splitlines()) == 4
 
 
-def test_events_are_listed_by_camera_label_and_time(data: Path) -> None:
+def test_events_are_filtered_by_camera_label_and_time(data: Path) -> None:
     assert len(actionwatch("events", "list", "--data", data).stdout.splitlines()) == 4
     waves = actionwatch("events", "list", "--data", data, "--camera", "desk", "--label", "wave")
     assert waves.stdout.splitlines() == [
@@ -70,12 +68,16 @@ def test_events_are_listed_by_camera_label_and_time(data: Path) -> None:
     assert ["wave" in line for line in between.stdout.splitlines()] == [False, True]
 
 
-def test_events_are_chosen_by_score_and_by_what_people_said(tmp_path: Path) -> None:
-    news = [logged("wave", 1.0, 2.0), logged("run", 3.0, 4.0, peak=0.5), logged("jump", 5.0, 6.0)]
+def test_events_are_filtered_by_peak_and_review(tmp_path: Path) -> None:
+    updates = [
+        logged("wave", 1.0, 2.0),
+        logged("run", 3.0, 4.0, peak=0.5),
+        logged("jump", 5.0, 6.0),
+    ]
     with EventLog.create(tmp_path) as log:
-        log.save(news)
-        log.review(news[0].event.id, Review("corrected", "hop\nskip"), BEGAN)
-        log.review(news[1].event.id, Review("rejected"), BEGAN)
+        log.write_updates(updates)
+        log.review(updates[0].event.id, Review("corrected", "hop\nskip"), START_UTC)
+        log.review(updates[1].event.id, Review("rejected"), START_UTC)
 
     def listed(*more: object) -> list[str]:
         lines = actionwatch("events", "list", "--data", tmp_path, *more).stdout.splitlines()
@@ -88,40 +90,40 @@ def test_events_are_chosen_by_score_and_by_what_people_said(tmp_path: Path) -> N
     ]
     assert [line[:4] for line in listed("--reviewed")] == ["wave", "run "]
     assert [line[:4] for line in listed("--unreviewed")] == ["jump"]
-    assert [line[:4] for line in listed("--score", 0.6)] == ["wave", "jump"]
+    assert [line[:4] for line in listed("--min-peak", 0.6)] == ["wave", "jump"]
     assert [line[:4] for line in listed("--label", "hop\nskip")] == ["wave"]
     command = ["events", "export", "--data", tmp_path, "--format"]
     subtitles = actionwatch(*command, "webvtt", "--reviewed")
     assert [cue.raw_text for cue in webvtt.from_string(subtitles.stdout).captions] == ["hop skip"]
-    assert subtitles.stderr == "actionwatch: left out as a person rejected them: 1\n"
-    whole = actionwatch(*command, "jsonl", "--unreviewed", "--score", 0.9)
+    assert subtitles.stderr == "actionwatch: skipped 1 rejected events\n"
+    whole = actionwatch(*command, "jsonl", "--unreviewed", "--min-peak", 0.9)
     assert [json.loads(line)["label"] for line in whole.stdout.splitlines()] == ["jump"]
 
 
 @pytest.mark.parametrize("format_name", ["jsonl", "csv", "webvtt", "activitynet", "elan"])
-def test_file_and_standard_output_get_the_same(
+def test_file_and_standard_output_have_the_same_content(
     tmp_path: Path, data: Path, format_name: str
 ) -> None:
     command = ["events", "export", "--data", data, "--format", format_name]
     printed = actionwatch(*command)
     assert (printed.exit_code, printed.stderr) == (0, "")
-    out = tmp_path / "made"
+    out = tmp_path / "exported"
     assert actionwatch(*command, "--out", out).exit_code == 0
     assert out.read_bytes() == printed.stdout_bytes
     assert b"\xc3\xb6ffnen" in printed.stdout_bytes  # UTF-8
 
 
-def test_a_csv_export_is_what_csv_readers_read(data: Path) -> None:
-    made = actionwatch("events", "export", "--data", data, "--format", "csv").stdout_bytes
-    read = list(csv.DictReader(io.StringIO(made.decode("utf-8"), newline="")))
+def test_csv_export_is_readable_by_csv_readers(data: Path) -> None:
+    exported = actionwatch("events", "export", "--data", data, "--format", "csv").stdout_bytes
+    read = list(csv.DictReader(io.StringIO(exported.decode("utf-8"), newline="")))
     assert [one["label"] for one in read] == ["wave", NASTY, "wave", "jump"]
 
 
-def test_times_are_by_the_clock_that_was_asked_for(tmp_path: Path, data: Path) -> None:
+def test_times_use_the_selected_time_base(tmp_path: Path, data: Path) -> None:
     command = ["events", "export", "--data", data, "--format", "webvtt", "--camera", "desk"]
     starts = [
         [cue.start for cue in webvtt.from_string(actionwatch(*command, *more).stdout).captions]
-        for more in ((), ("--clock", "wall"), ("--zero", 17))
+        for more in ((), ("--time-base", "wall"), ("--time-offset", 17))
     ]
     assert starts == [
         ["00:00:05.000", "00:00:20.000"],
@@ -130,7 +132,7 @@ def test_times_are_by_the_clock_that_was_asked_for(tmp_path: Path, data: Path) -
     ]
 
 
-def test_parquet_goes_to_a_file_or_a_pipe(tmp_path: Path, data: Path) -> None:
+def test_parquet_is_written_to_a_file_or_a_pipe(tmp_path: Path, data: Path) -> None:
     command = ["events", "export", "--data", data, "--format", "parquet"]
     out = tmp_path / "events.parquet"
     assert actionwatch(*command, "--out", out).exit_code == 0
@@ -138,28 +140,28 @@ def test_parquet_goes_to_a_file_or_a_pipe(tmp_path: Path, data: Path) -> None:
     assert actionwatch(*command).stdout_bytes == out.read_bytes()
 
 
-def test_parquet_is_nothing_for_a_terminal(data: Path) -> None:
+def test_parquet_is_rejected_for_a_terminal(data: Path) -> None:
     leader, terminal = pty.openpty()
     command = ["events", "export", "--data", str(data), "--format", "parquet"]
-    with os.fdopen(leader), os.fdopen(terminal, "w") as there:
+    with os.fdopen(leader), os.fdopen(terminal, "w") as stdout:
         done = subprocess.run(
             [sys.executable, "-W", "error", "-m", "ui.cli", *command],
             cwd=ROOT,
-            stdout=there,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             timeout=60,
         )
     assert done.returncode == 2
-    assert "parquet is nothing for a terminal; give a file with --out" in done.stderr
+    assert "parquet is binary and not for a terminal; give a file with --out" in done.stderr
 
 
 @pytest.mark.parametrize(
     "command", ["events list", "events export --format jsonl", "events export --format webvtt"]
 )
-def test_a_reader_that_has_enough_gets_no_traceback(tmp_path: Path, command: str) -> None:
+def test_closed_pipe_causes_no_traceback(tmp_path: Path, command: str) -> None:
     with EventLog.create(tmp_path) as log:  # more than a pipe holds
-        log.save([logged("wave " + "a" * 40, n, n + 0.5) for n in range(3000)])
+        log.write_updates([logged("wave " + "a" * 40, n, n + 0.5) for n in range(3000)])
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "ui.cli", *command.split(), "--data", str(tmp_path)],
         cwd=ROOT,
@@ -175,16 +177,16 @@ def test_a_reader_that_has_enough_gets_no_traceback(tmp_path: Path, command: str
         assert process.wait(60) == 0
 
 
-def test_what_is_left_out_or_mixed_is_said(tmp_path: Path) -> None:
-    later = BEGAN + timedelta(hours=1)
-    with EventLog.create(tmp_path) as log:  # while this run goes on, its event is open
-        log.save([logged("wave", 9, 10), logged("jump", 1, 3, began=later)])
-        log.save([logged("run", 5, None, began=later)])
+def test_open_events_and_mixed_runs_are_reported(tmp_path: Path) -> None:
+    later = START_UTC + timedelta(hours=1)
+    with EventLog.create(tmp_path) as log:  # open while the run continues
+        log.write_updates([logged("wave", 9, 10), logged("jump", 1, 3, start_utc=later)])
+        log.write_updates([logged("run", 5, None, start_utc=later)])
         done = actionwatch("events", "export", "--data", tmp_path, "--format", "webvtt")
     assert done.exit_code == 0
-    assert "left out as they are still open: 1" in done.stderr
-    assert "door: of several runs, each of which begins at 0" in done.stderr
-    wall = ["--format", "webvtt", "--clock", "wall", "--until", "2026-02-01T00:30"]
+    assert "skipped 1 open events" in done.stderr
+    assert "door: contains several runs, and each starts at 0" in done.stderr
+    wall = ["--format", "webvtt", "--time-base", "wall", "--until", "2026-02-01T00:30"]
     assert actionwatch("events", "export", "--data", tmp_path, *wall).stderr == ""
 
 
@@ -192,19 +194,28 @@ def test_what_is_left_out_or_mixed_is_said(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--format", "xml"], "--format xml: must be one of jsonl, csv, webvtt, activitynet"),
-        (["--format", "webvtt", "--clock", "sun"], "--clock sun: must be one of media, wall"),
-        (["--clock", "wall"], "--clock is for activitynet, elan, webvtt; jsonl holds both"),
-        (["--format", "webvtt", "--clock", "wall", "--zero", "3"], "--zero is a media time"),
+        (
+            ["--format", "webvtt", "--time-base", "sun"],
+            "--time-base sun: must be one of media, wall",
+        ),
+        (
+            ["--time-base", "wall"],
+            "--time-base is for activitynet, elan, webvtt; jsonl contains both",
+        ),
+        (
+            ["--format", "webvtt", "--time-base", "wall", "--time-offset", "3"],
+            "--time-offset is a media time",
+        ),
         (["--format", "webvtt", "--media", "x.mp4"], "--media is for --format elan"),
         (["--format", "elan", "--media", "no.mp4"], "--media no.mp4: no such file"),
         (["--since", "soon"], "--since soon: must be a time like 2026-01-31"),
         (["--until", "later"], "--until later: must be a time like 2026-01-31"),
         (["--out", "nowhere/x"], "nowhere/x can't be written: No such file"),
-        (["--out", "/dev/null"], "/dev/null is no file"),
+        (["--out", "/dev/null"], "/dev/null is not a file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_is_one_line(data: Path, arguments: list[str], words: str) -> None:
+def test_error_is_one_line(data: Path, arguments: list[str], words: str) -> None:
     done = actionwatch("events", "export", "--data", data, *arguments)
     assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
@@ -212,7 +223,7 @@ def test_a_mistake_is_one_line(data: Path, arguments: list[str], words: str) -> 
     assert words in line
 
 
-def test_no_log_is_one_line(tmp_path: Path) -> None:
+def test_missing_log_is_reported_in_one_line(tmp_path: Path) -> None:
     done = actionwatch("events", "export", "--data", tmp_path)
     assert done.exit_code == 2
     assert f"no event log in {tmp_path}" in done.stderr
@@ -231,32 +242,32 @@ def truth(tmp_path: Path) -> Path:
     return file
 
 
-def scored(*arguments: object) -> tuple[dict[str, Any], str]:
-    done = actionwatch("score", "--json", *arguments)
+def evaluated(*arguments: object) -> tuple[dict[str, Any], str]:
+    done = actionwatch("evaluate-events", "--json", *arguments)
     assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout), done.stderr
 
 
-def test_a_log_is_scored_against_the_truth(data: Path, truth: Path) -> None:
+def test_log_is_compared_with_ground_truth(data: Path, truth: Path) -> None:
     given = ["--truth", truth, "--log", data, "--map", "hop=jump", "--duration", 1800]
-    report, said = scored(*given)
-    assert report["watched_s"] == 3600
+    report, notes = evaluated(*given)
+    assert report["duration_s"] == 3600
     assert report["cameras"] == {"door.mp4": "door", "desk.mp4": "desk"}
     labels = {one["label"]: one for one in report["labels"]}
     assert set(labels) == {"wave", "jump", "run", NASTY}
-    assert labels["jump"]["agreements"][2] == {
-        **{"overlap": 0.7, "matched": 1, "precision": 1.0, "recall": 1.0, "f1": 1.0}
+    assert labels["jump"]["at_iou"][2] == {
+        **{"iou": 0.7, "matched": 1, "precision": 1.0, "recall": 1.0, "f1": 1.0}
     }
     assert (labels["wave"]["false_alarms"], labels["wave"]["start_error_s"]) == (1, 0.5)
     assert labels["wave"]["delay_s"] == 1.25
     assert labels["jump"]["mean_ap"] == 0.7  # 5 s of 6: a hit up to overlap 0.8
     assert (report["only_in_truth"], report["only_in_log"]) == (["run"], [NASTY])
-    assert "labels in the truth only: run" in said
+    assert "labels in the truth only: run" in notes
     assert report["overall"]["false_alarms_per_hour"] == 2.0
 
 
-def test_the_table_is_aligned_and_not_cut(data: Path, truth: Path) -> None:
-    done = actionwatch("score", "--truth", truth, "--log", data, "--map", "hop=jump")
+def test_table_is_aligned_and_complete(data: Path, truth: Path) -> None:
+    done = actionwatch("evaluate-events", "--truth", truth, "--log", data, "--map", "hop=jump")
     assert done.exit_code == 0
     head, *lines = done.stdout.splitlines()[:-4]
     assert head.split() == [
@@ -272,47 +283,47 @@ def test_the_table_is_aligned_and_not_cut(data: Path, truth: Path) -> None:
 
 
 @pytest.mark.parametrize("format_name", ["jsonl", "csv"])
-def test_an_export_is_scored_like_the_log(
+def test_export_is_evaluated_like_the_log(
     tmp_path: Path, data: Path, truth: Path, format_name: str
 ) -> None:
     out = tmp_path / "log"
     actionwatch("events", "export", "--data", data, "--format", format_name, "--out", out)
-    assert scored("--truth", truth, "--log", out) == scored("--truth", truth, "--log", data)
+    assert evaluated("--truth", truth, "--log", out) == evaluated("--truth", truth, "--log", data)
 
 
-def test_only_some_cameras_and_labels_are_scored(data: Path, truth: Path) -> None:
-    report, _ = scored("--truth", truth, "--log", data, "--camera", "door", "--label", "wave")
+def test_cameras_and_labels_can_be_selected(data: Path, truth: Path) -> None:
+    report, _ = evaluated("--truth", truth, "--log", data, "--camera", "door", "--label", "wave")
     assert report["cameras"] == {"door.mp4": "door"}
     assert [one["label"] for one in report["labels"]] == ["wave"]
     assert report["overall"]["mean_ap"] == 0.7  # 2.5 s of 3
-    assert report["watched_s"] == 4
+    assert report["duration_s"] == 4
 
 
-def test_a_file_of_which_nothing_was_logged_was_missed(tmp_path: Path, data: Path) -> None:
+def test_file_without_events_counts_as_missed(tmp_path: Path, data: Path) -> None:
     (tmp_path / "t.csv").write_text("file,label,start,end\ndoor,wave,1,4\nyard,wave,1,4\n")
-    report, said = scored("--truth", tmp_path / "t.csv", "--log", data)
-    assert report["overall"]["agreements"][0]["recall"] == 0.5
-    assert "no event in the log is of: yard" in said
-    assert "left out, as the truth doesn't tell of them: desk" in said
+    report, notes = evaluated("--truth", tmp_path / "t.csv", "--log", data)
+    assert report["overall"]["at_iou"][0]["recall"] == 0.5
+    assert "no events in the log for: yard" in notes
+    assert "skipped cameras without ground truth: desk" in notes
 
 
-def test_a_quiet_hour_has_no_false_alarm(tmp_path: Path) -> None:
+def test_log_without_events_has_no_false_alarms(tmp_path: Path) -> None:
     EventLog.create(tmp_path / "data").close()
     (tmp_path / "still.csv").write_text("label,start,end\n")
-    report, said = scored(
+    report, notes = evaluated(
         "--truth", tmp_path / "still.csv", "--log", tmp_path / "data", "--duration", 3600
     )
-    assert (report["watched_s"], report["overall"]["false_alarms_per_hour"]) == (3600, 0.0)
-    assert "still" in said
+    assert (report["duration_s"], report["overall"]["false_alarms_per_hour"]) == (3600, 0.0)
+    assert "still" in notes
 
 
-def test_an_export_is_its_own_perfect_truth(tmp_path: Path, data: Path) -> None:
+def test_export_compared_with_itself_is_perfect(tmp_path: Path, data: Path) -> None:
     out = tmp_path / "truth.json"
     actionwatch("events", "export", "--data", data, "--format", "activitynet", "--out", out)
-    assert len(read_truth(out).segments) == 4
-    report, said = scored("--truth", out, "--log", data, "--rank", "mean")
+    assert len(read_ground_truth(out).segments) == 4
+    report, notes = evaluated("--truth", out, "--log", data, "--rank", "mean")
     assert report["overall"]["mean_ap"] == 1.0
-    assert said == ""
+    assert notes == ""
 
 
 @pytest.mark.parametrize(
@@ -323,20 +334,20 @@ def test_an_export_is_its_own_perfect_truth(tmp_path: Path, data: Path) -> None:
         (["--log", "tests"], "no event log in tests"),
         (["--rank", "score"], "--rank score: must be one of peak, mean"),
         (["--label-from", "name"], "--label-from name: must be one of value, tier"),
-        (["--map", "hop"], "--map hop: must be a label of the truth, =, and the log's name"),
+        (["--map", "hop"], "--map hop: must be a label of the truth, =, and a label of the log"),
         (["--map", "x=y"], "--map x=y: the truth has no label 'x', only hop, run, wave"),
-        (["--camera", "x", "--camera", "y"], "--camera x: neither the log nor the truth knows it"),
+        (["--camera", "x", "--camera", "y"], "--camera x: not in the log and not in the truth"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_in_scoring_is_one_line(
+def test_error_of_evaluate_events_is_one_line(
     data: Path, truth: Path, arguments: list[str], words: str
 ) -> None:
     given: list[object] = list(arguments)
     for flag, value in (("--truth", truth), ("--log", data)):
         if flag not in arguments:
             given += [flag, value]
-    done = actionwatch("score", *given)
+    done = actionwatch("evaluate-events", *given)
     assert done.exit_code == 2
     (line,) = [one for one in done.stderr.splitlines() if one.startswith("actionwatch: ")]
     assert words in line

@@ -1,4 +1,4 @@
-"""`actionwatch keys`, and a watch that is given them."""
+"""`actionwatch worker-keys`, and runs that use the keys."""
 
 from __future__ import annotations
 
@@ -11,104 +11,104 @@ from stream.config.config import Config
 from stream.messages import ClipSpec
 from stream.pipeline import Pipeline
 from stream.workers.curve_auth import worker_keys
-from stream.workers.transport import WorkerEnd
+from stream.workers.transport import WorkerClient
 from tests.waiting import wait_for
 from ui.cli.main import app
 
 
-def keys(*arguments: object) -> tuple[int, str]:
+def create_keys(*arguments: object) -> tuple[int, str]:
     """Exit code and output of the command."""
-    result = CliRunner().invoke(app, ["keys", *map(str, arguments)])
+    result = CliRunner().invoke(app, ["worker-keys", *map(str, arguments)])
     return result.exit_code, result.output
 
 
-def test_it_says_what_each_file_is_for(tmp_path: Path) -> None:
-    code, told = keys(tmp_path)
+def test_output_explains_each_file(tmp_path: Path) -> None:
+    code, output = create_keys(tmp_path)
     assert code == 0
-    assert [Path(line.split(": ")[0]).name for line in told.splitlines()] == [
-        "watch.keys",
+    assert [Path(line.split(": ")[0]).name for line in output.splitlines()] == [
+        "server.keys",
         "worker.keys",
     ]
-    code, told = keys(tmp_path, "--worker", "gpu")
+    code, output = create_keys(tmp_path, "--worker", "gpu")
     assert code == 0
-    assert "watch.keys: knows gpu too; start the watch anew" in told
-    assert "--keys gpu.keys" in told
+    assert "server.keys: gpu was added; restart the run" in output
+    assert "--keys gpu.keys" in output
     assert not any(
-        line.split()[1] in told
+        line.split()[1] in output
         for line in (tmp_path / "gpu.keys").read_text().splitlines()
         if line.startswith("secret")
     )
 
 
-def test_a_mistake_is_one_line(tmp_path: Path) -> None:
-    keys(tmp_path)
-    code, told = keys(tmp_path)
+def test_error_is_one_line(tmp_path: Path) -> None:
+    create_keys(tmp_path)
+    code, output = create_keys(tmp_path)
     assert code == 2
-    (line,) = told.splitlines()
+    (line,) = output.splitlines()
     assert line.startswith("actionwatch: ")
     assert "--worker NAME adds another worker" in line
 
 
-def watch(folder: Path, **worker: object) -> Config:
+def configure(folder: Path, **worker: object) -> Config:
     return Config.model_validate(
         {
             "cameras": {"demo": {"source": "demo:7"}},
             "data": folder / "data",
             "dashboard": {"enabled": False},
-            "worker": {"endpoint": "tcp://127.0.0.1:*", "keys": folder / "watch.keys", **worker},
+            "worker": {"endpoint": "tcp://127.0.0.1:*", "keys": folder / "server.keys", **worker},
         }
     )
 
 
-def test_a_watch_with_keys_takes_workers_of_this_machine_and_of_others(tmp_path: Path) -> None:
-    keys(tmp_path)
-    with Pipeline(watch(tmp_path)) as pipeline:
-        wait_for(lambda: pipeline.metrics.total("windows") >= 3)  # scored by its own worker
-        far = WorkerEnd(
-            pipeline._link.endpoint,
+def test_run_with_keys_accepts_local_and_remote_workers(tmp_path: Path) -> None:
+    create_keys(tmp_path)
+    with Pipeline(configure(tmp_path)) as pipeline:
+        wait_for(lambda: pipeline.metrics.total("windows") >= 3)  # scored by the local worker
+        remote = WorkerClient(
+            pipeline._socket.endpoint,
             pipeline.spec,
             keys=worker_keys(tmp_path / "worker.keys"),
-            name="far",
+            name="remote",
         )
-        with far:
+        with remote:
 
-            def is_at_work() -> bool:  # its own worker may be quick enough to take every window
-                far.ask(room=1, timeout_s=0.1)
+            def is_connected() -> bool:  # the local worker may be fast enough to get every window
+                remote.request_clips(capacity=1, timeout_s=0.1)
                 return pipeline.workers == 2
 
-            wait_for(is_at_work)
+            wait_for(is_connected)
     assert pipeline.failure == ""
-    assert pipeline.metrics.total("refused_workers") == 0
+    assert pipeline.metrics.total("rejected_workers") == 0
 
 
-def test_a_watch_counts_whom_it_refused(tmp_path: Path, spec: ClipSpec) -> None:
-    keys(tmp_path)
-    keys(tmp_path / "strangers")
-    theirs = worker_keys(tmp_path / "strangers" / "worker.keys")
+def test_rejected_workers_are_counted(tmp_path: Path, spec: ClipSpec) -> None:
+    create_keys(tmp_path)
+    create_keys(tmp_path / "other")
+    other_keys = worker_keys(tmp_path / "other" / "worker.keys")
     with (
-        Pipeline(watch(tmp_path, local=False)) as pipeline,
-        WorkerEnd(pipeline._link.endpoint, spec, keys=theirs) as worker,
+        Pipeline(configure(tmp_path, local=False)) as pipeline,
+        WorkerClient(pipeline._socket.endpoint, spec, keys=other_keys) as worker,
     ):
-        wait_for(lambda: pipeline.metrics.total("refused_workers") >= 1)
-        assert worker.ask(room=1, timeout_s=0.1) == ()
+        wait_for(lambda: pipeline.metrics.total("rejected_workers") >= 1)
+        assert worker.request_clips(capacity=1, timeout_s=0.1) == ()
         assert (pipeline.workers, pipeline.spec) == (0, None)
 
 
 @pytest.mark.parametrize(
     "worker", ["{endpoint: 'tcp://127.0.0.1:5555'}", "{local: false, endpoint: 'tcp://[::1]:5555'}"]
 )
-def test_a_watch_over_tcp_without_keys_is_refused(tmp_path: Path, worker: str) -> None:
-    config = tmp_path / "watch.yaml"
+def test_run_over_tcp_without_keys_is_rejected(tmp_path: Path, worker: str) -> None:
+    config = tmp_path / "config.yaml"
     config.write_text(f"worker: {worker}")
     result = CliRunner().invoke(app, ["run", str(config), "--no-ui"])
     assert result.exit_code == 2
     (line,) = result.output.splitlines()
-    assert "watch.yaml" in line
-    assert "`actionwatch keys DIR`, and give DIR/watch.keys as worker.keys" in line
+    assert "config.yaml" in line
+    assert "`actionwatch worker-keys DIR`, and give DIR/server.keys as worker.keys" in line
 
 
-def test_a_watch_whose_keys_can_not_be_used_says_so_in_one_line(tmp_path: Path) -> None:
-    config = tmp_path / "watch.yaml"
+def test_unreadable_keys_are_reported_in_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
     config.write_text(
         f"worker: {{endpoint: 'tcp://127.0.0.1:5555', keys: '{tmp_path / 'none'}'}}\n"
         f"data: {tmp_path / 'data'}"

@@ -8,14 +8,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from stream.messages import Recorded
+from stream.messages import EventMedia
 from stream.sinks.event_log.event_log import EventLog
 from tests.event_samples import logged
 from ui.cli.log_commands import prune
 
 
-def pruning(*arguments: object) -> tuple[int, str]:
-    """Exit code, and all that was said."""
+def run_prune(*arguments: object) -> tuple[int, str]:
+    """Exit code and output."""
     app = typer.Typer()
     app.command()(prune)
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
@@ -24,16 +24,16 @@ def pruning(*arguments: object) -> tuple[int, str]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A data folder with an event of two years ago and one of yesterday, each with a clip."""
+    """A data folder with events of two years ago and of yesterday, each with a clip."""
     folder = tmp_path / "data"
     now = datetime.now(timezone.utc)
     with EventLog.create(folder) as log:
         (folder / "clips").mkdir()
         for number, days_ago in ((1, 730), (2, 1)):
-            one = logged("wave", 1.0, 2.0, began=now - timedelta(days=days_ago))
+            one = logged("wave", 1.0, 2.0, start_utc=now - timedelta(days=days_ago))
             name = f"{number:032x}"
             one = replace(one, event=replace(one.event, id=name))
-            log.save([one, Recorded(name, f"{name}.mp4", "")])
+            log.write_updates([one, EventMedia(name, f"{name}.mp4", "")])
             (folder / "clips" / f"{name}.mp4").write_bytes(bytes(2_000_000))
     return folder
 
@@ -43,11 +43,11 @@ def labels(data: Path) -> list[tuple[str, str]]:
         return [(row["id"][-1], row["clip"][-5:]) for row in log.rows()]
 
 
-def test_a_dry_run_says_what_would_go(data: Path) -> None:
-    code, said = pruning("--data", data, "--dry-run")
+def test_dry_run_lists_files_and_removes_nothing(data: Path) -> None:
+    code, output = run_prune("--data", data, "--dry-run")
     assert code == 0
     old = data / "clips" / f"{1:032x}.mp4"
-    assert said.splitlines() == [
+    assert output.splitlines() == [
         str(old),
         "would remove 0 events, 1 clips (2.0 MB), 0 snapshots (0.0 MB), 0 score files (0.0 MB)",
     ]
@@ -55,37 +55,37 @@ def test_a_dry_run_says_what_would_go(data: Path) -> None:
     assert labels(data) == [("1", "1.mp4"), ("2", "2.mp4")]
 
 
-def test_pruning_says_what_went(data: Path) -> None:
-    code, said = pruning("--data", data)
+def test_prune_reports_what_it_removed(data: Path) -> None:
+    code, output = run_prune("--data", data)
     assert code == 0
-    assert said.startswith("removed 0 events, 1 clips (2.0 MB)")
+    assert output.startswith("removed 0 events, 1 clips (2.0 MB)")
     assert labels(data) == [("1", ""), ("2", "2.mp4")]
     assert [file.name[-5:] for file in (data / "clips").iterdir()] == ["2.mp4"]
 
 
-def test_the_configuration_says_how_long(data: Path, tmp_path: Path) -> None:
-    config = tmp_path / "watch.yaml"
+def test_retention_of_the_configuration_is_used(data: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
     config.write_text("retention: {events: 365d}\n")
-    code, said = pruning("--data", data, "--config", config)
-    assert (code, said[:17]) == (0, "removed 1 events,")
+    code, output = run_prune("--data", data, "--config", config)
+    assert (code, output[:17]) == (0, "removed 1 events,")
     assert labels(data) == [("2", "2.mp4")]
 
 
-def test_it_may_be_done_while_a_run_writes(data: Path) -> None:
+def test_prune_works_while_a_run_writes(data: Path) -> None:
     with EventLog.create(data) as log:
-        assert pruning("--data", data)[0] == 0
-        log.save([logged("run", 5.0, 6.0)])
+        assert run_prune("--data", data)[0] == 0
+        log.write_updates([logged("run", 5.0, 6.0)])
     assert len(labels(data)) == 3
 
 
-def test_mistakes_are_told_in_one_line(data: Path, tmp_path: Path) -> None:
-    config = tmp_path / "watch.yaml"
+def test_errors_are_one_line(data: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
     config.write_text("retention: {events: soon}\n")
     for arguments, words in (
         (("--data", tmp_path / "none"), "no event log in"),
         (("--data", data, "--config", config), "retention.events"),
     ):
-        code, said = pruning(*arguments)
+        code, output = run_prune(*arguments)
         assert code == 2
-        assert words in said
-        assert len(said.splitlines()) == 1
+        assert words in output
+        assert len(output.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""The command as a person meets it: in a process of its own."""
+"""The `actionwatch` command in separate processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from stream.synthetic import Scene
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
-_PATIENCE_S = 30  # only what hangs takes so long
+_TIMEOUT_S = 30
 
 
 def actionwatch(*arguments: object, timeout_s: float = 90) -> subprocess.CompletedProcess[str]:
@@ -43,14 +43,14 @@ def demo_scene() -> Scene:
 
 @pytest.fixture
 def demo_clip(write_video: Callable[..., Path]) -> Path:
-    """Five seconds of a drawn scene with a motion in them."""
+    """Five seconds of a synthetic scene with a motion."""
     scene = demo_scene()
-    first = scene.truth(10)[0]
-    pictures = [scene.picture(first.start_s - 1.5 + n / 25) for n in range(125)]
-    return write_video(pictures, fps=25)
+    first = scene.ground_truth(10)[0]
+    frames = [scene.render(first.start_s - 1.5 + n / 25) for n in range(125)]
+    return write_video(frames, fps=25)
 
 
-def test_help_names_the_commands() -> None:
+def test_help_lists_the_commands() -> None:
     result = actionwatch("--help")
     assert result.returncode == 0
     for command in ("run", "events", "train", "evaluate", "classify", "convert", "worker"):
@@ -68,17 +68,17 @@ def test_help_names_the_commands() -> None:
         (["doctor", "--source", "rtsp://u:pw@127.0.0.1:9/x"], ["nothing listens on port 9"]),
         (["events", "list", "--data", "nowhere"], ["nowhere", "no event log"]),
         (["events", "export", "--data", ".", "--format", "xml"], ["xml", "jsonl, csv"]),
-        (["evaluate", "none", "drawn:10"], ["'none'"]),
+        (["evaluate", "none", "synthetic:10"], ["'none'"]),
         (["classify", "x.mp4", "--model", "none"], ["'none'"]),
         (["classify", "x.mp4", "--fit", "stretch"], ["stretch", "crop, squash, letterbox"]),
         (["convert", "none.pyth", "out"], ["none.pyth", "No such file"]),
         (["convert", "README.md", "out"], ["README.md", "damaged, or holds code"]),
-        (["convert", "README.md", "Makefile"], ["Makefile is there already"]),
-        (["convert", "README.md", "model/weights/motion"], ["is there already"]),
+        (["convert", "README.md", "Makefile"], ["Makefile exists already"]),
+        (["convert", "README.md", "model/weights/motion"], ["exists already"]),
     ],
     ids=lambda value: " ".join(value),
 )
-def test_a_mistake_gets_one_line_and_exit_code_2(
+def test_error_is_one_line_and_exit_code_2(
     tmp_path: Path, arguments: list[str], words: list[str]
 ) -> None:
     if arguments[0] == "run":
@@ -91,37 +91,37 @@ def test_a_mistake_gets_one_line_and_exit_code_2(
     assert "Traceback" not in result.stderr
 
 
-def test_a_camera_that_was_never_there_is_tried_again_and_told_at_the_end(tmp_path: Path) -> None:
+def test_unreachable_camera_is_retried_and_reported_at_the_end(tmp_path: Path) -> None:
     source = ["--source", "rtsp://u:pw@127.0.0.1:9/x", "--source", "demo:"]
-    until = "nothing listens on port 9; check the port; trying again"
-    with watching(*source, "--no-ui", "--data", tmp_path / "data", until=until) as run:
+    until = "nothing listens on port 9; check the port; retrying"
+    with running(*source, "--no-ui", "--data", tmp_path / "data", until=until) as run:
         scores = tmp_path / "data" / "scores" / "camera-2"
-        wait_for(lambda: any(scores.glob("*.scores")))  # the other one is watched all the same
+        wait_for(lambda: any(scores.glob("*.scores")))  # the other camera works meanwhile
         assert run.interrupt() == 2
-        out, errors = run.said("out"), run.said("errors")
-    (told,) = [line for line in errors.splitlines() if line.startswith("actionwatch:")]
-    assert "camera camera-1: source rtsp://127.0.0.1:9/x can't be reached" in told
+        out, errors = run.output("out"), run.output("errors")
+    (message,) = [line for line in errors.splitlines() if line.startswith("actionwatch:")]
+    assert "camera camera-1: source rtsp://127.0.0.1:9/x can't be reached" in message
     assert "reconnect attempts" in out
     assert " 0 windows" not in out
     assert "pw" not in errors
 
 
-def test_a_run_too_short_for_the_model_says_that_nothing_was_seen(tmp_path: Path) -> None:
+def test_run_without_a_ready_worker_is_reported(tmp_path: Path) -> None:
     result = actionwatch("run", "--no-ui", "--duration", "0.1", "--data", tmp_path / "data")
     assert result.returncode == 0
-    assert "no worker was ready in time: nothing was looked at" in result.stderr
+    assert "no worker was ready in time: no window was scored" in result.stderr
     assert " 0 windows" in result.stdout
 
 
-def test_a_taken_port_is_a_mistake(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_used_port_is_an_error(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        port = used.getsockname()[1]
         result = actionwatch("run", "--port", port, "--data", tmp_path / "data")
     assert result.returncode == 2
     assert f"127.0.0.1:{port} can't be used" in result.stderr
 
 
-def test_a_file_is_watched_to_its_end_and_its_events_are_listed(
+def test_file_is_processed_to_its_end_and_its_events_are_listed(
     tmp_path: Path, demo_clip: Path
 ) -> None:
     data = tmp_path / "data"
@@ -132,14 +132,16 @@ def test_a_file_is_watched_to_its_end_and_its_events_are_listed(
     listed = actionwatch("events", "list", "--data", data)
     exported = actionwatch("events", "export", "--data", data, "--format", "jsonl")
     rows = [json.loads(line) for line in exported.stdout.splitlines()]
-    assert demo_scene().truth(10)[0].label in [row["label"] for row in rows]
+    assert demo_scene().ground_truth(10)[0].label in [row["label"] for row in rows]
     assert all(row["end_s"] is not None for row in rows)
     assert len(listed.stdout.splitlines()) == len(rows)
     since = actionwatch("events", "export", "--data", data, "--since", "2999-01-01")
     assert since.stdout == ""
 
 
-def test_files_are_classified_and_the_unreadable_one_named(tmp_path: Path, demo_clip: Path) -> None:
+def test_files_are_classified_and_unreadable_ones_are_named(
+    tmp_path: Path, demo_clip: Path
+) -> None:
     result = actionwatch("classify", demo_clip, tmp_path / "no.mp4", demo_clip, "--top-k", 2)
     assert result.returncode == 1
     lines = result.stdout.splitlines()
@@ -149,7 +151,7 @@ def test_files_are_classified_and_the_unreadable_one_named(tmp_path: Path, demo_
     assert f"{tmp_path / 'no.mp4'}: no such file" in result.stderr
 
 
-def test_answers_come_as_json_lines(tmp_path: Path, demo_clip: Path) -> None:
+def test_classify_prints_json_lines(tmp_path: Path, demo_clip: Path) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("no video")
     result = actionwatch("classify", text, demo_clip, "--json", "--clips", 3, "--top-k", 15)
@@ -157,12 +159,12 @@ def test_answers_come_as_json_lines(tmp_path: Path, demo_clip: Path) -> None:
     broken, answer = (json.loads(line) for line in result.stdout.splitlines())
     assert "not a video" in broken["error"]
     assert (answer["file"], answer["model"], answer["clips"]) == (str(demo_clip), "motion", 3)
-    shares = [label["probability"] for label in answer["labels"]]
-    assert shares == sorted(shares, reverse=True)
-    assert sum(shares) == pytest.approx(1, abs=1e-4)
+    probabilities = [label["probability"] for label in answer["labels"]]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert sum(probabilities) == pytest.approx(1, abs=1e-4)
 
 
-def test_what_was_converted_classifies(tmp_path: Path, demo_clip: Path) -> None:
+def test_converted_checkpoint_classifies(tmp_path: Path, demo_clip: Path) -> None:
     sizes = {"cls_token": (1, 1, 64), "pos_embed": (1, 5, 64), "time_embed": (1, 4, 64)}
     sizes |= {"patch_embed.proj.weight": (64, 3, 8, 8), "patch_embed.proj.bias": (64,)}
     for name in ("blocks.0.norm1", "blocks.0.norm2", "norm"):
@@ -190,13 +192,13 @@ def test_what_was_converted_classifies(tmp_path: Path, demo_clip: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Watching:
-    """A run in a process of its own."""
+class Running:
+    """A run in a separate process."""
 
     process: subprocess.Popen[bytes]
     folder: Path
 
-    def said(self, stream: str) -> str:
+    def output(self, stream: str) -> str:
         return (self.folder / stream).read_text()
 
     def worker(self) -> int:
@@ -205,16 +207,16 @@ class Watching:
         return int(child)
 
     def interrupt(self) -> int:
-        """As Ctrl-C does. Returns the exit code."""
+        """Send SIGINT, as Ctrl+C does; returns the exit code."""
         self.process.send_signal(signal.SIGINT)
-        return self.process.wait(_PATIENCE_S)
+        return self.process.wait(_TIMEOUT_S)
 
 
 @contextmanager
-def watching(*arguments: object, until: str) -> Iterator[Watching]:
-    """A run that has come so far that it says `until`; killed at the end if it still lives."""
+def running(*arguments: object, until: str) -> Iterator[Running]:
+    """A run whose log contains `until`; killed at the end if it is still running."""
     with ExitStack() as stack:
-        # A run that is killed leaves its sockets behind.
+        # A killed run leaves its socket files behind.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         out, errors = (
             stack.enter_context((folder / stream).open("wb")) for stream in ("out", "errors")
@@ -226,10 +228,10 @@ def watching(*arguments: object, until: str) -> Iterator[Watching]:
             stdout=out,
             stderr=errors,
         )
-        run = Watching(process, folder)
+        run = Running(process, folder)
         try:
-            wait_for(lambda: until in run.said("errors") or process.poll() is not None)
-            assert until in run.said("errors")
+            wait_for(lambda: until in run.output("errors") or process.poll() is not None)
+            assert until in run.output("errors")
             yield run
         finally:
             process.kill()
@@ -238,40 +240,40 @@ def watching(*arguments: object, until: str) -> Iterator[Watching]:
 
 def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
     arguments = ("--no-ui", "--data", tmp_path / "data")
-    with watching(*arguments, until="frames over") as run:
+    with running(*arguments, until="frames over") as run:
         worker = run.worker()
-        assert run.interrupt() == 0, run.said("errors")
-        assert "frames" in run.said("out")
+        assert run.interrupt() == 0, run.output("errors")
+        assert "frames" in run.output("out")
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
 
 
 @pytest.mark.parametrize("until", ["live", "dashboard: http"])
-def test_ctrl_c_stops_the_dashboard_too_even_while_it_starts(tmp_path: Path, until: str) -> None:
+def test_ctrl_c_stops_the_dashboard_even_during_its_start(tmp_path: Path, until: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    with watching("--port", port, "--data", tmp_path / "data", until=until) as run:
-        assert run.interrupt() == 0, run.said("errors")
-        assert "Traceback" not in run.said("errors")
+    with running("--port", port, "--data", tmp_path / "data", until=until) as run:
+        assert run.interrupt() == 0, run.output("errors")
+        assert "Traceback" not in run.output("errors")
 
 
-def test_after_a_kill_the_worker_goes_and_the_log_is_whole(tmp_path: Path) -> None:
+def test_after_a_kill_the_worker_exits_and_the_log_is_intact(tmp_path: Path) -> None:
     arguments = ("--no-ui", "--source", "demo:7", "--data", tmp_path / "data")
-    with watching(*arguments, until=" at ") as run:  # an event has begun
+    with running(*arguments, until=" at ") as run:  # an event has started
         worker = run.worker()
         with EventLog.open(tmp_path / "data") as log:
-            wait_for(lambda: log.count() > 0)  # it is told of a moment before it is written
+            wait_for(lambda: log.count() > 0)  # it is logged just before it is stored
         run.process.kill()
         run.process.wait()
-    pause, tries = threading.Event(), 500
+    never, tries = threading.Event(), 500
     while Path(f"/proc/{worker}").exists() and (tries := tries - 1):
-        pause.wait(0.02)
+        never.wait(0.02)
     assert not Path(f"/proc/{worker}").exists()
     listed = actionwatch("events", "list", "--data", tmp_path / "data")
-    assert "closed by crash" in listed.stdout
+    assert "ended: crash" in listed.stdout
 
 
-def test_an_old_event_log_is_read_without_being_changed(tmp_path: Path) -> None:
+def test_invalid_event_log_is_not_modified(tmp_path: Path) -> None:
     before = np.random.default_rng(0).bytes(5000)
     (tmp_path / "events.sqlite").write_bytes(before)
     result = actionwatch("events", "list", "--data", tmp_path)
@@ -279,16 +281,16 @@ def test_an_old_event_log_is_read_without_being_changed(tmp_path: Path) -> None:
     assert (tmp_path / "events.sqlite").read_bytes() == before
 
 
-def test_the_doctor_describes_machine_and_source(write_video: Callable[..., Path]) -> None:
+def test_doctor_describes_machine_and_source(write_video: Callable[..., Path]) -> None:
     file = write_video([np.full((48, 64, 3), n, np.uint8) for n in range(30, 60)], fps=25)
-    told = actionwatch("doctor", "--source", str(file)).stdout
+    report = actionwatch("doctor", "--source", str(file)).stdout
     for words in ("torch 2", "avcodec", "GPUs: ", "precision auto is", "webcams: "):
-        assert words in told
-    assert "64 x 48, 25.0 pictures a second" in told
-    assert "nothing to change" in told
+        assert words in report
+    assert "64 x 48, 25.0 frames/s" in report
+    assert "nothing to change" in report
 
 
-def test_cameras_of_this_machine_are_listed() -> None:
-    result = actionwatch("sources")
+def test_webcams_are_listed() -> None:
+    result = actionwatch("list-cameras")
     assert result.returncode == 0
     assert result.stdout

@@ -1,4 +1,4 @@
-"""`actionwatch events replay`, as a person runs it."""
+"""`actionwatch events replay`, through the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stream.events.detector import Detector
 from stream.messages import ClipSpec, LoggedEvent, Prediction, Review
 from stream.runtime.metrics import Metrics
 from stream.sinks.event_log.event_log import EventLog
-from stream.sinks.score_log import ScoreLog, as_kept
+from stream.sinks.score_log import ScoreLog, quantize
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 Replay = Callable[..., subprocess.CompletedProcess[str]]
@@ -24,7 +24,7 @@ Replay = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def data(tmp_path: Path, spec: ClipSpec) -> Path:
-    """A log with a sure jump at 10 s and a fair one at 30 s, and the scores of that minute."""
+    """A log with jumps at 10 s (score 0.95) and 30 s (0.7), and the scores of that minute."""
     folder = tmp_path / "data"
     with EventLog.create(folder) as log:
         scores = ScoreLog(folder, log.run, spec, Metrics(), gap_s=5.0)
@@ -33,23 +33,25 @@ def data(tmp_path: Path, spec: ClipSpec) -> Path:
         for step in range(1, 241):
             at_s = step * 0.25
             jump = 0.95 if 10 <= at_s < 13 else 0.7 if 30 <= at_s < 33 else 0.02
-            shares = as_kept(np.array([1 - jump, jump, 0.0], np.float32))
+            shares = quantize(np.array([1 - jump, jump, 0.0], np.float32))
             one = Prediction("door", spec.labels, shares, at_s - 0.15, at_s + 0.15, 0.0, 0.0)
             scores.put(one, NOON + timedelta(seconds=one.end_s))
             events += detector.update(one)
         scores.close_all()
-        log.save([LoggedEvent(one, "end", NOON, spec.model) for one in events if one.end_s])
+        log.write_updates(
+            [LoggedEvent(one, "end", NOON, spec.model) for one in events if one.end_s]
+        )
     return folder
 
 
 @pytest.fixture
 def replay(tmp_path: Path, data: Path) -> Replay:
-    def run(policy: str, *more: str) -> subprocess.CompletedProcess[str]:
-        file = tmp_path / "policy.yaml"
-        file.write_text(f"events: {policy}\n")
+    def run(events: str, *more: str) -> subprocess.CompletedProcess[str]:
+        file = tmp_path / "config.yaml"
+        file.write_text(f"events: {events}\n")
         command = [sys.executable, "-m", "ui.cli", "events", "replay", "--data", str(data)]
         return subprocess.run(
-            [*command, "--policy", str(file), *more],
+            [*command, "--config", str(file), *more],
             capture_output=True,
             text=True,
             timeout=60,
@@ -64,67 +66,65 @@ def labels(data: Path) -> list[tuple[str, float]]:
         return [(row["label"], round(row["start_s"])) for row in log.rows()]
 
 
-def test_shows_what_would_change_and_changes_nothing(replay: Replay, data: Path) -> None:
-    done = replay("{enter: 0.8}")
+def test_changes_are_shown_and_not_written(replay: Replay, data: Path) -> None:
+    done = replay("{threshold: 0.8}")
     assert done.returncode == 0
     change, total = done.stdout.splitlines()
     assert change.startswith("- 2026-05-01T12:00:30.")
     assert "door" in change
-    assert total == (
-        "0 added, 1 lost, 0 moved, 1 as they are; the log is as it was: --apply changes it"
-    )
+    assert total == ("0 added, 1 lost, 0 moved, 1 unchanged; nothing was written: use --apply")
     assert labels(data) == [("jump", 10), ("jump", 30)]
 
 
 def test_apply_changes_the_log(replay: Replay, data: Path) -> None:
-    done = replay("{enter: 0.8}", "--apply")
-    assert done.stdout.splitlines()[-1] == "0 added, 1 lost, 0 moved, 1 as they are"
+    done = replay("{threshold: 0.8}", "--apply")
+    assert done.stdout.splitlines()[-1] == "0 added, 1 lost, 0 moved, 1 unchanged"
     assert labels(data) == [("jump", 10)]
     back = replay("{}", "--apply")
-    assert back.stdout.splitlines()[-1] == "1 added, 0 lost, 0 moved, 1 as they are"
+    assert back.stdout.splitlines()[-1] == "1 added, 0 lost, 0 moved, 1 unchanged"
     assert labels(data) == [("jump", 10), ("jump", 30)]
     again = replay("{}", "--apply")
-    assert again.stdout == "0 added, 0 lost, 0 moved, 2 as they are\n"
+    assert again.stdout == "0 added, 0 lost, 0 moved, 2 unchanged\n"
 
 
-def test_what_a_person_reviewed_stays_as_it_is(replay: Replay, data: Path) -> None:
+def test_reviewed_events_are_not_changed(replay: Replay, data: Path) -> None:
     with EventLog.open(data) as log:
-        sure, fair = log.rows()
-        log.review(fair["id"], Review("confirmed"), NOON)
-        log.review(sure["id"], Review("rejected"), NOON)
-    done = replay("{enter: 0.8, leave: 0.7}", "--apply")
+        high, low = log.rows()
+        log.review(low["id"], Review("confirmed"), NOON)
+        log.review(high["id"], Review("rejected"), NOON)
+    done = replay("{threshold: 0.8, release_threshold: 0.7}", "--apply")
     assert done.stdout == (
-        "0 added, 0 lost, 0 moved, 0 as they are, 2 stay because a person reviewed them\n"
+        "0 added, 0 lost, 0 moved, 0 unchanged, 2 not changed because they are reviewed\n"
     )
     with EventLog.open(data) as log:
         assert [(row["start"], row["end"]) for row in log.rows()] == [
-            (row["start"], row["end"]) for row in (sure, fair)
+            (row["start"], row["end"]) for row in (high, low)
         ]
-        log.review(fair["id"], Review(), NOON)
-    taken_back = replay("{enter: 0.8, leave: 0.7}", "--apply")
-    assert taken_back.stdout.splitlines()[-1] == (
-        "0 added, 1 lost, 0 moved, 0 as they are, 1 stay because a person reviewed them"
+        log.review(low["id"], Review(), NOON)
+    undone = replay("{threshold: 0.8, release_threshold: 0.7}", "--apply")
+    assert undone.stdout.splitlines()[-1] == (
+        "0 added, 1 lost, 0 moved, 0 unchanged, 1 not changed because they are reviewed"
     )
     assert labels(data) == [("jump", 10)]
 
 
-def test_since_looks_only_at_what_was_later(replay: Replay, data: Path) -> None:
-    done = replay("{enter: 0.99}", "--since", "2026-05-01T12:00:20Z")
-    assert done.stdout.splitlines()[-1].startswith("0 added, 1 lost, 0 moved, 0 as they are")
+def test_since_limits_the_events(replay: Replay, data: Path) -> None:
+    done = replay("{threshold: 0.99}", "--since", "2026-05-01T12:00:20Z")
+    assert done.stdout.splitlines()[-1].startswith("0 added, 1 lost, 0 moved, 0 unchanged")
 
 
 @pytest.mark.parametrize(
-    ("policy", "more", "told"),
+    ("events", "more", "message"),
     [
         ("{entre: 0.5}", (), "unknown key 'events.entre'"),
         ("{}", ("--since", "yesterday"), "--since yesterday: must be a time like"),
-        ("{}", ("--since", "2030-01-01"), "no scores were kept since then"),
+        ("{}", ("--since", "2030-01-01"), "no scores were stored since then"),
     ],
 )
-def test_mistakes_are_told_in_one_line(
-    replay: Replay, policy: str, more: tuple[str, ...], told: str
+def test_errors_are_one_line(
+    replay: Replay, events: str, more: tuple[str, ...], message: str
 ) -> None:
-    done = replay(policy, *more)
+    done = replay(events, *more)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1

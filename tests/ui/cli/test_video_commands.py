@@ -1,4 +1,4 @@
-"""`actionwatch scan` and `annotate`, as a person runs them."""
+"""`actionwatch scan` and `annotate`, through the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
 from stream.synthetic import Scene
-from stream.workers.curve_auth import make
+from stream.workers.curve_auth import create_keys
 from tests.waiting import wait_for
 
 _RATE = 16_000
@@ -31,29 +31,29 @@ def actionwatch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def told(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """The lines for a person; the worker's are in between."""
+def messages(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines of the command itself, without the worker's."""
     lines = done.stderr.splitlines()
     return [line.removeprefix("actionwatch: ") for line in lines if line.startswith("actionwatch")]
 
 
 @pytest.fixture
-def film(tmp_path: Path) -> Path:
-    return drawn(tmp_path / "film.mp4", 8, sound="aac")
+def video(tmp_path: Path) -> Path:
+    return write_scene(tmp_path / "video.mp4", 8, codec="aac")
 
 
-def drawn(file: Path, seconds: int, *, sound: str = "") -> Path:
-    """A film of a scene at 25 pictures a second, with a tone."""
+def write_scene(file: Path, seconds: int, *, codec: str = "") -> Path:
+    """A video of a synthetic scene at 25 frames/s, with a tone."""
     scene = Scene(7, width=320, height=240)
     with av.open(str(file), "w") as container:
-        video = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
-        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
-        tone = container.add_stream(sound, rate=_RATE) if sound else None
+        stream = container.add_stream("libx264", rate=25, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        tone = container.add_stream(codec, rate=_RATE) if codec else None
         for number in range(seconds * 25):
-            frame = VideoFrame.from_ndarray(scene.picture(number / 25), format="rgb24")
+            frame = VideoFrame.from_ndarray(scene.render(number / 25), format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, 25)
-            container.mux(video.encode(frame))
-        container.mux(video.encode(None))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
         if tone is not None:
             for number in range(seconds):
                 times = np.arange(_RATE) / _RATE
@@ -66,8 +66,8 @@ def drawn(file: Path, seconds: int, *, sound: str = "") -> Path:
     return file
 
 
-def sounds(file: Path) -> tuple[str, float, float]:
-    """Codec, seconds and loudness of a film's sound."""
+def audio(file: Path) -> tuple[str, float, float]:
+    """Codec, seconds and loudness of a video's audio."""
     with av.open(str(file)) as container:
         stream = container.streams.audio[0]
         parts = [frame.to_ndarray().ravel() for frame in container.decode(stream)]
@@ -80,80 +80,78 @@ def sounds(file: Path) -> tuple[str, float, float]:
         )
 
 
-def pictures(file: Path) -> tuple[list[float], np.ndarray]:
-    """The times of all pictures, and the middle one, RGB uint8 (H, W, 3)."""
+def frames(file: Path) -> tuple[list[float], np.ndarray]:
+    """The times of all frames, and the middle frame, RGB uint8 (H, W, 3)."""
     with av.open(str(file)) as container:
-        frames = list(container.decode(video=0))
-    return [float(frame.time) for frame in frames], frames[len(frames) // 2].to_ndarray(
+        decoded = list(container.decode(video=0))
+    return [float(frame.time) for frame in decoded], decoded[len(decoded) // 2].to_ndarray(
         format="rgb24"
     )
 
 
-def test_scan_names_what_it_found_and_leaves_out_what_it_cannot_read(
-    tmp_path: Path, film: Path
-) -> None:
-    done = actionwatch("scan", film, tmp_path / "nothing.mp4", "--out", tmp_path / "log")
+def test_scan_reports_results_and_skips_unreadable_files(tmp_path: Path, video: Path) -> None:
+    done = actionwatch("scan", video, tmp_path / "nothing.mp4", "--out", tmp_path / "log")
     assert done.returncode == 1
     assert done.stderr.splitlines()[0] == f"actionwatch: {tmp_path / 'nothing.mp4'}: no such file"
-    assert f"{film}: " in done.stdout
-    assert (tmp_path / "log" / "film.jsonl").is_file()
-    assert (tmp_path / "log" / "film.vtt").read_text().startswith("WEBVTT")
-    again = actionwatch("scan", film, "--out", tmp_path / "log")
+    assert f"{video}: " in done.stdout
+    assert (tmp_path / "log" / "video.jsonl").is_file()
+    assert (tmp_path / "log" / "video.vtt").read_text().startswith("WEBVTT")
+    again = actionwatch("scan", video, "--out", tmp_path / "log")
     assert again.returncode == 0
-    assert again.stdout == f"{film}: scanned before; --again scans it anew\n"
+    assert again.stdout == f"{video}: already scanned; use --force to scan it again\n"
     listed = actionwatch("events", "list", "--data", tmp_path / "log")
     assert len(listed.stdout.splitlines()) == len(
-        (tmp_path / "log" / "film.jsonl").read_text().splitlines()
+        (tmp_path / "log" / "video.jsonl").read_text().splitlines()
     )
 
 
-def test_a_scan_stops_when_it_is_told_to_and_says_what_is_left(tmp_path: Path) -> None:
-    film = drawn(tmp_path / "long.mp4", 60)
+def test_scan_stops_on_a_signal_and_reports_the_remaining_files(tmp_path: Path) -> None:
+    video = write_scene(tmp_path / "long.mp4", 60)
     running = subprocess.Popen(
-        command("scan", film, "--out", tmp_path / "log"),
+        command("scan", video, "--out", tmp_path / "log"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(lambda: any((tmp_path / "log").glob("scores/*")))  # it is at work
+    wait_for(lambda: any((tmp_path / "log").glob("scores/*")))  # it has started
     running.send_signal(signal.SIGINT)
-    said, complained = running.communicate(timeout=60)
+    output, errors = running.communicate(timeout=60)
     assert running.returncode == 1
-    assert "stopped; 1 file is left: scan again to go on" in complained
-    assert said == ""  # nothing was scanned
+    assert "stopped; 1 file left: scan again to resume" in errors
+    assert output == ""  # nothing was scanned
     assert not (tmp_path / "log" / "long.jsonl").exists()
 
 
-@pytest.mark.parametrize(("name", "sound"), [("film.mp4", "aac"), ("film.avi", "pcm_s16le")])
-def test_annotate_draws_on_the_pictures_and_keeps_the_sound(
-    tmp_path: Path, name: str, sound: str
+@pytest.mark.parametrize(("name", "codec"), [("video.mp4", "aac"), ("video.avi", "pcm_s16le")])
+def test_annotate_draws_on_the_frames_and_preserves_the_audio(
+    tmp_path: Path, name: str, codec: str
 ) -> None:
-    film = drawn(tmp_path / name, 8, sound=sound)
+    video = write_scene(tmp_path / name, 8, codec=codec)
     out = tmp_path / "out.mp4"
-    done = actionwatch("annotate", film, "-o", out)
+    done = actionwatch("annotate", video, "-o", out)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, f"wrote {out}")
-    times, middle = pictures(out)
-    before, plain = pictures(film)
+    times, middle = frames(out)
+    before, plain = frames(video)
     assert np.allclose(times, np.array(before) - before[0], atol=0.002)
     changed = np.abs(middle.astype(int) - plain).mean(axis=2)
-    assert changed[:120, :140].mean() > 10  # the words
-    assert changed[130:].mean() < 4  # and the picture below them
-    codec, seconds, loudness = sounds(out)
+    assert changed[:120, :140].mean() > 10  # the text
+    assert changed[130:].mean() < 4  # the frame below it
+    codec, seconds, loudness = audio(out)
     assert codec == "aac"
     assert seconds == pytest.approx(8, abs=0.2)
     assert loudness > 0.01
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_annotate_says_what_it_needs_before_it_scans(tmp_path: Path, film: Path) -> None:
+def test_annotate_checks_its_arguments_before_it_scans(tmp_path: Path, video: Path) -> None:
     folder = tmp_path / "folder.mp4"
     folder.mkdir()
     for arguments, reason in (
-        ((film, "-o", film), "is the film itself"),
-        ((film, "-o", tmp_path / "out.avi"), "must end in .mp4"),
+        ((video, "-o", video), "is the input file"),
+        ((video, "-o", tmp_path / "out.avi"), "must end in .mp4"),
         ((tmp_path / "none.mp4", "-o", tmp_path / "out.mp4"), "no such file"),
-        ((film, "-o", tmp_path / "none" / "out.mp4"), f"there is no folder {tmp_path / 'none'}"),
-        ((film, "-o", folder), "it is a folder"),
+        ((video, "-o", tmp_path / "none" / "out.mp4"), f"no folder {tmp_path / 'none'}"),
+        ((video, "-o", folder), "it is a folder"),
     ):
         done = actionwatch("annotate", *arguments)
         assert done.returncode == 2
@@ -162,9 +160,9 @@ def test_annotate_says_what_it_needs_before_it_scans(tmp_path: Path, film: Path)
         assert done.stdout == ""
 
 
-def test_annotate_names_a_film_that_is_none(tmp_path: Path) -> None:
+def test_annotate_names_a_file_that_is_no_video(tmp_path: Path) -> None:
     text = tmp_path / "text.mp4"
-    text.write_text("no film")
+    text.write_text("no video")
     done = actionwatch("annotate", text, "-o", tmp_path / "out.mp4")
     assert (done.returncode, done.stdout) == (2, "")
     assert "text.mp4: not a video" in done.stderr
@@ -172,42 +170,44 @@ def test_annotate_names_a_film_that_is_none(tmp_path: Path) -> None:
     assert not (tmp_path / "out.mp4").exists()
 
 
-def test_a_film_without_a_window_is_told(tmp_path: Path) -> None:
-    film = drawn(tmp_path / "short.mp4", 1)
-    done = actionwatch("scan", film, "--out", tmp_path / "log")
+def test_video_without_a_full_window_is_reported(tmp_path: Path) -> None:
+    video = write_scene(tmp_path / "short.mp4", 1)
+    done = actionwatch("scan", video, "--out", tmp_path / "log")
     assert done.returncode == 0
-    assert told(done) == [f"{film}: lasts 1.0 s, but the model looks at 1.6 s at a time: no window"]
-    assert done.stdout.splitlines()[0] == f"{film}: 0 events, {tmp_path / 'log' / 'short'}.jsonl"
+    assert messages(done) == [
+        f"{video}: no full window: the video (1.0 s) is shorter than the model's 1.6 s clip"
+    ]
+    assert done.stdout.splitlines()[0] == f"{video}: 0 events, {tmp_path / 'log' / 'short'}.jsonl"
 
 
-def test_scan_says_in_one_line_why_it_cannot_work(tmp_path: Path, film: Path) -> None:
+def test_scan_errors_are_one_line(tmp_path: Path, video: Path) -> None:
     notes = tmp_path / "other" / "scanned.json"
     notes.parent.mkdir()
     notes.write_text("{")
     config = tmp_path / "config.yaml"
-    make(tmp_path / "keys")
-    keys = tmp_path / "keys" / "watch.keys"
+    create_keys(tmp_path / "keys")
+    keys = tmp_path / "keys" / "server.keys"
     config.write_text(f"worker: {{endpoint: 'tcp://192.0.2.1:5555', keys: '{keys}'}}")
-    taken = tmp_path / "taken" / "film.jsonl"
+    taken = tmp_path / "taken" / "video.jsonl"
     taken.mkdir(parents=True)
     for arguments, reason in (
-        (("--out", notes.parent), "scanned.json holds no notes that this version can read"),
+        (("--out", notes.parent), "scanned.json is not a manifest of this version"),
         (("--out", tmp_path / "log", "--config", config), "tcp://192.0.2.1:5555 can't be used"),
-        (("--out", film), f"{film}"),
-        (("--out", taken.parent), "film.jsonl is no file"),
+        (("--out", video), f"{video}"),
+        (("--out", taken.parent), "video.jsonl is no file"),
     ):
-        done = actionwatch("scan", film, *arguments)
+        done = actionwatch("scan", video, *arguments)
         assert (done.returncode, done.stdout) == (2, "")
-        (line,) = told(done)
+        (line,) = messages(done)
         assert reason in line
         assert "Traceback" not in done.stderr
 
 
-def test_copies_of_a_film_are_scanned_once(tmp_path: Path) -> None:
-    film, copy = drawn(tmp_path / "x.mp4", 1), tmp_path / "more" / "x.mp4"
+def test_copies_of_a_video_are_scanned_once(tmp_path: Path) -> None:
+    video, copy = write_scene(tmp_path / "x.mp4", 1), tmp_path / "more" / "x.mp4"
     copy.parent.mkdir()
-    copy.write_bytes(film.read_bytes())
-    done = actionwatch("scan", film, copy, "--out", tmp_path / "log")
+    copy.write_bytes(video.read_bytes())
+    done = actionwatch("scan", video, copy, "--out", tmp_path / "log")
     assert done.returncode == 0
-    assert done.stdout.splitlines()[0] == f"{copy}: the same film as {film}"
+    assert done.stdout.splitlines()[0] == f"{copy}: the same video as {video}"
     assert len(list((tmp_path / "log").glob("*.jsonl"))) == 1

@@ -1,4 +1,4 @@
-"""Clips of events in a real browser: they play, they seek, and each moment shows its picture."""
+"""Event clips in a real browser: they play and seek, and each time shows its own frame."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
-from stream.capture.latest_frame import LatestPicture
+from stream.capture.latest_frame import LatestFrame
 from stream.messages import Frame
 from stream.sinks.clips.mp4 import ClipFile
 from tests import burnt_clock
 from tests.browser import new_page
 from tests.waiting import wait_for
 
-BEGAN_S = 1000.0  # of the camera's clock, at the clip's first picture
+BEGAN_S = 1000.0  # of the camera's clock, at the clip's first frame
 SECONDS = 8
 SEEK = f"""async at => {{
     const read = {burnt_clock.READ_IN_BROWSER};
@@ -41,37 +41,37 @@ SEEK = f"""async at => {{
 
 
 def times(rate: str) -> list[float]:
-    """Of a camera's pictures, in whole milliseconds."""
+    """Timestamps of a camera's frames, in whole milliseconds."""
     if rate == "varying":
         gaps = np.random.default_rng(2).choice([0.03, 0.05, 0.1, 0.4], 400)
         all_times = BEGAN_S + np.cumsum([0.0, *gaps])
     else:
         all_times = BEGAN_S + np.arange(SECONDS * int(rate) + 1) / int(rate)
-    return [round(float(one), 3) for one in all_times if one <= BEGAN_S + SECONDS]
+    return [round(float(time_s), 3) for time_s in all_times if time_s <= BEGAN_S + SECONDS]
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clips")
-    picture = LatestPicture()
+    latest_frame = LatestFrame()
     for rate in ("15", "30", "varying"):
         clip = ClipFile(folder / f"{rate}.mp4", 960)
         for index, time_s in enumerate(times(rate)):
             pixels = burnt_clock.draw(time_s)
-            clip.add(picture.jpeg_of(Frame(pixels, time_s, 0.0, index)), time_s)
+            clip.add(latest_frame.jpeg_of(Frame(pixels, time_s, 0.0, index)), time_s)
         clip.finish()
-    colours = np.zeros((240, 320, 3), np.uint8)
-    colours[:, :160], colours[:, 160:] = (200, 60, 30), (255, 255, 255)
-    clip = ClipFile(folder / "colours.mp4", 960)
+    colors = np.zeros((240, 320, 3), np.uint8)
+    colors[:, :160], colors[:, 160:] = (200, 60, 30), (255, 255, 255)
+    clip = ClipFile(folder / "colors.mp4", 960)
     for index in range(10):
-        clip.add(picture.jpeg_of(Frame(colours, float(index), 0.0, -1)), index / 10)
+        clip.add(latest_frame.jpeg_of(Frame(colors, float(index), 0.0, -1)), index / 10)
     clip.finish()
     return folder
 
 
 @pytest.fixture(scope="module")
 def site(clips: Path) -> Iterator[str]:
-    """A web server that answers requests for parts of a file, as browsers make them to seek."""
+    """A web server with byte ranges, which browsers need to seek."""
 
     def page(request: Request) -> Response:
         name = request.path_params["name"]
@@ -106,18 +106,18 @@ def open_clip(page: Page, site: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("rate", ["15", "30", "varying"])
-def test_seeking_shows_the_picture_of_that_moment(page: Page, site: str, rate: str) -> None:
+def test_seeking_shows_the_frame_of_that_time(page: Page, site: str, rate: str) -> None:
     open_clip(page, site, rate)
     length = page.evaluate("document.querySelector('video').duration")
     assert length == pytest.approx(SECONDS, abs=0.5)
-    there_are = np.array(times(rate))
+    timestamps = np.array(times(rate))
     for at_s in (5.03, 0.0, 1.77, 7.2, 3.333, 3.4, 0.01, 8.01, 6.9):
-        # What is shown is the newest picture that is due.
-        due = there_are[there_are <= BEGAN_S + at_s + 1e-3].max()
+        # The newest frame that is due is shown.
+        due = timestamps[timestamps <= BEGAN_S + at_s + 1e-3].max()
         assert page.evaluate(SEEK, at_s) == pytest.approx(due, abs=1e-3)
 
 
-def test_begins_with_its_first_picture_and_plays_to_its_end(page: Page, site: str) -> None:
+def test_clip_starts_with_its_first_frame_and_plays_to_its_end(page: Page, site: str) -> None:
     open_clip(page, site, "15")
     first_s, last_s = page.evaluate(
         f"""async () => {{
@@ -138,17 +138,17 @@ def test_begins_with_its_first_picture_and_plays_to_its_end(page: Page, site: st
         }}"""
     )
     assert first_s == BEGAN_S
-    # At this speed it need not paint each picture.
+    # At this speed the browser may skip frames.
     assert last_s == pytest.approx(BEGAN_S + SECONDS, abs=0.3)
 
 
-def test_shows_the_colours_of_the_pictures(page: Page, site: str) -> None:
-    open_clip(page, site, "colours")
-    colours = page.evaluate(
+def test_clip_shows_the_colors_of_the_frames(page: Page, site: str) -> None:
+    open_clip(page, site, "colors")
+    colors = page.evaluate(
         """() => {
             const context = new OffscreenCanvas(320, 240).getContext("2d");
             context.drawImage(document.querySelector("video"), 0, 0);
             return [80, 240].map(x => [...context.getImageData(x, 120, 1, 1).data.slice(0, 3)]);
         }"""
     )
-    assert np.array(colours) == pytest.approx(np.array([(200, 60, 30), (255, 255, 255)]), abs=8)
+    assert np.array(colors) == pytest.approx(np.array([(200, 60, 30), (255, 255, 255)]), abs=8)

@@ -43,10 +43,10 @@ def page(site: Site) -> Iterator[Page]:
     assert outside == []  # no request leaves the machine
 
 
-def test_the_picture_moves_and_the_label_is_said(page: Page) -> None:
-    canvas = page.get_by_role("img", name="Picture of camera demo")
+def test_live_view_shows_new_frames_and_announces_the_label(page: Page) -> None:
+    canvas = page.get_by_role("img", name="Video of camera demo")
     expect(canvas).to_be_visible(timeout=60_000)
-    # The camera's size, not the placeholder's: a picture has come.
+    # The camera's size, not the placeholder's: a frame was received.
     wait_for(lambda: canvas.evaluate("canvas => canvas.height") == 480)
     first = canvas.evaluate("canvas => canvas.toDataURL()")
     wait_for(lambda: canvas.evaluate("canvas => canvas.toDataURL()") != first)
@@ -55,28 +55,28 @@ def test_the_picture_moves_and_the_label_is_said(page: Page) -> None:
     )
 
 
-def test_events_come_into_the_table_by_themselves(page: Page) -> None:
+def test_new_events_appear_in_the_table(page: Page) -> None:
     open_tab(page, "Events")
     motion = re.compile(r"wave|approach|recede|move \w+")
     expect(page.locator("aw-events tbody tr").first).to_contain_text(motion, timeout=60_000)
 
 
-def test_pages_of_other_sites_get_no_picture(site: Site) -> None:
+def test_cross_site_live_websocket_is_rejected(site: Site) -> None:
     with pytest.raises(InvalidStatus) as caught:
         connect(site.socket("live/demo"), origin="http://evil.example")  # type: ignore[arg-type]
     assert caught.value.response.status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/", "/live/demo"])
-def test_a_foreign_name_for_this_address_opens_nothing(site: Site, path: str) -> None:
-    """As a page does that lets its own name point here (DNS rebinding)."""
+def test_foreign_host_name_is_rejected(site: Site, path: str) -> None:
+    """DNS rebinding: a foreign name resolves to this address."""
     connection = http.client.HTTPConnection(site.host, timeout=10)
     connection.request("GET", path, headers={"Host": "evil.example"})
     assert connection.getresponse().status in (400, 404)
     connection.close()
 
 
-def fetched(site: Site, path: str) -> str:
+def fetch(site: Site, path: str) -> str:
     connection = http.client.HTTPConnection(site.host, timeout=10)
     try:
         connection.request("GET", path)
@@ -87,19 +87,19 @@ def fetched(site: Site, path: str) -> str:
         connection.close()
 
 
-def test_health_says_what_works(page: Page, site: Site) -> None:
-    expect(page.locator("aw-live .aw-status")).to_contain_text("predictions/s", timeout=30_000)
-    health = json.loads(fetched(site, "/healthz"))
-    assert (health["over"], health["not_live"], health["failure"]) == (False, [], "")
+def test_healthz_reports_the_run(page: Page, site: Site) -> None:
+    expect(page.locator("aw-live .aw-status")).to_contain_text("inferences/s", timeout=30_000)
+    health = json.loads(fetch(site, "/healthz"))
+    assert (health["ended"], health["not_live"], health["failure"]) == (False, [], "")
     assert (health["model"], health["workers"]) == ("motion", 1)
     assert health["cameras"]["demo"]["state"] == "live"
-    assert health["cameras"]["demo"]["for_s"] > 0
+    assert health["cameras"]["demo"]["state_s"] > 0
 
 
-def test_metrics_are_as_prometheus_reads_them(page: Page, site: Site) -> None:
-    expect(page.locator("aw-live .aw-status")).to_contain_text("predictions/s", timeout=30_000)
+def test_metrics_are_valid_for_prometheus(page: Page, site: Site) -> None:
+    expect(page.locator("aw-live .aw-status")).to_contain_text("inferences/s", timeout=30_000)
     families = {
-        family.name: family for family in text_string_to_metric_families(fetched(site, "/metrics"))
+        family.name: family for family in text_string_to_metric_families(fetch(site, "/metrics"))
     }
     (frames,) = families["actionwatch_frames"].samples
     assert (frames.name, frames.labels["camera"]) == ("actionwatch_frames_total", "demo")
@@ -107,7 +107,7 @@ def test_metrics_are_as_prometheus_reads_them(page: Page, site: Site) -> None:
     states = families["actionwatch_camera_state"].samples
     assert [one.labels["state"] for one in states if one.value] == ["live"]
     stages = {one.labels["stage"] for one in families["actionwatch_stage_seconds"].samples}
-    assert stages == {"age", "capture", "inference", "judge", "line"}
+    assert stages == {"age", "capture", "inference", "event_detection", "transport"}
     assert families["actionwatch_workers"].samples[0].value == 1
-    queues = {sample.labels["of"] for sample in families["actionwatch_queue"].samples}
+    queues = {sample.labels["queue"] for sample in families["actionwatch_queue_length"].samples}
     assert queues >= {"clips", "predictions", "events"}

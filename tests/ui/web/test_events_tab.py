@@ -26,12 +26,12 @@ MOTION = re.compile("|".join(MOTIONS))
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A run of the demo whose log has events of before."""
+    """A run of the demo whose log already has events."""
     folder = tmp_path_factory.mktemp("site")
     event_archive.fill(folder / "data", more=120)
     with EventLog.create(folder / "data") as log:
-        log.save([event_archive.event(SPARE, "sit", 90.0, 91.0, camera="attic")])
-    config = folder / "watch.yaml"
+        log.write_updates([event_archive.event(SPARE, "sit", 90.0, 91.0, camera="attic")])
+    config = folder / "config.yaml"
     config.write_text("cameras: {demo: {source: 'demo:0'}}\n")
     with start_site(folder, config=config) as site:
         yield site
@@ -55,27 +55,27 @@ def row(page: Page, event_id: str) -> Locator:
 
 
 def detail(page: Page) -> Locator:
-    return page.get_by_role("region", name="The chosen event")
+    return page.get_by_role("region", name="Event details")
 
 
-def of_the_door(page: Page) -> None:
-    """Not what the demo brings all the time."""
+def filter_door(page: Page) -> None:
+    """Exclude the events that the demo logs all the time."""
     page.get_by_role("combobox", name="Camera", exact=True).select_option("door")
     expect(page.get_by_text("1 to 50 of 124")).to_be_visible()
 
 
 def link_to(page: Page, site: Site, event_id: str) -> None:
     page.goto(site.url(f"#event={event_id}"))
-    page.reload()  # another hash alone is no other page
+    page.reload()  # a new hash alone does not reload the page
     expect(detail(page)).to_be_visible()
 
 
-def kept(site: Site, event_id: str) -> dict:
-    with urllib.request.urlopen(site.url(f"api/events/{event_id}"), timeout=10) as answer:
-        return json.load(answer)
+def stored(site: Site, event_id: str) -> dict:
+    with urllib.request.urlopen(site.url(f"api/events/{event_id}"), timeout=10) as response:
+        return json.load(response)
 
 
-def test_new_events_come_by_themselves_and_move_nothing_under_a_pointer(page: Page) -> None:
+def test_new_events_appear_without_moving_rows_under_the_mouse(page: Page) -> None:
     expect(rows(page).first).to_contain_text(MOTION, timeout=60_000)
     rows(page).nth(2).hover()
     before = rows(page).first.get_attribute("data-id")
@@ -88,7 +88,7 @@ def test_new_events_come_by_themselves_and_move_nothing_under_a_pointer(page: Pa
 
 
 def test_filters_and_pages(page: Page) -> None:
-    of_the_door(page)
+    filter_door(page)
     page.get_by_role("button", name="Older").click()
     expect(page.get_by_text("51 to 100 of 124")).to_be_visible()
     page.get_by_role("button", name="Older").click()
@@ -97,15 +97,15 @@ def test_filters_and_pages(page: Page) -> None:
     page.get_by_label("Label", exact=True).fill("wave")
     expect(rows(page)).to_have_count(1)
     expect(row(page, WAVE)).to_contain_text("90 %")
-    page.get_by_label("Peak at least, %").fill("95")
-    expect(page.get_by_text("There are no such events.")).to_be_visible()
+    page.get_by_label("Min. peak, %").fill("95")
+    expect(page.get_by_text("No matching events.")).to_be_visible()
     page.get_by_role("button", name="Clear").click()
-    expect(page.get_by_text("There are no such events.")).to_be_hidden()
-    page.get_by_label("with a clip or picture").check()
+    expect(page.get_by_text("No matching events.")).to_be_hidden()
+    page.get_by_label("with clip or snapshot").check()
     expect(rows(page)).to_have_count(1)
 
 
-def test_times_are_asked_for_by_the_viewers_clock(site: Site) -> None:
+def test_time_filters_use_local_time(site: Site) -> None:
     with new_page() as page:
         assert page.context.browser is not None
         there = page.context.browser.new_context(timezone_id="Asia/Kolkata")
@@ -116,61 +116,63 @@ def test_times_are_asked_for_by_the_viewers_clock(site: Site) -> None:
             """iso => { const at = new Date(iso), two = n => String(n).padStart(2, "0");
             return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}T` +
                    `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`; }""",
-            kept(site, DESK)["start"],
+            stored(site, DESK)["start"],
         )
         page.get_by_label("From", exact=True).fill(local)
         page.get_by_role("combobox", name="Camera", exact=True).select_option("desk")
         expect(rows(page)).to_have_count(1)
         page.get_by_label("From", exact=True).fill("")
         page.get_by_label("Until", exact=True).fill(local)
-        expect(page.get_by_text("There are no such events.")).to_be_visible()
+        expect(page.get_by_text("No matching events.")).to_be_visible()
 
 
-def test_the_clip_plays_from_its_pre_roll_and_goes_to_the_event(page: Page) -> None:
-    of_the_door(page)
+def test_clip_starts_with_the_pre_roll_and_jumps_to_the_event(page: Page) -> None:
+    filter_door(page)
     page.get_by_label("Label", exact=True).fill("wave")
     row(page, WAVE).click()
     video = detail(page).locator("video")
     wait_for(lambda: (video.evaluate("video => video.duration") or 0) > 7)
     assert video.get_attribute("poster").endswith(f"/media/snapshots/{WAVE}.jpg")  # type: ignore[union-attr]
     assert video.evaluate("video => video.currentTime") == 0
-    expect(detail(page)).to_contain_text("The event is at 2.0 to 6.0 s")
-    picture = detail(page).get_by_role("img")
-    assert picture.evaluate("picture => picture.naturalWidth") > 0
-    detail(page).get_by_role("button", name="Go to the event").click()
+    expect(detail(page)).to_contain_text("Event from 2.0 to 6.0 s")
+    snapshot = detail(page).get_by_role("img")
+    assert snapshot.evaluate("image => image.naturalWidth") > 0
+    detail(page).get_by_role("button", name="Jump to event").click()
     wait_for(lambda: video.evaluate("video => video.currentTime") >= PRE_ROLL_S)
 
 
-def test_a_review_goes_there_and_back(page: Page, site: Site) -> None:
+def test_review_is_saved_and_undone(page: Page, site: Site) -> None:
     link_to(page, site, id_of("other 5"))
     event_id = id_of("other 5")
-    one = detail(page)
-    one.get_by_role("button", name="Confirm").click()
-    expect(one.get_by_role("button", name="Confirm")).to_have_attribute("aria-pressed", "true")
-    assert kept(site, event_id)["verdict"] == "confirmed"
-    one.get_by_role("button", name="Correct …").click()
-    one.get_by_label("What was it?").fill("jump <i>high</i>")
-    one.get_by_role("button", name="Save", exact=True).click()
-    expect(one.get_by_role("heading")).to_contain_text("jump <i>high</i>")
-    one.get_by_label("Note", exact=True).fill("looked twice")
-    one.get_by_role("button", name="Save the note").click()
-    expect(one).to_contain_text("Saved.")
-    event = kept(site, event_id)
+    event_detail = detail(page)
+    event_detail.get_by_role("button", name="Confirm").click()
+    expect(event_detail.get_by_role("button", name="Confirm")).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    assert stored(site, event_id)["verdict"] == "confirmed"
+    event_detail.get_by_role("button", name="Correct …").click()
+    event_detail.get_by_label("Correct label").fill("jump <i>high</i>")
+    event_detail.get_by_role("button", name="Save", exact=True).click()
+    expect(event_detail.get_by_role("heading")).to_contain_text("jump <i>high</i>")
+    event_detail.get_by_label("Note", exact=True).fill("looked twice")
+    event_detail.get_by_role("button", name="Save note").click()
+    expect(event_detail).to_contain_text("Saved.")
+    event = stored(site, event_id)
     assert (event["verdict"], event["corrected"], event["note"]) == (
         "corrected",
         "jump <i>high</i>",
         "looked twice",
     )
-    one.get_by_role("button", name="Take back").click()
-    expect(one.get_by_role("button", name="Take back")).to_be_hidden()
-    event = kept(site, event_id)
+    event_detail.get_by_role("button", name="Undo review").click()
+    expect(event_detail.get_by_role("button", name="Undo review")).to_be_hidden()
+    event = stored(site, event_id)
     assert (event["verdict"], event["label"]) == ("", "act 5")
 
 
-def test_two_who_look_see_what_the_other_says(page: Page, site: Site) -> None:
+def test_reviews_appear_on_other_pages(page: Page, site: Site) -> None:
     event_id = id_of("other 119")
-    of_the_door(page)
-    expect(row(page, event_id)).to_contain_text("not yet")
+    filter_door(page)
+    expect(row(page, event_id)).to_contain_text("unreviewed")
     assert page.context.browser is not None
     other = page.context.browser.new_context().new_page()
     link_to(other, site, event_id)
@@ -179,26 +181,26 @@ def test_two_who_look_see_what_the_other_says(page: Page, site: Site) -> None:
     expect(row(page, event_id)).to_contain_text("rejected")
     page.reload()
     open_tab(page, "Events")
-    of_the_door(page)
+    filter_door(page)
     expect(row(page, event_id)).to_contain_text("rejected")
 
 
-def test_deleting_asks_first(page: Page, site: Site) -> None:
+def test_delete_asks_for_confirmation(page: Page, site: Site) -> None:
     link_to(page, site, SPARE)
-    one = detail(page)
-    one.get_by_role("button", name="Delete …").click()
-    page.get_by_role("button", name="Keep it").click()
-    assert kept(site, SPARE)["id"] == SPARE
-    one.get_by_role("button", name="Delete …").click()
-    with page.expect_response(lambda answer: answer.request.method == "DELETE") as deleted:
+    event_detail = detail(page)
+    event_detail.get_by_role("button", name="Delete …").click()
+    page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    assert stored(site, SPARE)["id"] == SPARE
+    event_detail.get_by_role("button", name="Delete …").click()
+    with page.expect_response(lambda response: response.request.method == "DELETE") as deleted:
         page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
     assert deleted.value.status == 204
-    expect(one).to_be_hidden()
+    expect(event_detail).to_be_hidden()
     link_to(page, site, SPARE)
     expect(detail(page)).to_contain_text("no longer in the log")
 
 
-def test_labels_are_text_and_never_markup(page: Page, site: Site) -> None:
+def test_labels_are_not_rendered_as_markup(page: Page, site: Site) -> None:
     page.get_by_role("combobox", name="Camera", exact=True).select_option("door/gate")
     expect(rows(page)).to_have_count(1)
     expect(row(page, MARKUP)).to_contain_text(event_archive.EVIL)
@@ -210,7 +212,7 @@ def test_labels_are_text_and_never_markup(page: Page, site: Site) -> None:
     assert page.locator("aw-events b").count() == 0
 
 
-def test_an_export_is_downloaded_for_what_is_shown(page: Page) -> None:
+def test_export_downloads_the_filtered_events(page: Page) -> None:
     page.get_by_role("combobox", name="Camera", exact=True).select_option("desk")
     expect(rows(page)).to_have_count(1)
     page.get_by_text("Export", exact=True).click()
@@ -221,8 +223,8 @@ def test_an_export_is_downloaded_for_what_is_shown(page: Page) -> None:
     assert [line.split(",")[0] for line in lines] == ["id", DESK]
 
 
-def test_the_keyboard_is_enough(page: Page) -> None:
-    of_the_door(page)
+def test_events_are_selected_by_keyboard(page: Page) -> None:
+    filter_door(page)
     rows(page).first.get_by_role("button").focus()
     page.keyboard.press("ArrowDown")
     second = rows(page).nth(1)
@@ -236,7 +238,7 @@ def test_the_keyboard_is_enough(page: Page) -> None:
     expect(second.get_by_role("button")).to_be_focused()
 
 
-def test_on_a_phone_one_sees_the_list_or_the_event(site: Site) -> None:
+def test_phones_show_either_the_list_or_the_event(site: Site) -> None:
     with new_page(width=390, height=844) as page:
         link_to(page, site, WAVE)
         expect(rows(page).first).to_be_hidden()

@@ -1,4 +1,4 @@
-"""All tabs of the page in a real browser: readable, usable, and of this machine alone."""
+"""All tabs of the page in a real browser: accessible, responsive, and self-hosted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SERIOUS = ("serious", "critical")
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A run of the demo that has logged something."""
+    """A run of the demo with at least one event."""
     with start_site(tmp_path_factory.mktemp("site")) as site:
         with new_page() as page:
             page.goto(site.page)
@@ -30,27 +30,29 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desk", "phone"])
-def test_every_tab_can_be_used_by_everybody(site: Site, size: tuple[int, int], dark: bool) -> None:
-    """Nothing that axe-core calls serious, and nothing that is wider than the window."""
+def test_every_tab_is_accessible_and_fits_the_window(
+    site: Site, size: tuple[int, int], dark: bool
+) -> None:
+    """No serious violation of axe-core, and nothing wider than the window."""
     width, height = size
     with new_page(width=width, height=height, dark=dark) as page:
         page.goto(site.page)
         for label in TABS:
             open_tab(page, label)
             page.wait_for_load_state("networkidle")
-            found = Axe().run(page).response["violations"]
+            violations = Axe().run(page).response["violations"]
             serious = [
                 f"{label}: {one['id']}: {one['nodes'][0]['html'][:200]}"
-                for one in found
+                for one in violations
                 if one["impact"] in _SERIOUS
             ]
             assert serious == []
             assert page.evaluate("document.documentElement.scrollWidth") <= width, label
 
 
-def test_no_request_leaves_the_machine_and_none_is_refused(site: Site) -> None:
+def test_no_request_leaves_the_machine_and_none_fails(site: Site) -> None:
     outside: list[str] = []
-    refused: list[str] = []
+    failed: list[str] = []
     with new_page() as page:
         page.on(
             "request",
@@ -62,14 +64,14 @@ def test_no_request_leaves_the_machine_and_none_is_refused(site: Site) -> None:
         )
         page.on(
             "response",
-            lambda answer: refused.append(answer.url) if answer.status >= 400 else None,
+            lambda response: failed.append(response.url) if response.status >= 400 else None,
         )
         page.on(
             "console",
-            lambda said: refused.append(said.text) if said.type == "error" else None,
+            lambda message: failed.append(message.text) if message.type == "error" else None,
         )
         page.goto(site.page)
         for label in TABS:
             open_tab(page, label)
             page.wait_for_load_state("networkidle")
-    assert (outside, refused) == ([], [])
+    assert (outside, failed) == ([], [])

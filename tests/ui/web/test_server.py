@@ -1,4 +1,4 @@
-"""Taking the dashboard's address, and what makes that impossible."""
+"""Binding the dashboard's address, and errors of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from stream.config.dashboard import DashboardConfig, UserConfig
 from ui.web.security.passwords import hash_password
-from ui.web.server import ServerError, reserve
+from ui.web.server import ServerError, open_listener
 
 
 def free_port() -> int:
@@ -19,7 +19,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def made_certificate(folder: Path) -> tuple[Path, Path]:
+def make_certificate(folder: Path) -> tuple[Path, Path]:
     certificate, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
         [
@@ -32,25 +32,25 @@ def made_certificate(folder: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
-def test_an_address_for_others_needs_a_password_or_a_word_for_it() -> None:
+def test_public_address_needs_a_password_or_insecure() -> None:
     port = free_port()
-    with pytest.raises(ServerError, match=r"nobody needs a password: add dashboard.users"):
-        reserve(DashboardConfig(host="0.0.0.0", port=port))
-    reserve(DashboardConfig(host="0.0.0.0", port=port, insecure=True)).close()
+    with pytest.raises(ServerError, match=r"without a password: add dashboard.users"):
+        open_listener(DashboardConfig(host="0.0.0.0", port=port))
+    open_listener(DashboardConfig(host="0.0.0.0", port=port, insecure=True)).close()
 
 
-def test_passwords_without_a_certificate_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_certificate_is_logged_as_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     users = {"anna": UserConfig(password=hash_password("correct horse"))}
     with caplog.at_level(logging.WARNING):
-        reserve(DashboardConfig(host="0.0.0.0", port=free_port(), users=users)).close()
-    assert "passwords cross the network in the clear" in caplog.text
+        open_listener(DashboardConfig(host="0.0.0.0", port=free_port(), users=users)).close()
+    assert "passwords are sent unencrypted" in caplog.text
 
 
-def test_a_certificate_is_looked_at_before_anything_starts(tmp_path: Path) -> None:
-    certificate, key = made_certificate(tmp_path)
+def test_certificate_is_checked_before_the_server_starts(tmp_path: Path) -> None:
+    certificate, key = make_certificate(tmp_path)
     port = free_port()
-    reserve(DashboardConfig(port=port, certificate=certificate, key=key)).close()
+    open_listener(DashboardConfig(port=port, certificate=certificate, key=key)).close()
     with pytest.raises(ServerError, match=r"dashboard.certificate .* No such file"):
-        reserve(DashboardConfig(port=port, certificate=tmp_path / "no.pem", key=key))
-    with pytest.raises(ServerError, match="give PEM files that belong together"):
-        reserve(DashboardConfig(port=port, certificate=certificate, key=certificate))
+        open_listener(DashboardConfig(port=port, certificate=tmp_path / "no.pem", key=key))
+    with pytest.raises(ServerError, match="give PEM files that match"):
+        open_listener(DashboardConfig(port=port, certificate=certificate, key=certificate))

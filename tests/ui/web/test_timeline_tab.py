@@ -11,16 +11,16 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests import event_archive
 from tests.browser import new_page, open_tab
-from tests.event_archive import BEGAN, EVIL, MARKUP, WAVE
+from tests.event_archive import EVIL, MARKUP, START_UTC, WAVE
 from tests.site import Site, start_site
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A run whose log has many events of before."""
+    """A run whose log already has many events."""
     folder = tmp_path_factory.mktemp("site")
     event_archive.fill(folder / "data", more=3000)
-    config = folder / "watch.yaml"
+    config = folder / "config.yaml"
     config.write_text("cameras: {demo: {source: 'demo:0'}}\n")
     with start_site(folder, config=config) as site:
         yield site
@@ -41,8 +41,8 @@ def open_page(page: Page, site: Site) -> None:
 def open_timeline(page: Page, site: Site) -> None:
     open_page(page, site)
     day = page.get_by_label("Day", exact=True)
-    if day.input_value() != f"{BEGAN:%Y-%m-%d}":  # it has been midnight since
-        day.fill(f"{BEGAN:%Y-%m-%d}")
+    if day.input_value() != f"{START_UTC:%Y-%m-%d}":  # midnight has passed since
+        day.fill(f"{START_UTC:%Y-%m-%d}")
     expect(page.locator("aw-timeline .aw-bar").first).to_be_visible()
 
 
@@ -62,23 +62,23 @@ def test_every_camera_has_a_lane_with_its_events(page: Page) -> None:
     for camera in ("door", "door/gate", "desk"):
         expect(lane(page, camera)).to_be_visible()
     expect(lane(page, "door/gate").get_by_role("button")).to_have_count(1)
-    # Three thousand are drawn as fewer blocks, which say how many they are.
+    # Three thousand events are drawn as fewer blocks with their counts.
     assert lane(page, "door").get_by_role("button").count() < 500
     expect(
         lane(page, "door").get_by_role("button", name=re.compile(r"door: \d+ events"))
     ).not_to_have_count(0)
 
 
-def test_a_bar_leads_to_its_event(page: Page) -> None:
+def test_bar_opens_its_event(page: Page) -> None:
     bar = lane(page, "door/gate").get_by_role("button")
     bar.hover()
     expect(page.get_by_role("tooltip")).to_contain_text(EVIL)
     bar.click()
-    expect(page.get_by_role("region", name="The chosen event")).to_contain_text(EVIL)
+    expect(page.get_by_role("region", name="Event details")).to_contain_text(EVIL)
     assert page.url.endswith(f"#event={MARKUP}")
 
 
-def test_a_block_opens_until_single_events_are_seen(page: Page) -> None:
+def test_clicking_blocks_zooms_to_single_events(page: Page) -> None:
     single = lane(page, "door").get_by_role("button", name=re.compile("^door: act"))
     for _ in range(8):
         if single.count():
@@ -88,12 +88,12 @@ def test_a_block_opens_until_single_events_are_seen(page: Page) -> None:
         blocks.nth(blocks.count() // 2).click()
         expect(page.locator(".aw-axis")).not_to_have_text(before, use_inner_text=True)
     single.first.click()
-    expect(page.get_by_role("region", name="The chosen event")).to_contain_text("act")
+    expect(page.get_by_role("region", name="Event details")).to_contain_text("act")
 
 
-def test_the_keyboard_zooms_moves_and_opens(page: Page) -> None:
+def test_keyboard_zooms_pans_and_opens(page: Page) -> None:
     page.get_by_role("button", name="Whole day").click()
-    # Drawn a moment later; before, some hours were shown.
+    # The chart is redrawn asynchronously.
     expect(page.locator(".aw-tick span").first).to_have_text("12:00 AM")
     expect(page.locator(".aw-tick span").last).to_have_text(re.compile("PM$"))
     chart(page).focus()
@@ -113,14 +113,14 @@ def test_the_keyboard_zooms_moves_and_opens(page: Page) -> None:
     first = page.locator(".aw-bar:focus")
     page.keyboard.press("ArrowRight")
     expect(first).to_have_count(1)
-    for _ in range(14):  # until it is an event alone
+    for _ in range(14):  # until the bar is a single event
         page.keyboard.press("+")
     expect(first).to_have_attribute("aria-label", re.compile(" at "))
     page.keyboard.press("Enter")
-    expect(page.get_by_role("region", name="The chosen event")).to_be_visible()
+    expect(page.get_by_role("region", name="Event details")).to_be_visible()
 
 
-def test_wheel_and_dragging(page: Page) -> None:
+def test_wheel_zooms_and_dragging_pans(page: Page) -> None:
     page.get_by_role("button", name="Whole day").click()
     box = chart(page).bounding_box()
     assert box is not None
@@ -137,7 +137,7 @@ def test_wheel_and_dragging(page: Page) -> None:
     expect(page.get_by_role("tab", name="Timeline")).to_have_attribute("aria-selected", "true")
 
 
-def test_other_days_are_a_step_away(page: Page) -> None:
+def test_previous_and_next_day(page: Page) -> None:
     page.get_by_role("button", name="Previous day").click()
     expect(page.locator("aw-timeline .aw-bar")).to_have_count(0)
     expect(page.locator("aw-timeline")).to_contain_text("No events")
@@ -145,7 +145,7 @@ def test_other_days_are_a_step_away(page: Page) -> None:
     expect(page.locator("aw-timeline .aw-bar").first).to_be_visible()
 
 
-def test_after_midnight_today_is_the_new_day_and_another_day_stays(site: Site) -> None:
+def test_today_moves_on_at_midnight_but_another_day_stays(site: Site) -> None:
     today = datetime.now().replace(hour=23, minute=59, second=50, microsecond=0)
     tomorrow = today + timedelta(days=1)
     with new_page() as page:
@@ -167,8 +167,8 @@ def test_after_midnight_today_is_the_new_day_and_another_day_stays(site: Site) -
         expect(day).to_have_value(f"{tomorrow + timedelta(days=1):%Y-%m-%d}")
 
 
-def test_the_same_is_there_as_a_table(page: Page) -> None:
-    page.get_by_text("The same as a table").click()
+def test_events_are_shown_as_a_table(page: Page) -> None:
+    page.get_by_text("Show as table").click()
     table = page.locator(".aw-timeline-table table")
     expect(table.get_by_role("row").nth(1)).to_contain_text("wave")
     expect(table).to_contain_text("more; zoom in to see them")
@@ -176,14 +176,14 @@ def test_the_same_is_there_as_a_table(page: Page) -> None:
     assert page.url.endswith(f"#event={WAVE}")
 
 
-def test_a_legend_says_which_colour_is_which_and_lets_one_stand_out(page: Page) -> None:
+def test_legend_highlights_a_label(page: Page) -> None:
     key = page.get_by_role("button", name="jump", exact=True)
     key.click()
     expect(key).to_have_attribute("aria-pressed", "true")
     expect(lane(page, "door/gate").get_by_role("button")).to_have_class(re.compile("aw-dim"))
 
 
-def test_it_fits_a_phone(site: Site) -> None:
+def test_timeline_fits_a_phone(site: Site) -> None:
     with new_page(width=390, height=844) as page:
         open_timeline(page, site)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -191,20 +191,20 @@ def test_it_fits_a_phone(site: Site) -> None:
 
 
 def test_thousands_of_events_are_drawn_fast(page: Page) -> None:
-    """So that dragging follows the hand."""
-    took_ms = page.evaluate(
+    """So that dragging feels immediate."""
+    frame_ms = page.evaluate(
         """async () => {
         const { chart } = document.querySelector("aw-timeline");
         const frame = () => new Promise(requestAnimationFrame);
         const times = [];
         for (let step = 0; step < 20; step++) {
             chart.zoom(step % 2 ? 1.25 : 0.8);
-            const began = performance.now();
+            const startedAt = performance.now();
             await frame();
             await frame();
-            times.push(performance.now() - began);
+            times.push(performance.now() - startedAt);
         }
-        return times.sort((one, other) => one - other)[10];
+        return times.sort((a, b) => a - b)[10];
         }"""
     )
-    assert took_ms < 400  # two frames, on a machine that does other things too
+    assert frame_ms < 400  # for two frames, on a busy machine

@@ -1,4 +1,4 @@
-"""The API about what is watched now: cameras, predictions, health, and who asks."""
+"""The API of the live state: cameras, predictions and the current user."""
 
 from __future__ import annotations
 
@@ -11,59 +11,59 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import BaseModel
 
 from stream.capture.camera import Camera
-from stream.events.processor import View
+from stream.events.processor import CameraView
 from stream.pipeline import Pipeline
 from stream.sinks.event_log.rows import iso
 from ui.web.security.access import Access
 
-Top = Annotated[int, Query(ge=1, le=1000, description="labels of each")]
-_NO_PICTURE = "no camera of that name has a picture yet"
+Top = Annotated[int, Query(ge=1, le=1000, description="labels of each prediction")]
+_NO_FRAME = "no camera of that name has a frame yet"
 
 
-class Me(BaseModel):
-    """Who asks, and of which program."""
+class CurrentUser(BaseModel):
+    """The current user, and the running version."""
 
     name: str
     role: str
     may_change: bool
-    login: bool  # whether there is something to log out of
+    login_required: bool
     model: str
     version: str
 
 
-class ZonePicture(BaseModel):
-    """A zone as it is drawn: corners from 0 to 1, from the upper left."""
+class ZoneOutline(BaseModel):
+    """The corners of a zone: x and y from 0 to 1, from the upper left."""
 
     name: str
     points: list[tuple[float, float]]
 
 
 class CameraState(BaseModel):
-    """A camera as it is now."""
+    """The current state of a camera."""
 
     name: str
-    source: str  # without user and password
+    source: str  # without credentials
     state: str  # connecting, live, stalled, offline, ended or failed
     reason: str
-    since: str  # UTC, when it came into this state
-    zones: list[ZonePicture]
+    since: str  # UTC, start of this state
+    zones: list[ZoneOutline]
 
 
-class LabelShare(BaseModel):
+class LabelProbability(BaseModel):
     """A label with its probability."""
 
     label: str
     probability: float
 
 
-class Latest(BaseModel):
+class LatestPrediction(BaseModel):
     """The newest prediction of a camera, or of one of its zones."""
 
     camera: str
-    zone: str  # "" for the whole picture
-    age_s: float  # since the newest picture that it saw
-    labels: list[LabelShare]  # best first
-    events: list[str]  # labels of events that go on
+    zone: str  # "" for the whole frame
+    age_s: float  # of its newest frame
+    labels: list[LabelProbability]  # best first
+    events: list[str]  # labels of open events
 
 
 def router(pipeline: Pipeline, access: Access) -> APIRouter:
@@ -71,14 +71,14 @@ def router(pipeline: Pipeline, access: Access) -> APIRouter:
     api = APIRouter(prefix="/api")
 
     @api.get("/me")
-    def me(request: Request) -> Me:
-        """Who asks."""
-        who = request.state.who
-        return Me(
+    def me(request: Request) -> CurrentUser:
+        """The current user."""
+        who = request.state.identity
+        return CurrentUser(
             name=who.name,
             role=who.role,
             may_change=who.may_change,
-            login=not access.open_to_all,
+            login_required=not access.open_to_all,
             model=pipeline.config.model,
             version=importlib.metadata.version("actionwatch"),
         )
@@ -89,21 +89,21 @@ def router(pipeline: Pipeline, access: Access) -> APIRouter:
         return [_state(camera) for camera in pipeline.cameras.values()]
 
     @api.get(
-        "/cameras/{name}/picture",
+        "/cameras/{name}/snapshot",
         response_class=Response,
-        responses={200: {"content": {"image/jpeg": {}}}, 404: {"description": _NO_PICTURE}},
+        responses={200: {"content": {"image/jpeg": {}}}, 404: {"description": _NO_FRAME}},
     )
-    def picture(name: str) -> Response:
-        """The newest picture of a camera, as JPEG."""
+    def snapshot(name: str) -> Response:
+        """The newest frame of a camera, as JPEG."""
         camera = pipeline.cameras.get(name)
-        newest = camera.picture.jpeg() if camera is not None else None
+        newest = camera.latest_frame.jpeg() if camera is not None else None
         if newest is None:
-            raise HTTPException(404, _NO_PICTURE)
+            raise HTTPException(404, _NO_FRAME)
         return Response(newest[1], media_type="image/jpeg")
 
     @api.get("/predictions", responses={404: {"description": "there is no such camera"}})
-    def predictions(camera: str | None = None, top: Top = 5) -> list[Latest]:
-        """The newest predictions, of all cameras or of one."""
+    def predictions(camera: str | None = None, top: Top = 5) -> list[LatestPrediction]:
+        """The newest predictions of all cameras or of one."""
         cameras = pipeline.cameras
         if camera is not None and camera not in cameras:
             raise HTTPException(404, f"there is no camera {camera}")
@@ -127,23 +127,23 @@ def _state(camera: Camera) -> CameraState:
         reason=camera.reason or camera.fault,
         since=iso(since),
         zones=[
-            ZonePicture(name=stream.name.partition("/")[2], points=list(stream.zone.points))
+            ZoneOutline(name=stream.name.partition("/")[2], points=list(stream.zone.points))
             for stream in camera.streams
             if stream.zone is not None
         ],
     )
 
 
-def _latest(camera: str, zone: str, view: View, top: int) -> Latest:
+def _latest(camera: str, zone: str, view: CameraView, top: int) -> LatestPrediction:
     prediction = view.prediction
     assert prediction is not None
-    return Latest(
+    return LatestPrediction(
         camera=camera,
         zone=zone,
         age_s=round(time.monotonic() - prediction.newest_at, 3),
         labels=[
-            LabelShare(label=label, probability=round(share, 4))
-            for label, share in prediction.top(top)
+            LabelProbability(label=label, probability=round(probability, 4))
+            for label, probability in prediction.top(top)
         ],
         events=[event.label for event in view.open_events],
     )

@@ -1,4 +1,4 @@
-"""The API for reading, checking and changing the configuration of the run."""
+"""The API to read, check and change the configuration of the run."""
 
 from __future__ import annotations
 
@@ -13,125 +13,133 @@ from pydantic import BaseModel, ConfigDict, Field
 from stream.config.diff import Changes
 from stream.config.load import ConfigError
 from ui.config_file_backup import FileError
-from ui.config_reload import LONGEST, NoFileError, OvertakenError, Reload, mark
-from ui.web.api.events_api import Told
+from ui.config_reload import (
+    MAX_TEXT_CHARS,
+    ConfigReloader,
+    EditConflictError,
+    NoConfigFileError,
+    content_hash,
+)
+from ui.web.api.events_api import ErrorBody
 
-REFUSED: dict[int | str, dict[str, Any]] = {
-    400: {"model": Told, "description": "it can't be used; nothing was changed"},
-    403: {"model": Told, "description": "only operators may"},
-    409: {"model": Told, "description": "there is no file, or somebody else has changed it"},
-    503: {"model": Told, "description": "the file can't be written now"},
+CONFIG_ERRORS: dict[int | str, dict[str, Any]] = {
+    400: {"model": ErrorBody, "description": "invalid; nothing was changed"},
+    403: {"model": ErrorBody, "description": "only operators are allowed to"},
+    409: {"model": ErrorBody, "description": "no file, or it was changed by somebody else"},
+    503: {"model": ErrorBody, "description": "the file can't be written"},
 }
 
 
-class _Body(BaseModel):
+class _Request(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
-class Checked(_Body):
-    """A text that may become the configuration."""
+class CheckConfiguration(_Request):
+    """A configuration to check."""
 
-    text: Annotated[str, Field(max_length=LONGEST)]
+    text: Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
 
 
-class Written(Checked):
-    """A text that is to become the configuration."""
+class SaveConfiguration(CheckConfiguration):
+    """A configuration to save."""
 
-    version: Annotated[str, Field(max_length=64, description="of what it replaces")]
+    version: Annotated[str, Field(max_length=64, description="of the text that it replaces")]
 
 
 class Configuration(BaseModel):
-    """The configuration's file, as it is."""
+    """The configuration file."""
 
     file: str  # its name, "" where the run was started without one
     folder: str
     text: str
     version: str
-    flags: list[str]  # keys that were given as flags, which win over the file
+    flags: list[str]  # keys that were given as CLI flags, which override the file
 
 
-class Outcome(BaseModel):
-    """What became of a change, by dotted keys."""
+class ChangeResult(BaseModel):
+    """The result of a change, by dotted keys."""
 
     applied: list[str]
     needs_restart: list[str]
-    version: str  # of the file as it is now
+    version: str  # of the current file
 
     @classmethod
-    def of(cls, changes: Changes, reload: Reload) -> Outcome:
-        """As an answer."""
+    def of(cls, changes: Changes, reload: ConfigReloader) -> ChangeResult:
+        """The API's form of `changes`."""
         try:
-            version = mark(reload.text())
-        except (ConfigError, NoFileError):
+            version = content_hash(reload.text())
+        except (ConfigError, NoConfigFileError):
             version = ""
         return cls(
-            applied=[plain(one) for one in changes.applied],
-            needs_restart=[plain(one) for one in changes.needs_restart],
+            applied=[printable(key) for key in changes.applied],
+            needs_restart=[printable(key) for key in changes.needs_restart],
             version=version,
         )
 
 
-def router(reload: Reload) -> APIRouter:
+def router(reload: ConfigReloader) -> APIRouter:
     """/api/configuration."""
-    api = APIRouter(prefix="/api/configuration", responses=REFUSED)
+    api = APIRouter(prefix="/api/configuration", responses=CONFIG_ERRORS)
 
     @api.get("")
     def configuration(request: Request) -> Configuration:
-        """The file's text as it is; it may hold passwords, so operators only."""
+        """The file's text; operators only, because it may contain passwords."""
         _only_operators(request)
         if reload.file is None:
             return Configuration(file="", folder="", text="", version="", flags=reload.flags)
-        with changed():
+        with config_errors():
             text = reload.text()
-        if len(text) > LONGEST:
-            raise HTTPException(409, f"{reload.file} is too long to be edited here")
+        if len(text) > MAX_TEXT_CHARS:
+            raise HTTPException(409, f"{reload.file} is too long to edit here")
         return Configuration(
             file=reload.file.name,
             folder=str(Path(reload.file).parent),
             text=text,
-            version=mark(text),
+            version=content_hash(text),
             flags=reload.flags,
         )
 
     @api.post("/check")
-    def check(checked: Checked) -> Outcome:
-        """What would become of a text, or why it can't be used. Changes nothing."""
-        with changed():
-            return Outcome.of(reload.check(checked.text), reload)
+    def check(request: CheckConfiguration) -> ChangeResult:
+        """The changes that a text would make, or its error. Changes nothing."""
+        with config_errors():
+            return ChangeResult.of(reload.check(request.text), reload)
 
     @api.put("")
-    def save(written: Written) -> Outcome:
-        """Save a text, keep what it replaces, and let it hold from now on, or change nothing."""
-        with changed():
-            return Outcome.of(reload.save(written.text, written.version), reload)
+    def save(request: SaveConfiguration) -> ChangeResult:
+        """Save a text with a backup of the old file and apply it, or change nothing."""
+        with config_errors():
+            return ChangeResult.of(reload.save(request.text, request.version), reload)
 
     @api.post("/reload")
-    def read_again() -> Outcome:
-        """Read the file again, as SIGHUP does."""
-        with changed():
-            return Outcome.of(reload.from_disk(), reload)
+    def reload_file() -> ChangeResult:
+        """ConfigReloader the file, as SIGHUP does."""
+        with config_errors():
+            return ChangeResult.of(reload.from_disk(), reload)
 
     return api
 
 
 @contextmanager
-def changed() -> Iterator[None]:
-    """Turns what can't be done into an answer."""
+def config_errors() -> Iterator[None]:
+    """Turn errors of a change into HTTP errors."""
     try:
         yield
     except ConfigError as error:
-        raise HTTPException(400, plain(str(error))) from error
-    except (NoFileError, OvertakenError) as error:
+        raise HTTPException(400, printable(str(error))) from error
+    except (NoConfigFileError, EditConflictError) as error:
         raise HTTPException(409, str(error)) from error
     except FileError as error:
         raise HTTPException(503, str(error)) from error
 
 
-def plain(text: str) -> str:
-    """What can be sent as UTF-8, whatever it quotes."""
+def printable(text: str) -> str:
+    """Text that can be encoded as UTF-8: lone surrogates are escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _only_operators(request: Request) -> None:
-    if not request.state.who.may_change:
-        raise HTTPException(403, "only operators may see the configuration: it may hold passwords")
+    if not request.state.identity.may_change:
+        raise HTTPException(
+            403, "only operators may see the configuration: it may contain passwords"
+        )

@@ -1,56 +1,57 @@
-"""What the counters mean, in words for whoever looks at the Health tab."""
+"""Descriptions of the counters, as the Health tab shows them."""
 
 from __future__ import annotations
 
-# What goes well, and is told elsewhere.
-GOOD = frozenset({"frames", "windows", "events", "clips", "alerts", "unneeded_frames", "guests"})
-WORDS = {
-    "abandoned_reads": "times a camera hung and was opened anew beside it",
-    "alert_deaths": "alerts that stopped working",
-    "clock_jumps": "times a camera's clock jumped",
-    "damaged_frames": "damaged pictures",
-    "distrusted_clocks": "times a camera's clock could not be trusted",
-    "drained_frames": "old pictures thrown away to catch up",
-    "dropped_alerts": "alerts thrown away because too many waited",
-    "dropped_clips": "clips thrown away because too many waited",
-    "dropped_publications": "messages that subscribers were too slow for",
-    "gaps": "gaps in a camera's pictures",
-    "host_clock_settings": "times this computer's clock was set",
-    "isolated_openings": "times a camera was opened in a process of its own",
-    "journaled_events": "event entries kept in the journal because the log was away",
-    "late_answers": "answers of the model that came too late",
-    "late_frames": "pictures that came too late",
-    "log_deaths": "times the event log stopped working",
-    "log_retries": "times writing to the event log was tried again",
-    "lost_events": "event entries lost",
-    "lost_windows": "looks of the model lost with a worker",
-    "low_disk": "times the disk was nearly full",
-    "malformed_messages": "messages nobody could read",
-    "misordered_frames": "pictures in the wrong order",
-    "overtaken_predictions": "answers overtaken by later ones",
-    "publisher_deaths": "times publishing stopped working",
-    "reconnect_attempts": "times a camera was tried again",
-    "recorder_deaths": "times recording stopped working",
-    "refused_alerts": "alerts that the receiver refused",
-    "refused_guests": "visitors turned away because there were too many",
-    "refused_workers": "workers turned away for a wrong key",
-    "repeated_frames": "pictures a camera sent twice",
-    "resent_windows": "looks of the model asked for again",
-    "skipped_windows": "looks left out because the model was busy",
-    "stalls": "times a camera stood still",
-    "unanswered_windows": "looks of the model without an answer",
-    "unheard_events": "events that a listener was too slow for",
-    "unjudged_predictions": "answers thrown away because too many waited",
-    "unkept_scores": "scores not kept",
-    "unneeded_answers": "answers nobody needed any more",
-    "unneeded_predictions": "answers nobody needed any more, after a camera was removed",
-    "unrecorded_events": "events without a clip",
-    "unrecorded_frames": "pictures missing from clips",
-    "worker_failures": "times a worker failed",
-    "worker_restarts": "times a worker was started again",
+# Counters of normal operation: the Health tab does not list them.
+NORMAL = frozenset({"frames", "windows", "events", "clips", "alerts", "unused_frames", "sessions"})
+DESCRIPTIONS = {
+    "hung_reads": "camera reads that hung; the camera was reopened",
+    "alert_crashes": "crashes of the alert dispatcher",
+    "clock_jumps": "jumps of a camera's clock",
+    "damaged_frames": "corrupted frames",
+    "untrusted_timestamps": "untrusted camera timestamps",
+    "stale_frames_dropped": "stale frames dropped to catch up",
+    "dropped_alerts": "alerts dropped because the queue was full",
+    "dropped_clips": "event clips dropped because the queue was full",
+    "dropped_publications": "published messages dropped because a subscriber was too slow",
+    "gaps": "gaps in a camera's stream",
+    "wall_clock_steps": "steps of this computer's clock",
+    "subprocess_captures": "cameras reopened in a subprocess",
+    "journaled_events": "event updates written to the journal while the event log was unavailable",
+    "late_results": "inference results that arrived too late",
+    "late_frames": "frames that arrived too late",
+    "log_crashes": "crashes of the event log writer",
+    "log_retries": "retries of event log writes",
+    "lost_events": "event updates lost",
+    "lost_windows": "inferences lost with a worker",
+    "low_disk": "low disk space warnings",
+    "malformed_messages": "malformed messages",
+    "misordered_frames": "out-of-order frames",
+    "motion_gated_windows": "windows skipped because nothing moved",
+    "out_of_order_predictions": "out-of-order predictions discarded",
+    "publisher_crashes": "crashes of the publisher",
+    "reconnect_attempts": "reconnection attempts",
+    "recorder_crashes": "crashes of the clip recorder",
+    "rejected_alerts": "alerts rejected by the receiver",
+    "rejected_sessions": "browser sessions rejected because the limit was reached",
+    "rejected_workers": "workers rejected for a wrong key",
+    "repeated_frames": "duplicate frames",
+    "resent_windows": "inferences retried",
+    "skipped_windows": "windows skipped because the model was busy",
+    "stalls": "camera stalls",
+    "unanswered_windows": "inferences not completed",
+    "subscriber_overflow_events": "events dropped because a subscriber was too slow",
+    "dropped_predictions": "predictions dropped because the queue was full",
+    "scores_not_stored": "scores not stored",
+    "orphaned_results": "orphaned inference results discarded",
+    "orphaned_predictions": "predictions of removed cameras discarded",
+    "recorder_dropped_events": "events without a clip",
+    "recorder_dropped_frames": "frames missing from clips",
+    "worker_failures": "worker failures",
+    "worker_restarts": "worker restarts",
 }
 
 
-def in_words(name: str) -> str:
-    """A counter's meaning, or its name where nobody wrote one down."""
-    return WORDS.get(name, name.replace("_", " "))
+def describe(name: str) -> str:
+    """A counter's description, or its name with spaces if it has none."""
+    return DESCRIPTIONS.get(name, name.replace("_", " "))

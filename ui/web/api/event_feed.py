@@ -1,6 +1,6 @@
-"""News of events for browsers and programs that listen: one thread hears them for all.
+"""Live event updates over WebSocket: one thread receives them for all subscribers.
 
-Owns the thread "dashboard feed", which begins with the first listener and ends with the run.
+Owns the thread "dashboard feed", which starts with the first subscriber and ends with the run.
 """
 
 from __future__ import annotations
@@ -20,87 +20,87 @@ from stream.messages import LoggedEvent
 from stream.sinks.event_log.rows import as_row
 
 _log = logging.getLogger(__name__)
-_MOST_WAITING = 200  # news for one listener
-_MOST_LISTENERS = 100
-_LOOK_EVERY_S = 0.5  # whether the run is over
-_GOING_AWAY, _TRY_LATER = 1001, 1013
+_MAX_QUEUED = 200  # messages of one subscriber
+_MAX_SUBSCRIBERS = 100
+_POLL_INTERVAL_S = 0.5  # for the end of the run
+_GOING_AWAY, _TRY_AGAIN_LATER = 1001, 1013  # close codes, RFC 6455 and IANA
 
 
-class Listener:
-    """What waits for one WebSocket. Belongs to the event loop's thread, but for `tell`."""
+class Subscriber:
+    """The queue of one WebSocket. Belongs to the event loop's thread, except `publish`."""
 
     def __init__(self) -> None:
-        self.fresh = asyncio.Event()
+        self.ready = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[dict[str, Any]] = deque()
+        self._queue: deque[dict[str, Any]] = deque()
         self._dropped = 0
 
-    def tell(self, news: dict[str, Any]) -> None:
+    def publish(self, message: dict[str, Any]) -> None:
         """From any thread; never blocks."""
-        with contextlib.suppress(RuntimeError):  # the loop was closed in this very moment
-            self._loop.call_soon_threadsafe(self._put, news)
+        with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
+            self._loop.call_soon_threadsafe(self._put, message)
 
-    def _put(self, news: dict[str, Any]) -> None:
-        if len(self._waiting) == _MOST_WAITING:
-            self._waiting.popleft()
+    def _put(self, message: dict[str, Any]) -> None:
+        if len(self._queue) == _MAX_QUEUED:
+            self._queue.popleft()
             self._dropped += 1
-        self._waiting.append(news)
-        self.fresh.set()
+        self._queue.append(message)
+        self.ready.set()
 
     def next(self) -> dict[str, Any] | None:
-        """The oldest news, with how many were dropped before them; None where there are none."""
-        if not self._waiting:
-            self.fresh.clear()
+        """The oldest message, with the number dropped before it; None if the queue is empty."""
+        if not self._queue:
+            self.ready.clear()
             return None
         dropped, self._dropped = self._dropped, 0
-        return {**self._waiting.popleft(), "dropped": dropped}
+        return {**self._queue.popleft(), "dropped": dropped}
 
 
 class EventFeed:
-    """Passes on starts and ends of events, each when it is logged.
+    """Publishes starts and ends of events as soon as they are logged.
 
-    `events` gives them, as `Pipeline.events` does, and ends with the run; `over` is set before.
+    `events` yields them, as `Pipeline.events` does, until the run ends; `over` is set before.
     """
 
     def __init__(self, events: Callable[[], Iterator[LoggedEvent]], over: threading.Event) -> None:
         self.over = over
         self._events = events
-        self._listeners: set[Listener] = set()
-        self._lock = threading.Lock()  # of the listeners, and of the thread's beginning
+        self._subscribers: set[Subscriber] = set()
+        self._lock = threading.Lock()  # guards the subscribers and the start of the thread
         self._thread: threading.Thread | None = None
 
-    def join(self) -> Listener | None:
-        """Somebody who listens from now on; None where there are too many."""
-        listener = Listener()
+    def subscribe(self) -> Subscriber | None:
+        """A new subscriber, or None if the limit is reached."""
+        subscriber = Subscriber()
         with self._lock:
-            if len(self._listeners) >= _MOST_LISTENERS:
+            if len(self._subscribers) >= _MAX_SUBSCRIBERS:
                 return None
-            self._listeners.add(listener)
+            self._subscribers.add(subscriber)
             if self._thread is None:
-                events = self._events()  # from this moment on, not from when the thread runs
+                events = self._events()  # subscribes now, not when the thread runs
                 self._thread = threading.Thread(
                     target=self._run, args=(events,), name="dashboard feed", daemon=True
                 )
                 self._thread.start()
-        return listener
+        return subscriber
 
-    def leave(self, listener: Listener) -> None:
+    def unsubscribe(self, subscriber: Subscriber) -> None:
         with self._lock:
-            self._listeners.discard(listener)
+            self._subscribers.discard(subscriber)
 
-    def tell(self, news: dict[str, Any]) -> None:
-        """To all who listen; from any thread."""
+    def publish(self, message: dict[str, Any]) -> None:
+        """Send a message to all subscribers; from any thread."""
         with self._lock:
-            listeners = list(self._listeners)
-        for listener in listeners:
-            listener.tell(news)
+            subscribers = list(self._subscribers)
+        for subscriber in subscribers:
+            subscriber.publish(message)
 
     def _run(self, events: Iterator[LoggedEvent]) -> None:
         try:
             for logged in events:
-                self.tell({"change": logged.change, "event": as_row(logged)})
-        except Exception:  # the watch goes on
-            _log.exception("the dashboard hears of no events any more")
+                self.publish({"change": logged.change, "event": as_row(logged)})
+        except Exception:  # the run continues
+            _log.exception("the dashboard receives no more event updates")
 
 
 def routes(feed: EventFeed) -> list[WebSocketRoute]:
@@ -108,41 +108,44 @@ def routes(feed: EventFeed) -> list[WebSocketRoute]:
 
     async def live(websocket: WebSocket) -> None:
         await websocket.accept()
-        listener = feed.join()
-        if listener is None:
-            await websocket.close(_TRY_LATER, "too many listen; try again later")
+        subscriber = feed.subscribe()
+        if subscriber is None:
+            await websocket.close(_TRY_AGAIN_LATER, "too many subscribers; try again later")
             return
-        gone = asyncio.create_task(_until_gone(websocket))
+        disconnected = asyncio.create_task(_until_disconnected(websocket))
         try:
-            await _send_all(websocket, feed, listener, gone)
+            await _send_all(websocket, feed, subscriber, disconnected)
         except WebSocketDisconnect:
             pass
         finally:
-            feed.leave(listener)
-            gone.cancel()
-            await asyncio.gather(gone, return_exceptions=True)
+            feed.unsubscribe(subscriber)
+            disconnected.cancel()
+            await asyncio.gather(disconnected, return_exceptions=True)
 
     return [WebSocketRoute("/api/events/live", live)]
 
 
 async def _send_all(
-    websocket: WebSocket, feed: EventFeed, listener: Listener, gone: asyncio.Task[None]
+    websocket: WebSocket,
+    feed: EventFeed,
+    subscriber: Subscriber,
+    disconnected: asyncio.Task[None],
 ) -> None:
-    while not gone.done():
-        if (news := listener.next()) is not None:
-            await websocket.send_json(news)
+    while not disconnected.done():
+        if (message := subscriber.next()) is not None:
+            await websocket.send_json(message)
             continue
         if feed.over.is_set():
             await websocket.close(_GOING_AWAY)
             return
-        fresh = asyncio.create_task(listener.fresh.wait())
+        ready = asyncio.create_task(subscriber.ready.wait())
         await asyncio.wait(
-            {fresh, gone}, timeout=_LOOK_EVERY_S, return_when=asyncio.FIRST_COMPLETED
+            {ready, disconnected}, timeout=_POLL_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED
         )
-        fresh.cancel()
+        ready.cancel()
 
 
-async def _until_gone(websocket: WebSocket) -> None:
-    """What a listener sends means nothing."""
+async def _until_disconnected(websocket: WebSocket) -> None:
+    """Messages of a subscriber are ignored."""
     while (await websocket.receive())["type"] != "websocket.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""All about events that the web application of a run has, joined."""
+"""Adds the routes of events to the web application of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ui.web.api import event_export, event_feed, events_api, media, timeline_api
 
 
 def add_events(app: FastAPI, pipeline: Pipeline, log: EventLog) -> None:
-    """The API, the WebSocket and the files of a run's events."""
+    """Add the API, the WebSocket and the media files of a run's events."""
     data = pipeline.config.data
     feed = event_feed.EventFeed(pipeline.events, pipeline.over)
 
@@ -26,6 +26,6 @@ def add_events(app: FastAPI, pipeline: Pipeline, log: EventLog) -> None:
     app.router.routes.extend(event_feed.routes(feed))
     app.include_router(event_export.router(log))
     app.include_router(
-        events_api.router(log, data, lambda: pipeline.cameras, labels, tell=feed.tell)
+        events_api.router(log, data, lambda: pipeline.cameras, labels, publish=feed.publish)
     )
     app.include_router(timeline_api.router(log, streams))

@@ -1,4 +1,4 @@
-"""The API about events: list, review, delete."""
+"""The API of events: list, review, delete."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
-from stream.messages import LONGEST_LABEL, LONGEST_NOTE, Review
+from stream.messages import MAX_LABEL_LENGTH, MAX_NOTE_LENGTH, Review
 from stream.sinks.event_log.database import EventLogError, OpenEventError, UnknownEventError
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.query import EventQuery
 from stream.sinks.retention import delete_event
 
-_EARLIEST = datetime(1000, 1, 1, tzinfo=timezone.utc)  # years are four digits in the log
-_LATEST = datetime(9999, 12, 31, tzinfo=timezone.utc)
-_TEXT = r"^[^\x00]*$"  # what every database takes
+_MIN_TIME = datetime(1000, 1, 1, tzinfo=timezone.utc)  # years are four digits in the log
+_MAX_TIME = datetime(9999, 12, 31, tzinfo=timezone.utc)
+_TEXT = r"^[^\x00]*$"  # not every database can store NUL
 
 Text = Annotated[str, Query(max_length=300, pattern=_TEXT)]
 EventId = Annotated[str, InPath(pattern=r"^[0-9a-f]{32}$")]
@@ -28,18 +28,18 @@ Limit = Annotated[int, Query(ge=1, le=500)]
 Offset = Annotated[int, Query(ge=0, le=100_000_000)]
 
 
-def in_utc(moment: datetime) -> datetime:
-    """UTC where it does not say; what is beyond the log's calendar is at its end."""
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
+def in_utc(time: datetime) -> datetime:
+    """Convert to UTC, which is also the default zone; clamp to the years that the log can store."""
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=timezone.utc)
     try:
-        return min(max(moment.astimezone(timezone.utc), _EARLIEST), _LATEST)
+        return min(max(time.astimezone(timezone.utc), _MIN_TIME), _MAX_TIME)
     except OverflowError:
-        return _EARLIEST if moment.year < _LATEST.year else _LATEST
+        return _MIN_TIME if time.year < _MAX_TIME.year else _MAX_TIME
 
 
-def _no_number(text: object) -> object:
-    """Pydantic would take one for seconds since 1970."""
+def _not_a_number(text: object) -> object:
+    """Reject numbers, which pydantic would read as seconds since 1970."""
     try:
         float(str(text))
     except ValueError:
@@ -49,20 +49,20 @@ def _no_number(text: object) -> object:
 
 Time = Annotated[
     datetime,
-    BeforeValidator(_no_number),
+    BeforeValidator(_not_a_number),
     AfterValidator(in_utc),
-    Query(description="UTC unless it says"),
+    Query(description="ISO 8601; UTC if it has no time zone"),
 ]
 
 
-class KeptEvent(BaseModel):
-    """An event as it is in the log. Names that end in _s are seconds of the camera's own clock."""
+class StoredEvent(BaseModel):
+    """An event of the log. Fields that end in _s are seconds of the camera's own clock."""
 
     id: str
     camera: str
-    label: str  # as the model said
+    label: str  # as predicted
     start: str  # UTC, as are the next two
-    end: str | None  # null while it goes on
+    end: str | None  # null while the event is open
     detected_at: str
     start_s: float
     end_s: float | None
@@ -76,7 +76,7 @@ class KeptEvent(BaseModel):
     snapshot: str
     clip_note: str
     clip_start_s: float | None
-    verdict: str  # confirmed, corrected, rejected; "" where nobody said
+    verdict: str  # confirmed, corrected, rejected; "" if not reviewed
     corrected: str
     note: str
     reviewed_by: str
@@ -84,63 +84,63 @@ class KeptEvent(BaseModel):
 
 
 class EventPage(BaseModel):
-    """Some of the events that were asked for, the newest first."""
+    """A page of the matching events, newest first."""
 
     total: int
-    events: list[KeptEvent]
+    events: list[StoredEvent]
 
 
 class ReviewChange(BaseModel):
-    """What a person says of an event; what is left out stays as it is."""
+    """A review of an event; omitted fields stay unchanged."""
 
     verdict: Literal["", "confirmed", "corrected", "rejected"] | None = None
-    corrected: Annotated[str, Field(max_length=LONGEST_LABEL, pattern=_TEXT)] | None = None
-    note: Annotated[str, Field(max_length=LONGEST_NOTE, pattern=_TEXT)] | None = None
+    corrected: Annotated[str, Field(max_length=MAX_LABEL_LENGTH, pattern=_TEXT)] | None = None
+    note: Annotated[str, Field(max_length=MAX_NOTE_LENGTH, pattern=_TEXT)] | None = None
 
 
-class Choices(BaseModel):
-    """What events can be asked for by."""
+class FilterChoices(BaseModel):
+    """Values to filter events by."""
 
     cameras: list[str]
     labels: list[str]
 
 
-class Told(BaseModel):
-    """Why it was not done, in one line."""
+class ErrorBody(BaseModel):
+    """The reason of an error, in one line."""
 
     detail: str
 
 
-AWAY: dict[int | str, dict[str, Any]] = {
-    503: {"model": Told, "description": "the log can't be read or written now"}
+UNAVAILABLE: dict[int | str, dict[str, Any]] = {
+    503: {"model": ErrorBody, "description": "the event log is unavailable"}
 }
-UNKNOWN: dict[int | str, dict[str, Any]] = {
-    404: {"model": Told, "description": "there is no such event"}
+NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": ErrorBody, "description": "there is no such event"}
 }
 
 
-def asked_for(
+def event_query(
     camera: Text | None = None,
     label: Text | None = None,
     since: Time | None = None,
     until: Time | None = None,
-    score: Annotated[float | None, Query(ge=0, le=1, description="peak at least")] = None,
+    min_peak: Annotated[float | None, Query(ge=0, le=1)] = None,
     reviewed: bool | None = None,
-    recorded: bool = False,
+    has_media: bool = False,
 ) -> EventQuery:
-    """Which events, from the address."""
+    """The filters in a request's query string."""
     return EventQuery(
         camera=camera,
         label=label,
         since=since,
         until=until,
-        score=score,
+        min_peak=min_peak,
         reviewed=reviewed,
-        recorded=recorded,
+        has_media=has_media,
     )
 
 
-Asked = Annotated[EventQuery, Depends(asked_for)]
+EventFilters = Annotated[EventQuery, Depends(event_query)]
 
 
 def router(
@@ -149,88 +149,93 @@ def router(
     cameras: Callable[[], Iterable[str]],
     labels: Callable[[], Iterable[str]],
     *,
-    tell: Callable[[dict[str, Any]], None] = lambda news: None,
+    publish: Callable[[dict[str, Any]], None] = lambda update: None,
     now_utc: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
 ) -> APIRouter:
     """/api/events of a data folder and its log, and /api/labels.
 
-    `cameras` and `labels` are those of the run, to which what is in the log is added. `tell` hears
-    of what people do, for those who look at the same events.
+    `cameras` and `labels` are those of the run; those of the log are added. `publish` receives each
+    review and deletion, for other clients that show the same events.
     """
     api = APIRouter(prefix="/api")
 
-    @api.get("/events", responses=AWAY)
-    def events(query: Asked, limit: Limit = 50, offset: Offset = 0) -> EventPage:
-        """Events, the newest first."""
-        with answered():
-            found = log.page(query, limit, offset)
+    @api.get("/events", responses=UNAVAILABLE)
+    def events(query: EventFilters, limit: Limit = 50, offset: Offset = 0) -> EventPage:
+        """Events, newest first."""
+        with log_errors():
+            rows = log.page(query, limit, offset)
             total = log.count(query)
-        return EventPage(total=total, events=[KeptEvent(**row) for row in found])
+        return EventPage(total=total, events=[StoredEvent(**row) for row in rows])
 
-    @api.get("/events/choices", responses=AWAY)
-    def choices() -> Choices:
-        """Cameras and labels that there are, or were."""
-        with answered():
+    @api.get("/events/choices", responses=UNAVAILABLE)
+    def choices() -> FilterChoices:
+        """Cameras and labels of the run and of the log."""
+        with log_errors():
             logged = log.cameras()
         known = list(cameras())
-        return Choices(
-            cameras=known + [one for one in logged if one not in known], labels=all_labels()
+        return FilterChoices(
+            cameras=known + [name for name in logged if name not in known], labels=all_labels()
         )
 
-    @api.get("/labels", responses=AWAY)
+    @api.get("/labels", responses=UNAVAILABLE)
     def all_labels() -> list[str]:
-        """Labels of the model, and those in the log."""
-        with answered():
+        """Labels of the model and of the log."""
+        with log_errors():
             return sorted({*labels(), *log.labels()}, key=str.casefold)
 
-    @api.get("/events/{id}", responses=AWAY | UNKNOWN)
-    def event(id: EventId) -> KeptEvent:
+    @api.get("/events/{id}", responses=UNAVAILABLE | NOT_FOUND)
+    def event(id: EventId) -> StoredEvent:
         """One event."""
-        with answered():
-            found = log.event(id)
-        if found is None:
+        with log_errors():
+            row = log.event(id)
+        if row is None:
             raise HTTPException(404, f"event {id} is not in the log")
-        return KeptEvent(**found)
+        return StoredEvent(**row)
 
     @api.patch(
         "/events/{id}",
-        responses=AWAY
-        | UNKNOWN
+        responses=UNAVAILABLE
+        | NOT_FOUND
         | {
-            400: {"model": Told, "description": "it is no JSON"},
-            409: {"model": Told, "description": "verdict and label would contradict each other"},
+            400: {"model": ErrorBody, "description": "the body is not JSON"},
+            409: {
+                "model": ErrorBody,
+                "description": "verdict and label would contradict each other",
+            },
         },
     )
-    def review(id: EventId, change: ReviewChange, request: Request) -> KeptEvent:
-        """Say what it was. It is kept beside what the model said."""
-        by = request.state.who.name
+    def review(id: EventId, change: ReviewChange, request: Request) -> StoredEvent:
+        """Review an event. The predicted label stays stored beside the corrected one."""
+        by = request.state.identity.name
         try:
-            with answered():
-                log.revise(id, lambda before: _changed(before, change, by), now_utc())
+            with log_errors():
+                log.update_review(id, lambda before: _changed(before, change, by), now_utc())
         except ValueError as error:
             raise HTTPException(409, str(error)) from None
         after = event(id)
-        tell({"change": "review", "event": after.model_dump()})
+        publish({"change": "review", "event": after.model_dump()})
         return after
 
     @api.delete(
         "/events/{id}",
         status_code=204,
-        responses=AWAY | UNKNOWN | {409: {"model": Told, "description": "it still goes on"}},
+        responses=UNAVAILABLE
+        | NOT_FOUND
+        | {409: {"model": ErrorBody, "description": "the event is still open"}},
     )
     def delete(id: EventId) -> Response:
-        """Remove an event with its clip and its snapshot."""
-        with answered():
+        """Delete an event with its clip and its snapshot."""
+        with log_errors():
             delete_event(log, data, id)
-        tell({"change": "delete", "event": {"id": id}})
+        publish({"change": "delete", "event": {"id": id}})
         return Response(status_code=204)
 
     return api
 
 
 @contextmanager
-def answered() -> Iterator[None]:
-    """Turns what the log can't do into an answer."""
+def log_errors() -> Iterator[None]:
+    """Turn errors of the event log into HTTP errors."""
     try:
         yield
     except UnknownEventError as error:
@@ -243,10 +248,10 @@ def answered() -> Iterator[None]:
 
 def _changed(before: Review, change: ReviewChange, by: str) -> Review:
     verdict = before.verdict if change.verdict is None else change.verdict
-    kept = before.corrected if verdict == "corrected" else ""
+    corrected = before.corrected if verdict == "corrected" else ""
     return Review(
         verdict=verdict,
-        corrected=(kept if change.corrected is None else change.corrected).strip(),
+        corrected=(corrected if change.corrected is None else change.corrected).strip(),
         note=before.note if change.note is None else change.note,
         by=by,
     )

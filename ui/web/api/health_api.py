@@ -1,46 +1,47 @@
-"""The API of the Health tab: how the run is doing, what is bad about it first."""
+"""The API of the Health tab: the status of the run, problems first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
 from stream.sinks.event_log.rows import iso
-from ui.web.api.counter_descriptions import GOOD, in_words
-from ui.web.api.run_status import CameraCondition, Condition, Disk, versions
+from ui.web.api.counter_descriptions import NORMAL, describe
+from ui.web.api.run_status import CameraStatus, DiskUsage, RunStatus, versions
 
-_BEHIND = 0.5  # of the wanted predictions: with less it is said that the model is too slow
+_MIN_RATE = 0.5  # of the target rate; below this the Health tab reports a slow model
 _STATES = {
-    "connecting": "is being opened",
+    "connecting": "is connecting",
     "live": "is live",
-    "stalled": "stands still",
+    "stalled": "is stalled",
     "offline": "is offline",
     "ended": "has ended",
     "failed": "has failed",
 }
 
 
-class Finding(BaseModel):
-    """Something that is not as it should be."""
+class HealthIssue(BaseModel):
+    """A problem of the run."""
 
-    grave: bool  # else it is only good to know
+    severity: Literal["error", "warning"]
     text: str
     since: str | None  # UTC
 
 
-class Counted(BaseModel):
-    """How often something happened."""
+class CounterValue(BaseModel):
+    """A counter that is not 0."""
 
     name: str  # as in /metrics
-    words: str
+    description: str
     count: int
 
 
 class CameraHealth(BaseModel):
-    """A camera."""
+    """The status of a camera."""
 
     name: str
     state: str
@@ -48,13 +49,13 @@ class CameraHealth(BaseModel):
     since: str
     frames_per_s: float
     predictions_per_s: float
-    wanted_per_s: float
+    target_predictions_per_s: float
     age_s: float | None  # of the newest prediction
-    counted: list[Counted]
+    counters: list[CounterValue]
 
 
 class StageHealth(BaseModel):
-    """How long something took of late: half of the times, and in 95 of 100 cases, at most."""
+    """Recent latency of a pipeline stage."""
 
     name: str
     p50_s: float
@@ -65,13 +66,13 @@ class DiskHealth(BaseModel):
     """The disk of the data folder, in bytes."""
 
     free: int
-    size: int
+    total: int
     keep_free: int
     used: dict[str, int]
 
 
-class LatestTrouble(BaseModel):
-    """A warning or an error of the log."""
+class LogMessage(BaseModel):
+    """A recent warning or error of the log."""
 
     at: str
     level: str
@@ -79,38 +80,38 @@ class LatestTrouble(BaseModel):
 
 
 class Health(BaseModel):
-    """All of it; the numbers are those of /metrics."""
+    """The status of the run; the numbers are those of /metrics."""
 
-    findings: list[Finding]  # grave ones first; nothing where all is well
+    issues: list[HealthIssue]  # errors first; empty if the run is healthy
     cameras: list[CameraHealth]
-    counted: list[Counted]  # of no camera
+    counters: list[CounterValue]  # that belong to no camera
     workers: int
     model: str | None
     stages: list[StageHealth]
     queues: dict[str, int]
     disk: DiskHealth | None
     events: int  # since the start
-    waiting: int  # entries of the event log that are not written yet
-    up_s: float
+    pending_writes: int  # event updates that are not in the log yet
+    uptime_s: float
     versions: dict[str, str]
-    troubles: list[LatestTrouble]  # newest first
+    recent_logs: list[LogMessage]  # newest first
 
 
-def router(condition: Condition) -> APIRouter:
+def router(status: RunStatus) -> APIRouter:
     """/api/health."""
     api = APIRouter(prefix="/api")
-    known = versions()
+    installed = versions()
 
     @api.get("/health")
     def health() -> Health:
-        """How the run is doing."""
-        pipeline = condition.pipeline
-        cameras, disk = condition.cameras(), condition.disk()
-        findings = sorted(_findings(condition, cameras, disk), key=lambda one: not one.grave)
+        """The status of the run."""
+        pipeline = status.pipeline
+        cameras, disk = status.cameras(), status.disk()
+        issues = sorted(_issues(status, cameras, disk), key=lambda issue: issue.severity != "error")
         return Health(
-            findings=findings,
+            issues=issues,
             cameras=[_camera(camera) for camera in cameras],
-            counted=_counted(
+            counters=_counters(
                 {
                     name: count
                     for (name, camera), count in pipeline.metrics.counts().items()
@@ -121,82 +122,82 @@ def router(condition: Condition) -> APIRouter:
             model=pipeline.spec.model if pipeline.spec else None,
             stages=[
                 StageHealth(name=name, p50_s=stage.p50_s, p95_s=stage.p95_s)
-                for name, stage in condition.stages().items()
+                for name, stage in status.stages().items()
             ],
             queues=dict(pipeline.queues),
             disk=_disk(disk),
             events=pipeline.metrics.total("events"),
-            waiting=pipeline.queues.get("events", 0),
-            up_s=round(condition.up_s, 1),
-            versions=known,
-            troubles=[
-                LatestTrouble(at=iso(one.at), level=one.level, text=one.text)
-                for one in reversed(pipeline.last_errors)
+            pending_writes=pipeline.queues.get("events", 0),
+            uptime_s=round(status.uptime_s, 1),
+            versions=installed,
+            recent_logs=[
+                LogMessage(at=iso(entry.at), level=entry.level, text=entry.text)
+                for entry in reversed(pipeline.recent_logs)
             ],
         )
 
     return api
 
 
-def _findings(
-    condition: Condition, cameras: list[CameraCondition], disk: Disk | None
-) -> Iterator[Finding]:
-    pipeline = condition.pipeline
+def _issues(
+    status: RunStatus, cameras: list[CameraStatus], disk: DiskUsage | None
+) -> Iterator[HealthIssue]:
+    pipeline = status.pipeline
     if pipeline.failure:
-        yield _grave(f"The watch has failed: {pipeline.failure}")
-    for part in pipeline.stuck:
-        yield _grave(f"A part of the watch stands still: {part}. Start Actionwatch again.")
-    if pipeline.log_away:
-        yield _grave(
-            f"The event log can't be written: {pipeline.log_away}. Events are kept in the "
-            "journal until it can."
+        yield _error(f"The run has failed: {pipeline.failure}")
+    for thread in pipeline.hung_threads:
+        yield _error(f"A thread is hung: {thread}. Restart Actionwatch.")
+    if pipeline.log_unavailable_reason:
+        yield _error(
+            f"The event log can't be written: {pipeline.log_unavailable_reason}. "
+            "Events are stored in the journal until it can."
         )
     if pipeline.spec is None:
-        yield _grave("The model is not ready yet, so nothing is recognised.")
+        yield _error("The model is not ready yet: no inference is running.")
     elif not pipeline.workers:
-        yield _grave("No worker runs the model now, so nothing is recognised.")
+        yield _error("No worker is connected: no inference is running.")
     for camera in cameras:
-        yield from _of_camera(camera, has_model=pipeline.workers > 0)
+        yield from _camera_issues(camera, has_model=pipeline.workers > 0)
     if disk is None:
-        yield _grave("The disk of the data folder can't be reached.")
+        yield _error("The disk of the data folder can't be read.")
     elif disk.free < disk.keep_free:
-        yield _grave(
-            f"The disk is nearly full: {disk.free / 1e9:.1f} GB are free, and "
-            f"{disk.keep_free / 1e9:.1f} GB are to stay free, so no clips are recorded."
+        yield _error(
+            f"The disk is nearly full: {disk.free / 1e9:.1f} GB free, below retention.keep_free "
+            f"({disk.keep_free / 1e9:.1f} GB). No clips are recorded."
         )
 
 
-def _of_camera(camera: CameraCondition, *, has_model: bool) -> Iterator[Finding]:
-    if not camera.well:
+def _camera_issues(camera: CameraStatus, *, has_model: bool) -> Iterator[HealthIssue]:
+    if not camera.healthy:
         reason = f": {camera.reason}" if camera.reason else ""
-        yield Finding(
-            grave=camera.state != "connecting",
+        yield HealthIssue(
+            severity="warning" if camera.state == "connecting" else "error",
             text=f"Camera {camera.name} {_STATES.get(camera.state, camera.state)}{reason}.",
             since=_since(camera),
         )
-    elif camera.state == "live" and camera.reason:  # black, frozen or undecoded pictures
-        yield Finding(
-            grave=True, text=f"Camera {camera.name}: {camera.reason}.", since=_since(camera)
+    elif camera.state == "live" and camera.reason:  # black, frozen or undecodable frames
+        yield HealthIssue(
+            severity="error", text=f"Camera {camera.name}: {camera.reason}.", since=_since(camera)
         )
-    is_behind = camera.predictions_per_s < _BEHIND * camera.wanted_per_s
-    if has_model and camera.state == "live" and camera.ages_s and is_behind:
-        yield Finding(
-            grave=False,
-            text=f"The model looks at camera {camera.name} {camera.predictions_per_s:.1f} times a "
-            f"second; {camera.wanted_per_s:.1f} were wanted.",
+    is_slow = camera.predictions_per_s < _MIN_RATE * camera.target_predictions_per_s
+    if has_model and camera.state == "live" and camera.ages_s and is_slow:
+        yield HealthIssue(
+            severity="warning",
+            text=f"Camera {camera.name} gets {camera.predictions_per_s:.1f} inferences/s; the "
+            f"target is {camera.target_predictions_per_s:.1f}.",
             since=None,
         )
 
 
-def _grave(text: str) -> Finding:
-    return Finding(grave=True, text=text, since=None)
+def _error(text: str) -> HealthIssue:
+    return HealthIssue(severity="error", text=text, since=None)
 
 
-def _since(camera: CameraCondition) -> str:
-    return iso(datetime.now(timezone.utc) - timedelta(seconds=camera.for_s))
+def _since(camera: CameraStatus) -> str:
+    return iso(datetime.now(timezone.utc) - timedelta(seconds=camera.state_s))
 
 
-def _camera(camera: CameraCondition) -> CameraHealth:
+def _camera(camera: CameraStatus) -> CameraHealth:
     return CameraHealth(
         name=camera.name,
         state=camera.state,
@@ -204,21 +205,21 @@ def _camera(camera: CameraCondition) -> CameraHealth:
         since=_since(camera),
         frames_per_s=round(camera.frames_per_s, 1),
         predictions_per_s=round(camera.predictions_per_s, 1),
-        wanted_per_s=round(camera.wanted_per_s, 1),
+        target_predictions_per_s=round(camera.target_predictions_per_s, 1),
         age_s=round(min(camera.ages_s.values()), 3) if camera.ages_s else None,
-        counted=_counted(camera.counts),
+        counters=_counters(camera.counters),
     )
 
 
-def _counted(counts: dict[str, int]) -> list[Counted]:
+def _counters(counts: dict[str, int]) -> list[CounterValue]:
     return [
-        Counted(name=name, words=in_words(name), count=count)
+        CounterValue(name=name, description=describe(name), count=count)
         for name, count in counts.items()
-        if count and name not in GOOD
+        if count and name not in NORMAL
     ]
 
 
-def _disk(disk: Disk | None) -> DiskHealth | None:
+def _disk(disk: DiskUsage | None) -> DiskHealth | None:
     if disk is None:
         return None
-    return DiskHealth(free=disk.free, size=disk.size, keep_free=disk.keep_free, used=disk.used)
+    return DiskHealth(free=disk.free, total=disk.total, keep_free=disk.keep_free, used=disk.used)

@@ -1,4 +1,4 @@
-"""The answer to a request that is not as the API wants it: what is wrong, without what was sent."""
+"""The response to an invalid request: the problem, without the input."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 
-async def refuse(_: Request, error: Exception) -> Response:
-    """For FastAPI, whose own answer repeats what was sent: halves of characters can't be sent."""
+async def invalid_request(_: Request, error: Exception) -> Response:
+    """FastAPI's own handler echoes the input, and fails on lone surrogates."""
     assert isinstance(error, RequestValidationError)
-    told = [{key: one[key] for key in ("loc", "msg", "type")} for one in error.errors()]
-    return Response(json.dumps({"detail": told}), 422, media_type="application/json")
+    detail = [{key: item[key] for key in ("loc", "msg", "type")} for item in error.errors()]
+    return Response(json.dumps({"detail": detail}), 422, media_type="application/json")

@@ -1,4 +1,4 @@
-"""Decodes JPEGs of strangers: what they claim to be is read before anything is made of it."""
+"""Decodes untrusted JPEGs: the header is checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ import struct
 import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
 
-_DAMAGED = (OSError, SyntaxError, ValueError, struct.error)
+_DECODE_ERRORS = (OSError, SyntaxError, ValueError, struct.error)
 
 
-class NoPictureError(Exception):
-    """Bytes that are no JPEG, or none that can be shown."""
+class InvalidImageError(Exception):
+    """The bytes are not a JPEG, or it can't be decoded."""
 
 
-class TooLargeError(Exception):
-    """A picture of more pixels than are wanted."""
+class ImageTooLargeError(Exception):
+    """The image has more pixels than allowed."""
 
 
-def decode(jpeg: bytes, *, most_pixels: int) -> np.ndarray:
+def decode(jpeg: bytes, *, max_pixels: int) -> np.ndarray:
     """RGB uint8 (H, W, 3).
 
-    Raises NoPictureError, or TooLargeError before memory is taken for the pixels.
+    Raises InvalidImageError, or ImageTooLargeError before the pixels are allocated.
     """
     try:
-        # The class itself: Image.open would let other formats in, and several pictures at once.
+        # The class itself: Image.open would accept other formats, and multi-image files.
         image = JpegImageFile(io.BytesIO(jpeg))
-    except _DAMAGED as error:
-        raise NoPictureError(str(error)) from error
+    except _DECODE_ERRORS as error:
+        raise InvalidImageError(str(error)) from error
     with image:
         width, height = image.size
-        if width * height > most_pixels:
-            raise TooLargeError(f"{width} x {height} pixels, {most_pixels} are allowed")
-        # No browser makes a progressive one of a canvas, and each of its thousands of scans may
-        # be a few bytes that take as long as a whole picture.
+        if width * height > max_pixels:
+            raise ImageTooLargeError(f"{width} x {height} pixels, {max_pixels} are allowed")
+        # Browsers never encode a canvas as progressive JPEG, and each of its thousands of scans
+        # may be a few bytes that take as long to decode as a whole image.
         if image.info.get("progressive"):
-            raise NoPictureError("a progressive JPEG")
+            raise InvalidImageError("a progressive JPEG")
         try:
             return np.asarray(image.convert("RGB"))
-        except _DAMAGED as error:
-            raise NoPictureError(str(error)) from error
+        except _DECODE_ERRORS as error:
+            raise InvalidImageError(str(error)) from error

@@ -1,4 +1,4 @@
-"""Clips and snapshots of events: files that a row of the log names, and no others."""
+"""Serves clips and snapshots of events: only files that a row of the log names."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from stream.sinks.event_log.event_log import EventLog
-from ui.web.api.events_api import answered
+from ui.web.api.events_api import log_errors
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "private, no-cache",  # whoever logs out shall leave nothing behind
+    "Cache-Control": "private, no-cache",  # no copy remains after a logout
 }
-_NOTHING = "there is no such file"
+_NOT_FOUND = "there is no such file"
 
 
 def routes(log: EventLog, data: Path) -> list[Route]:
@@ -30,23 +30,23 @@ def routes(log: EventLog, data: Path) -> list[Route]:
     ]
 
 
-def _route(log: EventLog, folder: Path, column: str, suffix: str, kind: str) -> Route:
-    named = re.compile(rf"([0-9a-f]{{32}})\.{suffix}")
+def _route(log: EventLog, folder: Path, column: str, suffix: str, media_type: str) -> Route:
+    pattern = re.compile(rf"([0-9a-f]{{32}})\.{suffix}")
 
     def serve(request: Request) -> Response:
         name = request.path_params["name"]
-        found = named.fullmatch(name)
-        with answered():
-            row = log.event(found[1]) if found else None
+        match = pattern.fullmatch(name)
+        with log_errors():
+            row = log.event(match[1]) if match else None
         if row is None or row[column] != name:
-            raise HTTPException(404, _NOTHING)
+            raise HTTPException(404, _NOT_FOUND)
         file = folder / name
         try:
-            about = os.lstat(file)
+            status = os.lstat(file)
         except OSError:
-            raise HTTPException(404, _NOTHING) from None
-        if not stat.S_ISREG(about.st_mode):  # nor a link, wherever it leads
-            raise HTTPException(404, _NOTHING)
-        return FileResponse(file, media_type=kind, headers=_HEADERS, stat_result=about)
+            raise HTTPException(404, _NOT_FOUND) from None
+        if not stat.S_ISREG(status.st_mode):  # symlinks are rejected, too
+            raise HTTPException(404, _NOT_FOUND)
+        return FileResponse(file, media_type=media_type, headers=_HEADERS, stat_result=status)
 
     return Route(f"/media/{folder.name}/{{name}}", serve, methods=["GET", "HEAD"])

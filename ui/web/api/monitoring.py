@@ -1,4 +1,4 @@
-"""What a run tells other programs: /healthz as JSON, /metrics for Prometheus."""
+"""Monitoring endpoints: /healthz as JSON, /metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from stream.regions.clip_source import camera_of
-from ui.web.api.run_status import Condition
+from ui.web.api.run_status import RunStatus
 
 _STATES = ("connecting", "live", "stalled", "offline", "ended", "failed")
 
 
-def routes(condition: Condition) -> list[Route]:
-    """/healthz answers 200 while the run goes on, whatever its cameras do; 503 when it is over, or
-    one of its threads stands still."""
+def routes(status: RunStatus) -> list[Route]:
+    """/healthz and /metrics.
+
+    /healthz answers 200 while the run is active, whatever the state of its cameras; 503 when it has
+    ended or one of its threads is hung.
+    """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(condition))
+    registry.register(_Collector(status))
 
     def healthz(_: Request) -> Response:
-        found = health(condition)
-        return JSONResponse(found, 503 if found["over"] or found["stuck"] else 200)
+        body = health(status)
+        return JSONResponse(body, 503 if body["ended"] or body["hung"] else 200)
 
     def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
@@ -34,22 +37,22 @@ def routes(condition: Condition) -> list[Route]:
     return [Route("/healthz", healthz), Route("/metrics", metrics)]
 
 
-def health(condition: Condition) -> dict[str, Any]:
-    """What works and what does not, JSON-ready; times in seconds."""
-    pipeline, cameras = condition.pipeline, condition.cameras()
+def health(status: RunStatus) -> dict[str, Any]:
+    """The body of /healthz, JSON-ready; times in seconds."""
+    pipeline, cameras = status.pipeline, status.cameras()
     return {
-        "over": pipeline.over.is_set(),
-        "stuck": pipeline.stuck,
+        "ended": pipeline.over.is_set(),
+        "hung": pipeline.hung_threads,  # names of threads
         "failure": pipeline.failure,
-        "event_log": pipeline.log_away,  # why it can't be written now; "" where it can
+        "event_log": pipeline.log_unavailable_reason,  # why it can't be written, "" if it can
         "model": pipeline.spec.model if pipeline.spec else None,  # None until a worker is ready
         "workers": pipeline.workers,
-        "not_live": [camera.name for camera in cameras if not camera.well],
+        "not_live": [camera.name for camera in cameras if not camera.healthy],
         "cameras": {
             camera.name: {
                 "state": camera.state,
                 "reason": camera.reason,
-                "for_s": round(camera.for_s, 1),
+                "state_s": round(camera.state_s, 1),
             }
             for camera in cameras
         },
@@ -57,11 +60,11 @@ def health(condition: Condition) -> dict[str, Any]:
 
 
 class _Collector:
-    """Reads what a run has counted at the moment when Prometheus asks."""
+    """Reads the counters and gauges of a run when Prometheus scrapes them."""
 
-    def __init__(self, condition: Condition) -> None:
-        self._condition = condition
-        self._pipeline = condition.pipeline
+    def __init__(self, status: RunStatus) -> None:
+        self._status = status
+        self._pipeline = status.pipeline
 
     def collect(self) -> Iterator[Metric]:
         yield from self._counters()
@@ -69,8 +72,10 @@ class _Collector:
         yield from self._stages()
         yield from self._disk()
         pipeline = self._pipeline
-        yield _gauge("workers", "Workers that asked for clips of late", pipeline.workers)
-        queues = GaugeMetricFamily("actionwatch_queue", "Waiting now", labels=("of",))
+        yield _gauge("workers", "Workers that requested clips recently", pipeline.workers)
+        queues = GaugeMetricFamily(
+            "actionwatch_queue_length", "Items in a queue", labels=("queue",)
+        )
         for name, size in pipeline.queues.items():
             queues.add_metric((name,), size)
         yield queues
@@ -79,9 +84,9 @@ class _Collector:
         families: dict[str, CounterMetricFamily] = {}
         for (name, stream), count in self._pipeline.metrics.counts().items():
             if name not in families:
-                about = f"{name.replace('_', ' ').capitalize()}, see docs/"
+                description = f"{name.replace('_', ' ').capitalize()}, see docs/"
                 families[name] = CounterMetricFamily(
-                    f"actionwatch_{name}", about, labels=("camera", "zone")
+                    f"actionwatch_{name}", description, labels=("camera", "zone")
                 )
             camera = camera_of(stream)
             zone = stream.removeprefix(camera).removeprefix("/")
@@ -90,17 +95,19 @@ class _Collector:
 
     def _cameras(self) -> Iterator[Metric]:
         states = GaugeMetricFamily(
-            "actionwatch_camera_state", "1 for the state that it is in", labels=("camera", "state")
+            "actionwatch_camera_state", "1 for the current state", labels=("camera", "state")
         )
         rates = GaugeMetricFamily(
-            "actionwatch_camera_frames_per_second", "Of the last seconds", labels=("camera",)
+            "actionwatch_camera_frames_per_second",
+            "Average of the last seconds",
+            labels=("camera",),
         )
         ages = GaugeMetricFamily(
             "actionwatch_prediction_age_seconds",
-            "Since the newest picture that the latest prediction saw",
+            "Age of the newest frame of the latest prediction",
             labels=("camera", "zone"),
         )
-        for camera in self._condition.cameras():
+        for camera in self._status.cameras():
             for state in _STATES:
                 states.add_metric((camera.name, state), camera.state == state)
             rates.add_metric((camera.name,), camera.frames_per_s)
@@ -110,23 +117,27 @@ class _Collector:
 
     def _stages(self) -> Iterator[Metric]:
         family = GaugeMetricFamily(
-            "actionwatch_stage_seconds", "Of the latest ones", labels=("stage", "quantile")
+            "actionwatch_stage_seconds",
+            "Recent latency of a pipeline stage",
+            labels=("stage", "quantile"),
         )
-        for name, stage in self._condition.stages().items():
+        for name, stage in self._status.stages().items():
             family.add_metric((name, "0.5"), stage.p50_s)
             family.add_metric((name, "0.95"), stage.p95_s)
         yield family
 
     def _disk(self) -> Iterator[Metric]:
-        disk = self._condition.disk()
+        disk = self._status.disk()
         if disk is None:
             return
-        yield _gauge("disk_free_bytes", "Free on the disk of the data folder", disk.free)
-        used = GaugeMetricFamily("actionwatch_disk_used_bytes", "By kind", labels=("of",))
+        yield _gauge("disk_free_bytes", "Free space on the disk of the data folder", disk.free)
+        used = GaugeMetricFamily(
+            "actionwatch_disk_used_bytes", "Used space by kind of file", labels=("kind",)
+        )
         for name, size in disk.used.items():
             used.add_metric((name,), size)
         yield used
 
 
-def _gauge(name: str, about: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"actionwatch_{name}", about, value=value)
+def _gauge(name: str, description: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"actionwatch_{name}", description, value=value)

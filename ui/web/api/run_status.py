@@ -1,6 +1,6 @@
-"""How a run is doing: what /healthz, /metrics and the page's Health tab all read.
+"""The status of a run, as read by /healthz, /metrics and the Health tab.
 
-May be asked from any thread.
+Thread-safe.
 """
 
 from __future__ import annotations
@@ -18,115 +18,119 @@ from stream.capture.camera import ENDED, LIVE, Camera
 from stream.pipeline import Pipeline
 
 _FOLDERS = ("clips", "snapshots", "scores")
-_WEIGH_EVERY_S = 60.0  # there may be very many files
+_USAGE_INTERVAL_S = 60.0  # the folders may hold very many files
 _PACKAGES = ("actionwatch", "torch", "openvino", "opencv-python", "numpy", "gradio")
 
 
 @dataclass(frozen=True, slots=True)
-class CameraCondition:
-    """A camera, as it is now."""
+class CameraStatus:
+    """The current status of a camera."""
 
     name: str
     state: str
     reason: str
-    for_s: float  # in that state, or with that fault
+    state_s: float  # seconds in this state, or with this fault
     frames_per_s: float
     predictions_per_s: float
-    wanted_per_s: float  # predictions, of all of its zones; 0 where that depends on motion
-    ages_s: dict[str, float]  # of the newest prediction, by zone
-    counts: dict[str, int]  # of what was dropped and what went wrong, and of frames and the like
+    target_predictions_per_s: float  # over all zones; 0 with a motion gate
+    ages_s: dict[str, float]  # age of the newest prediction, by zone
+    counters: dict[str, int]
 
     @property
-    def well(self) -> bool:
+    def healthy(self) -> bool:
         return self.state in (LIVE, ENDED)
 
 
 @dataclass(frozen=True, slots=True)
-class Disk:
+class DiskUsage:
     """The disk of the data folder, in bytes."""
 
     free: int
-    size: int
-    keep_free: int  # with less no clips are written
+    total: int
+    keep_free: int  # below this, no clips are recorded
     used: dict[str, int]  # by clips, snapshots and scores
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """How long a stage of the work took of late, in seconds."""
+class StageLatency:
+    """Recent latency of a pipeline stage, in seconds."""
 
     p50_s: float
     p95_s: float
 
 
-class Condition:
-    """Asks a pipeline how it is doing."""
+class RunStatus:
+    """Reads the status of a pipeline."""
 
     def __init__(self, pipeline: Pipeline, *, now: Callable[[], float] = time.monotonic) -> None:
         self.pipeline = pipeline
         self._now = now
-        self._began_at = now()
+        self._started_at = now()
         self._lock = threading.Lock()
-        self._weighed: tuple[float, dict[str, int]] | None = None  # when, and what was found
+        self._usage: tuple[float, dict[str, int]] | None = None  # measured at, bytes by folder
 
     @property
-    def up_s(self) -> float:
-        """Since the dashboard came up, some seconds after the watch."""
-        return self._now() - self._began_at
+    def uptime_s(self) -> float:
+        """Since the dashboard started, some seconds after the run."""
+        return self._now() - self._started_at
 
-    def cameras(self) -> list[CameraCondition]:
-        """All of them, in the order of the configuration."""
+    def cameras(self) -> list[CameraStatus]:
+        """All cameras, in the order of the configuration."""
         return [self._camera(camera) for camera in list(self.pipeline.cameras.values())]
 
-    def stages(self) -> dict[str, Stage]:
-        """The stages of the work that were measured, `age` of predictions among them."""
-        metrics, found = self.pipeline.metrics, {}
+    def stages(self) -> dict[str, StageLatency]:
+        """Latency of the measured stages, including `age`: the age of predictions."""
+        metrics, stages = self.pipeline.metrics, {}
         for stage in metrics.measured():
-            taken = metrics.percentiles(stage, not_older_than_s=1.0)
-            if taken.p50 is not None and taken.p95 is not None:
-                found[stage] = Stage(taken.p50, taken.p95)
-        return found
+            percentiles = metrics.percentiles(stage, max_age_s=1.0)
+            if percentiles.p50 is not None and percentiles.p95 is not None:
+                stages[stage] = StageLatency(percentiles.p50, percentiles.p95)
+        return stages
 
-    def disk(self) -> Disk | None:
-        """None where nobody can tell."""
+    def disk(self) -> DiskUsage | None:
+        """None if the disk can't be read."""
         config = self.pipeline.config
         try:
             usage = shutil.disk_usage(config.data)
         except OSError:
             return None
-        return Disk(usage.free, usage.total, config.retention.keep_free, self._used(config.data))
+        return DiskUsage(
+            usage.free, usage.total, config.retention.keep_free, self._used(config.data)
+        )
 
-    def _camera(self, camera: Camera) -> CameraCondition:
+    def _camera(self, camera: Camera) -> CameraStatus:
         metrics, now = self.pipeline.metrics, self._now()
         views, config = self.pipeline.views(camera.name), self.pipeline.config
         settings = config.cameras.get(camera.name)
         is_gated = settings is None or settings.motion_gate is not None
-        return CameraCondition(
+        return CameraStatus(
             name=camera.name,
             state=camera.state,
             reason=camera.reason or camera.fault,
-            for_s=max(0.0, now - camera.since_at),
+            state_s=max(0.0, now - camera.since_at),
             frames_per_s=metrics.rate("frames", camera.name),
             predictions_per_s=metrics.rate("windows", camera.name),
-            wanted_per_s=0.0 if is_gated else len(camera.streams) / config.window.stride,
+            target_predictions_per_s=(
+                0.0 if is_gated else len(camera.streams) / config.window.stride
+            ),
             ages_s={
                 zone: now - view.prediction.newest_at
                 for zone, view in views.items()
                 if view.prediction is not None
             },
-            counts=metrics.totals(camera.name),
+            counters=metrics.totals(camera.name),
         )
 
     def _used(self, data: Path) -> dict[str, int]:
-        with self._lock:  # one looks, others wait and take what it found
+        with self._lock:  # one thread measures, the others wait for its result
             now = self._now()
-            if self._weighed is None or now - self._weighed[0] > _WEIGH_EVERY_S:
-                self._weighed = (now, {name: _bytes(data / name) for name in _FOLDERS})
-            return self._weighed[1]
+            if self._usage is None or now - self._usage[0] > _USAGE_INTERVAL_S:
+                self._usage = (now, {name: _bytes(data / name) for name in _FOLDERS})
+            return self._usage[1]
 
 
 def versions() -> dict[str, str]:
-    """Of what runs here, by package; nothing is loaded for it."""
+    """Installed versions by package; imports none of them."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -142,6 +146,6 @@ def _bytes(folder: Path) -> int:
         try:
             if file.is_file():
                 total += file.stat().st_size
-        except OSError:  # removed in this moment
+        except OSError:  # removed meanwhile
             continue
     return total

@@ -1,4 +1,4 @@
-"""The API for a chart of events over time: little of each, and not more than can be drawn."""
+"""The API of the timeline: a few fields of each event, and no more events than can be drawn."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from pydantic import BaseModel
 from stream.regions.clip_source import camera_of
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.query import EventQuery
-from ui.web.api.events_api import AWAY, Time, answered
+from ui.web.api.events_api import UNAVAILABLE, Time, log_errors
 
-_MOST_OF_A_CAMERA, _MOST = 5000, 20_000
-_TOO_FEW = 200  # of each camera, however many there are
+_MAX_EVENTS_PER_CAMERA, _MAX_EVENTS = 5000, 20_000
+_MIN_EVENTS_PER_CAMERA = 200  # however many cameras there are
 
 
-class Mark(BaseModel):
-    """An event in the chart."""
+class TimelineEvent(BaseModel):
+    """An event of the chart."""
 
     id: str
-    label: str  # as corrected, where it is
+    label: str  # the corrected one, if any
     start: str
     end: str | None
     peak: float
@@ -30,51 +30,55 @@ class Mark(BaseModel):
 
 
 class Lane(BaseModel):
-    """The events of a camera, or of one of its zones, by their start."""
+    """The events of a camera or of a zone, sorted by start."""
 
     camera: str
-    events: list[Mark]
+    events: list[TimelineEvent]
 
 
 class Timeline(BaseModel):
-    """What happened between two moments. Events that reach into it belong to it."""
+    """All events that overlap a time span."""
 
     lanes: list[Lane]
-    more: dict[str, int]  # by camera: how many older events are left out
+    omitted: dict[str, int]  # by camera: number of older events that are not included
 
 
 def router(log: EventLog, cameras: Callable[[], Iterable[str]]) -> APIRouter:
-    """/api/timeline. `cameras` of the run have a lane even while nothing happens."""
+    """/api/timeline. `cameras` of the run have a lane even without events."""
     api = APIRouter(prefix="/api")
 
-    @api.get("/timeline", responses=AWAY)
+    @api.get("/timeline", responses=UNAVAILABLE)
     def timeline(since: Time, until: Time) -> Timeline:
-        """Events of a span of time, by camera; of a camera with too many, the newest."""
-        with answered():
+        """Events of a time span by camera; the newest ones of a camera with too many."""
+        with log_errors():
             return _timeline(log, list(cameras()), since, until)
 
     return api
 
 
 def _timeline(log: EventLog, known: list[str], since: datetime, until: datetime) -> Timeline:
-    found: dict[str, list[Mark]] = {name: [] for name in known}
-    more = {}
-    # A query for a camera is also one for its zones.
+    lanes: dict[str, list[TimelineEvent]] = {name: [] for name in known}
+    omitted = {}
+    # A query for a camera includes its zones.
     names = list(dict.fromkeys(map(camera_of, [*known, *log.cameras()])))
-    most = max(_TOO_FEW, min(_MOST_OF_A_CAMERA, _MOST // max(1, len(names))))
+    limit = max(
+        _MIN_EVENTS_PER_CAMERA, min(_MAX_EVENTS_PER_CAMERA, _MAX_EVENTS // max(1, len(names)))
+    )
     for name in names if since < until else ():
-        query = EventQuery(camera=name, since=since, until=until, reaching=True)
-        newest = log.page(query, most)
-        if len(newest) == most and (left_out := log.count(query) - most) > 0:
-            more[name] = left_out
+        query = EventQuery(camera=name, since=since, until=until, overlapping=True)
+        newest = log.page(query, limit)
+        if len(newest) == limit and (count := log.count(query) - limit) > 0:
+            omitted[name] = count
         for row in reversed(newest):
-            found.setdefault(row["camera"], []).append(_mark(row))
-    lanes = [Lane(camera=name, events=events) for name, events in found.items()]
-    return Timeline(lanes=lanes, more=more)
+            lanes.setdefault(row["camera"], []).append(_event(row))
+    return Timeline(
+        lanes=[Lane(camera=name, events=events) for name, events in lanes.items()],
+        omitted=omitted,
+    )
 
 
-def _mark(row: dict[str, Any]) -> Mark:
-    return Mark(
+def _event(row: dict[str, Any]) -> TimelineEvent:
+    return TimelineEvent(
         id=row["id"],
         label=row["corrected"] or row["label"],
         start=row["start"],

@@ -1,5 +1,4 @@
-"""Which Host and Origin headers are ours: against pages that point their own name at this machine
-(DNS rebinding), and against pages that ask in the name of whoever looks at them."""
+"""Checks of Host and Origin headers, against DNS rebinding and cross-site requests. Pure."""
 
 from __future__ import annotations
 
@@ -11,23 +10,23 @@ from collections.abc import Iterable
 _HOST = re.compile(r"(?P<name>[a-z0-9_-][a-z0-9._-]{0,252}|\[[0-9a-f:.]{2,45}\])(:\d{1,5})?")
 
 
-class Addresses:
-    """The names under which a server that listens on `host` may be asked for."""
+class AllowedHosts:
+    """The host names that a server listening on `host` accepts."""
 
     def __init__(self, host: str, *, https: bool) -> None:
         self._only_here = is_loopback(host)
         self._https = https
         own = socket.gethostname().lower()
-        # To a server that others can't reach, only this machine itself may come by its name.
+        # A server on the loopback address is only reached as localhost.
         self._own = {"localhost"} if self._only_here else {"localhost", own, f"{own}.local"}
 
     def problem(self, hosts: list[str], names: Iterable[str]) -> str:
-        """Why the values of a request's Host headers are refused; "" if they are fine.
+        """Why a request's Host headers are rejected; "" if they are valid.
 
-        The port is free: tunnels and containers change it, and a foreign page gains nothing by it.
+        Any port is accepted: tunnels and containers change it, and a foreign page gains nothing.
         """
         if len(hosts) != 1:
-            return f"one Host header is needed, {len(hosts)} came"
+            return f"exactly one Host header is needed, got {len(hosts)}"
         match = _HOST.fullmatch(hosts[0].lower())
         if match is None:
             return "the Host header is not a host name"
@@ -35,23 +34,22 @@ class Addresses:
         if name in self._own or name in {one.lower() for one in names}:
             return ""
         try:
-            ipaddress.ip_address(
-                name.strip("[]")
-            )  # no name at all: no page can have one as its own
+            # DNS rebinding needs a name: a plain IP address is safe.
+            ipaddress.ip_address(name.strip("[]"))
         except ValueError:
-            return f"{name} is not known as a name of this machine: add it to dashboard.names"
+            return f"{name} is not an allowed host name: add it to dashboard.allowed_hosts"
         if self._only_here and not is_loopback(name):
-            return f"this page is for this machine alone, not for {name}: see dashboard.host"
+            return f"the dashboard is served on localhost only, not on {name}: see dashboard.host"
         return ""
 
     def is_same_site(self, host: str, origin: str | None, fetch_site: str | None) -> bool:
-        """Whether a request comes from a page of ours, or from no page.
+        """Whether a request was sent by a page of ours, or by no page.
 
         `host`, `origin` and `fetch_site` are its Host, Origin and Sec-Fetch-Site headers.
         """
         if origin is None:
             return fetch_site in (None, "same-origin", "none")
-        schemes = ("https",) if self._https else ("http", "https")  # a proxy may speak https for us
+        schemes = ("https",) if self._https else ("http", "https")  # a proxy may terminate TLS
         return origin.lower() in {f"{scheme}://{host.lower()}" for scheme in schemes}
 
 
@@ -65,8 +63,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def party(address: str) -> str:
-    """An address as one party: of IPv6 the network, whose 2**64 addresses anybody may use."""
+def rate_limit_key(address: str) -> str:
+    """The key of an address for rate limits: of IPv6 its /64 network, which one client owns."""
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

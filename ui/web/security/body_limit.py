@@ -1,4 +1,4 @@
-"""A request's body that may not be larger than a limit, and is not read further than that."""
+"""Limits the size of request bodies, and stops reading at the limit."""
 
 from __future__ import annotations
 
@@ -7,45 +7,45 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LARGEST_BODY = 2**20  # bytes: JSON of ours is small, and nothing of ours takes uploads
+MAX_BODY_BYTES = 2**20  # our JSON is small, and no route accepts uploads
 
 
 class LimitedBody:
-    """Counts what an application reads. Past the limit it gets no more, and `refuse` answers."""
+    """Counts the bytes that an application reads; past the limit `reject` sends the response."""
 
-    def __init__(self, receive: Receive, send: Send, refuse: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, receive: Receive, send: Send, reject: Callable[[], Awaitable[None]]) -> None:
         self._receive = receive
         self._send = send
-        self._refuse = refuse
+        self._reject = reject
         self._read = 0
-        self._answered = False
+        self._responded = False
 
     async def call(self, app: ASGIApp, scope: Scope) -> None:
-        """Let `app` answer, or refuse for it."""
+        """Run `app`, or reject the request in its place."""
         try:
-            await app(scope, self._take, self._answer)
+            await app(scope, self._receive_limited, self._send_response)
         except ClientDisconnect:
-            if not self._is_over:
+            if not self._exceeded:
                 raise
-        if self._is_over and not self._answered:
-            await self._refuse()
+        if self._exceeded and not self._responded:
+            await self._reject()
 
     @property
-    def _is_over(self) -> bool:
-        return self._read > LARGEST_BODY
+    def _exceeded(self) -> bool:
+        return self._read > MAX_BODY_BYTES
 
-    async def _take(self) -> Message:
-        if self._is_over:
+    async def _receive_limited(self) -> Message:
+        if self._exceeded:
             return {"type": "http.disconnect"}
         message = await self._receive()
         if message["type"] == "http.request":
             self._read += len(message.get("body", b""))
-            if self._is_over:
+            if self._exceeded:
                 return {"type": "http.disconnect"}
         return message
 
-    async def _answer(self, message: Message) -> None:
-        if self._is_over and not self._answered:
-            return  # an answer to half a request; ours comes instead
-        self._answered = True
+    async def _send_response(self, message: Message) -> None:
+        if self._exceeded and not self._responded:
+            return  # a response to a truncated request; the rejection replaces it
+        self._responded = True
         await self._send(message)

@@ -1,4 +1,4 @@
-"""How many visitors there are of each address, so that one can't take all places."""
+"""Limits connections per address, so that one client can't use the whole capacity."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 
-from ui.web.security.addresses import is_loopback, party
+from ui.web.security.addresses import is_loopback, rate_limit_key
 
 
-class TooManyHereError(Exception):
-    """An address has its share of the places."""
+class AddressLimitError(Exception):
+    """An address has as many connections as it may have."""
 
 
-class Places:
-    """Counts visitors by address. Belongs to the event loop's thread.
+class PerAddressLimit:
+    """Counts connections by address. Belongs to the event loop's thread.
 
-    This machine's own address is not counted: behind it may be a proxy with everybody.
+    The loopback address has no limit: it may be a proxy for all clients.
     """
 
     def __init__(self) -> None:
-        self._visitors: Counter[str] = Counter()
+        self._connections: Counter[str] = Counter()
 
     @contextlib.contextmanager
-    def take(self, address: str, most: int) -> Iterator[None]:
-        """A visitor of that address. Raises TooManyHereError if they have half of the places."""
-        who = party(address)
-        here = self._visitors[who]
-        if here >= max(1, most // 2) and not is_loopback(who):
-            raise TooManyHereError(f"{address} has {here} of {most} places")
-        self._visitors[who] += 1
+    def acquire(self, address: str, capacity: int) -> Iterator[None]:
+        """Count one connection. Raises AddressLimitError if `address` has half of `capacity`."""
+        key = rate_limit_key(address)
+        count = self._connections[key]
+        if count >= max(1, capacity // 2) and not is_loopback(key):
+            raise AddressLimitError(f"{address} has {count} of {capacity} connections")
+        self._connections[key] += 1
         try:
             yield
         finally:
-            self._visitors[who] -= 1
-            if not self._visitors[who]:
-                del self._visitors[who]
+            self._connections[key] -= 1
+            if not self._connections[key]:
+                del self._connections[key]

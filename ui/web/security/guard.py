@@ -1,7 +1,7 @@
-"""The guard round every route and every WebSocket: who may ask for what, from where, how much.
+"""ASGI middleware that authorizes every request and WebSocket: identity, origin, path, size.
 
-Pure ASGI: Starlette's BaseHTTPMiddleware lets WebSockets pass. Headers of proxies count for
-nothing: anybody can send them.
+Pure ASGI, as Starlette's BaseHTTPMiddleware ignores WebSockets. Proxy headers are ignored:
+any client can send them.
 """
 
 from __future__ import annotations
@@ -17,39 +17,43 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ui.web.security.access import Access, Identity
-from ui.web.security.addresses import Addresses
-from ui.web.security.body_limit import LARGEST_BODY, LimitedBody
-from ui.web.security.csp import PagePolicy, without_encodings
-from ui.web.security.security_headers import caching, policy, safe_headers
-from ui.web.security.websocket_session import Passage
+from ui.web.security.addresses import AllowedHosts
+from ui.web.security.body_limit import MAX_BODY_BYTES, LimitedBody
+from ui.web.security.csp import PagePolicy, without_accept_encoding
+from ui.web.security.security_headers import (
+    cache_control,
+    content_security_policy,
+    security_headers,
+)
+from ui.web.security.websocket_session import SessionBoundWebSocket
 
 _SAFE = {"GET", "HEAD"}
 _CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
-# What needs no identity. /healthz tells strangers that the watch goes on, or doesn't; no more.
+# Paths without authentication. Anonymous clients get only the status code of /healthz.
 _PUBLIC = {"/login", "/ui/login.css", "/favicon.ico", "/healthz"}
-# What viewers may send: a tuning of theirs is tried; to keep one is PUT to the same path.
-_FOR_VIEWERS = {
+# Requests that viewers may send: they may preview a tuning; saving it is PUT to the same path.
+_ALLOWED_FOR_VIEWERS = {
     ("POST", "/login"),
     ("POST", "/logout"),
     ("POST", "/api/tuning"),
     ("POST", "/api/tuning/text"),
 }
-# What is ours begins so. All else would be answered by Gradio, which may answer this much:
-_OURS = re.compile(r"/(login|logout|healthz|metrics|(api|live|media|ui)/.*)")
-_OF_GRADIO = {
+# Our own paths. Gradio serves all others, of which only _GRADIO_PATHS are allowed.
+_OWN_PATHS = re.compile(r"/(login|logout|healthz|metrics|(api|live|media|ui)/.*)")
+_GRADIO_PATHS = {
     re.compile(r"/"): "the page",
-    re.compile(r"/(assets|static)/[\w./@+-]+"): "its scripts, styles, fonts and pictures",
-    re.compile(r"/theme\.css"): "its colours",
-    re.compile(r"/favicon\.ico|/manifest\.json"): "what browsers look for by themselves",
-}  # not its uploads, files, calls, queues, streams, proxies: no function can be called on our page
-_UNCLEAN = re.compile(r"//|\\|[\x00-\x1f\x7f]|/\.{1,2}(/|$)")
-_MOST_COOKIES = 16_384  # characters
+    re.compile(r"/(assets|static)/[\w./@+-]+"): "its scripts, styles, fonts and images",
+    re.compile(r"/theme\.css"): "its colors",
+    re.compile(r"/favicon\.ico|/manifest\.json"): "requested by browsers",
+}  # not its uploads, files, calls, queues, streams, proxies: our page calls no Python function
+_MALFORMED_PATH = re.compile(r"//|\\|[\x00-\x1f\x7f]|/\.{1,2}(/|$)")
+_MAX_COOKIE_HEADER_CHARS = 16_384
 
-_Refusal = tuple[int, str]  # HTTP status, one line
+_Rejection = tuple[int, str]  # HTTP status, one-line reason
 
 
 class Guard:
-    """Lets requests through to `app`, with who asks in `scope["state"]["who"]`.
+    """Forwards authorized requests to `app`, with the Identity in `scope["state"]["identity"]`.
 
     `host` and `port` are the address that the server listens on; `now` is monotonic.
     """
@@ -66,7 +70,7 @@ class Guard:
     ) -> None:
         self._app = app
         self._access = access
-        self._addresses = Addresses(host, https=https)
+        self._allowed_hosts = AllowedHosts(host, https=https)
         self._port = port
         self._https = https
         self._now = now
@@ -78,60 +82,64 @@ class Guard:
         headers = Headers(scope=scope)
         path, host = scope["path"], headers.get("host", "")
         plain, send = send, self._with_headers(path, host, send)
-        who = self._identify(headers)
-        refusal = self._refusal(scope, headers, who)
-        if refusal is not None:
-            await _refuse(scope, headers, send, refusal)
+        identity = self._identify(headers)
+        rejection = self._check(scope, headers, identity)
+        if rejection is not None:
+            await _reject(scope, headers, send, rejection)
             return
-        scope = {**scope, "state": {**scope.get("state", {}), "who": who}}
+        scope = {**scope, "state": {**scope.get("state", {}), "identity": identity}}
         if scope["type"] == "websocket":
-            passage = Passage(lambda: self._identify(headers) == who, receive, send, self._now)
-            await self._app(scope, passage.receive, passage.send)
-        elif path == "/healthz" and who is None:
+            socket = SessionBoundWebSocket(
+                lambda: self._identify(headers) == identity, receive, send, self._now
+            )
+            await self._app(scope, socket.receive, socket.send)
+        elif path == "/healthz" and identity is None:
             await self._app(scope, receive, _without_body(send))
         elif path == "/" and scope["method"] == "GET":
-            page = PagePolicy(plain, partial(policy, path, host))
+            page = PagePolicy(plain, partial(content_security_policy, path, host))
             send = self._with_headers(path, host, page.send)
-            await self._app(without_encodings(scope), receive, send)
+            await self._app(without_accept_encoding(scope), receive, send)
         else:
 
-            async def refuse() -> None:
-                await _refuse(scope, headers, send, _TOO_LARGE)
+            async def reject() -> None:
+                await _reject(scope, headers, send, _TOO_LARGE)
 
-            await LimitedBody(receive, send, refuse).call(self._app, scope)
+            await LimitedBody(receive, send, reject).call(self._app, scope)
 
     def _identify(self, headers: Headers) -> Identity | None:
-        cookie = cookie_of(headers, self._access.cookie_name)
+        cookie = read_cookie(headers, self._access.cookie_name)
         return self._access.identify(cookie, headers.get("authorization"), headers.get("host", ""))
 
-    def _refusal(self, scope: Scope, headers: Headers, who: Identity | None) -> _Refusal | None:
-        """Why a request is not let through, or None."""
+    def _check(
+        self, scope: Scope, headers: Headers, identity: Identity | None
+    ) -> _Rejection | None:
+        """Why a request is rejected, or None if it is authorized."""
         path = scope["path"]
-        method = scope.get("method", "GET")  # a WebSocket begins as one
-        problem = self._addresses.problem(headers.getlist("host"), self._access.names)
+        method = scope.get("method", "GET")  # a WebSocket starts as a GET
+        problem = self._allowed_hosts.problem(headers.getlist("host"), self._access.allowed_hosts)
         if problem:
             return 400, problem
         if method not in _SAFE | _CHANGING:
-            return 405, f"{method} is not answered here"
+            return 405, f"method {method} is not supported"
         if scope["type"] == "websocket" or method in _CHANGING:
-            # A token is never sent by a browser on its own, so no page can make use of it.
-            is_program = who is not None and who.program
+            # Browsers never send a token, so no foreign page can use it.
+            is_api_token = identity is not None and identity.is_api_token
             origin, fetch_site = headers.get("origin"), headers.get("sec-fetch-site")
-            if not is_program and not self._addresses.is_same_site(
+            if not is_api_token and not self._allowed_hosts.is_same_site(
                 headers["host"], origin, fetch_site
             ):
-                return 403, "pages of other sites may not do this"
-        if who is None and path not in _PUBLIC:
+                return 403, "cross-site requests are not allowed"
+        if identity is None and path not in _PUBLIC:
             return 401, "log in first, or send a token"
         if not _is_known(path, method):
-            return 404, "there is nothing here"
-        may_change = who is not None and who.may_change
-        if method in _CHANGING and (method, path) not in _FOR_VIEWERS and not may_change:
-            return 403, "viewers may look on but change nothing: ask an operator"
-        return _too_much(headers)
+            return 404, "not found"
+        may_change = identity is not None and identity.may_change
+        if method in _CHANGING and (method, path) not in _ALLOWED_FOR_VIEWERS and not may_change:
+            return 403, "viewers have read-only access: ask an operator"
+        return _check_length(headers)
 
     def _with_headers(self, path: str, host: str, send: Send) -> Send:
-        always = safe_headers(path, host, https=self._https, port=self._port)
+        always = security_headers(path, host, https=self._https, port=self._port)
 
         async def wrapped(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
@@ -139,71 +147,71 @@ class Guard:
                 for key in [key for key in headers if key.startswith("access-control-")]:
                     del headers[key]  # Gradio allows some other sites to read its answers
                 headers.update(always)
-                headers.setdefault("cache-control", caching(path))
+                headers.setdefault("cache-control", cache_control(path))
             await send(message)
 
         return wrapped
 
 
-def cookie_of(headers: Headers, name: str) -> str | None:
-    """The value of a request's cookie."""
+def read_cookie(headers: Headers, name: str) -> str | None:
+    """The value of a request's cookie, or None."""
     sent = "; ".join(headers.getlist("cookie"))
-    if len(sent) > _MOST_COOKIES:
+    if len(sent) > _MAX_COOKIE_HEADER_CHARS:
         return None
     pairs = (one.partition("=") for one in sent.split(";"))
     return next((value.strip() for key, _, value in pairs if key.strip() == name), None)
 
 
 def _is_known(path: str, method: str) -> bool:
-    """Whether somebody may ask for it at all. `path` is decoded, as all routes see it."""
-    if _UNCLEAN.search(path):
+    """Whether a path is served at all. `path` is decoded, as the routes get it."""
+    if _MALFORMED_PATH.search(path):
         return False
-    if _OURS.fullmatch(path):
+    if _OWN_PATHS.fullmatch(path):
         return True
-    return method in _SAFE and any(pattern.fullmatch(path) for pattern in _OF_GRADIO)
+    return method in _SAFE and any(pattern.fullmatch(path) for pattern in _GRADIO_PATHS)
 
 
-_TOO_LARGE = 413, f"more than {LARGEST_BODY} bytes"
+_TOO_LARGE = 413, f"more than {MAX_BODY_BYTES} bytes"
 
 
-def _too_much(headers: Headers) -> _Refusal | None:
+def _check_length(headers: Headers) -> _Rejection | None:
     length = headers.get("content-length", "0")
     if not (length.isascii() and length.isdigit()):
         return 400, "Content-Length must be a number"
-    return _TOO_LARGE if len(length) > 15 or int(length) > LARGEST_BODY else None
+    return _TOO_LARGE if len(length) > 15 or int(length) > MAX_BODY_BYTES else None
 
 
-async def _refuse(scope: Scope, headers: Headers, send: Send, refusal: _Refusal) -> None:
-    """Answer a request that is not let through; nothing more is read of it."""
-    status, reason = refusal
+async def _reject(scope: Scope, headers: Headers, send: Send, rejection: _Rejection) -> None:
+    """Respond to a rejected request without reading its body."""
+    status, reason = rejection
     wants_page = "text/html" in headers.get("accept", "") and scope.get("method") == "GET"
     if status == 401 and wants_page:
         query = scope.get("query_string", b"").decode("latin-1")
-        there = scope["path"] + (f"?{query}" if query else "")
-        more = {"location": f"/login?next={quote(there, safe='')}"}
+        target = scope["path"] + (f"?{query}" if query else "")
+        extra = {"location": f"/login?next={quote(target, safe='')}"}
         status, body = 303, b""
     else:
         body = json.dumps({"detail": reason}).encode()
-        more = {"content-type": "application/json"}
+        extra = {"content-type": "application/json"}
         if status == 401:
-            more["www-authenticate"] = "Bearer"
+            extra["www-authenticate"] = "Bearer"
         if status == 405:
-            more["allow"] = ", ".join(sorted(_SAFE | _CHANGING))
+            extra["allow"] = ", ".join(sorted(_SAFE | _CHANGING))
     if scope.get("method") in _CHANGING:
-        more["connection"] = "close"  # else the server would read a body that nobody wants
+        extra["connection"] = "close"  # else the server would read the unwanted body
     kind = "http.response"
     if scope["type"] == "websocket":
         kind = "websocket.http.response"
         if kind not in scope.get("extensions", {}):
             await send({"type": "websocket.close", "code": 4000 + status})
             return
-    sent = MutableHeaders({**more, "content-length": str(len(body))}).raw
+    sent = MutableHeaders({**extra, "content-length": str(len(body))}).raw
     await send({"type": f"{kind}.start", "status": status, "headers": sent})
     await send({"type": f"{kind}.body", "body": body})
 
 
 def _without_body(send: Send) -> Send:
-    """Only the status of an answer, for strangers."""
+    """Send only the status of a response, for anonymous clients."""
 
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":

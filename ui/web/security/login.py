@@ -1,4 +1,4 @@
-"""The page on which people log in, which works without scripts, and the way out."""
+"""The login page, which works without scripts, and logout."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from ui.web.security.access import Access, WrongPasswordError
-from ui.web.security.guard import cookie_of
-from ui.web.security.login_throttle import TooManyTriesError
+from ui.web.security.guard import read_cookie
+from ui.web.security.login_throttle import TooManyAttemptsError
 
 _FORM = "application/x-www-form-urlencoded"
 _PAGE = """<!doctype html>
@@ -21,7 +21,7 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-{again}<title>Log in · Actionwatch</title>
+{refresh}<title>Log in · Actionwatch</title>
 <link rel="stylesheet" href="/ui/login.css">
 </head>
 <body>
@@ -32,8 +32,8 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
-_ENTRY = """<form method="post" action="/login">
-<input type="hidden" name="next" value="{there}">
+_LOGIN_FORM = """<form method="post" action="/login">
+<input type="hidden" name="next" value="{target}">
 <label for="name">Name</label>
 <input id="name" name="name" value="{name}" autocomplete="username" autocapitalize="none"
  spellcheck="false" maxlength="64" required{focus_name}>
@@ -43,79 +43,80 @@ _ENTRY = """<form method="post" action="/login">
 <p class="problem" role="alert">{problem}</p>
 <button type="submit">Log in</button>
 </form>"""
-_NOBODY = (
-    "<p>Nobody can log in: the configuration has tokens for programs, but no "
+_NO_USERS = (
+    "<p>Nobody can log in: the configuration has API tokens, but no "
     "<code>dashboard.users</code>.</p>"
 )
-_ON_THE_WAY = '<p><a href="{address}">Go on</a></p>'
+_CONTINUE = '<p><a href="{address}">Continue</a></p>'
 
 
 def login_routes(access: Access) -> list[Route]:
     """/login and /logout."""
 
     async def show(request: Request) -> Response:
-        there = local_path(request.query_params.get("next", ""))
-        if request.state.who is not None:
-            return RedirectResponse(there, 303)
+        target = safe_redirect(request.query_params.get("next", ""))
+        if request.state.identity is not None:
+            return RedirectResponse(target, 303)
         if request.headers.get("sec-fetch-site") == "cross-site":
-            # A link from elsewhere: the browser keeps the cookie to itself, but not if we ask.
-            address = f"/login?next={quote(there, safe='')}"
-            return _page(_ON_THE_WAY.format(address=escape(address)), again=address)
-        return _page(_entry(there) if access.has_users else _NOBODY)
+            # Browsers send no SameSite=strict cookie after a link on another site, but after a
+            # refresh of our own page they do.
+            address = f"/login?next={quote(target, safe='')}"
+            return _page(_CONTINUE.format(address=escape(address)), refresh=address)
+        return _page(_login_form(target) if access.has_users else _NO_USERS)
 
-    async def enter(request: Request) -> Response:
+    async def log_in(request: Request) -> Response:
         fields = await _fields(request)
-        there, name = local_path(fields.get("next", "")), fields.get("name", "")
+        target, name = safe_redirect(fields.get("next", "")), fields.get("name", "")
         client = request.client.host if request.client is not None else ""
         host = request.headers.get("host", "")
         try:
             session = await access.login(name, fields.get("password", ""), client, host)
         except WrongPasswordError:
-            return _page(_entry(there, name, "Wrong name or password."), 401)
-        except TooManyTriesError as error:
-            wait = math.ceil(error.wait_s)
-            problem = f"Too many wrong passwords. Try again in {wait} s."
-            page = _page(_entry(there, name, problem), 429)
-            page.headers["Retry-After"] = str(wait)
+            return _page(_login_form(target, name, "Wrong name or password."), 401)
+        except TooManyAttemptsError as error:
+            wait_s = math.ceil(error.retry_after_s)
+            problem = f"Too many wrong passwords. Try again in {wait_s} s."
+            page = _page(_login_form(target, name, problem), 429)
+            page.headers["Retry-After"] = str(wait_s)
             return page
-        answer = RedirectResponse(there, 303)
-        answer.set_cookie(
+        response = RedirectResponse(target, 303)
+        response.set_cookie(
             access.cookie_name,
             session,
             max_age=access.session_s,
             path="/",
-            # A proxy may speak https for us; then the browser says so.
+            # A proxy may terminate TLS; then the Origin header is https.
             secure=access.https or request.headers.get("origin", "").startswith("https://"),
             httponly=True,
             samesite="strict",
         )
-        return answer
+        return response
 
-    async def leave(request: Request) -> Response:
-        access.logout(cookie_of(request.headers, access.cookie_name))
-        answer = RedirectResponse("/login", 303)
-        answer.delete_cookie(
+    async def log_out(request: Request) -> Response:
+        access.logout(read_cookie(request.headers, access.cookie_name))
+        response = RedirectResponse("/login", 303)
+        response.delete_cookie(
             access.cookie_name, path="/", secure=access.https, httponly=True, samesite="strict"
         )
-        return answer
+        return response
 
     return [
         Route("/login", show, methods=["GET"]),
-        Route("/login", enter, methods=["POST"]),
-        Route("/logout", leave, methods=["POST"]),
+        Route("/login", log_in, methods=["POST"]),
+        Route("/logout", log_out, methods=["POST"]),
     ]
 
 
-def local_path(there: str) -> str:
-    """Where to go after the login: a path of ours, or the page. Never to another site."""
-    is_local = there.startswith("/") and not there.startswith("//")
-    is_clean = "\\" not in there and all(" " < sign != "\x7f" for sign in there)
-    return there if is_local and is_clean and not there.startswith("/login") else "/"
+def safe_redirect(target: str) -> str:
+    """`target` if it is a path of ours, else "/": a login never redirects to another site."""
+    is_local = target.startswith("/") and not target.startswith("//")
+    is_clean = "\\" not in target and all(" " < character != "\x7f" for character in target)
+    return target if is_local and is_clean and not target.startswith("/login") else "/"
 
 
-def _entry(there: str, name: str = "", problem: str = "") -> str:
-    return _ENTRY.format(
-        there=escape(there),
+def _login_form(target: str, name: str = "", problem: str = "") -> str:
+    return _LOGIN_FORM.format(
+        target=escape(target),
         name=escape(name[:64]),
         problem=escape(problem),
         focus_name="" if name else " autofocus",
@@ -123,13 +124,13 @@ def _entry(there: str, name: str = "", problem: str = "") -> str:
     )
 
 
-def _page(content: str, status: int = 200, *, again: str = "") -> HTMLResponse:
-    refresh = f'<meta http-equiv="refresh" content="0; url={escape(again)}">\n' if again else ""
-    return HTMLResponse(_PAGE.format(content=content, again=refresh), status)
+def _page(content: str, status: int = 200, *, refresh: str = "") -> HTMLResponse:
+    meta = f'<meta http-equiv="refresh" content="0; url={escape(refresh)}">\n' if refresh else ""
+    return HTMLResponse(_PAGE.format(content=content, refresh=meta), status)
 
 
 async def _fields(request: Request) -> dict[str, str]:
-    """The fields of the form; none of what is not one."""
+    """The fields of the form; empty if the body is not a form."""
     body = await request.body()
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         return {}

@@ -1,4 +1,4 @@
-"""How often a password may be tried: by one address, for one name, and by all together."""
+"""Throttles login attempts: by address, by user name, and of all clients together."""
 
 from __future__ import annotations
 
@@ -7,80 +7,81 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ui.web.security.addresses import party
+from ui.web.security.addresses import rate_limit_key
 
-_FREE = 4  # wrong ones before the first wait
-_LONGEST_S = 60.0
-_FORGOTTEN_S = 15 * 60.0  # after so long without a wrong one
-_REMEMBERED = 4096  # addresses and names, each
-_ALL_BURST, _ALL_EVERY_S = 30.0, 2.0  # so that many addresses can't try without bound
+_FREE_ATTEMPTS = 4  # failures before the first delay
+_MAX_DELAY_S = 60.0
+_RESET_AFTER_S = 15 * 60.0  # without a failure
+_MAX_KEYS = 4096  # addresses and names, each
+_GLOBAL_BURST, _GLOBAL_INTERVAL_S = 30.0, 2.0  # token bucket: limits attempts by many addresses
 
 
-class TooManyTriesError(Exception):
-    """A password was not even looked at."""
+class TooManyAttemptsError(Exception):
+    """The password was not verified."""
 
-    def __init__(self, wait_s: float) -> None:
-        super().__init__(f"too many wrong passwords: try again in {math.ceil(wait_s)} s")
-        self.wait_s = wait_s
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"too many wrong passwords: try again in {math.ceil(retry_after_s)} s")
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(slots=True)
-class _Tries:
-    wrong: int = 0
+class _Attempts:
+    failures: int = 0
     last: float = 0.0
-    until: float = 0.0
+    blocked_until: float = 0.0
 
 
-class SlowDown:
-    """Counts tries. Each counts as wrong from its start, so that many at once gain nothing."""
+class LoginThrottle:
+    """Counts attempts. Each is a failure from its start, so parallel attempts gain nothing."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._addresses: OrderedDict[str, _Tries] = OrderedDict()
-        self._names: OrderedDict[str, _Tries] = OrderedDict()
-        self._left = _ALL_BURST
-        self._left_at = now()
+        self._addresses: OrderedDict[str, _Attempts] = OrderedDict()
+        self._names: OrderedDict[str, _Attempts] = OrderedDict()
+        self._tokens = _GLOBAL_BURST
+        self._refilled_at = now()
 
-    def begin(self, address: str, name: str) -> None:
-        """A password is about to be tried. Raises TooManyTriesError where it may not be."""
+    def start_attempt(self, address: str, name: str) -> None:
+        """Count an attempt. Raises TooManyAttemptsError, without counting it, if it must wait."""
         now = self._now()
-        passed = max(0.0, now - self._left_at)
-        self._left = min(_ALL_BURST, self._left + passed / _ALL_EVERY_S)
-        self._left_at = now
-        keys = ((self._addresses, party(address)), (self._names, name[:64]))
-        # Only looked at: tries that are refused must not push others out of memory.
-        wait_s = max(of[key].until - now if key in of else 0.0 for of, key in keys)
-        if self._left < 1.0:
-            wait_s = max(wait_s, (1.0 - self._left) * _ALL_EVERY_S)
-        if wait_s > 0:
-            raise TooManyTriesError(wait_s)
-        self._left -= 1.0
-        for of, key in keys:
-            tries = _tries(of, key, now)
-            tries.wrong += 1
-            tries.last = now
-            if tries.wrong > _FREE:
-                tries.until = now + min(_LONGEST_S, 2.0 ** min(tries.wrong - _FREE - 1, 10))
+        passed = max(0.0, now - self._refilled_at)
+        self._tokens = min(_GLOBAL_BURST, self._tokens + passed / _GLOBAL_INTERVAL_S)
+        self._refilled_at = now
+        keys = ((self._addresses, rate_limit_key(address)), (self._names, name[:64]))
+        # Only read: rejected attempts must not evict other keys.
+        delay_s = max(by[key].blocked_until - now if key in by else 0.0 for by, key in keys)
+        if self._tokens < 1.0:
+            delay_s = max(delay_s, (1.0 - self._tokens) * _GLOBAL_INTERVAL_S)
+        if delay_s > 0:
+            raise TooManyAttemptsError(delay_s)
+        self._tokens -= 1.0
+        for by, key in keys:
+            attempts = _attempts(by, key, now)
+            attempts.failures += 1
+            attempts.last = now
+            if attempts.failures > _FREE_ATTEMPTS:
+                exponent = min(attempts.failures - _FREE_ATTEMPTS - 1, 10)
+                attempts.blocked_until = now + min(_MAX_DELAY_S, 2.0**exponent)
 
-    def right(self, address: str, name: str) -> None:
-        """The password that was tried was right: its try does not count.
+    def record_success(self, address: str, name: str) -> None:
+        """The password was right: this attempt is no failure.
 
-        The name's former tries are forgiven, the address's are not: else whoever has an account
-        could try another's password as often as they like, with a right one of theirs in between.
+        Resets the failures of the name but not of the address: else a user could guess other
+        users' passwords without limit, by logging in with their own in between.
         """
-        self._left = min(_ALL_BURST, self._left + 1.0)
+        self._tokens = min(_GLOBAL_BURST, self._tokens + 1.0)
         self._names.pop(name[:64], None)
-        tries = self._addresses.get(party(address))
-        if tries is not None:
-            tries.wrong = max(0, tries.wrong - 1)
-            tries.until = 0.0
+        attempts = self._addresses.get(rate_limit_key(address))
+        if attempts is not None:
+            attempts.failures = max(0, attempts.failures - 1)
+            attempts.blocked_until = 0.0
 
 
-def _tries(of: OrderedDict[str, _Tries], key: str, now: float) -> _Tries:
-    tries = of.pop(key, None)
-    if tries is None or now - tries.last > _FORGOTTEN_S:
-        tries = _Tries()
-    of[key] = tries  # the one used last is forgotten last
-    if len(of) > _REMEMBERED:
-        of.popitem(last=False)
-    return tries
+def _attempts(by: OrderedDict[str, _Attempts], key: str, now: float) -> _Attempts:
+    attempts = by.pop(key, None)
+    if attempts is None or now - attempts.last > _RESET_AFTER_S:
+        attempts = _Attempts()
+    by[key] = attempts  # least recently used first
+    if len(by) > _MAX_KEYS:
+        by.popitem(last=False)
+    return attempts

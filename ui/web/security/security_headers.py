@@ -1,9 +1,9 @@
-"""The headers that tell a browser what a page of ours may do. Pure."""
+"""The security headers of responses. Pure."""
 
 from __future__ import annotations
 
-# Gradio makes styles as it goes, so those can't be told apart. It needs no 'unsafe-eval', as no
-# gr.HTML of ours has js_on_load; and of inline scripts only those that are in the page as it comes.
+# Gradio creates styles at run time, so they need 'unsafe-inline'. 'unsafe-eval' is not needed, as
+# no gr.HTML of ours has js_on_load. Inline scripts are allowed only if the served HTML has them.
 _PAGE = (
     "default-src 'self'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; "
@@ -24,33 +24,33 @@ _ALWAYS = {
     "permissions-policy": "camera=(self), fullscreen=(self), microphone=(), geolocation=(), "
     "display-capture=(), payment=(), usb=(), serial=(), midi=()",
 }
-_VERSIONED = ("/assets/", "/static/", "/svelte/")  # a name there always has the same content
-_OURS = "/ui/"  # ours change with an update: asked for again, and answered by 304
+_VERSIONED = ("/assets/", "/static/", "/svelte/")  # the content of a name never changes
+_OWN_ASSETS = "/ui/"  # may change with an update: browsers revalidate, and get 304
 
 
-def safe_headers(path: str, host: str, *, https: bool, port: int) -> dict[str, str]:
-    """Headers for the answer to a request for `path` by its Host header `host`."""
-    headers = {**_ALWAYS, "content-security-policy": policy(path, host)}
+def security_headers(path: str, host: str, *, https: bool, port: int) -> dict[str, str]:
+    """Headers of the response for `path`; `host` is the Host header."""
+    headers = {**_ALWAYS, "content-security-policy": content_security_policy(path, host)}
     if https and port == 443:
-        # Elsewhere it would turn other programs' http on this machine into https as well.
+        # On another port it would force https on other servers of this machine too.
         headers["strict-transport-security"] = "max-age=31536000"
     return headers
 
 
-def policy(path: str, host: str, scripts: str = "") -> str:
-    """Content-Security-Policy; `scripts` are further sources of scripts."""
+def content_security_policy(path: str, host: str, scripts: str = "") -> str:
+    """Content-Security-Policy; `scripts` are additional script sources."""
     if path == "/login":
         return _LOGIN
     return _PAGE.format(connect=_connections(host), scripts=scripts)
 
 
-def caching(path: str) -> str:
-    """Cache-Control for a path whose answer says nothing about it itself."""
+def cache_control(path: str) -> str:
+    """Cache-Control for a path whose response does not set it."""
     if path.startswith(_VERSIONED):
         return "private, max-age=86400"
-    return "no-cache" if path.startswith(_OURS) else "no-store"
+    return "no-cache" if path.startswith(_OWN_ASSETS) else "no-store"
 
 
 def _connections(host: str) -> str:
-    """'self' covers WebSockets in new browsers only."""
+    """Names WebSockets too: 'self' covers them in new browsers only."""
     return f"'self' ws://{host} wss://{host}" if host else "'self'"

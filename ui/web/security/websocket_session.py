@@ -1,4 +1,4 @@
-"""A WebSocket that ends with the session that opened it: at logout, at expiry, with the user."""
+"""Closes a WebSocket when its session ends: at logout, expiry, or removal of the user."""
 
 from __future__ import annotations
 
@@ -7,62 +7,62 @@ from collections.abc import Callable
 
 from starlette.types import Message, Receive, Send
 
-SESSION_OVER = 4401  # the code that the other side is told
+SESSION_ENDED = 4401  # close code
 
 
-class Passage:
-    """`receive` and `send` of a WebSocket, for as long as `is_in` says so. `now` is monotonic."""
+class SessionBoundWebSocket:
+    """`receive` and `send` of a WebSocket while `is_authorized()`. `now` is monotonic."""
 
     def __init__(
         self,
-        is_in: Callable[[], bool],
+        is_authorized: Callable[[], bool],
         receive: Receive,
         send: Send,
         now: Callable[[], float],
         *,
-        every_s: float = 5.0,
+        check_interval_s: float = 5.0,
     ) -> None:
-        self._is_in = is_in
+        self._is_authorized = is_authorized
         self._receive = receive
         self._send = send
         self._now = now
-        self._every_s = every_s  # the session is looked at so often
-        self._looked = now()
-        self._over = False
+        self._check_interval_s = check_interval_s
+        self._checked_at = now()
+        self._ended = False
 
     async def receive(self) -> Message:
-        message = None if await self._ends() else await self._message()
+        message = None if await self._check_ended() else await self._next_message()
         if message is not None and (
-            message["type"] == "websocket.disconnect" or not await self._ends()
+            message["type"] == "websocket.disconnect" or not await self._check_ended()
         ):
             return message
-        return {"type": "websocket.disconnect", "code": SESSION_OVER, "reason": ""}
+        return {"type": "websocket.disconnect", "code": SESSION_ENDED, "reason": ""}
 
-    async def _message(self) -> Message | None:
-        """The next one; None where the session ends before it comes, as of who only listens."""
-        asked = asyncio.ensure_future(self._receive())
+    async def _next_message(self) -> Message | None:
+        """The next message, or None if the session ends first, as for clients that only receive."""
+        pending = asyncio.ensure_future(self._receive())
         try:
-            while not asked.done():
-                await asyncio.wait({asked}, timeout=self._every_s)
-                if not asked.done() and await self._ends():
+            while not pending.done():
+                await asyncio.wait({pending}, timeout=self._check_interval_s)
+                if not pending.done() and await self._check_ended():
                     return None
-            return asked.result()
+            return pending.result()
         finally:
-            asked.cancel()
+            pending.cancel()
 
     async def send(self, message: Message) -> None:
-        # Not while it is being opened: then its end could not be told.
-        if message["type"] != "websocket.send" or not await self._ends():
-            if self._over:
-                return  # it was closed already
+        # Not during the handshake, when it can't be closed with a code.
+        if message["type"] != "websocket.send" or not await self._check_ended():
+            if self._ended:
+                return  # already closed
             await self._send(message)
 
-    async def _ends(self) -> bool:
-        """Whether it is over; closes it when that is found out."""
-        if self._over or self._now() - self._looked < self._every_s:
-            return self._over
-        self._looked = self._now()
-        if not self._is_in():
-            self._over = True
-            await self._send({"type": "websocket.close", "code": SESSION_OVER, "reason": ""})
-        return self._over
+    async def _check_ended(self) -> bool:
+        """Whether the session has ended; closes the WebSocket when it finds that out."""
+        if self._ended or self._now() - self._checked_at < self._check_interval_s:
+            return self._ended
+        self._checked_at = self._now()
+        if not self._is_authorized():
+            self._ended = True
+            await self._send({"type": "websocket.close", "code": SESSION_ENDED, "reason": ""})
+        return self._ended

@@ -1,43 +1,43 @@
-// What all parts of the page share: the API, nodes that hold text only, times as the viewer reads
-// them, and work that rests while nobody sees it.
+// Shared by all tabs: the API, DOM nodes that hold text only, times in the viewer's time zone, and
+// polling that pauses while nobody sees it.
 
 export const base = new URL("../", import.meta.url);
 
-/** What the server refused or could not do; `message` is one line for a person. */
-export class Problem extends Error {
+/** An error response of the server, or no response; `message` is one line to show. */
+export class ApiError extends Error {
   constructor(status, message) {
     super(message);
     this.status = status;
   }
 }
 
-export async function ask(method, path, body, signal) {
-  let answer;
+export async function request(method, path, body, signal) {
+  let response;
   try {
-    answer = await fetch(new URL(path, base), {
+    response = await fetch(new URL(path, base), {
       method,
       headers: body === undefined ? {} : { "Content-Type": "application/json" },
       body: body === undefined ? undefined : JSON.stringify(body),
       signal,
     });
   } catch (error) {
-    if (signal?.aborted) throw error; // a later question took its place
-    throw new Problem(0, "no connection to Actionwatch");
+    if (signal?.aborted) throw error; // replaced by a newer request
+    throw new ApiError(0, "no connection to Actionwatch");
   }
-  if (answer.status === 401) logIn();
-  const isJson = answer.headers.get("content-type")?.startsWith("application/json");
-  const content = isJson ? await answer.json() : await answer.text();
-  if (!answer.ok) throw new Problem(answer.status, told(content, answer));
+  if (response.status === 401) logIn();
+  const isJson = response.headers.get("content-type")?.startsWith("application/json");
+  const content = isJson ? await response.json() : await response.text();
+  if (!response.ok) throw new ApiError(response.status, errorText(content, response));
   return content;
 }
 
-export const get = (path) => ask("GET", path);
+export const get = (path) => request("GET", path);
 
-function told(content, answer) {
+function errorText(content, response) {
   const detail = content?.detail;
   if (typeof detail === "string") return detail;
   if (Array.isArray(detail) && detail.length) return `${detail[0].loc?.at(-1)}: ${detail[0].msg}`;
-  return `the server answered ${answer.status} ${answer.statusText}`;
+  return `the server responded with ${response.status} ${response.statusText}`;
 }
 
 export function logIn() {
@@ -45,61 +45,61 @@ export function logIn() {
   location.assign(new URL(`login?next=${encodeURIComponent(next)}`, base));
 }
 
-/** The address of a WebSocket of ours. */
-export function socketAddress(path) {
-  const address = new URL(path, base);
-  address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
-  return address;
+/** The URL of a WebSocket of this server. */
+export function socketUrl(path) {
+  const url = new URL(path, base);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  return url;
 }
 
-let asked;
+let user;
 
-/** Who looks at the page: {name, may_change, login, model}. Asked for until it is known. */
-export function me() {
-  asked ??= get("api/me").catch((error) => {
-    asked = undefined; // the next one who wants to know may have more luck
+/** The current user: {name, may_change, login_required, model}. Requested until it succeeds. */
+export function currentUser() {
+  user ??= get("api/me").catch((error) => {
+    user = undefined; // the next call retries
     throw error;
   });
-  return asked;
+  return user;
 }
 
 /**
- * A new node. Attributes that are functions are listeners ({click: ...}), others are set as they
- * are; false, null and undefined leave one out. Children are nodes or text, never markup.
+ * A new node. Attributes that are functions become listeners ({click: ...}), others are set as they
+ * are; false, null and undefined are omitted. Children are nodes or text, never markup.
  */
 export function node(name, attributes = {}, ...children) {
-  const made = document.createElement(name);
+  const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
-    if (typeof value === "function") made.addEventListener(key, value);
-    else if (value === true) made.setAttribute(key, "");
-    else if (value !== false && value != null) made.setAttribute(key, value);
+    if (typeof value === "function") element.addEventListener(key, value);
+    else if (value === true) element.setAttribute(key, "");
+    else if (value !== false && value != null) element.setAttribute(key, value);
   }
-  made.append(...children.filter((child) => child != null));
-  return made;
+  element.append(...children.filter((child) => child != null));
+  return element;
 }
 
-/** A button; `more` are further attributes, its classes beside the usual one. */
+/** A button; `more` are further attributes, including extra classes. */
 export function button(text, click, { class: classes = "", ...more } = {}) {
   const all = `aw-button ${classes}`.trim();
   return node("button", { type: "button", class: all, ...more, click }, text);
 }
 
-/** Let the browser keep a blob as a file. */
+/** Save a blob as a download. */
 export function saveAs(blob, name) {
-  const address = URL.createObjectURL(blob);
-  node("a", { href: address, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000); // when it is surely written
+  const url = URL.createObjectURL(blob);
+  node("a", { href: url, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000); // long after it is written
 }
 
-/** Gradio styles what is in its Markdown as prose, down to each colour; ours is none. */
+/** Opt out of Gradio's prose styles, which apply to all content of its Markdown. */
 export function ownStyle(root) {
   for (let above; (above = root.closest(".prose"));) above.classList.remove("prose");
 }
 
-/** Do some work now and every so often, but only while `root` is on the page and seen. */
-export function whileSeen(root, everyMs, work) {
+/** Call `poll` now and every `intervalMs` while `root` is on the page and visible. */
+export function pollWhileVisible(root, intervalMs, poll) {
   let busy = false;
-  const turn = async () => {
+  const tick = async () => {
     if (!root.isConnected) {
       clearInterval(timer);
       return;
@@ -107,31 +107,32 @@ export function whileSeen(root, everyMs, work) {
     if (busy || document.hidden || !root.checkVisibility()) return;
     busy = true;
     try {
-      await work();
+      await poll();
     } finally {
       busy = false;
     }
   };
-  const timer = setInterval(turn, everyMs);
+  const timer = setInterval(tick, intervalMs);
   new IntersectionObserver(
-    (entries) => entries.some((one) => one.isIntersecting) && turn(),
+    (entries) => entries.some((entry) => entry.isIntersecting) && tick(),
   ).observe(root);
-  return turn;
+  return tick;
 }
 
-const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
-const whole = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+const dayFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const timeFormat = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 
-/** A UTC time as the viewer's clock shows it, in a <time> that holds all of it. */
-export function when(iso, { withDay = true } = {}) {
+/** A UTC time in the viewer's time zone, as a <time> element with the full time as tooltip. */
+export function localTime(iso, { withDay = true } = {}) {
   const date = new Date(iso);
-  const text = withDay ? `${day.format(date)}, ${clock.format(date)}` : clock.format(date);
-  return node("time", { datetime: iso, title: whole.format(date) }, text);
+  const time = timeFormat.format(date);
+  const text = withDay ? `${dayFormat.format(date)}, ${time}` : time;
+  return node("time", { datetime: iso, title: fullFormat.format(date) }, text);
 }
 
 /** 75 -> "1 min 15 s". */
-export function lasting(seconds) {
+export function formatDuration(seconds) {
   if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
   const minutes = Math.floor(seconds / 60);
   if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
@@ -139,17 +140,17 @@ export function lasting(seconds) {
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
 }
 
-export const percent = (share) => `${Math.round(share * 100)} %`;
+export const percent = (ratio) => `${Math.round(ratio * 100)} %`;
 
-/** Open another tab of the page, perhaps at something: openTab("Events", "event=0123"). */
-export function openTab(label, place = "") {
-  if (place) location.hash = place;
-  // Those that don't fit into the row are in a menu at its end.
+/** Open another tab of the page, optionally at a location: openTab("Events", "event=0123"). */
+export function openTab(label, hash = "") {
+  if (hash) location.hash = hash;
+  // Tabs that don't fit into the row are in a menu at its end.
   const tabs = [...document.querySelectorAll('[role="tab"], .overflow-dropdown button')];
   tabs.find((tab) => tab.textContent.trim() === label)?.click();
 }
 
-/** What follows "#name=" in the address, or "". */
-export function placeOf(name) {
+/** The value of `name` in the URL's hash, or "". */
+export function hashValue(name) {
   return new URLSearchParams(location.hash.slice(1)).get(name) ?? "";
 }

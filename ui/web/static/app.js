@@ -1,4 +1,4 @@
-// The page's own elements; Gradio puts one into each of its tabs.
+// The custom elements of the page, one for each Gradio tab.
 import "./heading.js";
 import "./live/live.js";
 import "./timeline/timeline.js";

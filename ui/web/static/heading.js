@@ -1,30 +1,30 @@
-// <aw-heading>: what is watched with, and who looks on.
-import { ask, base, button, me, node, ownStyle } from "./api.js";
+// <aw-heading>: the model in use, the current user and the logout.
+import { request, base, button, currentUser, node, ownStyle } from "./api.js";
 
-const RETRY_MS = 3000; // until the server is back
+const RETRY_MS = 3000;
 
 class Heading extends HTMLElement {
   connectedCallback() {
     ownStyle(this);
     this.replaceChildren(node("h1", {}, "Actionwatch"));
-    this.#tell();
+    this.#load();
   }
 
-  async #tell() {
-    let who;
+  async #load() {
+    let user;
     try {
-      who = await me();
+      user = await currentUser();
     } catch {
-      if (this.isConnected) setTimeout(() => this.#tell(), RETRY_MS);
+      if (this.isConnected) setTimeout(() => this.#load(), RETRY_MS);
       return;
     }
-    this.append(node("span", { class: "aw-model" }, `model ${who.model}`));
-    if (!who.login) return;
-    const leave = async () => {
-      await ask("POST", "logout");
+    this.append(node("span", { class: "aw-model" }, `model ${user.model}`));
+    if (!user.login_required) return;
+    const logOut = async () => {
+      await request("POST", "logout");
       location.assign(new URL("login", base));
     };
-    this.append(node("span", { class: "aw-who" }, who.name), button("Log out", leave));
+    this.append(node("span", { class: "aw-user" }, user.name), button("Log out", logOut));
   }
 }
 

@@ -6,7 +6,7 @@ from transformers import TimesformerConfig as TheirConfig
 from model import TimesformerConfig
 
 
-def test_defaults_are_those_that_hugging_face_documents() -> None:
+def test_defaults_equal_those_of_transformers() -> None:
     ours, theirs = TimesformerConfig().to_dict(), TheirConfig().to_dict()
     for key in (
         *("image_size", "patch_size", "num_channels", "num_frames", "hidden_size"),
@@ -17,7 +17,7 @@ def test_defaults_are_those_that_hugging_face_documents() -> None:
         assert ours[key] == theirs[key], key
 
 
-def test_labels_may_be_given_in_three_ways() -> None:
+def test_labels_are_accepted_in_three_forms() -> None:
     names = {0: "jump", 1: "run"}
     by_id = TimesformerConfig(id2label=names)
     by_name = TimesformerConfig(label2id={"jump": 0, "run": 1})
@@ -28,18 +28,18 @@ def test_labels_may_be_given_in_three_ways() -> None:
     assert TimesformerConfig(num_labels=3).labels == ("LABEL_0", "LABEL_1", "LABEL_2")
 
 
-def test_json_keeps_everything_also_what_it_does_not_know() -> None:
+def test_json_round_trip_preserves_unknown_keys() -> None:
     config = TimesformerConfig.from_dict(
         {"hidden_size": 96, "num_attention_heads": 3, "num_labels": 4, "made_by": {"me": [1]}}
     )
     assert config.extra == {"made_by": {"me": [1]}}
-    again = TimesformerConfig.from_json(config.to_json())
-    assert again.to_dict() == config.to_dict()
-    assert again.to_dict()["made_by"] == {"me": [1]}
-    assert again.num_labels == 4
+    restored = TimesformerConfig.from_json(config.to_json())
+    assert restored.to_dict() == config.to_dict()
+    assert restored.to_dict()["made_by"] == {"me": [1]}
+    assert restored.num_labels == 4
 
 
-def test_transformers_reads_what_we_write() -> None:
+def test_transformers_reads_our_configuration() -> None:
     config = TimesformerConfig(num_labels=4, attention_type="joint_space_time", num_frames=16)
     theirs = TheirConfig.from_dict(config.to_dict())
     assert (theirs.num_labels, theirs.attention_type, theirs.num_frames) == (
@@ -71,6 +71,6 @@ def test_transformers_reads_what_we_write() -> None:
         ("problem_type", "guess", "problem_type must be one of"),
     ],
 )
-def test_a_value_that_cannot_be_built_is_named(key: str, value: object, words: str) -> None:
+def test_an_invalid_value_is_named_in_the_error(key: str, value: object, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         TimesformerConfig(**{key: value})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Checkpoints of the authors' code, against their network written from their tensors."""
+"""Conversion of the authors' checkpoints, compared to a reference of their network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def authors_tensors(
     labels: int = 5,
     attention: str = "divided",
 ) -> Tensors:
-    """Random tensors under the names that the authors' code saves them by."""
+    """Random tensors with the names of the authors' code."""
     random = torch.Generator().manual_seed(0)
     tensors: Tensors = {}
 
@@ -67,16 +67,16 @@ def authors_tensors(
 
 
 def save_pyth(tensors: Tensors, file: Path) -> Path:
-    """As the authors' code saves: with the state of training around the tensors."""
+    """Save as the authors' code does: with the training state around the tensors."""
     training = {"epoch": 14, "optimizer_state": {"state": {}, "param_groups": []}, "cfg": "A: 1\n"}
     torch.save({**training, "model_state": tensors}, file)
     return file
 
 
 def authors_logits(tensors: Tensors, pixels: Tensor) -> Tensor:
-    """The paper's network, step by step, (batch, T, 3, H, W) -> (batch, labels).
+    """The network of the paper, (batch, T, 3, H, W) -> (batch, labels).
 
-    Tokens are kept as (batch, T, places, hidden) with the class token beside them.
+    Patches are (batch, T, positions, hidden), with a separate class token.
     """
     t = {name.removeprefix("model."): value for name, value in tensors.items()}
     hidden = t["cls_token"].shape[-1]
@@ -102,13 +102,14 @@ def authors_logits(tensors: Tensors, pixels: Tensor) -> Tensor:
     if "time_embed" in t:
         x = x + t["time_embed"][:, :, None]
     cls = (t["cls_token"] + t["pos_embed"][:, :1])[:, 0].expand(batch, hidden)
-    if "time_embed" not in t:  # each frame alone, with a class token of its own
+    if "time_embed" not in t:  # each frame is separate, with its own class token
         cls = cls[:, None].expand(batch, frames, hidden)
     for n in range(layers):
         b = f"blocks.{n}"
         if f"{b}.temporal_fc.weight" in t:
-            over_time = attend(f"{b}.temporal_attn", norm(f"{b}.temporal_norm1", x.transpose(1, 2)))
-            x = x + linear(f"{b}.temporal_fc", over_time).transpose(1, 2)
+            by_position = norm(f"{b}.temporal_norm1", x.transpose(1, 2))
+            temporal = attend(f"{b}.temporal_attn", by_position)
+            x = x + linear(f"{b}.temporal_fc", temporal).transpose(1, 2)
             with_cls = torch.cat([cls[:, None, None].expand(-1, frames, 1, -1), x], dim=2)
             mixed = attend(f"{b}.attn", norm(f"{b}.norm1", with_cls))
             cls, x = cls + mixed[:, :, 0].mean(dim=1), x + mixed[:, :, 1:]
@@ -153,7 +154,7 @@ def test_sizes_and_attention_are_read_from_the_tensors(
         assert torch.allclose(model.network(pixels).logits, expected, atol=1e-4)
 
 
-def test_a_network_of_base_size_answers_as_its_tensors_say(tmp_path: Path) -> None:
+def test_a_base_size_network_gives_the_logits_of_the_reference(tmp_path: Path) -> None:
     tensors = authors_tensors(hidden=768, layers=12, side=14, frames=8, labels=400)
     labels = tuple(f"action {n}" for n in range(400))
     file = save_pyth(tensors, tmp_path / "TimeSformer_divST_8x32_224_K400.pyth")
@@ -172,7 +173,7 @@ def test_a_network_of_base_size_answers_as_its_tensors_say(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("wrapper", [None, "model_state", "state_dict", "model"])
 @pytest.mark.parametrize("prefix", ["", "model.", "module.model."])
-def test_tensors_are_found_however_they_were_wrapped(
+def test_tensors_are_found_under_any_wrapper_and_prefix(
     tmp_path: Path, wrapper: str | None, prefix: str
 ) -> None:
     tensors = {
@@ -183,7 +184,7 @@ def test_tensors_are_found_however_they_were_wrapped(
     assert torch.equal(model.network.classifier.bias, tensors[f"{prefix}head.bias"])
 
 
-def test_what_tensors_do_not_say_can_be_said(tmp_path: Path) -> None:
+def test_span_and_heads_can_be_given(tmp_path: Path) -> None:
     file = save_pyth(authors_tensors(), tmp_path / "x.pyth")
     model = convert(file, name="x", span_s=3.0, heads=4)
     assert model.spec.span_s == 3.0
@@ -194,14 +195,18 @@ def test_what_tensors_do_not_say_can_be_said(tmp_path: Path) -> None:
     ("remove", "put", "words"),
     [
         ("pos_embed", None, "has no tensor pos_embed of 3 dimensions"),
-        ("pos_embed", torch.zeros(1, 6, 128), "pos_embed is for 5 patches, which is no square"),
+        ("pos_embed", torch.zeros(1, 6, 128), "pos_embed has 5 patches, expected a square number"),
         ("head.weight", torch.zeros(5), "has no tensor head.weight of 2 dimensions"),
         ("blocks.1.attn.qkv.bias", None, "missing blocks.1.attn.qkv.bias"),
-        ("blocks.0.norm2.bias", torch.zeros(3), r"blocks.0.norm2.bias is \(3,\), wanted \(128,\)"),
+        (
+            "blocks.0.norm2.bias",
+            torch.zeros(3),
+            r"blocks.0.norm2.bias is \(3,\), expected \(128,\)",
+        ),
         ("stranger", torch.zeros(3), "unexpected stranger"),
     ],
 )
-def test_damaged_tensors_are_named_as_the_authors_do(
+def test_damaged_tensors_are_reported_with_the_authors_names(
     tmp_path: Path, remove: str, put: Tensor | None, words: str
 ) -> None:
     tensors = authors_tensors()
@@ -213,15 +218,15 @@ def test_damaged_tensors_are_named_as_the_authors_do(
 
 
 @pytest.mark.parametrize("content", [{"model_state": [1]}, [], {"epoch": 3}], ids=str)
-def test_a_file_without_tensors_is_named(tmp_path: Path, content: object) -> None:
+def test_a_file_without_tensors_is_rejected(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "x.pyth")
     with pytest.raises(CheckpointError, match=r"x\.pyth must hold tensors by name"):
         convert(tmp_path / "x.pyth", name="x")
 
 
-def test_labels_must_be_as_many_as_answers(tmp_path: Path) -> None:
+def test_the_number_of_labels_must_match_the_classifier(tmp_path: Path) -> None:
     file = save_pyth(authors_tensors(), tmp_path / "x.pyth")
-    with pytest.raises(CheckpointError, match="answers with 5 labels, but 2 were given"):
+    with pytest.raises(CheckpointError, match="has 5 labels, but 2 were given"):
         convert(file, name="x", labels=("a", "b"))
 
 
@@ -233,9 +238,9 @@ def test_labels_are_the_lines_of_a_text_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("a\n\nb\n", "line 2 is empty"), ("a\nb\na\n", "line 3: 'a' is there twice")],
+    [("a\n\nb\n", "line 2 is empty"), ("a\nb\na\n", "line 3: 'a' is a duplicate")],
 )
-def test_damaged_labels_are_named(tmp_path: Path, text: str, words: str) -> None:
+def test_invalid_labels_are_named_in_the_error(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "labels.txt"
     file.write_text(text)
     with pytest.raises(CheckpointError, match=rf"labels\.txt {words}"):

@@ -1,4 +1,4 @@
-"""The rewritten network against the one that it was made of."""
+"""The inference network compared to the network that it was built from."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend
 
-from model.engines.linear import Int8Linear, MakeLinear, PackedLinear, PlainLinear
+from model.engines.linear import Int8Linear, LinearFactory, PackedLinear, PlainLinear
 from model.families.timesformer.configuration import ACTIVATIONS, ATTENTION_TYPES, TimesformerConfig
 from model.families.timesformer.inference import (
     InferenceNetwork,
-    attend_by,
-    attend_fused,
-    attend_plainly,
+    attention_eager,
+    attention_fused,
+    attention_with_backend,
 )
 from model.families.timesformer.network import TimesformerForVideoClassification
-from model.preprocess import normalise
+from model.preprocess import normalize
 from model.trained_model import TrainedModel
 from stream.messages import ClipSpec
 
@@ -56,26 +56,33 @@ def clips_for(model: TrainedModel, count: int = 2) -> torch.Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=random)
 
 
-def differences(model: TrainedModel, count: int = 2, **made: Any) -> float:
-    """The largest difference of the logits, as a share of their spread."""
+def max_error(model: TrainedModel, count: int = 2, **options: Any) -> float:
+    """The maximum error of the logits, relative to their standard deviation."""
     clips = clips_for(model, count)
     with torch.inference_mode():
-        expected = model.network.logits(normalise(clips, model.mean, model.std))
-        found = InferenceNetwork(model, **made).eval()(clips)
-    assert found.dtype == torch.float32
-    return float((found - expected).abs().max() / expected.std())
+        expected = model.network.logits(normalize(clips, model.mean, model.std))
+        logits = InferenceNetwork(model, **options).eval()(clips)
+    assert logits.dtype == torch.float32
+    return float((logits - expected).abs().max() / expected.std())
 
 
 @pytest.mark.parametrize("attention_type", ATTENTION_TYPES)
-@pytest.mark.parametrize("make", [PlainLinear, pytest.param(PackedLinear, marks=packed)])
-@pytest.mark.parametrize("attend", [attend_fused, attend_plainly, attend_by(SDPBackend.MATH)])
+@pytest.mark.parametrize("linear", [PlainLinear, pytest.param(PackedLinear, marks=packed)])
+@pytest.mark.parametrize(
+    "attention", [attention_fused, attention_eager, attention_with_backend(SDPBackend.MATH)]
+)
 @pytest.mark.parametrize("count", [1, 3])
-def test_logits_are_the_same(
-    attention_type: str, make: MakeLinear, attend: Any, count: int
+def test_logits_equal_those_of_the_original_network(
+    attention_type: str, linear: LinearFactory, attention: Any, count: int
 ) -> None:
     model = random_model(attention_type=attention_type)
-    made = {"make": make, "make_exact": make, "over_time": attend, "over_space": attend}
-    assert differences(model, count, **made) < 1e-4
+    options = {
+        "linear_factory": linear,
+        "exact_linear_factory": linear,
+        "temporal_attention": attention,
+        "spatial_attention": attention,
+    }
+    assert max_error(model, count, **options) < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -90,30 +97,35 @@ def test_logits_are_the_same(
     ],
     ids=str,
 )
-@pytest.mark.parametrize("make", [PlainLinear, pytest.param(PackedLinear, marks=packed)])
-def test_logits_are_the_same_for_every_kind_of_network(
-    make: MakeLinear, changes: dict[str, Any]
+@pytest.mark.parametrize("linear", [PlainLinear, pytest.param(PackedLinear, marks=packed)])
+def test_logits_are_equal_for_every_architecture(
+    linear: LinearFactory, changes: dict[str, Any]
 ) -> None:
-    assert differences(random_model(**changes), make=make, make_exact=make) < 1e-4
+    options = {"linear_factory": linear, "exact_linear_factory": linear}
+    assert max_error(random_model(**changes), **options) < 1e-4
 
 
 @bf16
 @pytest.mark.parametrize("attention_type", ATTENTION_TYPES)
-def test_bf16_is_near(attention_type: str) -> None:
+def test_bf16_error_is_small(attention_type: str) -> None:
     model = random_model(attention_type=attention_type)
-    made = {"make": PackedLinear, "make_exact": PackedLinear, "dtype": torch.bfloat16}
-    assert 0 < differences(model, **made) < 0.1
+    options = {
+        "linear_factory": PackedLinear,
+        "exact_linear_factory": PackedLinear,
+        "dtype": torch.bfloat16,
+    }
+    assert 0 < max_error(model, **options) < 0.1
 
 
 @int8
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_int8_is_near(name: str) -> None:
-    made = {"make": Int8Linear, "make_exact": PackedLinear}
-    assert 0 < differences(random_model(hidden_act=name), **made) < 0.2
+def test_int8_error_is_small(name: str) -> None:
+    options = {"linear_factory": Int8Linear, "exact_linear_factory": PackedLinear}
+    assert 0 < max_error(random_model(hidden_act=name), **options) < 0.2
 
 
 @pytest.mark.parametrize(
-    "make",
+    "factory",
     [
         PlainLinear,
         pytest.param(PackedLinear, marks=packed),
@@ -121,11 +133,13 @@ def test_int8_is_near(name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("biased", [True, False])
-def test_linear_layers_add_what_they_are_given(make: MakeLinear, biased: bool) -> None:
+def test_linear_layers_apply_bias_residual_and_activation(
+    factory: LinearFactory, biased: bool
+) -> None:
     random = torch.Generator().manual_seed(2)
     weight, x, residual = (torch.randn(*s, generator=random) for s in ((6, 8), (3, 8), (3, 6)))
     bias = torch.randn(6, generator=random) if biased else None
-    layer = make(weight, bias, 3)
+    layer = factory(weight, bias, 3)
     expected = torch.nn.functional.linear(x, weight, bias)
     assert torch.allclose(layer(x), expected, atol=0.2)
     assert torch.allclose(layer(x, residual=residual), expected + residual, atol=0.2)

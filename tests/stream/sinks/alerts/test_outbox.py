@@ -16,11 +16,11 @@ ROOT = Path(__file__).parents[4]
 
 
 def ids(outbox: Outbox) -> list[str]:
-    """All that waits, taken out."""
+    """Ids of all alerts, which are removed."""
     found = []
     while (oldest := outbox.oldest()) is not None:
         found.append(oldest.id)
-        outbox.done(oldest)
+        outbox.mark_done(oldest)
     return found
 
 
@@ -29,54 +29,54 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "alerts" / "door.queue"
 
 
-def test_what_waits_is_there_after_a_restart_and_what_is_done_is_not(file: Path) -> None:
+def test_only_undelivered_alerts_are_there_after_a_restart(file: Path) -> None:
     outbox = Outbox(file)
     for number in range(5):
         outbox.put(alert(number))
-    outbox.done(alert(0))
-    outbox.done(alert(2))
-    again = Outbox(file)
-    assert (len(again), again.oldest()) == (3, alert(1))
-    assert ids(again) == ["e1-start", "e3-start", "e4-start"]
+    outbox.mark_done(alert(0))
+    outbox.mark_done(alert(2))
+    reopened = Outbox(file)
+    assert (len(reopened), reopened.oldest()) == (3, alert(1))
+    assert ids(reopened) == ["e1-start", "e3-start", "e4-start"]
     assert Outbox(file).oldest() is None
 
 
-def test_the_same_alert_waits_once(file: Path) -> None:
+def test_same_alert_is_queued_once(file: Path) -> None:
     outbox = Outbox(file)
     outbox.put(alert(1))
     outbox.put(alert(1))
     assert ids(Outbox(file)) == ["e1-start"]
 
 
-def test_when_full_the_oldest_go_also_on_disk(file: Path) -> None:
-    outbox = Outbox(file, most=3)
+def test_full_outbox_drops_the_oldest_on_disk_too(file: Path) -> None:
+    outbox = Outbox(file, max_alerts=3)
     dropped = [outbox.put(alert(number)) for number in range(5)]
     assert dropped == [None, None, None, alert(0), alert(1)]
-    assert ids(Outbox(file, most=3)) == ["e2-start", "e3-start", "e4-start"]
+    assert ids(Outbox(file, max_alerts=3)) == ["e2-start", "e3-start", "e4-start"]
 
 
-def test_a_smaller_bound_holds_for_what_waited_before(file: Path) -> None:
+def test_smaller_limit_applies_to_the_stored_queue(file: Path) -> None:
     outbox = Outbox(file)
     for number in range(5):
         outbox.put(alert(number))
-    assert ids(Outbox(file, most=2)) == ["e3-start", "e4-start"]
+    assert ids(Outbox(file, max_alerts=2)) == ["e3-start", "e4-start"]
 
 
 @pytest.mark.parametrize("cut", [1, 10, 200])
-def test_a_torn_last_line_costs_that_line_only(
+def test_truncated_last_line_loses_only_that_alert(
     file: Path, cut: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     outbox = Outbox(file)
     for number in range(3):
         outbox.put(alert(number))
     file.write_bytes(file.read_bytes()[:-cut])
-    torn = Outbox(file)
-    torn.put(alert(3))
+    reopened = Outbox(file)
+    reopened.put(alert(3))
     assert ids(Outbox(file)) == ["e0-start", "e1-start", "e3-start"]
-    assert "1 damaged lines" in caplog.text
+    assert "1 corrupted lines" in caplog.text
 
 
-def test_damage_in_the_middle_and_zeros_at_the_end_are_left_out(file: Path) -> None:
+def test_corrupted_lines_and_trailing_zeros_are_skipped(file: Path) -> None:
     outbox = Outbox(file)
     for number in range(3):
         outbox.put(alert(number))
@@ -86,21 +86,21 @@ def test_damage_in_the_middle_and_zeros_at_the_end_are_left_out(file: Path) -> N
     assert ids(Outbox(file)) == ["e0-start", "e2-start"]
 
 
-def test_the_file_stays_small(file: Path, clock: Clock) -> None:
+def test_file_stays_small(file: Path, clock: Clock) -> None:
     outbox = Outbox(file, now=clock)
     sizes = []
     for number in range(3000):
         outbox.put(alert(number))
         if number >= 10:
-            outbox.done(alert(number - 10))
-        outbox.tidy()
+            outbox.mark_done(alert(number - 10))
+        outbox.compact()
         sizes.append(file.stat().st_size)
     line = len(file.read_bytes().splitlines()[0])
     assert max(sizes) < 1100 * line
     assert len(ids(Outbox(file))) == 10
 
 
-def test_while_the_folder_is_away_alerts_wait_in_memory_and_are_written_afterwards(
+def test_alerts_stay_in_memory_while_the_folder_is_missing_and_are_written_later(
     file: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     outbox = Outbox(file, now=clock)
@@ -110,13 +110,13 @@ def test_while_the_folder_is_away_alerts_wait_in_memory_and_are_written_afterwar
     file.parent.write_text("in the way")
     outbox.put(alert(1))
     outbox.put(alert(2))
-    outbox.tidy()
+    outbox.compact()
     assert len(outbox) == 3
-    (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
-    assert "wait in memory only" in told.message
+    (error,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "queued in memory only" in error.message
     file.parent.unlink()
     clock.seconds += 11
-    outbox.tidy()
+    outbox.compact()
     outbox.put(alert(3))
     assert ids(Outbox(file)) == ["e0-start", "e1-start", "e2-start", "e3-start"]
 
@@ -130,7 +130,7 @@ def run(script: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-FULL = """
+FILL_DISK = """
 import resource, sys
 from pathlib import Path
 from stream.sinks.alerts.outbox import Outbox
@@ -141,22 +141,22 @@ outbox = Outbox(Path(sys.argv[1]), now=lambda: clock[0])
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
 for number in range(20):
     outbox.put(alert(number))
-outbox.done(alert(0))
+outbox.mark_done(alert(0))
 print(len(outbox), flush=True)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 clock[0] = 60.0
-outbox.tidy()
+outbox.compact()
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="limits of files are of Unix")
-def test_a_disk_that_gets_full_loses_nothing_while_the_process_lives(file: Path) -> None:
-    with run(FULL, file) as process:
+@pytest.mark.skipif(sys.platform == "win32", reason="needs file size limits of Unix")
+def test_full_disk_loses_nothing_while_the_process_runs(file: Path) -> None:
+    with run(FILL_DISK, file) as process:
         assert process.communicate(timeout=60)[0].strip() == "19"
     assert ids(Outbox(file)) == [f"e{number}-start" for number in range(1, 20)]
 
 
-BUSY = """
+PUT_UNTIL_KILLED = """
 import sys
 from pathlib import Path
 from stream.sinks.alerts.outbox import Outbox
@@ -165,35 +165,35 @@ from tests.alerting import alert
 outbox = Outbox(Path(sys.argv[1]), spare_lines=10)
 for number in range(int(sys.argv[2]), 1_000_000):
     outbox.put(alert(number))
-    print("came", f"e{number}-start", flush=True)
+    print("added", f"e{number}-start", flush=True)
     if number % 3:
         oldest = outbox.oldest()
-        outbox.done(oldest)
+        outbox.mark_done(oldest)
         print("done", oldest.id, flush=True)
-    outbox.tidy()
+    outbox.compact()
 """
 
 
-def test_killed_at_any_moment_it_loses_nothing(file: Path) -> None:
-    chance, waiting, number = random.Random(6), list[str](), 0
+def test_kill_at_any_moment_loses_nothing(file: Path) -> None:
+    rng, queued, number = random.Random(6), list[str](), 0
     for _ in range(6):
-        with run(BUSY, file, number) as process:
+        with run(PUT_UNTIL_KILLED, file, number) as process:
             assert process.stdout is not None
-            lines = [process.stdout.readline() for _ in range(chance.randrange(5, 400))]
+            lines = [process.stdout.readline() for _ in range(rng.randrange(5, 400))]
             process.kill()
             lines += process.stdout.readlines()
         for line in lines:
-            if not line.endswith("\n"):  # torn by the kill
+            if not line.endswith("\n"):  # truncated by the kill
                 continue
-            what, alert_id = line.split()
-            if what == "came":
-                waiting.append(alert_id)
+            change, alert_id = line.split()
+            if change == "added":
+                queued.append(alert_id)
                 number = int(alert_id[1:-6]) + 1
             else:
-                waiting.remove(alert_id)
+                queued.remove(alert_id)
         copy = file.with_name("copy")
         shutil.copy(file, copy)
         found = ids(Outbox(copy))
-        # What was done last may not have been printed any more.
-        assert found in (waiting, waiting[1:], [*waiting, f"e{number}-start"])
-        waiting, number = found, number + 1
+        # The last change may not have been printed before the kill.
+        assert found in (queued, queued[1:], [*queued, f"e{number}-start"])
+        queued, number = found, number + 1

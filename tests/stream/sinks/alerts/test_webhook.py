@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from stream.config.events import AlertConfig
-from stream.sinks.alerts.sender import RefusedError, UndeliveredError
-from stream.sinks.alerts.webhook import Webhook, retry_after_s
+from stream.sinks.alerts.sender import RejectedError, UndeliveredError
+from stream.sinks.alerts.webhook import WebhookSender, parse_retry_after
 from stream.sinks.event_log.rows import COLUMNS
 from stream.workers.transport import TransportError
 from tests.alerting import Receiver, alert
@@ -33,14 +33,16 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def send(address: str, secret: str | None = None, now: datetime = NOW) -> None:
-    webhook = Webhook("phone", AlertConfig(webhook=address, secret=secret), now_utc=lambda: now)
+    webhook = WebhookSender(
+        "phone", AlertConfig(webhook=address, secret=secret), now_utc=lambda: now
+    )
     try:
         webhook.send(alert(1))
     finally:
         webhook.close()
 
 
-def test_an_alert_comes_as_json_with_the_columns_of_the_log(receiver: Receiver) -> None:
+def test_alert_is_json_with_the_columns_of_the_event_log(receiver: Receiver) -> None:
     send(receiver.address)
     (message,) = receiver.messages
     assert message["alert"] == "phone"
@@ -54,11 +56,11 @@ def test_an_alert_comes_as_json_with_the_columns_of_the_log(receiver: Receiver) 
     assert "X-Actionwatch-Signature" not in headers
 
 
-def test_the_signature_is_verified_by_the_lines_of_the_docs(receiver: Receiver) -> None:
+def test_code_of_the_docs_verifies_the_signature(receiver: Receiver) -> None:
     (code,) = re.findall(r"```python\n(import hashlib.*?)```", DOCS.read_text(), re.DOTALL)
-    there: dict = {}
-    exec(code, there)
-    is_genuine = there["is_genuine"]
+    names: dict = {}
+    exec(code, names)
+    is_genuine = names["is_genuine"]
     send(receiver.address, "s3cret", datetime.now(timezone.utc))
     (headers,), (body,) = receiver.requests, receiver.bodies
     assert is_genuine(b"s3cret", headers, body)
@@ -70,22 +72,22 @@ def test_the_signature_is_verified_by_the_lines_of_the_docs(receiver: Receiver) 
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 410, 422])
-def test_a_refusal_is_final(receiver: Receiver, status: int) -> None:
-    receiver.answer = status
-    with pytest.raises(RefusedError, match=str(status)):
+def test_client_error_is_a_rejection(receiver: Receiver, status: int) -> None:
+    receiver.status = status
+    with pytest.raises(RejectedError, match=str(status)):
         send(receiver.address)
 
 
 @pytest.mark.parametrize("status", [302, 308, 408, 425, 429, 500, 502, 503])
-def test_what_may_pass_is_tried_again_later(receiver: Receiver, status: int) -> None:
-    receiver.answer, receiver.headers = status, {"Location": "/elsewhere"}
+def test_temporary_error_is_retried(receiver: Receiver, status: int) -> None:
+    receiver.status, receiver.headers = status, {"Location": "/elsewhere"}
     with pytest.raises(UndeliveredError, match=str(status)):
         send(receiver.address)
     assert receiver.paths == ["/hook"]  # redirects are not followed
 
 
-def test_a_receiver_that_is_away_or_breaks_off_is_tried_later(receiver: Receiver) -> None:
-    receiver.answer = 0
+def test_unreachable_or_disconnecting_receiver_is_retried(receiver: Receiver) -> None:
+    receiver.status = 0
     with pytest.raises(UndeliveredError, match="disconnected"):
         send(receiver.address)
     receiver.stop()
@@ -94,11 +96,11 @@ def test_a_receiver_that_is_away_or_breaks_off_is_tried_later(receiver: Receiver
     receiver.start()
 
 
-def test_the_receiver_says_when_to_come_again(receiver: Receiver) -> None:
-    receiver.answer, receiver.headers = 429, {"Retry-After": "17"}
+def test_receiver_sets_the_retry_delay(receiver: Receiver) -> None:
+    receiver.status, receiver.headers = 429, {"Retry-After": "17"}
     with pytest.raises(UndeliveredError) as caught:
         send(receiver.address)
-    assert caught.value.after_s == 17
+    assert caught.value.retry_after_s == 17
 
 
 @pytest.mark.parametrize(
@@ -113,11 +115,11 @@ def test_the_receiver_says_when_to_come_again(receiver: Receiver) -> None:
         ("", 0),
     ],
 )
-def test_retry_after_is_seconds_or_a_date_within_an_hour(header: str, seconds: float) -> None:
-    assert retry_after_s(header, NOW) == seconds
+def test_retry_after_is_seconds_or_a_date_up_to_an_hour(header: str, seconds: float) -> None:
+    assert parse_retry_after(header, NOW) == seconds
 
 
-def test_user_and_password_of_the_address_become_basic_authentication(
+def test_user_and_password_in_the_address_become_basic_authentication(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOOK_PASSWORD", "p@ss/word")
@@ -125,7 +127,7 @@ def test_user_and_password_of_the_address_become_basic_authentication(
     assert receiver.requests[0]["Authorization"] == "Basic d2F0Y2g6cEBzcy93b3Jk"
 
 
-def test_neither_address_nor_secret_is_logged(
+def test_address_and_secret_are_never_logged(
     receiver: Receiver, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -134,19 +136,19 @@ def test_neither_address_nor_secret_is_logged(
     send(address, "s3cret")
     assert receiver.paths == ["/hook/t0ken?key=k3y"]
     for status in (0, 404, 500):
-        receiver.answer = status
-        with pytest.raises((RefusedError, UndeliveredError)) as caught:
+        receiver.status = status
+        with pytest.raises((RejectedError, UndeliveredError)) as caught:
             send(address, "s3cret")
         caplog.records.append(
-            logging.makeLogRecord({"msg": str(caught.value)})  # the courier logs it
+            logging.makeLogRecord({"msg": str(caught.value)})  # the dispatcher logs it
         )
-    told = json.dumps([record.getMessage() for record in caplog.records])
+    logged = json.dumps([record.getMessage() for record in caplog.records])
     for secret in ("passw0rd", "t0ken", "k3y", "s3cret", "cGFzc3cwcmQ"):
-        assert secret not in told
+        assert secret not in logged
 
 
 @pytest.mark.parametrize("address", ["ftp://u:pw@x/", "https://", "x", "http://u:pw@x:port/"])
-def test_an_address_that_is_none_is_named_without_showing_it(address: str) -> None:
+def test_invalid_address_is_reported_without_showing_it(address: str) -> None:
     with pytest.raises(TransportError, match="webhook must be an address like https") as caught:
-        Webhook("phone", AlertConfig(webhook=address))
+        WebhookSender("phone", AlertConfig(webhook=address))
     assert "pw" not in str(caught.value)

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from stream.messages import LoggedEvent, Recorded
-from stream.sinks.event_log.database import FILE, SCHEMA_VERSION, EventLogError, NewsRefusedError
+from stream.messages import EventMedia, LoggedEvent
+from stream.sinks.event_log.database import FILE, SCHEMA_VERSION, EventLogError, RejectedUpdateError
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.query import EventQuery
 from stream.sinks.event_log.rows import COLUMNS
-from tests.event_samples import BEGAN, logged
+from tests.event_samples import START_UTC, logged
 
 ROOT = Path(__file__).parents[4]
-# As version 1 of the schema was made, by SQLAlchemy and pragmas.
+# Version 1 of the schema, as SQLAlchemy and pragmas created it.
 VERSION_1 = """
 CREATE TABLE events (
     id VARCHAR(32) NOT NULL, run VARCHAR(32) NOT NULL, camera VARCHAR NOT NULL,
@@ -37,9 +37,9 @@ INSERT INTO events VALUES
 """
 
 
-def rows(folder: Path, **which: object) -> list[dict]:
+def rows(folder: Path, **conditions: object) -> list[dict]:
     with EventLog.open(folder) as log:
-        return list(log.rows(EventQuery(**which)))  # type: ignore[arg-type]
+        return list(log.rows(EventQuery(**conditions)))  # type: ignore[arg-type]
 
 
 def sql(folder: Path, script: str) -> None:
@@ -47,16 +47,16 @@ def sql(folder: Path, script: str) -> None:
         connection.executescript(script)
 
 
-def seen_until(one: LoggedEvent, latest_s: float) -> LoggedEvent:
-    return replace(one, event=replace(one.event, latest_s=latest_s))
+def seen_until(update: LoggedEvent, latest_s: float) -> LoggedEvent:
+    return replace(update, event=replace(update.event, latest_s=latest_s))
 
 
-def test_an_event_is_one_row_from_open_to_closed(tmp_path: Path) -> None:
+def test_event_is_one_row_from_start_to_end(tmp_path: Path) -> None:
     with EventLog.create(tmp_path) as log:
-        log.save([logged("wave", 2.0, None)])
+        log.write_updates([logged("wave", 2.0, None)])
         (row,) = rows(tmp_path)
         assert (row["end"], row["end_s"], row["clip"]) == (None, None, "")
-        log.save([logged("wave", 2.0, 4.0)])
+        log.write_updates([logged("wave", 2.0, 4.0)])
     (row,) = rows(tmp_path)
     assert tuple(row) == COLUMNS
     assert row["start"] == "2026-01-31T23:59:52.000Z"
@@ -67,48 +67,48 @@ def test_an_event_is_one_row_from_open_to_closed(tmp_path: Path) -> None:
     assert row["closed_by"] == ""
 
 
-def test_the_same_news_twice_change_nothing(tmp_path: Path) -> None:
-    news = [logged("wave", 2.0, None), logged("wave", 2.0, 4.0), logged("run", 3.0, None)]
+def test_same_updates_twice_change_nothing(tmp_path: Path) -> None:
+    updates = [logged("wave", 2.0, None), logged("wave", 2.0, 4.0), logged("run", 3.0, None)]
     with EventLog.create(tmp_path) as log:
-        log.save(news)
+        log.write_updates(updates)
         before = rows(tmp_path)
-        log.save(news)
-        log.save(news[:1])  # late: it doesn't open what is closed
+        log.write_updates(updates)
+        log.write_updates(updates[:1])  # a late update doesn't reopen a closed event
         assert rows(tmp_path) == before
         assert [row["end_s"] for row in before] == [4.0, None]
         assert log.count() == 2
 
 
-def test_what_was_recorded_stays_whatever_is_told_of_the_event_again(tmp_path: Path) -> None:
+def test_media_stay_when_the_event_is_updated_again(tmp_path: Path) -> None:
     one = logged("wave", 2.0, None)
     with EventLog.create(tmp_path) as log:
-        log.save([Recorded(one.event.id, "clip.mp4", "snap.jpg", "late"), one])
-        log.save([one, logged("wave", 2.0, 4.0)])
-        log.save([Recorded("of no event", "x.mp4", "")])
+        log.write_updates([EventMedia(one.event.id, "clip.mp4", "snap.jpg", "late"), one])
+        log.write_updates([one, logged("wave", 2.0, 4.0)])
+        log.write_updates([EventMedia("unknown event", "x.mp4", "")])
     (row,) = rows(tmp_path)
     assert (row["clip"], row["snapshot"], row["clip_note"]) == ("clip.mp4", "snap.jpg", "late")
     assert row["end_s"] == 4.0
-    assert rows(tmp_path, recorded=True) == [row]
+    assert rows(tmp_path, has_media=True) == [row]
 
 
-def test_one_that_is_refused_lets_none_in(tmp_path: Path) -> None:
+def test_one_rejected_update_rejects_the_whole_batch(tmp_path: Path) -> None:
     broken = logged("run", 3.0, 4.0, peak=float("nan"))
     with EventLog.create(tmp_path) as log:
-        with pytest.raises(NewsRefusedError, match="NOT NULL"):
-            log.save([logged("wave", 2.0, 4.0), broken])
-        with pytest.raises(NewsRefusedError, match="surrogates"):
-            log.save([logged("\ud800", 2.0, 4.0)])
+        with pytest.raises(RejectedUpdateError, match="NOT NULL"):
+            log.write_updates([logged("wave", 2.0, 4.0), broken])
+        with pytest.raises(RejectedUpdateError, match="surrogates"):
+            log.write_updates([logged("\ud800", 2.0, 4.0)])
         assert log.count() == 0
 
 
-def test_what_a_killed_run_left_open_is_closed_where_it_was_last_seen(tmp_path: Path) -> None:
+def test_open_events_of_a_killed_run_end_where_they_were_last_seen(tmp_path: Path) -> None:
     killed = EventLog.create(tmp_path)
     one = logged("wave", 2.0, None)
-    killed.save([one])
-    killed.save([seen_until(one, 3.25)])
+    killed.write_updates([one])
+    killed.write_updates([seen_until(one, 3.25)])
     assert rows(tmp_path)[0]["end"] is None
     killed.close()
-    before = rows(tmp_path)  # nobody writes any more: a reader says the same as the next run
+    before = rows(tmp_path)  # no run is writing: a reader sees the same as the next run
     EventLog.create(tmp_path).close()
     (row,) = rows(tmp_path)
     assert before == [row]
@@ -117,87 +117,87 @@ def test_what_a_killed_run_left_open_is_closed_where_it_was_last_seen(tmp_path: 
     assert row["end"] == "2026-01-31T23:59:53.250Z"
 
 
-def test_what_a_killed_run_told_late_is_closed_too(tmp_path: Path) -> None:
+def test_late_updates_of_a_killed_run_are_closed_too(tmp_path: Path) -> None:
     one = logged("wave", 2.0, None)
     with EventLog.create(tmp_path) as killed:
-        killed.save([one])
+        killed.write_updates([one])
     with EventLog.create(tmp_path) as log:
-        log.save([seen_until(one, 5.5), logged("run", 9.0, None)], run=killed.run)
-        log.save([logged("jump", 10.0, None)])
+        log.write_updates([seen_until(one, 5.5), logged("run", 9.0, None)], run=killed.run)
+        log.write_updates([logged("jump", 10.0, None)])
         log.close_crashed()
         found = [(row["label"], row["end_s"], row["closed_by"]) for row in rows(tmp_path)]
     assert found == [("wave", 5.5, "crash"), ("run", 10.0, "crash"), ("jump", None, "")]
 
 
-def test_a_folder_belongs_to_one_run_at_a_time(tmp_path: Path) -> None:
+def test_folder_is_locked_by_one_run(tmp_path: Path) -> None:
     with EventLog.create(tmp_path) as log:
-        log.save([logged("wave", 2.0, None)])
+        log.write_updates([logged("wave", 2.0, None)])
         with pytest.raises(EventLogError, match="another run is writing"):
             EventLog.create(tmp_path)
-        assert rows(tmp_path)[0]["end"] is None  # and it was left alone
+        assert rows(tmp_path)[0]["end"] is None  # and it is unchanged
     EventLog.create(tmp_path).close()
 
 
-def test_a_run_knows_when_the_former_one_began(tmp_path: Path) -> None:
+def test_run_knows_the_start_of_the_previous_run(tmp_path: Path) -> None:
     with EventLog.create(tmp_path) as log:
-        assert log.former_start is None
-    began_at = (tmp_path / "events.lock").stat().st_mtime
+        assert log.previous_start is None
+    started_at = (tmp_path / "events.lock").stat().st_mtime
     with EventLog.create(tmp_path) as log:
-        assert log.former_start == began_at
+        assert log.previous_start == started_at
 
 
-def test_a_path_may_hold_what_means_something_in_an_address(tmp_path: Path) -> None:
+def test_path_may_have_characters_that_are_special_in_urls(tmp_path: Path) -> None:
     folder = tmp_path / "a?b#c%20d"
     EventLog.create(folder).close()
     assert (folder / FILE).is_file()
 
 
-def test_rows_can_be_chosen(tmp_path: Path) -> None:
+def test_rows_can_be_filtered(tmp_path: Path) -> None:
     with EventLog.create(tmp_path) as log:
         for camera, label, start_s in (
             ("a", "wave", 0.0),
             ("b", "wave", 5.0),
             ("a/left", "run", 9.0),
         ):
-            log.save([logged(label, start_s, start_s + 1, camera=camera)])
+            log.write_updates([logged(label, start_s, start_s + 1, camera=camera)])
     assert [row["start_s"] for row in rows(tmp_path)] == [0, 5, 9]
     assert [row["start_s"] for row in rows(tmp_path, camera="a")] == [0, 9]
     assert [row["start_s"] for row in rows(tmp_path, label="wave")] == [0, 5]
-    since = BEGAN + timedelta(seconds=5)
+    since = START_UTC + timedelta(seconds=5)
     assert [row["start_s"] for row in rows(tmp_path, since=since)] == [5, 9]
     elsewhere = since.astimezone(timezone(timedelta(hours=9)))
     assert [row["start_s"] for row in rows(tmp_path, since=elsewhere)] == [5, 9]
     assert [row["start_s"] for row in rows(tmp_path, until=since)] == [0]
-    assert rows(tmp_path, recorded=True) == []
+    assert rows(tmp_path, has_media=True) == []
 
 
-def test_events_can_be_removed(tmp_path: Path) -> None:
-    news = [logged("wave", float(start_s), start_s + 0.5) for start_s in range(1200)]
+def test_events_can_be_deleted(tmp_path: Path) -> None:
+    updates = [logged("wave", float(start_s), start_s + 0.5) for start_s in range(1200)]
     with EventLog.create(tmp_path) as log:
-        log.save(news)
-        log.delete(one.event.id for one in news[1:])
+        log.write_updates(updates)
+        log.delete(one.event.id for one in updates[1:])
         assert [row["start_s"] for row in log.rows()] == [0]
-        log.forget_run("another")
+        log.delete_run("another")
         assert log.count() == 1
-        log.forget_run(log.run)
+        log.delete_run(log.run)
         assert log.count() == 0
 
 
-def test_the_newest_of_many_are_found_at_once(tmp_path: Path) -> None:
+def test_newest_page_of_a_large_log_is_fast(tmp_path: Path) -> None:
     with EventLog.create(tmp_path) as log:
         for first in range(0, 100_000, 10_000):
             starts = map(float, range(first, first + 10_000))
-            log.save([logged("wave", start_s, start_s + 1) for start_s in starts])
-        taken = []
+            log.write_updates([logged("wave", start_s, start_s + 1) for start_s in starts])
+        durations_s = []
         for _ in range(5):
-            began = time.perf_counter()
+            start = time.perf_counter()
             newest = log.page(limit=50)
-            taken.append(time.perf_counter() - began)
+            durations_s.append(time.perf_counter() - start)
     assert [row["start_s"] for row in newest] == list(range(99_999, 99_949, -1))
-    assert min(taken) < 0.02  # a scan takes ten times as long
+    assert min(durations_s) < 0.02  # a full scan is ten times slower
 
 
-def test_a_file_is_a_write_ahead_log_that_survives_a_power_cut(tmp_path: Path) -> None:
+def test_sqlite_uses_a_synced_write_ahead_log(tmp_path: Path) -> None:
     with EventLog.create(tmp_path) as log:
         with closing(sqlite3.connect(tmp_path / FILE)) as connection:
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -206,7 +206,7 @@ def test_a_file_is_a_write_ahead_log_that_survives_a_power_cut(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("use", [EventLog.open, EventLog.create])
-def test_a_log_of_version_1_is_brought_to_this_one(tmp_path: Path, use: object) -> None:
+def test_log_of_version_1_is_migrated(tmp_path: Path, use: object) -> None:
     sql(tmp_path, VERSION_1)
     with use(tmp_path) as log:  # type: ignore[operator]
         found = list(log.rows())
@@ -218,17 +218,17 @@ def test_a_log_of_version_1_is_brought_to_this_one(tmp_path: Path, use: object) 
     assert [row["closed_by"] for row in found] == ["", "crash"]
     assert found[1]["end_s"] == 7.5
     with EventLog.create(tmp_path) as log:
-        log.save([logged("wave", 2.0, 4.0), Recorded("a", "clip.mp4", "")])
+        log.write_updates([logged("wave", 2.0, 4.0), EventMedia("a", "clip.mp4", "")])
         assert [row["clip"] for row in log.rows()] == ["", "clip.mp4", ""]
 
 
-def test_an_older_program_refuses_the_log(tmp_path: Path) -> None:
+def test_user_version_stops_older_programs(tmp_path: Path) -> None:
     EventLog.create(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / FILE)) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
 
 
-def test_many_may_migrate_at_once(tmp_path: Path) -> None:
+def test_concurrent_migrations(tmp_path: Path) -> None:
     sql(tmp_path, VERSION_1)
     script = (
         "import sys; from pathlib import Path\n"
@@ -254,14 +254,14 @@ def test_many_may_migrate_at_once(tmp_path: Path) -> None:
     assert [reader.communicate(timeout=60) for reader in readers] == [("2\n", "")] * 4
 
 
-def test_an_older_run_that_still_writes_is_not_disturbed(tmp_path: Path) -> None:
+def test_log_in_use_by_an_older_run_is_not_migrated(tmp_path: Path) -> None:
     with EventLog.create(tmp_path):
         sql(tmp_path, "DROP TABLE actionwatch_schema; PRAGMA user_version = 1")
         with pytest.raises(EventLogError, match="older Actionwatch is writing"):
             EventLog.open(tmp_path)
 
 
-def test_a_log_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+def test_log_of_a_newer_version_is_an_error(tmp_path: Path) -> None:
     EventLog.create(tmp_path).close()
     sql(tmp_path, "UPDATE actionwatch_schema SET version = 99")
     for use in (EventLog.open, EventLog.create):
@@ -269,7 +269,7 @@ def test_a_log_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
             use(tmp_path)
 
 
-def test_a_folder_without_a_log_is_named(tmp_path: Path) -> None:
+def test_missing_log_is_named_in_the_error(tmp_path: Path) -> None:
     with pytest.raises(EventLogError, match=r"no event log in .*events\.sqlite is missing"):
         EventLog.open(tmp_path)
     (tmp_path / FILE).touch()
@@ -277,16 +277,16 @@ def test_a_folder_without_a_log_is_named(tmp_path: Path) -> None:
         EventLog.open(tmp_path)
 
 
-def test_a_damaged_log_is_named(tmp_path: Path) -> None:
+def test_damaged_log_is_named_in_the_error(tmp_path: Path) -> None:
     (tmp_path / FILE).write_bytes(b"not a database, but long enough to look like one" * 100)
     for use in (EventLog.open, EventLog.create):
         with pytest.raises(EventLogError, match=r"events\.sqlite can't be used: file is not a"):
             use(tmp_path)
 
 
-def test_damage_behind_the_header_is_named(tmp_path: Path) -> None:
+def test_damage_after_the_header_is_named_in_the_error(tmp_path: Path) -> None:
     with EventLog.create(tmp_path) as log:
-        log.save([logged("wave", float(number), number + 0.5) for number in range(200)])
+        log.write_updates([logged("wave", float(number), number + 0.5) for number in range(200)])
     file = tmp_path / FILE
     data = bytearray(file.read_bytes())
     data[4096:] = b"\xff" * (len(data) - 4096)
@@ -295,44 +295,44 @@ def test_damage_behind_the_header_is_named(tmp_path: Path) -> None:
         rows(tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EventLogError, match="can't be used"):
         EventLog.create(tmp_path / "file" / "data")
 
 
-def test_a_log_that_is_locked_is_named(tmp_path: Path) -> None:
+def test_locked_log_is_an_error(tmp_path: Path) -> None:
     EventLog.create(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(EventLogError, match="database is locked"):
-            EventLog.create(tmp_path, patience_s=0.05)
-    EventLog.create(tmp_path).close()  # the lock of the folder was given back
+            EventLog.create(tmp_path, lock_timeout_s=0.05)
+    EventLog.create(tmp_path).close()  # the failed attempt released the folder's lock
 
 
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("postgresql://u:geheim@ss@host/db", "must be an address like"),
-        ("postgresql://u:geheim@host:geheim/db", "must be an address like"),
+        ("postgresql://u:geheim@ss@host/db", "must be a URL like"),
+        ("postgresql://u:geheim@host:geheim/db", "must be a URL like"),
         ("postgresql://u:${NO_SUCH}@host/db", "NO_SUCH"),
         ("postgresql://u:geheim@127.0.0.1:9/db", "127.0.0.1:9/db can't be used"),
     ],
 )
-def test_an_address_that_is_no_use_is_told_without_its_secrets(
+def test_unusable_database_url_is_an_error_without_secrets(
     tmp_path: Path, address: str, words: str
 ) -> None:
     pytest.importorskip("psycopg")
     for use in (EventLog.create, EventLog.open):
-        with pytest.raises(EventLogError) as told:
+        with pytest.raises(EventLogError) as error:
             use(tmp_path, address)
-        assert words in str(told.value)
-        assert "geheim" not in str(told.value)
-        assert "\n" not in str(told.value)
-    assert not (tmp_path / "database").exists()  # it did not prove itself
+        assert words in str(error.value)
+        assert "geheim" not in str(error.value)
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "database").exists()  # only a working URL is stored
 
 
-def test_a_missing_driver_is_told_by_the_name_of_its_extra(
+def test_missing_driver_error_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
@@ -340,7 +340,7 @@ def test_a_missing_driver_is_told_by_the_name_of_its_extra(
         EventLog.create(tmp_path, "postgresql://127.0.0.1/db")
 
 
-def test_the_folder_has_a_name_of_its_own_for_ever(tmp_path: Path) -> None:
+def test_folder_keeps_its_site_id(tmp_path: Path) -> None:
     EventLog.create(tmp_path).close()
     site = (tmp_path / "site").read_text()
     assert len(site.strip()) == 32

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from stream.messages import LoggedEvent, Recorded
+from stream.messages import EventMedia, LoggedEvent
 from stream.runtime.metrics import Metrics
 from stream.sinks.event_log.database import FILE
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.journal import FILE as JOURNAL_FILE
-from stream.sinks.event_log.journal import Journal, News
+from stream.sinks.event_log.journal import EventUpdate, Journal
 from stream.sinks.event_log.writer import EventWriter
 from tests.conftest import Clock
 from tests.event_samples import logged
@@ -32,17 +32,17 @@ KILLS = 50
 
 
 @dataclass
-class Written:
-    """A log with its writer, and what that told."""
+class Harness:
+    """A log with its writer, and the updates that `on_written` received."""
 
     log: EventLog
     writer: EventWriter
     metrics: Metrics
-    told: list[LoggedEvent] = field(default_factory=list)
+    written: list[LoggedEvent] = field(default_factory=list)
 
-    def put(self, *news: News) -> None:
-        for one in news:
-            self.writer.put(one)
+    def put(self, *updates: EventUpdate) -> None:
+        for update in updates:
+            self.writer.put(update)
 
     @property
     def rows(self) -> list[tuple[str, float, float | None]]:
@@ -52,22 +52,22 @@ class Written:
 @contextmanager
 def writing(
     folder: Path, *, journal: Journal | None = None, **options: object
-) -> Iterator[Written]:
-    """A writer that waits for nobody for long, and its log, until all is written."""
+) -> Iterator[Harness]:
+    """A writer with short timeouts, and its log. Stops when all updates are written."""
     metrics = Metrics()
     journal = Journal(folder) if journal is None else journal
-    with EventLog.create(folder, patience_s=0.02) as log:
-        written = Written(log, None, metrics)  # type: ignore[arg-type]
-        options.setdefault("first_pause_s", 0.01)
-        options.setdefault("longest_pause_s", 0.05)
-        options.setdefault("on_written", lambda events: written.told.extend(events))
-        written.writer = EventWriter(log, journal, metrics, **options)  # type: ignore[arg-type]
-        written.writer.start()
+    with EventLog.create(folder, lock_timeout_s=0.02) as log:
+        harness = Harness(log, None, metrics)  # type: ignore[arg-type]
+        options.setdefault("min_retry_delay_s", 0.01)
+        options.setdefault("max_retry_delay_s", 0.05)
+        options.setdefault("on_written", lambda events: harness.written.extend(events))
+        harness.writer = EventWriter(log, journal, metrics, **options)  # type: ignore[arg-type]
+        harness.writer.start()
         try:
-            yield written
+            yield harness
         finally:
-            written.writer.tell_stop()
-            assert written.writer.join(30)
+            harness.writer.request_stop()
+            assert harness.writer.join(30)
 
 
 @contextmanager
@@ -87,87 +87,87 @@ def many(count: int, label: str = "wave") -> list[LoggedEvent]:
     return [logged(label, float(number), number + 0.5) for number in range(count)]
 
 
-def test_it_tells_what_was_recorded_of_events_that_are_gone(tmp_path: Path) -> None:
-    unclaimed: list[Recorded] = []
+def test_media_of_deleted_events_are_reported(tmp_path: Path) -> None:
+    orphaned_media: list[EventMedia] = []
     (event,) = many(1)
-    recorded = Recorded(event.event.id, f"{event.event.id}.mp4", "")
-    with writing(tmp_path, on_unclaimed=unclaimed.append) as written:
-        written.writer.put(event)
-        written.writer.put(recorded)
-        wait_for(lambda: written.writer.waiting == 0)
-        written.log.delete([event.event.id])
-        written.writer.put(recorded)
-        wait_for(lambda: written.writer.waiting == 0)
-    assert unclaimed == [recorded]
+    recorded = EventMedia(event.event.id, f"{event.event.id}.mp4", "")
+    with writing(tmp_path, on_orphaned_media=orphaned_media.append) as harness:
+        harness.writer.put(event)
+        harness.writer.put(recorded)
+        wait_for(lambda: harness.writer.pending == 0)
+        harness.log.delete([event.event.id])
+        harness.writer.put(recorded)
+        wait_for(lambda: harness.writer.pending == 0)
+    assert orphaned_media == [recorded]
 
 
-def test_all_that_was_put_before_the_stop_is_written(tmp_path: Path) -> None:
-    news = many(3000)
-    with writing(tmp_path) as written:
-        written.put(*news, Recorded(news[7].event.id, "clip.mp4", "snap.jpg"))
-    assert written.told == news  # each once, in order
-    assert written.writer.waiting == 0
+def test_updates_put_before_the_stop_are_written(tmp_path: Path) -> None:
+    updates = many(3000)
+    with writing(tmp_path) as harness:
+        harness.put(*updates, EventMedia(updates[7].event.id, "clip.mp4", "snap.jpg"))
+    assert harness.written == updates  # each once, in order
+    assert harness.writer.pending == 0
     found = rows(tmp_path)
     assert [row["start_s"] for row in found] == list(range(3000))
     assert found[7]["clip"] == "clip.mp4"
     assert not (tmp_path / JOURNAL_FILE).exists()
 
 
-def test_many_threads_may_put(tmp_path: Path) -> None:
-    with writing(tmp_path) as written:
+def test_put_from_many_threads(tmp_path: Path) -> None:
+    with writing(tmp_path) as harness:
         threads = [
-            threading.Thread(target=written.put, args=many(100, label))
+            threading.Thread(target=harness.put, args=many(100, label))
             for label in ("wave", "run", "jump")
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert len(rows(tmp_path)) == len(written.told) == 300
+    assert len(rows(tmp_path)) == len(harness.written) == 300
 
 
-def test_a_database_that_is_locked_for_half_a_minute_loses_nothing(
+def test_database_locked_for_half_a_minute_loses_nothing(
     tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    options = {"now": clock, "first_pause_s": 0.5, "longest_pause_s": 10.0}
+    options = {"now": clock, "min_retry_delay_s": 0.5, "max_retry_delay_s": 10.0}
     opened, closed = logged("run", 1.0, None), logged("run", 1.0, 9.0)
-    with writing(tmp_path, **options) as written:
-        written.put(opened)
-        wait_for(lambda: len(written.told) == 1)
+    with writing(tmp_path, **options) as harness:
+        harness.put(opened)
+        wait_for(lambda: len(harness.written) == 1)
         with locked(tmp_path):
-            written.put(closed)
+            harness.put(closed)
             for second in range(30):
-                written.put(logged("wave", float(second), second + 0.5))
+                harness.put(logged("wave", float(second), second + 0.5))
                 clock.seconds += 1.0
-                wait_for(lambda: len(written.told) == second + 3)  # noqa: B023
-            assert "database is locked" in written.writer.away
-            assert written.writer.waiting == 31
+                wait_for(lambda: len(harness.written) == second + 3)  # noqa: B023
+            assert "database is locked" in harness.writer.unavailable_reason
+            assert harness.writer.pending == 31
         clock.seconds += 10.0
-        wait_for(lambda: written.writer.waiting == 0)
-        assert written.writer.away == ""
-        assert len(written.rows) == 31
-        assert ("run", 1.0, 9.0) in written.rows
-    counts = written.metrics.totals()
+        wait_for(lambda: harness.writer.pending == 0)
+        assert harness.writer.unavailable_reason == ""
+        assert len(harness.rows) == 31
+        assert ("run", 1.0, 9.0) in harness.rows
+    counts = harness.metrics.totals()
     assert counts["journaled_events"] == 31
     assert 4 <= counts["log_retries"] <= 7  # 0.5, 1, 2, 4, 8 and 10 s apart
     assert "lost_events" not in counts
-    assert written.told == [opened, closed, *many(30)]
+    assert harness.written == [opened, closed, *many(30)]
     assert not (tmp_path / JOURNAL_FILE).exists()
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
 
 
-def test_a_run_that_ends_while_the_log_is_locked_leaves_a_journal_for_the_next(
+def test_run_that_ends_while_the_log_is_locked_leaves_a_journal(
     tmp_path: Path,
 ) -> None:
-    with writing(tmp_path) as written:
-        written.put(logged("wave", 1.0, 2.0), logged("run", 3.0, None))
-        wait_for(lambda: len(written.told) == 2)
+    with writing(tmp_path) as harness:
+        harness.put(logged("wave", 1.0, 2.0), logged("run", 3.0, None))
+        wait_for(lambda: len(harness.written) == 2)
         with locked(tmp_path):
-            written.put(logged("run", 3.0, None), logged("jump", 5.0, 6.0))
-            written.writer.tell_stop()
-            assert written.writer.join(30)
-        assert written.writer.waiting == 2
+            harness.put(logged("run", 3.0, None), logged("jump", 5.0, 6.0))
+            harness.writer.request_stop()
+            assert harness.writer.join(30)
+        assert harness.writer.pending == 2
     with writing(tmp_path) as after:
         after.put(logged("wave", 7.0, 8.0))
     found = [(row["label"], row["end_s"], row["closed_by"]) for row in rows(tmp_path)]
@@ -177,104 +177,108 @@ def test_a_run_that_ends_while_the_log_is_locked_leaves_a_journal_for_the_next(
         ("jump", 6.0, ""),
         ("wave", 8.0, ""),
     ]
-    assert [one.event.label for one in after.told] == ["wave"]  # the others were told before
+    assert [one.event.label for one in after.written] == [
+        "wave"
+    ]  # the first run reported the others
 
 
-def test_an_event_that_only_the_journal_knows_is_closed_if_its_run_was_killed(
+def test_journaled_event_of_a_killed_run_is_closed(
     tmp_path: Path,
 ) -> None:
     one = logged("wave", 1.0, None)
     Journal(tmp_path).append([one, replace(one, event=replace(one.event, latest_s=4.5))], "killed")
-    with writing(tmp_path) as written:
-        written.put(logged("run", 9.0, None))
-        wait_for(lambda: len(written.told) == 1)
-        assert [(row["label"], row["closed_by"]) for row in written.log.rows()] == [
+    with writing(tmp_path) as harness:
+        harness.put(logged("run", 9.0, None))
+        wait_for(lambda: len(harness.written) == 1)
+        assert [(row["label"], row["closed_by"]) for row in harness.log.rows()] == [
             ("wave", "crash"),
             ("run", ""),
         ]
-        assert written.rows[0] == ("wave", 1.0, 4.5)
+        assert harness.rows[0] == ("wave", 1.0, 4.5)
 
 
-def test_without_a_journal_either_news_are_remembered_until_there_is_room(tmp_path: Path) -> None:
-    gone = tmp_path / "gone"
-    with writing(tmp_path / "data", journal=Journal(gone)) as written:
+def test_without_a_journal_updates_wait_in_memory(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with writing(tmp_path / "data", journal=Journal(missing)) as harness:
         with locked(tmp_path / "data"):
-            written.put(*many(10))
-            wait_for(lambda: len(written.told) == 10)
-            assert written.writer.waiting == 10
-        wait_for(lambda: written.writer.waiting == 0)
+            harness.put(*many(10))
+            wait_for(lambda: len(harness.written) == 10)
+            assert harness.writer.pending == 10
+        wait_for(lambda: harness.writer.pending == 0)
     assert len(rows(tmp_path / "data")) == 10
-    assert written.metrics.total("lost_events") == 0
+    assert harness.metrics.total("lost_events") == 0
 
 
-def test_what_is_remembered_is_bounded_and_what_is_lost_is_loud(
+def test_memory_backlog_is_bounded_and_losses_are_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal = Journal(tmp_path / "gone")
-    with writing(tmp_path / "data", journal=journal, most_waiting=20) as written:
+    journal = Journal(tmp_path / "missing")
+    with writing(tmp_path / "data", journal=journal, max_pending=20) as harness:
         with locked(tmp_path / "data"):
-            wait_for(lambda: not written.writer.waiting)
+            wait_for(lambda: not harness.writer.pending)
             for one in many(30):
-                written.put(one)
-                wait_for(lambda: len(written.told) == one.event.start_s + 1)  # noqa: B023
-            assert written.writer.waiting == 20
-        wait_for(lambda: written.writer.waiting == 0)
-    assert written.metrics.total("lost_events") == 10
+                harness.put(one)
+                wait_for(lambda: len(harness.written) == one.event.start_s + 1)  # noqa: B023
+            assert harness.writer.pending == 20
+        wait_for(lambda: harness.writer.pending == 0)
+    assert harness.metrics.total("lost_events") == 10
     assert [row["start_s"] for row in rows(tmp_path / "data")] == list(range(20))
     assert sum("lost" in record.message for record in caplog.records) == 1
 
 
-def test_what_waits_to_be_taken_is_bounded(tmp_path: Path) -> None:
-    go_on, reached = threading.Event(), threading.Event()
+def test_inbox_is_bounded(tmp_path: Path) -> None:
+    resume, reached = threading.Event(), threading.Event()
 
-    def hold(_: Sequence[LoggedEvent]) -> None:
+    def block(_: Sequence[LoggedEvent]) -> None:
         reached.set()
-        assert go_on.wait(60)
+        assert resume.wait(60)
 
-    with writing(tmp_path, on_written=hold, most_waiting=20) as written:
-        written.put(logged("run", 0.0, 1.0))
+    with writing(tmp_path, on_written=block, max_pending=20) as harness:
+        harness.put(logged("run", 0.0, 1.0))
         assert reached.wait(60)
-        written.put(*many(30))
-        assert written.writer.waiting == 20
-        go_on.set()
-    assert written.metrics.total("lost_events") == 10
+        harness.put(*many(30))
+        assert harness.writer.pending == 20
+        resume.set()
+    assert harness.metrics.total("lost_events") == 10
     assert len(rows(tmp_path)) == 21
 
 
-def test_news_that_the_database_refuses_do_not_hold_up_the_others(tmp_path: Path) -> None:
-    news = [*many(3), logged("run", 5.0, 6.0, peak=float("nan")), *many(3, "jump")]
-    with writing(tmp_path) as written:
+def test_rejected_update_does_not_block_the_others(tmp_path: Path) -> None:
+    updates = [*many(3), logged("run", 5.0, 6.0, peak=float("nan")), *many(3, "jump")]
+    with writing(tmp_path) as harness:
         with locked(tmp_path):
-            written.put(*news)
-            wait_for(lambda: len(written.told) == 7)
-        wait_for(lambda: written.writer.waiting == 0)
-    assert written.metrics.total("lost_events") == 1
+            harness.put(*updates)
+            wait_for(lambda: len(harness.written) == 7)
+        wait_for(lambda: harness.writer.pending == 0)
+    assert harness.metrics.total("lost_events") == 1
     assert sorted(row["label"] for row in rows(tmp_path)) == ["jump"] * 3 + ["wave"] * 3
 
 
-def test_who_is_told_may_fail(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_failing_on_written_does_not_stop_the_writer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def fail(_: Sequence[LoggedEvent]) -> None:
         raise RuntimeError("not the log's")
 
-    with writing(tmp_path, on_written=fail) as written:
-        written.put(*many(3))
+    with writing(tmp_path, on_written=fail) as harness:
+        harness.put(*many(3))
     assert len(rows(tmp_path)) == 3
     assert "not the log's" in caplog.text
 
 
-def test_a_damaged_journal_is_counted(tmp_path: Path) -> None:
+def test_damaged_journal_lines_are_counted(tmp_path: Path) -> None:
     Journal(tmp_path).append(many(2), "killed")
     file = tmp_path / JOURNAL_FILE
-    file.write_bytes(b"damaged\n" + file.read_bytes() + b'{"torn')
-    with writing(tmp_path) as written:
+    file.write_bytes(b"damaged\n" + file.read_bytes() + b'{"incomplete')
+    with writing(tmp_path) as harness:
         pass
-    assert written.metrics.total("lost_events") == 1
+    assert harness.metrics.total("lost_events") == 1
     assert len(rows(tmp_path)) == 2
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 16 megabytes."""
+    """A file system of 16 megabytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount, umount = shutil.which("mount"), shutil.which("umount")
@@ -295,41 +299,41 @@ def fill(file: Path) -> None:
             opened.write(b"x" * 4096)
 
 
-def test_a_full_disk_loses_nothing_once_there_is_room_again(small_disk: Path) -> None:
-    ballast, news = small_disk / "ballast", many(2000)
-    with writing(small_disk) as written:
+def test_full_disk_loses_nothing_once_space_is_free_again(small_disk: Path) -> None:
+    ballast, updates = small_disk / "ballast", many(2000)
+    with writing(small_disk) as harness:
         with pytest.raises(OSError, match="No space"):
             fill(ballast)
-        written.put(*news)
-        wait_for(lambda: len(written.told) == 2000)
-        assert "is full; make room" in written.writer.away
-        assert written.writer.waiting >= 1000
+        harness.put(*updates)
+        wait_for(lambda: len(harness.written) == 2000)
+        assert "is full; free some disk space" in harness.writer.unavailable_reason
+        assert harness.writer.pending >= 1000
         ballast.unlink()
-        wait_for(lambda: written.writer.waiting == 0)
-    assert written.told == news
+        wait_for(lambda: harness.writer.pending == 0)
+    assert harness.written == updates
     assert [row["start_s"] for row in rows(small_disk)] == list(range(2000))
-    assert written.metrics.total("lost_events") == 0
+    assert harness.metrics.total("lost_events") == 0
 
 
-# Ends at once with its parent's pipe; forks a writer for each folder that it reads from there.
-NURSERY = """
+# Forks a writer for each folder that it reads from its stdin; ends when that is closed.
+FORK_SERVER = """
 import os, sys
 from datetime import datetime, timezone
 from pathlib import Path
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.writer import EventWriter
 from stream.sinks.event_log.journal import Journal
-from stream.messages import Event, LoggedEvent, Recorded
+from stream.messages import Event, EventMedia, LoggedEvent
 from stream.runtime.metrics import Metrics
 
-BEGAN = datetime(2026, 1, 31, tzinfo=timezone.utc)
+START_UTC = datetime(2026, 1, 31, tzinfo=timezone.utc)
 
 def write(folder, seed, pipe):
-    def told(events):
+    def report(events):
         lines = "".join(f"{one.event.id}\\n" for one in events if one.change == "end")
         os.write(pipe, lines.encode())
     with EventLog.create(folder) as log:
-        writer = EventWriter(log, Journal(folder), Metrics(), on_written=told)
+        writer = EventWriter(log, Journal(folder), Metrics(), on_written=report)
         writer.start()
         number = 0
         while True:
@@ -338,12 +342,12 @@ def write(folder, seed, pipe):
             def put(change, latest_s, end_s):
                 event = Event(f"{seed}-{number}", "door", "wave", at, latest_s, end_s, at, 0.9,
                               at, 0.8)
-                writer.put(LoggedEvent(event, change, BEGAN, "motion"))
+                writer.put(LoggedEvent(event, change, START_UTC, "motion"))
             put("start", at, None)
             put("progress", at + 1, None)
             put("end", at + 2, at + 2)
-            writer.put(Recorded(f"{seed}-{number}", f"{seed}-{number}.mp4", ""))
-            while writer.waiting > 40:
+            writer.put(EventMedia(f"{seed}-{number}", f"{seed}-{number}.mp4", ""))
+            while writer.pending > 40:
                 os.sched_yield()
 
 print("ready", flush=True)
@@ -359,17 +363,17 @@ for line in sys.stdin:
             os._exit(9)
     os.close(pipe)
     print(child, flush=True)
-    with os.fdopen(reading) as told:
-        ids = told.read().split("\\n")[:-1]  # until the child is killed
+    with os.fdopen(reading) as reports:
+        ids = reports.read().split("\\n")[:-1]  # until the child is killed
     os.waitpid(child, 0)
     print(" ".join(ids), flush=True)
 """
 
 
 @pytest.fixture
-def nursery() -> Iterator[subprocess.Popen[str]]:
+def fork_server() -> Iterator[subprocess.Popen[str]]:
     with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", NURSERY],
+        [sys.executable, "-W", "error", "-c", FORK_SERVER],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -381,27 +385,27 @@ def nursery() -> Iterator[subprocess.Popen[str]]:
 
 
 def write_until_killed(
-    nursery: subprocess.Popen[str], folder: Path, seed: int, after_s: float
+    fork_server: subprocess.Popen[str], folder: Path, seed: int, after_s: float
 ) -> set[str]:
-    """Which events a process said that it had written before it was killed."""
-    assert nursery.stdin is not None
-    assert nursery.stdout is not None
-    nursery.stdin.write(f"{folder} {seed}\n")
-    nursery.stdin.flush()
-    child = int(nursery.stdout.readline())
-    threading.Event().wait(after_s)  # a moment that nobody chose
+    """The ids of events that a process reported as written before it was killed."""
+    assert fork_server.stdin is not None
+    assert fork_server.stdout is not None
+    fork_server.stdin.write(f"{folder} {seed}\n")
+    fork_server.stdin.flush()
+    child = int(fork_server.stdout.readline())
+    threading.Event().wait(after_s)  # a random delay
     os.kill(child, signal.SIGKILL)
-    return set(nursery.stdout.readline().split())
+    return set(fork_server.stdout.readline().split())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a system that forks")
-def test_killed_fifty_times_no_row_is_torn_and_no_closed_event_lost(
-    tmp_path: Path, nursery: subprocess.Popen[str]
+def test_killed_fifty_times_without_a_damaged_row_or_a_lost_closed_event(
+    tmp_path: Path, fork_server: subprocess.Popen[str]
 ) -> None:
-    chance = random.Random(6)
+    rng = random.Random(6)
     closed: set[str] = set()
     for seed in range(KILLS):
-        closed |= write_until_killed(nursery, tmp_path, seed, chance.uniform(0.0, 0.15))
+        closed |= write_until_killed(fork_server, tmp_path, seed, rng.uniform(0.0, 0.15))
         with EventLog.create(tmp_path) as log:
             found = list(log.rows())
         with closing(sqlite3.connect(tmp_path / FILE)) as connection:

@@ -18,79 +18,79 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
 
 
 def save(settings: Settings, text: str) -> dict:
-    seen = settings.client.get("/api/configuration").json()
-    answer = settings.client.put(
-        "/api/configuration", json={"text": text, "version": seen["version"]}
+    current = settings.client.get("/api/configuration").json()
+    response = settings.client.put(
+        "/api/configuration", json={"text": text, "version": current["version"]}
     )
-    return {"status": answer.status_code, **answer.json()}
+    return {"status": response.status_code, **response.json()}
 
 
-def kept(settings: Settings) -> list[Path]:
-    return sorted(settings.file.parent.glob("watch.yaml.bak-*"))
+def backups(settings: Settings) -> list[Path]:
+    return sorted(settings.file.parent.glob("config.yaml.bak-*"))
 
 
-def test_the_file_is_shown_as_it_is_and_which_flags_win_over_it(settings: Settings) -> None:
+def test_file_text_and_overriding_flags_are_returned(settings: Settings) -> None:
     text = settings.file.read_text() + "# ${SECRET}\n"
     settings.file.write_text(text)
     shown = settings.client.get("/api/configuration").json()
     assert shown["text"] == text
-    assert (shown["file"], shown["folder"]) == ("watch.yaml", str(settings.file.parent))
+    assert (shown["file"], shown["folder"]) == ("config.yaml", str(settings.file.parent))
     assert shown["flags"] == ["dashboard.port"]
 
 
-def test_viewers_do_not_see_it(settings: Settings) -> None:
-    answer = settings.client.get("/api/configuration", headers={"role": "viewer"})
-    assert answer.status_code == 403
-    assert "demo:1" not in answer.text
+def test_viewers_are_rejected(settings: Settings) -> None:
+    response = settings.client.get("/api/configuration", headers={"role": "viewer"})
+    assert response.status_code == 403
+    assert "demo:1" not in response.text
 
 
-def test_a_good_text_is_saved_whole_and_holds_at_once_and_the_old_one_is_kept(
+def test_valid_text_is_saved_and_applied_with_a_backup(
     settings: Settings,
 ) -> None:
     before = settings.file.read_text()
-    text = before.replace("enter: 0.6", "enter: 0.7") + "model: other\n"
-    outcome = save(settings, text)
-    assert (outcome["applied"], outcome["needs_restart"]) == (["events.enter"], ["model"])
+    text = before.replace("threshold: 0.6", "threshold: 0.7") + "model: other\n"
+    result = save(settings, text)
+    assert (result["applied"], result["needs_restart"]) == (["events.threshold"], ["model"])
     assert settings.file.read_text() == text
     assert settings.file.stat().st_mode & 0o777 == 0o640
-    assert [one.read_text() for one in kept(settings)] == [before]
-    assert kept(settings)[0].stat().st_mode & 0o777 == 0o640
-    assert settings.pipeline.config.events.enter == 0.7
-    assert outcome["version"] == settings.client.get("/api/configuration").json()["version"]
+    assert [one.read_text() for one in backups(settings)] == [before]
+    assert backups(settings)[0].stat().st_mode & 0o777 == 0o640
+    assert settings.pipeline.config.events.threshold == 0.7
+    assert result["version"] == settings.client.get("/api/configuration").json()["version"]
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (("enter: 0.6", "enter: 6"), "events.enter"),
+        (("threshold: 0.6", "threshold: 6"), "events.threshold"),
         (("events:", "event:"), "unknown key 'event'"),
         (("demo:1", "nowhere.mp4"), "nowhere.mp4"),
-        (("enter: 0.6", "watch: [fly]"), "has no label 'fly'"),
+        (("threshold: 0.6", "include: [fly]"), "has no label 'fly'"),
         (("# My", "\x00"), "not YAML"),
-        (("# My", "? [a]\n: b #"), "can't be one"),
+        (("# My", "? [a]\n: b #"), "invalid key or value"),
         (("# My", 'data: "\\uD800" #'), ""),
         (("# My", "[" * 3000 + "#"), "too many"),
     ],
 )
-def test_a_bad_text_changes_nothing_and_says_why(
+def test_invalid_text_changes_nothing_and_returns_the_reason(
     settings: Settings, change: tuple[str, str], reason: str
 ) -> None:
     before, config = settings.file.read_text(), settings.pipeline.config
     text = before.replace(*change)
     checked = settings.client.post("/api/configuration/check", json={"text": text})
-    outcome = save(settings, text)
-    assert checked.status_code == outcome["status"] == 400
+    result = save(settings, text)
+    assert checked.status_code == result["status"] == 400
     assert reason in checked.json()["detail"]
-    assert reason in outcome["detail"]
-    assert "\n" not in outcome["detail"]
+    assert reason in result["detail"]
+    assert "\n" not in result["detail"]
     assert settings.file.read_text() == before
     assert settings.pipeline.config == config
     assert [one.name for one in settings.file.parent.iterdir() if ".yaml" in one.name] == [
-        "watch.yaml"
+        "config.yaml"
     ]
 
 
-def test_checking_tells_what_would_change_and_changes_nothing(settings: Settings) -> None:
+def test_check_returns_the_changes_without_applying_them(settings: Settings) -> None:
     before = settings.file.read_text()
     text = before.replace("  door:", '  yard: {source: "demo:2"}\n  door:')
     checked = settings.client.post("/api/configuration/check", json={"text": text}).json()
@@ -99,58 +99,58 @@ def test_checking_tells_what_would_change_and_changes_nothing(settings: Settings
     assert settings.file.read_text() == before
 
 
-def test_two_who_edit_do_not_overwrite_each_other(settings: Settings) -> None:
-    seen = settings.client.get("/api/configuration").json()
-    first = {"text": seen["text"] + "# first\n", "version": seen["version"]}
-    second = {"text": seen["text"] + "# second\n", "version": seen["version"]}
+def test_concurrent_edits_do_not_overwrite_each_other(settings: Settings) -> None:
+    current = settings.client.get("/api/configuration").json()
+    first = {"text": current["text"] + "# first\n", "version": current["version"]}
+    second = {"text": current["text"] + "# second\n", "version": current["version"]}
     assert settings.client.put("/api/configuration", json=first).status_code == 200
-    answer = settings.client.put("/api/configuration", json=second)
-    assert answer.status_code == 409
-    assert "somebody else" in answer.json()["detail"]
+    response = settings.client.put("/api/configuration", json=second)
+    assert response.status_code == 409
+    assert "has changed" in response.json()["detail"]
     assert settings.file.read_text() == first["text"]
 
 
-def test_only_the_last_ten_are_kept(settings: Settings) -> None:
+def test_only_the_last_ten_backups_are_retained(settings: Settings) -> None:
     for number in range(13):
         save(settings, f"{settings.file.read_text()}# {number}\n")
-    assert len(kept(settings)) == 10
-    newest = max(kept(settings), key=lambda one: len(one.read_text()))
+    assert len(backups(settings)) == 10
+    newest = max(backups(settings), key=lambda one: len(one.read_text()))
     assert newest.read_text().endswith("# 11\n")
 
 
-def test_the_file_is_read_again_by_a_button(settings: Settings) -> None:
-    settings.file.write_text(settings.file.read_text().replace("enter: 0.6", "enter: 0.8"))
-    answer = settings.client.post("/api/configuration/reload").json()
-    assert answer["applied"] == ["events.enter"]
-    assert settings.pipeline.config.events.enter == 0.8
+def test_file_is_reloaded(settings: Settings) -> None:
+    settings.file.write_text(settings.file.read_text().replace("threshold: 0.6", "threshold: 0.8"))
+    response = settings.client.post("/api/configuration/reload").json()
+    assert response["applied"] == ["events.threshold"]
+    assert settings.pipeline.config.events.threshold == 0.8
 
 
-def test_who_may_come_in_changes_without_a_restart(settings: Settings) -> None:
+def test_users_and_tokens_change_without_a_restart(settings: Settings) -> None:
     token = hashlib.sha256(b"aw_secret").hexdigest()
     users = (
         f'dashboard:\n  users: {{eve: {{password: "{USER}"}}}}\n'
         f'  tokens: {{robot: {{hash: "sha256:{token}"}}}}\n'
     )
     assert settings.access.open_to_all
-    outcome = save(settings, settings.file.read_text() + users)
-    assert outcome["applied"] == ["dashboard.users.eve added", "dashboard.tokens.robot added"]
-    assert outcome["needs_restart"] == []
+    result = save(settings, settings.file.read_text() + users)
+    assert result["applied"] == ["dashboard.users.eve added", "dashboard.tokens.robot added"]
+    assert result["needs_restart"] == []
     assert not settings.access.open_to_all
     robot = settings.access.identify(None, "Bearer aw_secret", "127.0.0.1")
     assert robot is not None
     assert robot.name == "robot"
 
 
-def test_a_run_without_a_file_says_so(tmp_path: Path) -> None:
+def test_run_without_a_file_returns_an_error(tmp_path: Path) -> None:
     with serve_settings(tmp_path, with_file=False) as settings:
         shown = settings.client.get("/api/configuration").json()
         assert (shown["file"], shown["text"]) == ("", "")
-        answer = settings.client.post("/api/configuration/reload")
-        assert answer.status_code == 409
-        assert "without a configuration file" in answer.json()["detail"]
+        response = settings.client.post("/api/configuration/reload")
+        assert response.status_code == 409
+        assert "without a configuration file" in response.json()["detail"]
         policy = settings.client.get("/api/tuning").json()["policy"]
         assert settings.client.put("/api/tuning", json={"policy": policy}).status_code == 409
         text = settings.client.post(
-            "/api/tuning/text", json={"policy": policy | {"minimum": 2.5}}
+            "/api/tuning/text", json={"policy": policy | {"min_duration": 2.5}}
         ).json()
-        assert text == "events:\n  minimum: 2.5s\n"
+        assert text == "events:\n  min_duration: 2.5s\n"

@@ -1,28 +1,28 @@
-"""JPEGs of strangers."""
+"""Untrusted JPEGs."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tests.jpegs import PICTURE, claiming, jpeg_of
-from ui.web.api.jpeg import NoPictureError, TooLargeError, decode
+from tests.jpegs import IMAGE, claiming, jpeg_of
+from ui.web.api.jpeg import ImageTooLargeError, InvalidImageError, decode
 
 
-def test_a_picture_comes_out_as_it_went_in() -> None:
-    decoded = decode(jpeg_of(PICTURE), most_pixels=64 * 48)
-    assert (decoded.shape, decoded.dtype) == (PICTURE.shape, np.uint8)
-    assert np.abs(decoded.astype(int) - PICTURE).mean() < 8
+def test_decoded_image_matches_the_original() -> None:
+    decoded = decode(jpeg_of(IMAGE), max_pixels=64 * 48)
+    assert (decoded.shape, decoded.dtype) == (IMAGE.shape, np.uint8)
+    assert np.abs(decoded.astype(int) - IMAGE).mean() < 8
 
 
-def test_a_grey_picture_has_three_colours() -> None:
-    assert decode(jpeg_of(PICTURE[..., 0]), most_pixels=10_000).shape == (48, 64, 3)
+def test_gray_image_has_three_channels() -> None:
+    assert decode(jpeg_of(IMAGE[..., 0]), max_pixels=10_000).shape == (48, 64, 3)
 
 
 @pytest.mark.parametrize("size", [(64, 49), (65500, 65500)])
-def test_what_claims_to_be_too_large_is_not_decoded(size: tuple[int, int]) -> None:
-    with pytest.raises(TooLargeError):
-        decode(claiming(jpeg_of(PICTURE), *size), most_pixels=64 * 48)
+def test_image_whose_header_claims_too_many_pixels_is_not_decoded(size: tuple[int, int]) -> None:
+    with pytest.raises(ImageTooLargeError):
+        decode(claiming(jpeg_of(IMAGE), *size), max_pixels=64 * 48)
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,14 @@ def test_what_claims_to_be_too_large_is_not_decoded(size: tuple[int, int]) -> No
         b"",
         b"\xff\xd8",
         b"GIF89a" + bytes(100),
-        jpeg_of(PICTURE, "PNG"),
-        jpeg_of(PICTURE)[:200],
-        jpeg_of(PICTURE)[:-200],
-        claiming(jpeg_of(PICTURE), 0, 10),
-        jpeg_of(PICTURE, progressive=True),
+        jpeg_of(IMAGE, "PNG"),
+        jpeg_of(IMAGE)[:200],
+        jpeg_of(IMAGE)[:-200],
+        claiming(jpeg_of(IMAGE), 0, 10),
+        jpeg_of(IMAGE, progressive=True),
     ],
-    ids=["nothing", "begun", "gif", "png", "header", "cut off", "no width", "progressive"],
+    ids=["empty", "start marker", "gif", "png", "header", "truncated", "no width", "progressive"],
 )
-def test_what_is_no_plain_jpeg_is_refused(data: bytes) -> None:
-    with pytest.raises(NoPictureError):
-        decode(data, most_pixels=10_000)
+def test_invalid_jpeg_is_rejected(data: bytes) -> None:
+    with pytest.raises(InvalidImageError):
+        decode(data, max_pixels=10_000)

@@ -1,4 +1,4 @@
-"""Clips and snapshots: files that the log names, whole and in parts, and nothing else."""
+"""Clips and snapshots: only files that the log names, whole and as byte ranges."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from starlette.applications import Starlette
 
-from stream.messages import Recorded
+from stream.messages import EventMedia
 from stream.sinks.event_log.event_log import EventLog
 from tests import event_archive
 from tests.event_archive import DESK, MARKUP, TRICKY, WAVE
@@ -34,42 +34,44 @@ def host(data: Path) -> Iterator[str]:
             yield address.removeprefix("http://")
 
 
-def asked(
+def requested(
     host: str, path: str, method: str = "GET", **headers: str
 ) -> tuple[http.client.HTTPResponse, bytes]:
-    """As it is written: httpx would make `..` and the like plain first."""
+    """Send the path unchanged: httpx would normalize `..` first."""
     connection = http.client.HTTPConnection(host, timeout=10)
     try:
         connection.request(method, path, headers=headers)
-        answer = connection.getresponse()
-        return answer, answer.read()
+        response = connection.getresponse()
+        return response, response.read()
     finally:
         connection.close()
 
 
 @pytest.mark.parametrize(
-    ("path", "kind"), [(CLIP, "video/mp4"), (SNAPSHOT, "image/jpeg")], ids=["clip", "snapshot"]
+    ("path", "media_type"),
+    [(CLIP, "video/mp4"), (SNAPSHOT, "image/jpeg")],
+    ids=["clip", "snapshot"],
 )
-def test_files_come_as_what_they_are(host: str, data: Path, path: str, kind: str) -> None:
-    answer, content = asked(host, path)
-    assert (answer.status, answer.headers["Content-Type"]) == (200, kind)
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+def test_files_have_their_media_type(host: str, data: Path, path: str, media_type: str) -> None:
+    response, content = requested(host, path)
+    assert (response.status, response.headers["Content-Type"]) == (200, media_type)
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert content == (data / path.removeprefix("/media/")).read_bytes()
-    head, nothing = asked(host, path, "HEAD")
-    assert (head.status, nothing) == (200, b"")
+    head, body = requested(host, path, "HEAD")
+    assert (head.status, body) == (200, b"")
     assert head.headers["Content-Length"] == str(len(content))
 
 
-def test_a_browser_may_ask_for_a_part(host: str) -> None:
-    _, whole = asked(host, CLIP)
-    part, content = asked(host, CLIP, Range="bytes=10-19")
+def test_byte_ranges_are_served(host: str) -> None:
+    _, whole = requested(host, CLIP)
+    part, content = requested(host, CLIP, Range="bytes=10-19")
     assert (part.status, content) == (206, whole[10:20])
     assert part.headers["Content-Range"] == f"bytes 10-19/{len(whole)}"
-    end, content = asked(host, CLIP, Range="bytes=-5")
+    end, content = requested(host, CLIP, Range="bytes=-5")
     assert (end.status, content) == (206, whole[-5:])
-    beyond, _ = asked(host, CLIP, Range=f"bytes={len(whole)}-")
+    beyond, _ = requested(host, CLIP, Range=f"bytes={len(whole)}-")
     assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{len(whole)}")
-    assert asked(host, CLIP, Range="bytes=5-1")[0].status == 400
+    assert requested(host, CLIP, Range="bytes=5-1")[0].status == 400
 
 
 @pytest.mark.parametrize(
@@ -99,29 +101,29 @@ def test_a_browser_may_ask_for_a_part(host: str) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_nothing_else_can_be_had(host: str, path: str, method: str) -> None:
-    assert asked(host, path, method)[0].status == 404
+def test_other_paths_are_not_found(host: str, path: str, method: str) -> None:
+    assert requested(host, path, method)[0].status == 404
 
 
-def test_a_file_that_no_row_names_is_not_there(host: str, data: Path) -> None:
-    left_over = data / "clips" / f"{TRICKY}.mp4"
-    left_over.write_bytes(b"left by a crash")
-    assert asked(host, f"/media/clips/{TRICKY}.mp4")[0].status == 404
-    left_over.unlink()
+def test_file_without_an_event_is_not_found(host: str, data: Path) -> None:
+    leftover = data / "clips" / f"{TRICKY}.mp4"
+    leftover.write_bytes(b"left by a crash")
+    assert requested(host, f"/media/clips/{TRICKY}.mp4")[0].status == 404
+    leftover.unlink()
 
 
-def test_links_folders_and_lost_files_are_not_served(host: str, data: Path) -> None:
+def test_links_folders_and_missing_files_are_not_served(host: str, data: Path) -> None:
     names = [f"{one}.mp4" for one in (DESK, MARKUP, TRICKY)]
     with EventLog.create(data) as log:
-        log.save([Recorded(name.removesuffix(".mp4"), name, "") for name in names])
+        log.write_updates([EventMedia(name.removesuffix(".mp4"), name, "") for name in names])
     os.symlink("/etc/passwd", data / "clips" / names[0])
     (data / "clips" / names[1]).mkdir()
-    assert [asked(host, f"/media/clips/{name}")[0].status for name in names] == [404] * 3
+    assert [requested(host, f"/media/clips/{name}")[0].status for name in names] == [404] * 3
     (data / "clips" / names[0]).unlink()
     (data / "clips" / names[1]).rmdir()
     with EventLog.create(data) as log:
-        log.save([Recorded(name.removesuffix(".mp4"), "", "") for name in names])
+        log.write_updates([EventMedia(name.removesuffix(".mp4"), "", "") for name in names])
 
 
-def test_files_can_not_be_changed(host: str) -> None:
-    assert [asked(host, CLIP, method)[0].status for method in ("POST", "DELETE")] == [405, 405]
+def test_files_are_read_only(host: str) -> None:
+    assert [requested(host, CLIP, method)[0].status for method in ("POST", "DELETE")] == [405, 405]

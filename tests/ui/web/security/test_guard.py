@@ -1,4 +1,4 @@
-"""The guard round a small application: the ways in that it shuts."""
+"""Guard in front of a small application: requests that it allows and rejects."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.guarded import (
 from ui.web.security.access import Access
 from ui.web.security.guard import Guard
 
-PROGRAM = {"authorization": f"Bearer {TOKEN}"}
+API_TOKEN = {"authorization": f"Bearer {TOKEN}"}
 EVERY_ROUTE = [
     ("GET", "/"),
     ("GET", "/metrics"),
@@ -68,33 +68,33 @@ def open_guard() -> Guard:
 
 
 @pytest.mark.parametrize(("method", "path"), EVERY_ROUTE)
-def test_without_login_nothing_is_answered(guard: Guard, method: str, path: str) -> None:
+def test_anonymous_requests_are_rejected(guard: Guard, method: str, path: str) -> None:
     answer = ask(guard, method, path)
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert "anna" not in answer.text
 
 
-def test_a_browser_without_login_comes_to_the_login_page(guard: Guard) -> None:
+def test_anonymous_browser_is_redirected_to_the_login_page(guard: Guard) -> None:
     answer = ask(guard, "GET", "/?day=1&x=%2F", headers={"accept": "text/html,*/*"})
     assert answer.status_code == 303
     assert answer.headers["location"] == "/login?next=%2F%3Fday%3D1%26x%3D%252F"
     assert ask(guard, "POST", "/", headers={"accept": "text/html"}).status_code == 401
 
 
-def test_strangers_learn_from_healthz_only_whether_it_goes_on(guard: Guard) -> None:
+def test_anonymous_clients_get_only_the_status_of_healthz(guard: Guard) -> None:
     answer = ask(guard, "GET", "/healthz")
     assert (answer.status_code, answer.content) == (503, b"")
-    answer = ask(guard, "GET", "/healthz", headers=PROGRAM)
+    answer = ask(guard, "GET", "/healthz", headers=API_TOKEN)
     assert (answer.status_code, "bedroom" in answer.text) == (503, True)
 
 
-def test_a_session_opens_until_logout_or_another_password(guard: Guard, access: Access) -> None:
+def test_session_is_valid_until_logout_or_a_password_change(guard: Guard, access: Access) -> None:
     cookie = cookie_from(log_in(guard))
     assert ask(guard, "GET", "/api/me", headers=cookie).json() == {"name": "anna"}
-    among_others = {"cookie": f"a=1; {cookie['cookie']}; b=2"}
-    assert ask(guard, "GET", "/api/me", headers=among_others).status_code == 200
-    elsewhere = ask(guard, "GET", "/api/me", host="localhost:7860", headers=cookie)
-    assert elsewhere.status_code == 401
+    several_cookies = {"cookie": f"a=1; {cookie['cookie']}; b=2"}
+    assert ask(guard, "GET", "/api/me", headers=several_cookies).status_code == 200
+    other_host = ask(guard, "GET", "/api/me", host="localhost:7860", headers=cookie)
+    assert other_host.status_code == 401
     answer = ask(guard, "POST", "/logout", headers=cookie)
     assert (answer.status_code, answer.headers["location"]) == (303, "/login")
     assert 'actionwatch-7860=""' in answer.headers["set-cookie"]
@@ -104,14 +104,14 @@ def test_a_session_opens_until_logout_or_another_password(guard: Guard, access: 
     assert ask(guard, "GET", "/api/me", headers=cookie).status_code == 401
 
 
-def test_a_token_opens_and_another_does_not(guard: Guard) -> None:
-    assert ask(guard, "GET", "/api/me", headers=PROGRAM).json() == {"name": "home"}
+def test_only_valid_tokens_are_accepted(guard: Guard) -> None:
+    assert ask(guard, "GET", "/api/me", headers=API_TOKEN).json() == {"name": "home"}
     wrong = {"authorization": f"Bearer {TOKEN}x"}
     assert ask(guard, "GET", "/api/me", headers=wrong).status_code == 401
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-def test_viewers_change_nothing(guard: Guard, method: str) -> None:
+def test_viewers_can_not_change_anything(guard: Guard, method: str) -> None:
     viewer, operator = cookie_from(log_in(guard, "vera")), cookie_from(log_in(guard))
     answer = ask(guard, method, "/api/events/1", headers=viewer)
     assert (answer.status_code, "operator" in answer.json()["detail"]) == (403, True)
@@ -119,7 +119,7 @@ def test_viewers_change_nothing(guard: Guard, method: str) -> None:
     assert ask(guard, method, "/api/tuning/x", headers=viewer).status_code == 403
 
 
-def test_viewers_look_on_try_a_tuning_and_log_out(guard: Guard) -> None:
+def test_viewers_can_read_preview_a_tuning_and_log_out(guard: Guard) -> None:
     viewer = cookie_from(log_in(guard, "vera"))
     assert ask(guard, "GET", "/api/events", headers=viewer).status_code == 200
     assert ask(guard, "POST", "/api/tuning", headers=viewer).status_code == 200
@@ -136,7 +136,7 @@ def test_viewers_look_on_try_a_tuning_and_log_out(guard: Guard) -> None:
         "localhost:7860@evil.example",
         "127.0.0.1:7860/",
         "127.0.0.1 evil",
-        "192.168.1.5:7860",  # it listens on this machine alone
+        "192.168.1.5:7860",  # the server listens on localhost only
         "0.0.0.0:7860",
         "[::1",
         "[fe80::1%25eth0]",
@@ -147,13 +147,13 @@ def test_viewers_look_on_try_a_tuning_and_log_out(guard: Guard) -> None:
         "",
     ],
 )
-def test_foreign_and_broken_hosts_are_refused(open_guard: Guard, host: str) -> None:
-    for headers in ({"host": host}, {"host": host, **PROGRAM}):
+def test_foreign_and_malformed_hosts_are_rejected(open_guard: Guard, host: str) -> None:
+    for headers in ({"host": host}, {"host": host, **API_TOKEN}):
         assert ask(open_guard, "GET", "/api/me", headers=headers).status_code == 400
         assert ask(open_guard, "GET", "/healthz", headers=headers).status_code == 400
 
 
-def test_two_hosts_or_none_are_refused(open_guard: Guard) -> None:
+def test_two_host_headers_or_none_are_rejected(open_guard: Guard) -> None:
     two = [("host", HERE), ("host", "localhost")]
     assert ask(open_guard, "GET", "/api/me", headers=two).status_code == 400
 
@@ -170,29 +170,29 @@ def test_two_hosts_or_none_are_refused(open_guard: Guard) -> None:
     assert asyncio.run(without_host()) == 400
 
 
-def test_the_refusal_of_a_name_says_where_to_add_it(open_guard: Guard) -> None:
-    answer = ask(open_guard, "GET", "/", host="watch.example")
+def test_rejected_host_name_error_explains_the_fix(open_guard: Guard) -> None:
+    answer = ask(open_guard, "GET", "/", host="cameras.example")
     assert answer.json()["detail"] == (
-        "watch.example is not known as a name of this machine: add it to dashboard.names"
+        "cameras.example is not an allowed host name: add it to dashboard.allowed_hosts"
     )
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST:7860", "127.0.0.1:9000", "[::1]:7860", "watch.example"]
+    "host", ["localhost", "LOCALHOST:7860", "127.0.0.1:9000", "[::1]:7860", "cameras.example"]
 )
-def test_our_own_names_are_fine_whatever_the_port(host: str) -> None:
-    guard = guarded(Access(configured(names=["Watch.example"]), SECRET))
-    assert ask(guard, "GET", "/api/me", headers={"host": host, **PROGRAM}).status_code == 200
+def test_own_host_names_are_accepted_with_any_port(host: str) -> None:
+    guard = guarded(Access(configured(allowed_hosts=["Cameras.example"]), SECRET))
+    assert ask(guard, "GET", "/api/me", headers={"host": host, **API_TOKEN}).status_code == 200
 
 
-def test_a_server_for_others_answers_by_any_address_and_by_the_machines_name(
+def test_public_server_accepts_any_address_and_the_machine_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: "Attic")
     guard = guarded(Access(configured(), SECRET), host="0.0.0.0")
     for host in ("192.168.1.5:7860", "[2001:db8::1]", "attic:7860", "attic.local"):
-        assert ask(guard, "GET", "/api/me", host=host, headers=PROGRAM).status_code == 200
-    assert ask(guard, "GET", "/api/me", host="evil.local", headers=PROGRAM).status_code == 400
+        assert ask(guard, "GET", "/api/me", host=host, headers=API_TOKEN).status_code == 200
+    assert ask(guard, "GET", "/api/me", host="evil.local", headers=API_TOKEN).status_code == 400
 
 
 CROSS_SITE = [
@@ -209,32 +209,32 @@ CROSS_SITE = [
 
 
 @pytest.mark.parametrize("headers", CROSS_SITE)
-def test_pages_of_other_sites_change_nothing(
+def test_cross_site_requests_are_rejected(
     guard: Guard, open_guard: Guard, headers: dict[str, str]
 ) -> None:
     cookie = cookie_from(log_in(guard))
     for path in ("/api/events/1", "/api/tuning", "/logout"):
         assert ask(guard, "POST", path, headers={**cookie, **headers}).status_code == 403
         assert ask(open_guard, "POST", path, headers=headers).status_code == 403
-    assert log_in(guard, headers=headers).status_code == 403  # nor log anybody in as themselves
+    assert log_in(guard, headers=headers).status_code == 403  # login CSRF
 
 
-def test_our_own_page_and_programs_may_change_things(guard: Guard) -> None:
+def test_own_page_and_api_clients_may_change_things(guard: Guard) -> None:
     cookie = cookie_from(log_in(guard))
     for headers in (
         {"origin": f"http://{HERE}"},
-        {"origin": f"https://{HERE}"},  # a proxy speaks https for us
+        {"origin": f"https://{HERE}"},  # behind a TLS proxy
         {"sec-fetch-site": "same-origin"},
         {"sec-fetch-site": "none"},
         {},
     ):
         assert ask(guard, "POST", "/api/events/1", headers={**cookie, **headers}).is_success
-    # A token comes with no request that a page makes a browser send.
-    elsewhere = {"origin": "http://evil.example", **PROGRAM}
-    assert ask(guard, "POST", "/api/events/1", headers=elsewhere).is_success
+    # Browsers never send a token, so the origin does not matter.
+    foreign_origin = {"origin": "http://evil.example", **API_TOKEN}
+    assert ask(guard, "POST", "/api/events/1", headers=foreign_origin).is_success
 
 
-def test_over_https_a_page_that_came_by_http_is_another_site() -> None:
+def test_http_origin_is_cross_site_for_an_https_server() -> None:
     guard = guarded(Access(configured(), SECRET), https=True)
     cookie = cookie_from(log_in(guard))
     for scheme, status in (("http", 403), ("https", 200)):
@@ -282,19 +282,19 @@ def test_over_https_a_page_that_came_by_http_is_another_site() -> None:
         "/Login/../gradio_api/upload",
     ],
 )
-def test_what_our_page_does_not_need_is_shut_for_everybody(
+def test_unused_gradio_routes_are_closed_for_everybody(
     guard: Guard, open_guard: Guard, path: str
 ) -> None:
     cookie = cookie_from(log_in(guard))
     for method in ("GET", "POST"):
-        # As a client sends it that does not tidy up the address.
+        # As sent by a client that does not normalize the path.
         for one, headers in ((guard, cookie), (open_guard, {})):
-            answer = asyncio.run(raw(one, method, path, headers))
+            answer = asyncio.run(send_raw(one, method, path, headers))
             assert answer == 404, (method, answer)
 
 
-async def raw(guard: Guard, method: str, target: str, headers: dict[str, str]) -> int:
-    """A request with its target as it is, as uvicorn passes it on; the status of the answer."""
+async def send_raw(guard: Guard, method: str, target: str, headers: dict[str, str]) -> int:
+    """Send a request with an unnormalized target, as uvicorn does; returns the status."""
     path, _, query = target.partition("?")
     sent: list[dict] = []
 
@@ -304,27 +304,27 @@ async def raw(guard: Guard, method: str, target: str, headers: dict[str, str]) -
     async def send(message: dict) -> None:
         sent.append(message)
 
-    every = {"host": HERE, **headers}
+    all_headers = {"host": HERE, **headers}
     scope = {
         "type": "http",
         "method": method,
         "path": unquote(path),
         "raw_path": path.encode(),
         "query_string": query.encode(),
-        "headers": [(key.encode(), value.encode()) for key, value in every.items()],
+        "headers": [(key.encode(), value.encode()) for key, value in all_headers.items()],
     }
     await guard(scope, receive, send)  # type: ignore[arg-type]
     return sent[0]["status"]
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "CONNECT", "PROPFIND"])
-def test_other_methods_are_not_answered(open_guard: Guard, method: str) -> None:
+def test_other_methods_are_rejected(open_guard: Guard, method: str) -> None:
     answer = ask(open_guard, method, "/api/me", headers={"origin": "http://evil.example"})
     assert answer.status_code == 405
     assert not [key for key in answer.headers if key.startswith("access-control-")]
 
 
-def test_bodies_have_a_limit_declared_or_not(open_guard: Guard) -> None:
+def test_body_size_is_limited_with_and_without_content_length(open_guard: Guard) -> None:
     read = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -333,15 +333,15 @@ def test_bodies_have_a_limit_declared_or_not(open_guard: Guard) -> None:
             read += 1
             yield b"x" * 65_536
 
-    def answer_to(**more: object) -> httpx.Response:
+    def post(**more: object) -> httpx.Response:
         return ask(open_guard, "POST", "/api/events/1", **more)  # type: ignore[arg-type]
 
-    assert answer_to(content=b"x" * 2**20).json() == {"bytes": 2**20}
-    declared = answer_to(headers={"content-length": str(10 * 2**30)}, content=endless())
+    assert post(content=b"x" * 2**20).json() == {"bytes": 2**20}
+    declared = post(headers={"content-length": str(10 * 2**30)}, content=endless())
     assert (declared.status_code, read) == (413, 0)
     assert declared.headers["connection"] == "close"
-    streamed = answer_to(content=endless())
+    streamed = post(content=endless())
     assert streamed.status_code == 413
     assert read <= 17
-    assert answer_to(headers={"content-length": "-1"}, content=b"").status_code == 400
-    assert answer_to(headers={"content-length": "9" * 5000}, content=b"").status_code == 413
+    assert post(headers={"content-length": "-1"}, content=b"").status_code == 400
+    assert post(headers={"content-length": "9" * 5000}, content=b"").status_code == 413

@@ -1,4 +1,4 @@
-"""The guard in front of a real server: what comes as bytes, and WebSockets."""
+"""Guard in a real server: raw requests and WebSockets."""
 
 from __future__ import annotations
 
@@ -29,54 +29,54 @@ def live(served: Served, **headers: str) -> ClientConnection:
 
 
 def exchange(
-    served: Served, request: str, body: bytes = b"", *, at_most: int = 0
+    served: Served, request: str, body: bytes = b"", *, max_bytes: int = 0
 ) -> tuple[str, int]:
-    """What the server answers to bytes, until it closes, and how many bytes it took.
+    """Send a raw request; returns the response and the number of body bytes sent.
 
-    `body` is sent over and over, up to `at_most` bytes.
+    `body` is repeated up to `max_bytes`.
     """
-    taken = 0
+    sent = 0
     with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
         head = f"{request}\r\nConnection: close\r\n\r\n".replace("HERE", served.host)
         connection.sendall(head.encode("latin-1"))
         with contextlib.suppress(ConnectionError):
-            while taken < at_most:
-                taken += connection.send(body)
+            while sent < max_bytes:
+                sent += connection.send(body)
         answer = b""
         with contextlib.suppress(ConnectionError):
             while part := connection.recv(65_536):
                 answer += part
-    return answer.decode("latin-1"), taken
+    return answer.decode("latin-1"), sent
 
 
-def refused(served: Served, **headers: str) -> tuple[int, str]:
+def rejection(served: Served, **headers: str) -> tuple[int, str]:
     with pytest.raises(InvalidStatus) as caught, live(served, **headers):
         pass
     response = caught.value.response
     return response.status_code, (response.body or b"").decode()
 
 
-def test_a_socket_opens_with_a_session_or_a_token(served: Served) -> None:
+def test_websocket_opens_with_a_session_or_a_token(served: Served) -> None:
     for headers, name in (
         ({**cookie(served, "vera"), "origin": f"http://{served.host}"}, "vera"),
         ({"authorization": f"Bearer {TOKEN}"}, "home"),
     ):
-        with live(served, **headers) as line:
-            line.send("hello")
-            assert line.recv(timeout=10) == f"{name}: hello"
+        with live(served, **headers) as websocket:
+            websocket.send("hello")
+            assert websocket.recv(timeout=10) == f"{name}: hello"
 
 
-def test_a_socket_of_a_stranger_or_of_another_site_is_refused(served: Served) -> None:
+def test_anonymous_and_cross_site_websockets_are_rejected(served: Served) -> None:
     session = cookie(served)
-    assert refused(served) == (401, '{"detail": "log in first, or send a token"}')
+    assert rejection(served) == (401, '{"detail": "log in first, or send a token"}')
     for origin in ("http://evil.example", "null", f"http://127.0.0.1:{served.port + 1}"):
-        status, _ = refused(served, origin=origin, **session)
+        status, _ = rejection(served, origin=origin, **session)
         assert status == 403
     wrong = {"cookie": session["cookie"][:-9] + "AAAAAAAAA"}
-    assert refused(served, **wrong)[0] == 401
+    assert rejection(served, **wrong)[0] == 401
 
 
-def test_a_socket_under_a_foreign_name_is_refused(served: Served) -> None:
+def test_websocket_with_a_foreign_host_is_rejected(served: Served) -> None:
     with (
         socket.create_connection(("127.0.0.1", served.port)) as connection,
         pytest.raises(InvalidStatus) as caught,
@@ -91,37 +91,37 @@ def test_a_socket_under_a_foreign_name_is_refused(served: Served) -> None:
 
 
 @pytest.mark.parametrize("how", ["logout", "another role"])
-def test_an_open_socket_ends_with_its_session(served: Served, how: str) -> None:
+def test_open_websocket_closes_with_its_session(served: Served, how: str) -> None:
     session = cookie(served)
-    with live(served, **session) as line:
-        line.send("hello")
-        assert line.recv(timeout=10) == "anna: hello"
+    with live(served, **session) as websocket:
+        websocket.send("hello")
+        assert websocket.recv(timeout=10) == "anna: hello"
         if how == "logout":
             ask(served.guard, "POST", "/logout", host=served.host, headers=session)
         else:
             users = configured().users
             served.access.replace(configured(users={**users, "anna": users["vera"]}))
         served.clock.seconds += 5.0
-        line.send("still there?")
+        websocket.send("still there?")
         with pytest.raises(ConnectionClosed):
-            line.recv(timeout=10)
-        assert line.close_code == 4401
+            websocket.recv(timeout=10)
+        assert websocket.close_code == 4401
     served.access.replace(configured())
 
 
-def test_an_upload_of_10_gb_is_refused_at_once_declared_or_not(served: Served) -> None:
+def test_10_gb_upload_is_rejected_early_with_and_without_content_length(served: Served) -> None:
     token = f"POST /api/events/1 HTTP/1.1\r\nHost: HERE\r\nAuthorization: Bearer {TOKEN}"
-    stranger = "POST /api/events/1 HTTP/1.1\r\nHost: HERE"
+    anonymous = "POST /api/events/1 HTTP/1.1\r\nHost: HERE"
     chunk = b"%x\r\n%s\r\n" % (65_536, b"x" * 65_536)
-    for head, status in ((token, 413), (stranger, 401)):
+    for head, status in ((token, 413), (anonymous, 401)):
         for length, body in (
             (f"Content-Length: {10 * 2**30}", b"x" * 65_536),
             ("Transfer-Encoding: chunked", chunk),
         ):
-            answer, taken = exchange(served, f"{head}\r\n{length}", body, at_most=10 * 2**30)
-            # What is on its way when the server closes may take the answer with it.
+            answer, sent = exchange(served, f"{head}\r\n{length}", body, max_bytes=10 * 2**30)
+            # A close by the server while data is in flight may discard the response.
             assert answer == "" or answer.startswith(f"HTTP/1.1 {status} ")
-            assert taken < 32 * 2**20  # what both sides' sockets hold
+            assert sent < 32 * 2**20  # the socket buffers of both sides
         answer, _ = exchange(served, f"{head}\r\nContent-Length: {10 * 2**30}")
         assert answer.startswith(f"HTTP/1.1 {status} ")
 
@@ -144,7 +144,7 @@ def test_an_upload_of_10_gb_is_refused_at_once_declared_or_not(served: Served) -
         ("OPTIONS * HTTP/1.1", ["HERE"], 405),
     ],
 )
-def test_odd_requests_as_bytes(
+def test_malformed_raw_requests(
     served: Served, request_line: str, hosts: list[str], status: int
 ) -> None:
     lines = [request_line, *(f"Host: {host}" for host in hosts), f"Authorization: Bearer {TOKEN}"]

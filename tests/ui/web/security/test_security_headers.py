@@ -6,7 +6,7 @@ from ui.web.security.access import Access
 from ui.web.security.guard import Guard
 
 
-def test_every_answer_has_safe_headers(clock: Clock) -> None:
+def test_every_response_has_security_headers(clock: Clock) -> None:
     guard, open_guard = guarded(Access(configured(), SECRET, now=clock)), guarded(Access(OPEN, b""))
     answers = [
         ask(guard, "GET", "/api/me"),
@@ -28,19 +28,19 @@ def test_every_answer_has_safe_headers(clock: Clock) -> None:
         assert not [key for key in answer.headers if key.startswith("access-control-")]
 
 
-def test_inline_scripts_run_only_if_they_are_in_the_page_as_it_is_sent() -> None:
+def test_inline_scripts_of_the_page_are_allowed_by_hash() -> None:
     answer = ask(guarded(Access(OPEN, b"")), "GET", "/", headers={"accept-encoding": "br, gzip"})
     assert "window.started" in answer.text
-    # The hash as `openssl dgst -sha256 -binary | base64` makes it of the script.
+    # The hash of `openssl dgst -sha256 -binary | base64`.
     assert (
         "script-src 'self' 'sha256-L3WSA06ZQGqC6pAR8Pn7uCXQ0E2Qm3sJCsoXSjVK+PQ=';"
         in answer.headers["content-security-policy"]
     )
 
 
-def test_only_a_server_that_is_all_of_the_machines_https_insists_on_it(clock: Clock) -> None:
+def test_hsts_is_sent_only_on_port_443(clock: Clock) -> None:
     access = Access(configured(), SECRET, now=clock)
-    usual = guarded(access, https=True)
-    assert "strict-transport-security" not in ask(usual, "GET", "/login").headers
-    alone = Guard(usual._app, access, host="0.0.0.0", port=443, https=True)
-    assert "strict-transport-security" in ask(alone, "GET", "/login").headers
+    other_port = guarded(access, https=True)
+    assert "strict-transport-security" not in ask(other_port, "GET", "/login").headers
+    port_443 = Guard(other_port._app, access, host="0.0.0.0", port=443, https=True)
+    assert "strict-transport-security" in ask(port_443, "GET", "/login").headers

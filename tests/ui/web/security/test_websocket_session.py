@@ -1,4 +1,4 @@
-"""WebSockets end with the session that opened them."""
+"""WebSockets close when the session that opened them ends."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import asyncio
 from starlette.types import Message
 
 from tests.conftest import Clock
-from ui.web.security.websocket_session import SESSION_OVER, Passage
+from ui.web.security.websocket_session import SESSION_ENDED, SessionBoundWebSocket
 
 
-def test_who_only_listens_is_hung_up_on_when_the_session_ends(clock: Clock) -> None:
+def test_websocket_that_only_receives_closes_with_the_session(clock: Clock) -> None:
     sent: list[Message] = []
-    is_in = True
+    is_authorized = True
 
     async def silence() -> Message:
         await asyncio.Event().wait()
@@ -22,19 +22,21 @@ def test_who_only_listens_is_hung_up_on_when_the_session_ends(clock: Clock) -> N
         sent.append(message)
 
     async def listen() -> Message:
-        nonlocal is_in
-        passage = Passage(lambda: is_in, silence, send, clock, every_s=0.01)
-        listening = asyncio.create_task(passage.receive())
+        nonlocal is_authorized
+        websocket = SessionBoundWebSocket(
+            lambda: is_authorized, silence, send, clock, check_interval_s=0.01
+        )
+        receiving = asyncio.create_task(websocket.receive())
         await asyncio.sleep(0)
-        is_in = False
+        is_authorized = False
         clock.seconds += 1
-        return await asyncio.wait_for(listening, 10)
+        return await asyncio.wait_for(receiving, 10)
 
-    assert asyncio.run(listen())["code"] == SESSION_OVER
+    assert asyncio.run(listen())["code"] == SESSION_ENDED
     assert [message["type"] for message in sent] == ["websocket.close"]
 
 
-def test_what_is_said_comes_through(clock: Clock) -> None:
+def test_messages_are_passed_on(clock: Clock) -> None:
     async def hello() -> Message:
         return {"type": "websocket.receive", "text": "hello"}
 
@@ -42,6 +44,6 @@ def test_what_is_said_comes_through(clock: Clock) -> None:
         raise AssertionError
 
     async def listen() -> Message:
-        return await Passage(lambda: True, hello, nothing, clock).receive()
+        return await SessionBoundWebSocket(lambda: True, hello, nothing, clock).receive()
 
     assert asyncio.run(listen())["text"] == "hello"

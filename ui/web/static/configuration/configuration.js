@@ -1,31 +1,31 @@
-// <aw-configuration>: the file that the watch was started with, to be read, checked and changed.
-import { ask, button, get, me, node, ownStyle } from "../api.js";
+// <aw-configuration>: view, check and edit the configuration file of the run.
+import { request, button, get, currentUser, node, ownStyle } from "../api.js";
 
 class Configuration extends HTMLElement {
   async connectedCallback() {
     ownStyle(this);
-    let who;
+    let user;
     try {
-      who = await me();
+      user = await currentUser();
     } catch (error) {
-      const again = button("Try again", () => this.connectedCallback());
-      const problem = node("p", { class: "aw-problem", role: "alert" }, sentence(error.message));
-      this.replaceChildren(problem, again);
+      const retry = button("Retry", () => this.connectedCallback());
+      const message = node("p", { class: "aw-error", role: "alert" }, sentence(error.message));
+      this.replaceChildren(message, retry);
       return;
     }
-    if (!who.may_change) {
-      this.replaceChildren(node("p", {}, notForViewers));
+    if (!user.may_change) {
+      this.replaceChildren(node("p", {}, OPERATORS_ONLY));
       return;
     }
-    this.#lay();
+    this.#layOut();
     await this.#load();
   }
 
-  #lay() {
+  #layOut() {
     this.about = node("p", {});
-    this.flags = node("p", { class: "aw-quiet" });
-    this.problem = node("p", { class: "aw-problem", role: "alert" });
-    this.outcome = node("div", { class: "aw-config-outcome", role: "status" });
+    this.flags = node("p", { class: "aw-subdued" });
+    this.error = node("p", { class: "aw-error", role: "alert" });
+    this.result = node("div", { class: "aw-config-result", role: "status" });
     this.text = node("textarea", {
       class: "aw-config-text",
       rows: 24,
@@ -33,51 +33,51 @@ class Configuration extends HTMLElement {
       autocapitalize: "off",
       autocomplete: "off",
       wrap: "off",
-      input: () => this.#edited(),
+      input: () => this.#clearMessages(),
     });
-    const during = (work) => () => this.#during(work);
+    const busy = (action) => () => this.#whileBusy(action);
     this.buttons = node(
       "div",
       { class: "aw-row" },
       button(
         "Save and apply",
-        during(() => this.#save()),
-        { class: "aw-main" },
+        busy(() => this.#save()),
+        { class: "aw-primary" },
       ),
       button(
         "Check",
-        during(() => this.#check()),
+        busy(() => this.#check()),
       ),
       button(
-        "Read the file again",
-        during(() => this.#reload()),
+        "Reload file",
+        busy(() => this.#reload()),
       ),
     );
     this.editor = node(
       "div",
       {},
-      node("label", { class: "aw-field" }, "Text of the file", this.text),
+      node("label", { class: "aw-field" }, "Configuration file", this.text),
       this.buttons,
     );
-    this.replaceChildren(this.about, this.flags, this.editor, this.problem, this.outcome);
+    this.replaceChildren(this.about, this.flags, this.editor, this.error, this.result);
     this.editor.hidden = true;
   }
 
-  async #during(work) {
-    for (const one of this.buttons.children) one.disabled = true;
-    this.problem.textContent = "";
-    this.outcome.replaceChildren();
+  async #whileBusy(action) {
+    for (const control of this.buttons.children) control.disabled = true;
+    this.error.textContent = "";
+    this.result.replaceChildren();
     try {
-      await work();
+      await action();
     } catch (error) {
-      this.problem.textContent = sentence(error.message);
+      this.error.textContent = sentence(error.message);
     } finally {
-      for (const one of this.buttons.children) one.disabled = false;
+      for (const control of this.buttons.children) control.disabled = false;
     }
   }
 
   async #load() {
-    await this.#during(async () => {
+    await this.#whileBusy(async () => {
       const { file, folder, text, version, flags } = await get("api/configuration");
       this.version = version;
       this.text.value = this.loaded = text;
@@ -85,77 +85,73 @@ class Configuration extends HTMLElement {
       this.about.replaceChildren(
         ...(file
           ? [
-              "This is ",
+              "File: ",
               node("code", {}, `${folder}/${file}`),
-              ". What it replaces is kept beside it.",
+              ". Saving keeps a backup of the old version next to it.",
             ]
-          : [noFile]),
+          : [NO_FILE]),
       );
-      this.flags.textContent = flags.length ? given(flags) : "";
+      this.flags.textContent = flags.length ? flagsText(flags) : "";
     });
   }
 
-  #edited() {
-    this.outcome.replaceChildren();
-    this.problem.textContent = "";
+  #clearMessages() {
+    this.result.replaceChildren();
+    this.error.textContent = "";
   }
 
   async #check() {
-    const outcome = await ask("POST", "api/configuration/check", { text: this.text.value });
-    this.#tell("It can be used. Nothing was changed yet.", "Would hold at once", outcome);
+    const result = await request("POST", "api/configuration/check", { text: this.text.value });
+    this.#showResult("Valid. Nothing was changed yet.", "Can be applied at once", result);
   }
 
   async #save() {
-    const outcome = await ask("PUT", "api/configuration", {
+    const result = await request("PUT", "api/configuration", {
       text: this.text.value,
       version: this.version,
     });
-    this.version = outcome.version;
+    this.version = result.version;
     this.loaded = this.text.value;
-    this.#tell("Saved.", "Holds from now on", outcome);
+    this.#showResult("Saved.", "Applied", result);
   }
 
   async #reload() {
     const isEdited = this.text.value !== this.loaded;
-    if (
-      isEdited &&
-      !window.confirm("What you have changed here and not saved will be lost. Read the file again?")
-    )
-      return;
-    const current = await get("api/configuration"); // first: a file that is refused is to be seen
+    if (isEdited && !window.confirm("Discard unsaved changes and reload the file?")) return;
+    const current = await get("api/configuration"); // first: an invalid file is shown, too
     this.text.value = this.loaded = current.text;
     this.version = current.version;
-    this.#tell(
-      "The file was read again.",
-      "Holds from now on",
-      await ask("POST", "api/configuration/reload"),
+    this.#showResult(
+      "File reloaded.",
+      "Applied",
+      await request("POST", "api/configuration/reload"),
     );
   }
 
-  #tell(first, atOnce, { applied, needs_restart: waiting }) {
-    const said = [node("p", {}, node("strong", {}, first))];
-    if (applied.length) said.push(node("p", {}, `${atOnce}:`), list(applied));
-    if (waiting.length)
-      said.push(node("p", {}, "Only after Actionwatch is started again:"), list(waiting));
-    if (!applied.length && !waiting.length)
-      said.push(node("p", {}, "Nothing in it is different from what is in force."));
-    this.outcome.replaceChildren(...said);
+  #showResult(title, appliedTitle, { applied, needs_restart: needsRestart }) {
+    const parts = [node("p", {}, node("strong", {}, title))];
+    if (applied.length) parts.push(node("p", {}, `${appliedTitle}:`), list(applied));
+    if (needsRestart.length) parts.push(node("p", {}, "Requires a restart:"), list(needsRestart));
+    if (!applied.length && !needsRestart.length)
+      parts.push(node("p", {}, "No changes to the current configuration."));
+    this.result.replaceChildren(...parts);
   }
 }
 
-const noFile =
-  "This watch was started without a configuration file, so there is nothing to change here. " +
-  "Start it with one, like: actionwatch run watch.yaml";
+const NO_FILE =
+  "This run was started without a configuration file, so it can't be edited here. " +
+  "Start it with a file, like: actionwatch run FILE";
 
-const notForViewers =
-  "Only operators may see the configuration, because it may hold passwords. Ask one of them, or " +
-  "log in as one.";
+const OPERATORS_ONLY =
+  "Only operators may see the configuration, because it may contain passwords. " +
+  "Log in as an operator.";
 
-function given(flags) {
-  const [were, win] =
-    flags.length > 1 ? ["were given as flags", "win"] : ["was given as a flag", "wins"];
-  const names = flags.join(", ");
-  return `${names} ${were} when the watch was started, which ${win} over what is written here.`;
+function flagsText(flags) {
+  const [were, override] =
+    flags.length > 1
+      ? ["were set by CLI flags", "override"]
+      : ["was set by a CLI flag", "overrides"];
+  return `${flags.join(", ")} ${were} and ${override} this file.`;
 }
 
 function list(keys) {

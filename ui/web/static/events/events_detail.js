@@ -1,17 +1,17 @@
-// One event: its clip, what is known of it, and what people say of it.
-import { button, get, me, node, percent, when } from "../api.js";
-import { clipOf, isAwaited } from "./events_clip.js";
-import { Review, saidOf } from "./events_review.js";
-import { endedBecause, labelOf, lasted } from "./events_text.js";
+// The details of an event: clip, review and facts.
+import { button, get, currentUser, node, percent, localTime } from "../api.js";
+import { clipOf, isClipPending } from "./events_clip.js";
+import { Review, reviewText } from "./events_review.js";
+import { durationOf, endReason, labelOf } from "./events_text.js";
 
 export class EventDetail {
-  /** `closed` is called when it was closed, `changed` with an event, `deleted` with an id. */
-  constructor({ closed, changed, deleted, labelsId }) {
-    Object.assign(this, { closed, changed, deleted, labelsId });
+  /** `onChange` is called with an event, `onDelete` with an id. */
+  constructor({ onClose, onChange, onDelete, labelsId }) {
+    Object.assign(this, { onClose, onChange, onDelete, labelsId });
     this.event = null;
     this.node = node("section", {
       class: "aw-detail",
-      "aria-label": "The chosen event",
+      "aria-label": "Event details",
       hidden: true,
     });
     this.node.addEventListener("keydown", (event) => {
@@ -20,90 +20,92 @@ export class EventDetail {
   }
 
   async open(id, { focus = false } = {}) {
-    this.wanted = id;
+    this.requestedId = id;
     try {
-      const [event, who] = await Promise.all([get(`api/events/${id}`), me()]);
-      if (this.wanted === id) this.#show(event, who);
+      const [event, user] = await Promise.all([get(`api/events/${id}`), currentUser()]);
+      if (this.requestedId === id) this.#show(event, user);
     } catch (error) {
-      if (this.wanted === id)
-        this.#tell(error.status === 404 ? "This event is no longer in the log." : error.message);
+      if (this.requestedId === id)
+        this.#showMessage(
+          error.status === 404 ? "This event is no longer in the log." : error.message,
+        );
     }
-    if (focus && this.wanted === id) this.node.querySelector("h2").focus();
+    if (focus && this.requestedId === id) this.node.querySelector("h2").focus();
   }
 
   close() {
-    this.wanted = "";
+    this.requestedId = "";
     this.event = null;
     this.node.hidden = true;
     this.node.replaceChildren();
-    this.closed();
+    this.onClose();
   }
 
-  /** Newer facts of an event, if it is the one. */
+  /** Update the event, if it is the one on display. */
   update(event) {
     if (this.event?.id !== event.id) return;
     const before = this.event;
     this.event = { ...before, ...event };
     const media = (one) =>
-      [one.clip, one.snapshot, one.clip_note, one.end, isAwaited(one)].join("|");
+      [one.clip, one.snapshot, one.clip_note, one.end, isClipPending(one)].join("|");
     if (media(before) !== media(this.event)) this.media.replaceChildren(...clipOf(this.event));
-    this.#facts();
+    this.#renderFacts();
     this.review?.update(this.event);
   }
 
-  /** Somebody deleted it. */
-  strike(id) {
-    if (this.event?.id === id) this.#tell("This event was deleted.");
+  /** Show that the event was deleted. */
+  markDeleted(id) {
+    if (this.event?.id === id) this.#showMessage("This event was deleted.");
   }
 
-  /** What goes on gets older, and a clip may have come. */
+  /** Update the duration of an open event, and load a pending clip. */
   async tick() {
     if (!this.event) return;
-    if (this.event.end === null) this.#facts();
-    else if (isAwaited(this.event)) this.update(await get(`api/events/${this.event.id}`));
+    if (this.event.end === null) this.#renderFacts();
+    else if (isClipPending(this.event)) this.update(await get(`api/events/${this.event.id}`));
   }
 
-  #show(event, who) {
+  #show(event, user) {
     this.event = event;
     this.media = node("div", { class: "aw-media" }, ...clipOf(event));
     this.title = node("h2", { tabindex: -1 });
-    this.said = node("p", { role: "status" });
-    this.facts = node("dl", { class: "aw-facts" });
-    this.review = who.may_change
+    this.reviewStatus = node("p", { role: "status" });
+    this.facts = node("dl", { class: "aw-details" });
+    this.review = user.may_change
       ? new Review(
           event,
           this.labelsId,
-          (changed) => this.changed(changed),
-          (id) => this.deleted(id),
+          (changed) => this.onChange(changed),
+          (id) => this.onDelete(id),
         )
       : null;
-    this.#lay(this.title, this.said, this.media, this.review?.node, this.facts);
-    this.#facts();
+    this.#layOut(this.title, this.reviewStatus, this.media, this.review?.node, this.facts);
+    this.#renderFacts();
   }
 
-  #tell(text) {
+  #showMessage(text) {
     this.event = null;
-    this.#lay(node("h2", { tabindex: -1 }, "Event"), node("p", {}, text));
+    this.#layOut(node("h2", { tabindex: -1 }, "Event"), node("p", {}, text));
   }
 
-  #lay(title, ...parts) {
+  #layOut(title, ...parts) {
     const close = button("Close", () => this.close());
     const head = node("div", { class: "aw-detail-head" }, title, close);
     this.node.replaceChildren(head, ...parts.filter(Boolean));
     this.node.hidden = false;
   }
 
-  #facts() {
+  #renderFacts() {
     const { event } = this;
     this.title.replaceChildren(labelOf(event));
-    const said = saidOf(event) ?? "";
-    if (this.said.textContent !== said) this.said.textContent = said;
+    const status = reviewText(event) ?? "";
+    if (this.reviewStatus.textContent !== status) this.reviewStatus.textContent = status;
     const facts = [
-      ["Began", when(event.start)],
-      ["Lasted", [lasted(event), endedBecause(event)].filter(Boolean).join("; ended because ")],
+      ["Start", localTime(event.start)],
+      ["Duration", [durationOf(event), endReason(event)].filter(Boolean).join("; ")],
       ["Camera", event.camera],
-      ["Noticed", when(event.detected_at)],
-      ["Peak", `${percent(event.peak)}, ${percent(event.mean)} on average`],
+      ["Detected", localTime(event.detected_at)],
+      ["Peak", `${percent(event.peak)}, mean ${percent(event.mean)}`],
       ["Model", event.model],
       ...(event.note ? [["Note", event.note]] : []),
     ];

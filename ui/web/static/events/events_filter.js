@@ -1,7 +1,7 @@
-// Which events to show: a form whose answer is the query of the API, and the download of them.
-import { ask, base, button, node, Problem, saveAs } from "../api.js";
+// The filter form, which builds the API's query string, and the export menu.
+import { request, base, button, node, ApiError, saveAs } from "../api.js";
 
-const formats = [
+const FORMATS = [
   ["csv", "Spreadsheet (CSV)"],
   ["jsonl", "JSON Lines"],
   ["webvtt", "Subtitles (WebVTT)"],
@@ -11,38 +11,38 @@ const formats = [
 ];
 
 export class EventFilter {
-  /** `changed` is called when other events are meant. */
-  constructor(changed) {
+  /** `onChange` is called when the filter changes. */
+  constructor(onChange) {
     this.camera = node("select", {}, node("option", { value: "" }, "all"));
     this.labels = node("datalist", { id: "aw-event-labels" });
     this.label = node("input", { list: "aw-event-labels", placeholder: "all", maxlength: 300 });
     this.since = node("input", { type: "datetime-local" });
     this.until = node("input", { type: "datetime-local" });
-    this.score = node("input", { type: "number", min: 0, max: 100, step: 1, placeholder: "0" });
+    this.minPeak = node("input", { type: "number", min: 0, max: 100, step: 1, placeholder: "0" });
     this.reviewed = node(
       "select",
       {},
       node("option", { value: "" }, "all"),
-      node("option", { value: "false" }, "not yet"),
+      node("option", { value: "false" }, "unreviewed"),
       node("option", { value: "true" }, "reviewed"),
     );
-    this.recorded = node("input", { type: "checkbox" });
-    this.told = node("span", { class: "aw-quiet", role: "status" });
-    this.problem = node("span", { class: "aw-problem", role: "alert" });
-    this.node = this.#form(changed);
+    this.hasMedia = node("input", { type: "checkbox" });
+    this.status = node("span", { class: "aw-subdued", role: "status" });
+    this.error = node("span", { class: "aw-error", role: "alert" });
+    this.node = this.#form(onChange);
   }
 
-  /** What can be asked for now. */
+  /** Load the available cameras and labels. */
   async load() {
-    const { cameras, labels } = await ask("GET", "api/events/choices");
-    const chosen = this.camera.value;
+    const { cameras, labels } = await request("GET", "api/events/choices");
+    const selected = this.camera.value;
     const options = cameras.map((name) => node("option", { value: name }, name));
     this.camera.replaceChildren(node("option", { value: "" }, "all"), ...options);
-    this.camera.value = cameras.includes(chosen) ? chosen : "";
+    this.camera.value = cameras.includes(selected) ? selected : "";
     this.labels.replaceChildren(...labels.map((label) => node("option", { value: label })));
   }
 
-  /** For the API, as URLSearchParams. */
+  /** The query of the API, as URLSearchParams. */
   get query() {
     const query = new URLSearchParams();
     const put = (name, value) => value && query.set(name, value);
@@ -50,63 +50,63 @@ export class EventFilter {
     put("label", this.label.value);
     put("since", utc(this.since.value));
     put("until", utc(this.until.value));
-    const score = Math.min(100, Math.max(0, Number(this.score.value)));
-    put("score", score ? String(score / 100) : "");
+    const minPeak = Math.min(100, Math.max(0, Number(this.minPeak.value)));
+    put("min_peak", minPeak ? String(minPeak / 100) : "");
     put("reviewed", this.reviewed.value);
-    put("recorded", this.recorded.checked ? "true" : "");
+    put("has_media", this.hasMedia.checked ? "true" : "");
     return query;
   }
 
-  /** Whether a new event is one of those that are meant. */
-  means(event) {
+  /** Whether a new event passes the filter. */
+  matches(event) {
     const query = this.query;
-    const is = (name, test) => !query.has(name) || test(query.get(name));
+    const passes = (name, test) => !query.has(name) || test(query.get(name));
     return (
-      is("camera", (name) => event.camera === name || event.camera.startsWith(`${name}/`)) &&
-      is("label", (label) => event.label === label || event.corrected === label) &&
-      is("since", (since) => Date.parse(event.start) >= Date.parse(since)) &&
-      is("until", (until) => Date.parse(event.start) < Date.parse(until)) &&
-      is("score", (score) => event.peak >= Number(score)) &&
-      is("reviewed", (reviewed) => (reviewed === "true") === Boolean(event.verdict)) &&
-      is("recorded", () => Boolean(event.clip || event.snapshot))
+      passes("camera", (name) => event.camera === name || event.camera.startsWith(`${name}/`)) &&
+      passes("label", (label) => event.label === label || event.corrected === label) &&
+      passes("since", (since) => Date.parse(event.start) >= Date.parse(since)) &&
+      passes("until", (until) => Date.parse(event.start) < Date.parse(until)) &&
+      passes("min_peak", (minPeak) => event.peak >= Number(minPeak)) &&
+      passes("reviewed", (reviewed) => (reviewed === "true") === Boolean(event.verdict)) &&
+      passes("has_media", () => Boolean(event.clip || event.snapshot))
     );
   }
 
-  #form(changed) {
+  #form(onChange) {
     let timer;
-    const soon = () => {
+    const debounced = () => {
       clearTimeout(timer);
-      timer = setTimeout(changed, 300);
+      timer = setTimeout(onChange, 300);
     };
     const clear = node("button", { type: "reset", class: "aw-button" }, "Clear");
     const form = node(
       "form",
       {
         class: "aw-row",
-        "aria-label": "Which events",
-        input: soon,
+        "aria-label": "Event filter",
+        input: debounced,
         submit: (e) => e.preventDefault(),
       },
       field("Camera", this.camera),
       field("Label", this.label),
       field("From", this.since),
       field("Until", this.until),
-      field("Peak at least, %", this.score),
-      field("Reviewed", this.reviewed),
-      node("label", { class: "aw-check" }, this.recorded, "with a clip or picture"),
+      field("Min. peak, %", this.minPeak),
+      field("Review", this.reviewed),
+      node("label", { class: "aw-check" }, this.hasMedia, "with clip or snapshot"),
       clear,
       this.#menu(),
       this.labels,
-      this.told,
-      this.problem,
+      this.status,
+      this.error,
     );
-    form.addEventListener("reset", () => setTimeout(changed)); // when the fields are empty
-    return foldedOnPhones(form);
+    form.addEventListener("reset", () => setTimeout(onChange)); // after the fields are cleared
+    return collapsibleOnPhones(form);
   }
 
   #menu() {
     const menu = node("details", { class: "aw-menu" });
-    const items = formats.map(([format, name]) => {
+    const items = FORMATS.map(([format, name]) => {
       const click = () => {
         menu.open = false;
         this.#download(format, name);
@@ -128,47 +128,47 @@ export class EventFilter {
   async #download(format, name) {
     const query = this.query;
     query.set("format", format);
-    this.problem.textContent = "";
-    this.told.textContent = `Making ${name} …`;
+    this.error.textContent = "";
+    this.status.textContent = `Exporting ${name} …`;
     try {
-      saveAs(...(await fetched(`api/events/export?${query}`)));
+      saveAs(...(await download(`api/events/export?${query}`)));
     } catch (error) {
-      this.problem.textContent = `No export: ${error.message}`;
+      this.error.textContent = `Export failed: ${error.message}`;
     }
-    this.told.textContent = "";
+    this.status.textContent = "";
   }
 }
 
-async function fetched(path) {
-  const answer = await fetch(new URL(path, base)).catch(() => {
-    throw new Problem(0, "no connection to Actionwatch");
+async function download(path) {
+  const response = await fetch(new URL(path, base)).catch(() => {
+    throw new ApiError(0, "no connection to Actionwatch");
   });
-  if (!answer.ok) {
-    const told = await answer.json().catch(() => ({}));
-    throw new Problem(answer.status, String(told.detail ?? answer.statusText));
+  if (!response.ok) {
+    const body = await response.json().catch(() => ({}));
+    throw new ApiError(response.status, String(body.detail ?? response.statusText));
   }
-  const name = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition"))?.[1];
-  return [await answer.blob(), name ?? "actionwatch-events"];
+  const name = /filename="([^"]+)"/.exec(response.headers.get("content-disposition"))?.[1];
+  return [await response.blob(), name ?? "actionwatch-events"];
 }
 
-/** Where there is little room, one has to ask for the form. */
-function foldedOnPhones(form) {
+/** On narrow screens the form is collapsed. */
+function collapsibleOnPhones(form) {
   const wide = matchMedia("(min-width: 641px)");
-  const folded = node(
+  const details = node(
     "details",
     { class: "aw-filters" },
     node("summary", {}, "Filter and export"),
     form,
   );
-  const fold = () => (folded.open = wide.matches);
-  wide.addEventListener("change", fold);
-  fold();
-  return folded;
+  const toggle = () => (details.open = wide.matches);
+  wide.addEventListener("change", toggle);
+  toggle();
+  return details;
 }
 
 const field = (name, control) => node("label", { class: "aw-field" }, name, control);
 
-/** What the viewer's clock shows -> UTC. */
+/** Local time -> UTC. */
 function utc(local) {
   const date = new Date(local);
   return Number.isNaN(date.getTime()) ? "" : date.toISOString();

@@ -1,39 +1,41 @@
-// News of events as they are logged: a WebSocket that comes back by itself.
-import { socketAddress } from "../api.js";
+// Live event updates: a WebSocket that reconnects.
+import { socketUrl } from "../api.js";
 
-const longestPauseMs = 30_000;
+const MIN_RETRY_DELAY_MS = 1000;
+const MAX_RETRY_DELAY_MS = 30_000;
 
 /**
- * Call `hear` with all news while `root` is on the page: {change, event, dropped}. After a
- * connection was lost, `missed` is called, for there may have been others. Returns what ends it.
+ * Call `onUpdate` with each update, {change, event, dropped}, while `root` is on the page.
+ * `onMissed` is called after a reconnect or when updates were dropped. Returns a function that
+ * unsubscribes.
  */
-export function listen(root, hear, missed) {
+export function subscribe(root, onUpdate, onMissed) {
   let socket,
     timer,
-    over = false,
-    pauseMs = 1000,
-    again = false;
+    closed = false,
+    retryDelayMs = MIN_RETRY_DELAY_MS,
+    isReconnect = false;
   const open = () => {
-    socket = new WebSocket(socketAddress("api/events/live"));
+    socket = new WebSocket(socketUrl("api/events/live"));
     socket.onopen = () => {
-      pauseMs = 1000;
-      if (again) missed();
-      again = true;
+      retryDelayMs = MIN_RETRY_DELAY_MS;
+      if (isReconnect) onMissed();
+      isReconnect = true;
     };
     socket.onmessage = (message) => {
-      const news = JSON.parse(message.data);
-      if (news.dropped) missed();
-      hear(news);
+      const update = JSON.parse(message.data);
+      if (update.dropped) onMissed();
+      onUpdate(update);
     };
     socket.onclose = () => {
-      if (over || !root.isConnected) return;
-      timer = setTimeout(open, pauseMs);
-      pauseMs = Math.min(2 * pauseMs, longestPauseMs);
+      if (closed || !root.isConnected) return;
+      timer = setTimeout(open, retryDelayMs);
+      retryDelayMs = Math.min(2 * retryDelayMs, MAX_RETRY_DELAY_MS);
     };
   };
   open();
   return () => {
-    over = true;
+    closed = true;
     clearTimeout(timer);
     socket.close();
   };

@@ -1,69 +1,69 @@
-// What a person says of an event: right, wrong, what it was instead, a note; or that it should go.
-import { ask, button, node } from "../api.js";
+// The review of an event: confirm, correct or reject it, add a note, or delete it.
+import { request, button, node } from "../api.js";
 
-const saidIn = {
+const VERDICTS = {
   confirmed: "Confirmed",
   corrected: "Corrected",
-  rejected: "Rejected: nothing of the kind happened",
+  rejected: "Rejected (false positive)",
 };
 
-/** What was said of an event, in words; for those too who may not say anything. */
-export function saidOf(event) {
+/** The review of an event as text, also for viewers; null without one. */
+export function reviewText(event) {
   if (!event.verdict && !event.note) return null;
-  const verdict = saidIn[event.verdict] ?? "Not reviewed yet";
+  const verdict = VERDICTS[event.verdict] ?? "Not reviewed";
   const label = event.corrected ? `: ${event.corrected}` : "";
   const by =
     event.reviewed_by && event.reviewed_by !== "everybody" ? `, by ${event.reviewed_by}` : "";
   return `${verdict}${label}${by}`;
 }
 
-/** The controls. `changed` is called with the event as it is then, `deleted` with its id. */
+/** The controls. `onChange` is called with the updated event, `onDelete` with its id. */
 export class Review {
-  constructor(event, labelsId, changed, deleted) {
-    Object.assign(this, { event, changed, deleted });
-    this.problem = node("p", { class: "aw-problem", role: "alert" });
-    this.told = node("span", { class: "aw-quiet", role: "status" });
+  constructor(event, labelsId, onChange, onDelete) {
+    Object.assign(this, { event, onChange, onDelete });
+    this.error = node("p", { class: "aw-error", role: "alert" });
+    this.status = node("span", { class: "aw-subdued", role: "status" });
     this.verdicts = {
-      confirmed: button("Confirm", () => this.#say({ verdict: "confirmed" })),
-      corrected: button("Correct …", () => this.#ask()),
-      rejected: button("Reject", () => this.#say({ verdict: "rejected" })),
+      confirmed: button("Confirm", () => this.#save({ verdict: "confirmed" })),
+      corrected: button("Correct …", () => this.#showLabelForm()),
+      rejected: button("Reject", () => this.#save({ verdict: "rejected" })),
     };
-    this.verdicts.rejected.title = "nothing of the kind happened";
-    this.back = button("Take back", () => this.#say({ verdict: "" }));
-    this.right = this.#labelForm(labelsId);
+    this.verdicts.rejected.title = "False positive";
+    this.undo = button("Undo review", () => this.#save({ verdict: "" }));
+    this.labelForm = this.#labelForm(labelsId);
     this.note = node("textarea", { rows: 2, maxlength: 2000 });
     this.dialog = this.#dialog();
     this.node = this.#layout();
     this.update(event);
   }
 
-  /** Newer facts. What is being typed stays. */
+  /** Update the event. A note that is being edited stays. */
   update(event) {
-    const noteIsTyped = this.note.value !== this.#note;
+    const isEditingNote = this.note.value !== this.#note;
     this.event = event;
-    for (const [verdict, one] of Object.entries(this.verdicts)) {
-      one.setAttribute("aria-pressed", String(event.verdict === verdict));
+    for (const [verdict, control] of Object.entries(this.verdicts)) {
+      control.setAttribute("aria-pressed", String(event.verdict === verdict));
     }
-    this.back.hidden = !event.verdict;
-    if (!noteIsTyped) this.note.value = event.note;
+    this.undo.hidden = !event.verdict;
+    if (!isEditingNote) this.note.value = event.note;
     this.#note = event.note;
     this.remove.disabled = event.end === null;
-    this.remove.title = event.end === null ? "it can be deleted when it is over" : "";
+    this.remove.title = event.end === null ? "Open events can't be deleted." : "";
   }
 
   #note = "";
 
   #layout() {
-    const saveNote = button("Save the note", () => this.#say({ note: this.note.value }));
+    const saveNote = button("Save note", () => this.#save({ note: this.note.value }));
     this.remove = button("Delete …", () => this.dialog.showModal());
     return node(
       "div",
       { class: "aw-review", role: "group", "aria-label": "Review" },
-      node("div", { class: "aw-row" }, ...Object.values(this.verdicts), this.back),
-      this.right,
+      node("div", { class: "aw-row" }, ...Object.values(this.verdicts), this.undo),
+      this.labelForm,
       node("label", { class: "aw-field" }, "Note", this.note),
-      node("div", { class: "aw-row" }, saveNote, this.remove, this.told),
-      this.problem,
+      node("div", { class: "aw-row" }, saveNote, this.remove, this.status),
+      this.error,
       this.dialog,
     );
   }
@@ -72,20 +72,20 @@ export class Review {
     const label = node("input", { list: labelsId, required: true, maxlength: 200 });
     const submit = (event) => {
       event.preventDefault();
-      this.#say({ verdict: "corrected", corrected: label.value });
+      this.#save({ verdict: "corrected", corrected: label.value });
     };
     this.label = label;
     return node(
       "form",
       { class: "aw-row", hidden: true, submit },
-      node("label", { class: "aw-field" }, "What was it?", label),
-      node("button", { class: "aw-button aw-main" }, "Save"),
-      button("Cancel", () => (this.right.hidden = true)),
+      node("label", { class: "aw-field" }, "Correct label", label),
+      node("button", { class: "aw-button aw-primary" }, "Save"),
+      button("Cancel", () => (this.labelForm.hidden = true)),
     );
   }
 
-  #ask() {
-    this.right.hidden = false;
+  #showLabelForm() {
+    this.labelForm.hidden = false;
     this.label.value = this.event.corrected;
     this.label.focus();
   }
@@ -95,40 +95,40 @@ export class Review {
     return node(
       "dialog",
       { class: "aw-dialog", "aria-label": "Delete this event?" },
-      node("p", {}, "Delete this event with its clip and its picture? It can't be brought back."),
+      node("p", {}, "Delete this event with its clip and snapshot? This can't be undone."),
       node(
         "div",
         { class: "aw-row" },
-        button("Keep it", close, { autofocus: true }),
-        button("Delete", () => this.#delete(), { class: "aw-main" }),
+        button("Cancel", close, { autofocus: true }),
+        button("Delete", () => this.#delete(), { class: "aw-primary" }),
       ),
     );
   }
 
-  async #say(change) {
+  async #save(change) {
     await this.#try(async () => {
-      const event = await ask("PATCH", `api/events/${this.event.id}`, change);
-      this.right.hidden = true;
+      const event = await request("PATCH", `api/events/${this.event.id}`, change);
+      this.labelForm.hidden = true;
       this.#note = this.note.value === change.note ? this.note.value : this.#note;
-      this.told.textContent = "Saved.";
-      this.changed(event);
+      this.status.textContent = "Saved.";
+      this.onChange(event);
     });
   }
 
   async #delete() {
     this.dialog.close();
     await this.#try(async () => {
-      await ask("DELETE", `api/events/${this.event.id}`);
-      this.deleted(this.event.id);
+      await request("DELETE", `api/events/${this.event.id}`);
+      this.onDelete(this.event.id);
     });
   }
 
   async #try(work) {
-    this.problem.textContent = this.told.textContent = "";
+    this.error.textContent = this.status.textContent = "";
     try {
       await work();
     } catch (error) {
-      this.problem.textContent = `Not saved: ${error.message}`;
+      this.error.textContent = `Not saved: ${error.message}`;
     }
   }
 }

@@ -1,15 +1,15 @@
-// The table of events, from which a person chooses one by click or by keys.
-import { node, percent, when } from "../api.js";
-import { endedBecause, labelOf, lasted, reviewOf } from "./events_text.js";
+// The table of events; a row is selected by click or keyboard.
+import { node, percent, localTime } from "../api.js";
+import { durationOf, endReason, labelOf, reviewOf } from "./events_text.js";
 
-const columns = ["Time", "Camera", "Label", "Lasted", "Peak", "Reviewed"];
+const columns = ["Time", "Camera", "Label", "Duration", "Peak", "Review"];
 
 export class EventTable {
-  /** `choose` is called with the id of an event. */
-  constructor(choose) {
-    this.choose = choose;
+  /** `onSelect` is called with the id of an event. */
+  constructor(onSelect) {
+    this.onSelect = onSelect;
     this.events = new Map(); // by id, in the order shown
-    this.chosen = "";
+    this.selected = "";
     this.body = node("tbody", { role: "rowgroup", keydown: (event) => this.#key(event) });
     const heads = columns.map((name) => node("th", { scope: "col", role: "columnheader" }, name));
     this.node = node(
@@ -29,7 +29,7 @@ export class EventTable {
     this.#rowOf(focused)?.querySelector("button").focus();
   }
 
-  /** Newer facts of an event, if it is shown; whether it is. */
+  /** Update an event; false if it is not in the table. */
   update(event) {
     const before = this.events.get(event.id);
     if (!before) return false;
@@ -37,55 +37,55 @@ export class EventTable {
     this.events.set(event.id, after);
     const row = this.#rowOf(event.id);
     const hadFocus = row.contains(document.activeElement);
-    const fresh = this.#row(after);
-    row.replaceWith(fresh);
-    if (hadFocus) fresh.querySelector("button").focus();
+    const updated = this.#row(after);
+    row.replaceWith(updated);
+    if (hadFocus) updated.querySelector("button").focus();
     return true;
   }
 
-  /** Somebody deleted it. It stays until the next list, so that no row moves under a pointer. */
-  strike(id) {
+  /** Mark an event as deleted. It stays until the next load: rows must not move under the mouse. */
+  markDeleted(id) {
     const row = this.#rowOf(id);
-    row?.classList.add("aw-gone");
+    row?.classList.add("aw-deleted");
     row?.lastElementChild.replaceChildren("deleted");
   }
 
-  mark(id) {
-    this.chosen = id;
-    for (const row of this.body.rows) this.#tellChosen(row);
+  select(id) {
+    this.selected = id;
+    for (const row of this.body.rows) this.#updateSelected(row);
   }
 
-  /** Events that go on get older. */
+  /** Update the durations of open events. */
   tick() {
     for (const event of this.events.values()) {
-      if (event.end === null) this.#rowOf(event.id).cells[3].replaceChildren(lasted(event));
+      if (event.end === null) this.#rowOf(event.id).cells[3].replaceChildren(durationOf(event));
     }
   }
 
   #row(event) {
-    const open = node("button", { type: "button", class: "aw-link" }, when(event.start));
-    const why = endedBecause(event);
+    const open = node("button", { type: "button", class: "aw-link" }, localTime(event.start));
+    const reason = endReason(event);
     const cells = [
       open,
       event.camera,
       labelOf(event),
-      why ? node("span", { title: why }, `${lasted(event)}, cut off`) : lasted(event),
+      reason ? `${durationOf(event)} (${reason})` : durationOf(event),
       percent(event.peak),
       reviewOf(event),
     ].map((content, index) => node("td", { role: "cell", "data-column": columns[index] }, content));
     const row = node(
       "tr",
-      { role: "row", "data-id": event.id, click: () => this.choose(event.id) },
+      { role: "row", "data-id": event.id, click: () => this.onSelect(event.id) },
       ...cells,
     );
-    this.#tellChosen(row);
+    this.#updateSelected(row);
     return row;
   }
 
-  #tellChosen(row) {
-    const isChosen = row.dataset.id === this.chosen;
-    row.classList.toggle("aw-chosen", isChosen);
-    row.querySelector("button").toggleAttribute("aria-current", isChosen);
+  #updateSelected(row) {
+    const isSelected = row.dataset.id === this.selected;
+    row.classList.toggle("aw-selected", isSelected);
+    row.querySelector("button").toggleAttribute("aria-current", isSelected);
   }
 
   #rowOf(id) {
@@ -94,8 +94,10 @@ export class EventTable {
 
   #key(event) {
     const rows = [...this.body.rows];
-    const here = rows.indexOf(event.target.closest("tr"));
-    const to = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: rows.length - 1 }[event.key];
+    const index = rows.indexOf(event.target.closest("tr"));
+    const to = { ArrowDown: index + 1, ArrowUp: index - 1, Home: 0, End: rows.length - 1 }[
+      event.key
+    ];
     if (to === undefined || !rows[to]) return;
     event.preventDefault();
     rows[to].querySelector("button").focus();

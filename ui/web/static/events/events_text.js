@@ -1,38 +1,43 @@
-// What an event is in words: as the table, the detail and the timeline say it.
-import { lasting, node } from "../api.js";
+// Texts about events, shared by table, detail and timeline.
+import { formatDuration, node } from "../api.js";
 
-const cutOff = {
-  stop: "the watch was stopped",
-  gap: "nothing was seen for a while",
-  crash: "the watch broke off",
-};
+const END_REASONS = { stop: "shutdown", gap: "no data", crash: "crash" };
 
-/** How long it lasted, or has so far; `now` is in milliseconds. */
-export function lasted(event, now = Date.now()) {
+/** The duration of an event, or so far; `now` is in milliseconds. */
+export function durationOf(event, now = Date.now()) {
   const end = event.end === null ? now : Date.parse(event.end);
   const seconds = Math.max(0, (end - Date.parse(event.start)) / 1000);
-  return event.end === null ? `going on, ${lasting(seconds)}` : lasting(seconds);
+  return event.end === null ? `open, ${formatDuration(seconds)}` : formatDuration(seconds);
 }
 
-/** Why an event ended where it did; "" for one that ended by itself. */
-export const endedBecause = (event) => cutOff[event.closed_by] ?? "";
+/** Why an event was cut off, like "ended: no data"; "" if it ended normally. */
+export function endReason(event) {
+  const reason = END_REASONS[event.closed_by];
+  return reason ? `ended: ${reason}` : "";
+}
 
-/** What the model said, and what a person made of it. */
+/** The predicted label, and the corrected one if there is one. */
 export function labelOf(event) {
   if (!event.corrected) return node("span", {}, event.label);
   return node(
     "span",
     {},
-    node("span", { class: "aw-quiet" }, event.label),
+    node("span", { class: "aw-subdued" }, event.label),
     node("span", { "aria-hidden": "true" }, " → "),
     node("span", { class: "aw-hidden" }, " corrected to "),
     event.corrected,
   );
 }
 
-/** Whether somebody looked at it, in a word. */
+/** The review status in a word. */
 export function reviewOf(event) {
-  const word = event.verdict || "not yet";
-  const text = node("span", { class: event.verdict ? `aw-${event.verdict}` : "aw-quiet" }, word);
-  return event.note ? node("span", {}, text, node("span", { class: "aw-quiet" }, ", note")) : text;
+  const status = event.verdict || "unreviewed";
+  const text = node(
+    "span",
+    { class: event.verdict ? `aw-${event.verdict}` : "aw-subdued" },
+    status,
+  );
+  return event.note
+    ? node("span", {}, text, node("span", { class: "aw-subdued" }, ", note"))
+    : text;
 }

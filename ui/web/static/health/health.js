@@ -1,19 +1,20 @@
-// <aw-health>: how the watch is doing; what is bad first, and in words.
-import { get, lasting, node, ownStyle, when, whileSeen } from "../api.js";
+// <aw-health>: the status of the run, problems first.
+import { get, formatDuration, localTime, node, ownStyle, pollWhileVisible } from "../api.js";
 
-const stages = {
-  age: "From picture to answer",
-  capture: "Taking a picture",
-  inference: "The model itself",
-  line: "To the worker and back",
-  judge: "Judging and logging",
+const POLL_INTERVAL_MS = 3000;
+const STAGES = {
+  age: "End-to-end latency",
+  capture: "Capture",
+  inference: "Inference",
+  transport: "Worker round trip",
+  event_detection: "Event detection and logging",
 };
-const queues = {
-  clips: "at the model",
-  predictions: "answers to be judged",
-  events: "events to be logged",
+const QUEUES = {
+  clips: "inference",
+  predictions: "event detection",
+  events: "event log",
 };
-const packages = {
+const PACKAGES = {
   python: "Python",
   actionwatch: "Actionwatch",
   torch: "PyTorch",
@@ -22,88 +23,80 @@ const packages = {
   numpy: "NumPy",
   gradio: "Gradio",
 };
-const states = {
-  connecting: "is being opened",
-  live: "live",
-  stalled: "stands still",
-  offline: "offline",
-  ended: "has ended",
-  failed: "has failed",
-};
 
 class Health extends HTMLElement {
   connectedCallback() {
     ownStyle(this);
-    this.verdict = node("div", { role: "status" });
-    this.problem = node("p", { class: "aw-problem", role: "alert" });
-    this.parts = node("div", { class: "aw-health-parts" });
-    this.replaceChildren(this.problem, this.verdict, this.parts);
-    whileSeen(this, 3000, () => this.#load())();
+    this.summary = node("div", { role: "status" });
+    this.error = node("p", { class: "aw-error", role: "alert" });
+    this.sections = node("div", { class: "aw-health-sections" });
+    this.replaceChildren(this.error, this.summary, this.sections);
+    pollWhileVisible(this, POLL_INTERVAL_MS, () => this.#load())();
   }
 
   async #load() {
     try {
       const health = await get("api/health");
-      this.problem.textContent = "";
-      this.#verdict(health.findings);
-      this.#fill(health);
+      this.error.textContent = "";
+      this.#showSummary(health.issues);
+      this.#showSections(health);
     } catch (error) {
-      this.problem.textContent = error.message;
+      this.error.textContent = error.message;
     }
   }
 
-  #verdict(findings) {
-    const said = JSON.stringify(findings);
-    if (said === this.said) return; // told once, not every few seconds
-    this.said = said;
-    const grave = findings.some((one) => one.grave);
-    const title = grave ? "Something is wrong" : "All is well";
-    const item = (one) =>
+  #showSummary(issues) {
+    const shown = JSON.stringify(issues);
+    if (shown === this.shown) return; // screen readers announce every change
+    this.shown = shown;
+    const hasErrors = issues.some((issue) => issue.severity === "error");
+    const title = hasErrors ? "Problems found" : "Healthy";
+    const item = (issue) =>
       node(
         "li",
-        { class: one.grave ? "aw-grave" : "" },
-        one.text,
-        ...(one.since ? [" Since ", when(one.since), "."] : []),
+        { class: `aw-${issue.severity}-item` },
+        issue.text,
+        ...(issue.since ? [" Since ", localTime(issue.since), "."] : []),
       );
-    this.verdict.replaceChildren(
+    this.summary.replaceChildren(
       node(
         "div",
-        { class: `aw-verdict ${grave ? "aw-is-bad" : "aw-is-well"}` },
-        node("h2", {}, `${grave ? "✕" : "✓"} ${title}`),
-        ...(findings.length ? [node("ul", {}, ...findings.map(item))] : []),
+        { class: `aw-summary ${hasErrors ? "aw-unhealthy" : "aw-healthy"}` },
+        node("h2", {}, `${hasErrors ? "✕" : "✓"} ${title}`),
+        ...(issues.length ? [node("ul", {}, ...issues.map(item))] : []),
       ),
     );
   }
 
-  #fill(health) {
-    this.parts.replaceChildren(
-      part("Cameras", cameras(health.cameras), true),
-      part("Model and speed", speed(health)),
-      part("Disk", disk(health.disk)),
-      part(
+  #showSections(health) {
+    this.sections.replaceChildren(
+      section("Cameras", cameras(health.cameras), true),
+      section("Model and latency", latency(health)),
+      section("Disk", disk(health.disk)),
+      section(
         "Event log",
         list([
-          ["Events since the start", health.events],
-          ["Entries that wait to be written", health.waiting],
+          ["Events since start", health.events],
+          ["Pending writes", health.pending_writes],
         ]),
       ),
-      part("Latest warnings and errors", troubles(health.troubles), true),
-      part("What went wrong or was left out", drops(health), true),
-      part(
+      section("Recent warnings and errors", recentLogs(health.recent_logs), true),
+      section("Errors and drops", counters(health), true),
+      section(
         "Versions",
         list([
           ...Object.entries(health.versions).map(([name, version]) => [
-            packages[name] ?? name,
+            PACKAGES[name] ?? name,
             version,
           ]),
-          ["Running for", lasting(health.up_s)],
+          ["Uptime", formatDuration(health.uptime_s)],
         ]),
       ),
     );
   }
 }
 
-function part(title, content, wide = false) {
+function section(title, content, wide = false) {
   return node("section", { class: wide ? "aw-wide" : "" }, node("h3", {}, title), content);
 }
 
@@ -119,16 +112,16 @@ function list(entries) {
 }
 
 function table(name, heads, rows) {
-  const top = node(
+  const head = node(
     "thead",
     {},
-    node("tr", {}, ...heads.map((head) => node("th", { scope: "col" }, head))),
+    node("tr", {}, ...heads.map((text) => node("th", { scope: "col" }, text))),
   );
   const cells = (row) =>
-    row.map((cell, place) =>
+    row.map((cell, column) =>
       node(
-        place ? "td" : "th",
-        place ? { "data-head": heads[place] } : { scope: "row" },
+        column ? "td" : "th",
+        column ? { "data-head": heads[column] } : { scope: "row" },
         cell instanceof Node ? cell : String(cell),
       ),
     );
@@ -138,7 +131,7 @@ function table(name, heads, rows) {
     node(
       "table",
       { class: "aw-table" },
-      top,
+      head,
       node("tbody", {}, ...rows.map((row) => node("tr", {}, ...cells(row)))),
     ),
   );
@@ -148,57 +141,57 @@ function cameras(all) {
   const state = (camera) =>
     node(
       "span",
-      { class: ["live", "ended"].includes(camera.state) ? "" : "aw-bad-word" },
-      `${states[camera.state] ?? camera.state}${camera.reason ? `: ${camera.reason}` : ""}`,
+      { class: ["live", "ended"].includes(camera.state) ? "" : "aw-error-text" },
+      `${camera.state}${camera.reason ? `: ${camera.reason}` : ""}`,
     );
-  const looks = (camera) =>
-    camera.wanted_per_s
-      ? `${camera.predictions_per_s} of ${camera.wanted_per_s}`
+  const inferences = (camera) =>
+    camera.target_predictions_per_s
+      ? `${camera.predictions_per_s} of ${camera.target_predictions_per_s}`
       : camera.predictions_per_s;
-  const found = table(
+  const container = table(
     "Cameras",
-    ["Camera", "State", "Since", "Pictures a second", "Looks a second", "Age of the answer"],
+    ["Camera", "State", "Since", "FPS", "Inferences/s", "Latency"],
     all.map((camera) => [
       camera.name,
       state(camera),
-      when(camera.since),
+      localTime(camera.since),
       camera.frames_per_s,
-      looks(camera),
-      camera.age_s === null ? "–" : lasting(camera.age_s),
+      inferences(camera),
+      camera.age_s === null ? "–" : formatDuration(camera.age_s),
     ]),
   );
-  found.classList.add("aw-health-cameras");
-  return found;
+  container.classList.add("aw-health-cameras");
+  return container;
 }
 
-function speed(health) {
+function latency(health) {
   const milliseconds = (seconds) => `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms`;
-  const waiting = Object.entries(health.queues).map(([name, count]) => [
-    `Waiting: ${queues[name] ?? name.replace(/^alert /, "alerts for ")}`,
+  const queues = Object.entries(health.queues).map(([name, count]) => [
+    `Queue: ${QUEUES[name] ?? name.replace(/^alert /, "alerts for ")}`,
     count,
   ]);
   return node(
     "div",
     {},
-    list([["Model", health.model ?? "not ready yet"], ["Workers", health.workers], ...waiting]),
+    list([["Model", health.model ?? "not ready yet"], ["Workers", health.workers], ...queues]),
     table(
-      "Stages",
-      ["Stage", "Usually", "1 in 20 takes over"],
-      health.stages.map((one) => [
-        stages[one.name] ?? one.name,
-        milliseconds(one.p50_s),
-        milliseconds(one.p95_s),
+      "Latency by stage",
+      ["Stage", "p50", "p95"],
+      health.stages.map((stage) => [
+        STAGES[stage.name] ?? stage.name,
+        milliseconds(stage.p50_s),
+        milliseconds(stage.p95_s),
       ]),
     ),
   );
 }
 
-function disk(found) {
-  if (!found) return node("p", {}, "The disk can't be reached.");
-  const used = Object.entries(found.used).map(([name, bytes]) => [`Used by ${name}`, size(bytes)]);
+function disk(usage) {
+  if (!usage) return node("p", {}, "The disk can't be read.");
+  const used = Object.entries(usage.used).map(([name, bytes]) => [`Used by ${name}`, size(bytes)]);
   return list([
-    ["Free", `${size(found.free)} of ${size(found.size)}`],
-    ["To stay free", size(found.keep_free)],
+    ["Free", `${size(usage.free)} of ${size(usage.total)}`],
+    ["Keep free", size(usage.keep_free)],
     ...used,
   ]);
 }
@@ -208,33 +201,33 @@ function size(bytes) {
   return bytes >= 1e6 ? `${(bytes / 1e6).toFixed(1)} MB` : `${Math.ceil(bytes / 1000)} kB`;
 }
 
-function troubles(all) {
-  if (!all.length) return node("p", { class: "aw-quiet" }, "None since the start.");
+function recentLogs(entries) {
+  if (!entries.length) return node("p", { class: "aw-subdued" }, "None since start.");
   return node(
     "ul",
-    { class: "aw-troubles" },
-    ...all.map((one) =>
+    { class: "aw-logs" },
+    ...entries.map((entry) =>
       node(
         "li",
         {},
-        when(one.at),
+        localTime(entry.at),
         " ",
-        node("span", { class: one.level === "error" ? "aw-bad-word" : "" }, one.text),
+        node("span", { class: entry.level === "error" ? "aw-error-text" : "" }, entry.text),
       ),
     ),
   );
 }
 
-function drops(health) {
+function counters(health) {
   const rows = [
     ...health.cameras.flatMap((camera) =>
-      camera.counted.map((one) => [one.words, camera.name, one.count]),
+      camera.counters.map((counter) => [counter.description, camera.name, counter.count]),
     ),
-    ...health.counted.map((one) => [one.words, "–", one.count]),
+    ...health.counters.map((counter) => [counter.description, "–", counter.count]),
   ];
   return rows.length
-    ? table("What went wrong or was left out", ["What", "Camera", "How often"], rows)
-    : node("p", { class: "aw-quiet" }, "Nothing since the start.");
+    ? table("Errors and drops", ["Counter", "Camera", "Count"], rows)
+    : node("p", { class: "aw-subdued" }, "None since start.");
 }
 
 customElements.define("aw-health", Health);

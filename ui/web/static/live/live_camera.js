@@ -1,49 +1,49 @@
-// One camera of the Live tab: its picture on a canvas, what is drawn over it on another, and words
-// over both where the picture is not of now.
-import { node, when } from "../api.js";
-import { drawOver, isCurrent } from "./live_drawing.js";
-import { Line } from "./live_socket.js";
+// One camera of the Live tab: its video on a canvas, annotations on another canvas, and text over
+// both while there is no current video.
+import { node, localTime } from "../api.js";
+import { drawAnnotations, isCurrent } from "./live_drawing.js";
+import { VideoSocket } from "./live_socket.js";
 
-const SMALL_PX = 13; // height of letters
-const LARGE_PX = 16;
-const STATUS_EVERY_MS = 1000;
+const SMALL_FONT_PX = 13;
+const LARGE_FONT_PX = 16;
+const STATS_INTERVAL_MS = 1000;
 
 export class CameraView {
-  /** `enlarge()` is called when it is chosen; `pause()` is the ms between two small pictures. */
-  constructor(name, { enlarge, pause }) {
+  /** `enlarge()` is called on a click; `minInterval()` is the ms between two small frames. */
+  constructor(name, { enlarge, minInterval }) {
     this.name = name;
-    this.pauseMs = pause;
-    this.large = this.seen = false;
+    this.smallInterval = minInterval;
+    this.large = this.visible = false;
     this.pausedAt = this.lostAt = this.state = null;
     this.build(enlarge);
-    this.watchSize();
-    this.line = new Line(name, {
-      wanted: () => this.wanted(),
-      pause: () => (this.large ? 0 : this.pauseMs()),
-      show: (state, jpeg) => this.show(state, jpeg),
-      lost: (since) => this.lose(since),
+    this.observe();
+    this.socket = new VideoSocket(name, {
+      targetWidth: () => this.targetWidth(),
+      minInterval: () => (this.large ? 0 : this.smallInterval()),
+      onFrame: (state, jpeg) => this.onFrame(state, jpeg),
+      onConnection: (lostSince) => this.onConnection(lostSince),
     });
   }
 
   build(enlarge) {
     this.canvas = node("canvas", { class: "aw-frame", role: "img", width: 640, height: 360 });
-    this.canvas.setAttribute("aria-label", `Picture of camera ${this.name}`);
-    this.over = node("canvas", { class: "aw-over", "aria-hidden": "true" });
-    this.picture = node("div", { class: "aw-picture" }, this.canvas, this.over);
-    this.veil = node("div", { class: "aw-veil", hidden: true });
+    this.canvas.setAttribute("aria-label", `Video of camera ${this.name}`);
+    this.annotations = node("canvas", { class: "aw-annotations", "aria-hidden": "true" });
+    this.video = node("div", { class: "aw-video" }, this.canvas, this.annotations);
+    this.overlay = node("div", { class: "aw-overlay", hidden: true });
     this.note = node("div", { class: "aw-note", hidden: true });
     this.button = node("button", { type: "button", class: "aw-enlarge", click: enlarge });
-    this.button.setAttribute("aria-label", `Show ${this.name} large`);
+    this.button.setAttribute("aria-label", `Enlarge ${this.name}`);
     this.stage = node(
       "div",
       { class: "aw-stage" },
-      this.picture,
-      this.veil,
+      this.video,
+      this.overlay,
       this.note,
       this.button,
     );
-    this.word = node("span", { class: "aw-state" }, "connecting");
-    this.status = node("div", { class: "aw-status aw-quiet" });
+    this.stateText = node("span", { class: "aw-state" }, "connecting");
+    this.stats = node("div", { class: "aw-status aw-subdued" });
     this.root = node(
       "section",
       { class: "aw-camera", "aria-label": `Camera ${this.name}`, "data-state": "connecting" },
@@ -51,153 +51,155 @@ export class CameraView {
         "h2",
         { class: "aw-camera-head" },
         node("span", { class: "aw-name" }, this.name),
-        this.word,
+        this.stateText,
       ),
       this.stage,
-      this.status,
+      this.stats,
     );
   }
 
-  watchSize() {
+  observe() {
     this.visibility = new IntersectionObserver((entries) => {
-      this.seen = entries.at(-1).isIntersecting;
-      this.line.wake();
+      this.visible = entries.at(-1).isIntersecting;
+      this.socket.update();
     });
     this.size = new ResizeObserver(() => {
-      this.drawOver();
-      this.line.wake();
+      this.annotate();
+      this.socket.update();
     });
-    this.turned = () => this.line.wake();
-    document.addEventListener("visibilitychange", this.turned);
+    this.onVisibilityChange = () => this.socket.update();
+    document.addEventListener("visibilitychange", this.onVisibilityChange);
     this.visibility.observe(this.stage);
-    this.size.observe(this.picture);
+    this.size.observe(this.video);
   }
 
   close() {
     this.visibility.disconnect();
     this.size.disconnect();
-    document.removeEventListener("visibilitychange", this.turned);
-    this.line.close();
+    document.removeEventListener("visibilitychange", this.onVisibilityChange);
+    this.socket.close();
     this.root.remove();
   }
 
-  /** How wide the next picture should be; 0 while nobody sees it. */
-  wanted() {
-    if (!this.seen || document.hidden || this.pausedAt) return 0;
-    return Math.max(1, this.picture.clientWidth * devicePixelRatio);
+  /** The width of the next frame in pixels; 0 while it is not visible. */
+  targetWidth() {
+    if (!this.visible || document.hidden || this.pausedAt) return 0;
+    return Math.max(1, this.video.clientWidth * devicePixelRatio);
   }
 
   setLarge(large) {
     this.large = large;
     this.root.classList.toggle("aw-large", large);
     this.button.hidden = large;
-    this.drawOver();
-    this.line.wake();
+    this.annotate();
+    this.socket.update();
   }
 
   pause(since) {
     this.pausedAt = since;
-    this.tell();
-    this.line.wake();
+    this.render();
+    this.socket.update();
   }
 
-  async show(state, jpeg) {
+  async onFrame(state, jpeg) {
     if (this.pausedAt) return;
     if (jpeg) await this.draw(jpeg);
     const before = this.state;
     this.state = { ...state, at: Date.now() };
-    if (!before || changed(before, state)) this.drawOver();
-    this.tell();
+    if (!before || isChanged(before, state)) this.annotate();
+    this.render();
   }
 
   async draw(jpeg) {
-    const began = performance.now();
-    const picture = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
-    if (this.canvas.width !== picture.width || this.canvas.height !== picture.height) {
-      this.canvas.width = picture.width;
-      this.canvas.height = picture.height;
-      this.stage.style.setProperty("--aw-shape", picture.width / picture.height);
+    const startedAt = performance.now();
+    const image = await createImageBitmap(new Blob([jpeg], { type: "image/jpeg" }));
+    if (this.canvas.width !== image.width || this.canvas.height !== image.height) {
+      this.canvas.width = image.width;
+      this.canvas.height = image.height;
+      this.stage.style.setProperty("--aw-aspect", image.width / image.height);
     }
-    this.canvas.getContext("2d").drawImage(picture, 0, 0);
-    picture.close();
-    this.drawMs = performance.now() - began;
-    this.hasPicture = true;
+    this.canvas.getContext("2d").drawImage(image, 0, 0);
+    image.close();
+    this.drawMs = performance.now() - startedAt;
+    this.hasFrame = true;
   }
 
-  drawOver() {
-    const { clientWidth, clientHeight } = this.picture;
+  annotate() {
+    const { clientWidth, clientHeight } = this.video;
     if (!this.state || !clientWidth) return;
-    this.over.width = Math.round(clientWidth * devicePixelRatio);
-    this.over.height = Math.round(clientHeight * devicePixelRatio);
-    const unit = (this.large ? LARGE_PX : SMALL_PX) * devicePixelRatio;
-    const context = this.over.getContext("2d");
-    drawOver(context, this.over.width, this.over.height, this.state, unit, !this.large);
+    const { annotations } = this;
+    annotations.width = Math.round(clientWidth * devicePixelRatio);
+    annotations.height = Math.round(clientHeight * devicePixelRatio);
+    const unit = (this.large ? LARGE_FONT_PX : SMALL_FONT_PX) * devicePixelRatio;
+    const context = annotations.getContext("2d");
+    const { width, height } = annotations;
+    drawAnnotations(context, width, height, this.state, unit, !this.large);
   }
 
-  lose(since) {
-    if (this.lostAt === since) return;
-    this.lostAt = since;
-    this.tell();
+  onConnection(lostSince) {
+    if (this.lostAt === lostSince) return;
+    this.lostAt = lostSince;
+    this.render();
   }
 
-  tell() {
+  render() {
     const state = this.state ?? { state: "connecting", since: null, reason: "", waiting: "" };
-    const [words, since, reason] = this.trouble(state);
-    const shown = JSON.stringify([words, since, reason, this.pausedAt, state.waiting]);
-    if (shown !== this.told) {
-      this.told = shown;
-      this.root.dataset.state = words ? "away" : state.state;
-      this.word.textContent = this.lostAt ? "no connection" : state.fault || state.state;
-      this.veil.replaceChildren(
-        ...sentence(words, since),
+    const [text, since, reason] = this.problem(state);
+    const shown = JSON.stringify([text, since, reason, this.pausedAt, state.waiting]);
+    if (shown !== this.shown) {
+      this.shown = shown;
+      this.root.dataset.state = text ? "no-video" : state.state;
+      this.stateText.textContent = this.lostAt ? "no connection" : state.fault || state.state;
+      this.overlay.replaceChildren(
+        ...withTime(text, since),
         ...(reason ? [node("span", {}, reason)] : []),
       );
-      this.veil.hidden = !words;
-      const note = this.pausedAt ? sentence("paused", this.pausedAt) : words ? [] : [state.waiting];
+      this.overlay.hidden = !text;
+      const note = this.pausedAt ? withTime("paused", this.pausedAt) : text ? [] : [state.waiting];
       this.note.replaceChildren(...note);
-      this.note.hidden = !this.pausedAt && (Boolean(words) || !state.waiting);
+      this.note.hidden = !this.pausedAt && (Boolean(text) || !state.waiting);
     }
-    if (this.large) this.tellNumbers(state);
+    if (this.large) this.renderStats(state);
   }
 
-  /** What is wrong, since when (an ISO time), and why; "" where the picture is of now. */
-  trouble(state) {
+  /** Why there is no current video: text, since when (ISO time), reason; "" if there is. */
+  problem(state) {
     if (this.lostAt)
-      return ["no connection to Actionwatch", this.lostAt.toISOString(), "trying again"];
+      return ["no connection to Actionwatch", this.lostAt.toISOString(), "reconnecting"];
     if (state.fault) return [state.fault, state.since, ""];
-    const words = {
+    const text = {
       connecting: ["connecting", null],
-      stalled: ["no new picture", state.since],
+      stalled: ["stalled", state.since],
       offline: ["offline", state.since],
       failed: ["failed", state.since],
-      ended: ["the recording has ended", null],
+      ended: ["end of video", null],
     }[state.state];
-    return words ? [...words, state.reason] : ["", null, ""];
+    return text ? [...text, state.reason] : ["", null, ""];
   }
 
-  tellNumbers(state) {
+  renderStats(state) {
     const now = performance.now();
-    if (!state.camera || now - (this.toldAt ?? -Infinity) < STATUS_EVERY_MS) return;
-    this.toldAt = now;
+    if (!state.camera || now - (this.statsAt ?? -Infinity) < STATS_INTERVAL_MS) return;
+    this.statsAt = now;
     const parts = [this.lostAt ? "no connection" : state.fault || state.state];
     if (isCurrent(state) && !this.lostAt) {
       parts.push(
-        `${state.frames_per_s.toFixed(1)} pictures/s`,
-        `${state.predictions_per_s.toFixed(1)} predictions/s`,
-        `newest prediction ${state.age_ms} ms old`,
+        `${state.frames_per_s.toFixed(1)} FPS`,
+        `${state.predictions_per_s.toFixed(1)} inferences/s`,
+        `prediction age ${state.age_ms} ms`,
       );
     }
-    this.status.textContent = parts.join(" · ");
+    this.stats.textContent = parts.join(" · ");
   }
 }
 
-const drawn = (state) =>
+const annotated = (state) =>
   JSON.stringify([state.state, state.waiting, state.labels, state.events, state.zones]);
-const changed = (before, after) => drawn(before) !== drawn(after);
+const isChanged = (before, after) => annotated(before) !== annotated(after);
 
-function sentence(words, since) {
-  if (!words) return [];
-  const parts = since ? [`${words} since `, when(since, { withDay: !isToday(since) })] : [words];
+function withTime(text, since) {
+  if (!text) return [];
+  const parts = since ? [`${text} since `, localTime(since, { withDay: !isToday(since) })] : [text];
   return [node("strong", {}, ...parts)];
 }
 

@@ -1,51 +1,52 @@
-// How old a prediction is when it is seen, part by part: a bar of parts, and a table of them.
+// Latency of the predictions on screen, by stage: a stacked bar and a table.
 import { node } from "../api.js";
 
-const PARTS = {
-  waiting: "Reading the picture, and waiting until the model looks",
-  line: "To the model and back",
-  inference: "The model thinks",
-  judge: "Deciding whether it is an event",
-  browser: "To this browser, there and back, and drawing",
+const STAGES = {
+  queueing: "Capture and queueing",
+  transport: "Worker round trip",
+  inference: "Inference",
+  event_detection: "Event detection",
+  browser: "Network and rendering",
 };
 
 export class Latency {
   constructor() {
     this.bar = node("div", { class: "aw-bar", "aria-hidden": "true" });
     this.rows = node("tbody");
-    this.about = node("p", { class: "aw-quiet" });
+    this.summary = node("p", { class: "aw-subdued" });
     this.root = node(
       "details",
       { class: "aw-latency" },
-      node("summary", {}, "How old is what I see?"),
-      this.about,
+      node("summary", {}, "Latency"),
+      this.summary,
       this.bar,
       node("div", { class: "aw-scroll" }, node("table", { class: "aw-table" }, head(), this.rows)),
     );
   }
 
-  /** The newest state of the camera that is shown large, with the browser's own part. */
-  tell(state, drawMs) {
+  /** Show the latest state of the enlarged camera; `drawMs` is the browser's own drawing time. */
+  update(state, drawMs) {
     if (!this.root.open || !state?.camera) return;
     if (!state.stages.length) {
-      this.about.textContent = "There has been no prediction yet.";
+      this.summary.textContent = "No prediction yet.";
       this.bar.replaceChildren();
       this.rows.replaceChildren();
       return;
     }
-    const own = Math.round(state.way_ms + (drawMs ?? 0));
-    const parts = [...state.stages, ["browser", own, null, null]];
-    const whole = parts.reduce((sum, [, last]) => sum + last, 0);
-    this.about.textContent =
-      `The last prediction was ${whole} ms old when you saw it; it stays until the next one. ` +
-      `The picture beside it is about ${Math.round((state.picture_ms ?? 0) + own)} ms old.`;
-    this.bar.replaceChildren(...parts.map(([part, last]) => piece(part, last / (whole || 1))));
-    this.rows.replaceChildren(...parts.map(row));
+    const browserMs = Math.round(state.network_ms + (drawMs ?? 0));
+    const stages = [...state.stages, ["browser", browserMs, null, null]];
+    const total = stages.reduce((sum, [, last]) => sum + last, 0);
+    const frameMs = Math.round((state.frame_age_ms ?? 0) + browserMs);
+    this.summary.textContent =
+      `The latest prediction was ${total} ms old when it was displayed; it stays until the next ` +
+      `one. The frame on screen is about ${frameMs} ms old.`;
+    this.bar.replaceChildren(...stages.map(([stage, last]) => segment(stage, last / (total || 1))));
+    this.rows.replaceChildren(...stages.map(row));
   }
 }
 
 function head() {
-  const names = ["Part of the way", "The last one", "Usually", "1 in 20 takes over"];
+  const names = ["Stage", "Latest", "p50", "p95"];
   return node(
     "thead",
     {},
@@ -53,24 +54,24 @@ function head() {
   );
 }
 
-function piece(part, share) {
-  const made = node("span", { "data-part": part });
-  made.style.flexGrow = String(share);
-  return made;
+function segment(stage, fraction) {
+  const element = node("span", { "data-stage": stage });
+  element.style.flexGrow = String(fraction);
+  return element;
 }
 
-function row([part, last, usual, most]) {
+function row([stage, last, p50, p95]) {
   return node(
     "tr",
     {},
     node(
       "td",
       {},
-      node("span", { class: "aw-patch", "data-part": part, "aria-hidden": "true" }),
-      PARTS[part],
+      node("span", { class: "aw-swatch", "data-stage": stage, "aria-hidden": "true" }),
+      STAGES[stage],
     ),
     node("td", {}, `${last} ms`),
-    node("td", {}, usual === null ? "–" : `${usual} ms`),
-    node("td", {}, most === null ? "–" : `${most} ms`),
+    node("td", {}, p50 === null ? "–" : `${p50} ms`),
+    node("td", {}, p95 === null ? "–" : `${p95} ms`),
   );
 }

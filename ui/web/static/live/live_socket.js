@@ -1,127 +1,130 @@
-// A camera's line: asks the server for one picture after the other over a WebSocket, so that one at
-// most is under way. Asks for smaller ones where the way is slow, and comes back when it broke.
-import { socketAddress } from "../api.js";
+// The video connection of a camera: requests one frame after the other over a WebSocket, with at
+// most one in flight. Requests smaller frames over a slow connection, and reconnects.
+import { socketUrl } from "../api.js";
 
-const WIDTHS = [320, 640, 960, 1280]; // what the server makes, see stream/capture/latest_frame.py
-const SLOW_MS = 250; // on the way, longer than anybody likes to wait
-const QUICK_MS = 60; // so that the next width, of four times the pixels, isn't slow
-const SLOW = 3; // pictures in a row, before smaller ones are asked for
-const QUICK = 20; // pictures without a slow one, before larger ones are
-const SILENCE_MS = 10_000; // the server answers at least once a second
-const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 15_000;
-const TRIES = 3; // to come back, before it is said
+const WIDTHS = [320, 640, 960, 1280]; // that the server encodes, see stream/capture/latest_frame.py
+const SLOW_MS = 250; // network time that counts as slow
+const FAST_MS = 60; // low enough that the next width, with up to four times the pixels, isn't slow
+const MAX_SLOW_FRAMES = 3; // in a row, before smaller ones are requested
+const MIN_FAST_FRAMES = 20; // without a slow one, before larger ones are requested
+const TIMEOUT_MS = 10_000; // the server responds at least once a second
+const MIN_RETRY_DELAY_MS = 500;
+const MAX_RETRY_DELAY_MS = 15_000;
+const MIN_FAILURES = 3; // before the lost connection is shown
 
-export class Line {
+export class VideoSocket {
   /**
-   * `wanted()` is the picture's width on the screen in pixels, 0 while nobody sees it; `pause()` is
-   * the shortest time between two pictures in ms; `show(state, jpeg)` draws them, jpeg null where
-   * there is no new one; `lost(since)` is told when the connection is gone, null when it is back.
+   * `targetWidth()` is the width of the frame on the screen in pixels, 0 while it is not visible;
+   * `minInterval()` is the shortest time between two frames in ms; `onFrame(state, jpeg)` draws
+   * them, jpeg is null if there is no new frame; `onConnection(lostSince)` receives the time of a
+   * lost connection, null once it is back.
    */
-  constructor(camera, { wanted, pause, show, lost }) {
-    this.address = socketAddress(`live/${encodeURIComponent(camera)}`);
-    Object.assign(this, { wanted, pause, show, lost });
-    this.most = WIDTHS.length - 1; // of WIDTHS, that the way carries
-    this.slow = this.quick = 0; // pictures
-    this.retryMs = FIRST_PAUSE_MS;
-    this.tries = 0; // that failed, one after the other
-    this.brokeAt = null;
-    this.retry = null;
-    this.askedAt = null; // while an answer is due
+  constructor(camera, { targetWidth, minInterval, onFrame, onConnection }) {
+    this.url = socketUrl(`live/${encodeURIComponent(camera)}`);
+    Object.assign(this, { targetWidth, minInterval, onFrame, onConnection });
+    this.maxWidth = WIDTHS.length - 1; // index into WIDTHS that the connection can carry
+    this.slowFrames = this.fastFrames = 0;
+    this.retryDelayMs = MIN_RETRY_DELAY_MS;
+    this.failures = 0; // in a row
+    this.lostAt = null;
+    this.retryTimer = null;
+    this.requestedAt = null; // while a response is pending
     this.shownAt = 0;
     this.socket = null;
-    this.wake();
+    this.update();
   }
 
   close() {
     this.closed = true;
-    for (const timer of [this.retry, this.next, this.silence]) clearTimeout(timer);
+    for (const timer of [this.retryTimer, this.nextTimer, this.timeout]) clearTimeout(timer);
     this.socket?.close();
   }
 
-  /** Something changed in what is wanted. */
-  wake() {
-    if (this.closed || this.retry || this.askedAt !== null || !this.wanted()) return;
+  /** Connect or request a frame, if one is needed now. */
+  update() {
+    if (this.closed || this.retryTimer || this.requestedAt !== null || !this.targetWidth()) return;
     if (!this.socket) this.connect();
     if (this.socket.readyState !== WebSocket.OPEN) return;
-    clearTimeout(this.next);
-    const early = this.shownAt + this.pause() - performance.now();
-    if (early > 0) this.next = setTimeout(() => this.wake(), early);
-    else this.ask();
+    clearTimeout(this.nextTimer);
+    const delayMs = this.shownAt + this.minInterval() - performance.now();
+    if (delayMs > 0) this.nextTimer = setTimeout(() => this.update(), delayMs);
+    else this.requestFrame();
   }
 
   connect() {
-    this.socket = new WebSocket(this.address);
+    this.socket = new WebSocket(this.url);
     this.socket.binaryType = "arraybuffer";
-    this.socket.onopen = () => this.wake();
-    this.socket.onmessage = ({ data }) => this.take(data);
-    this.socket.onclose = () => this.broke();
+    this.socket.onopen = () => this.update();
+    this.socket.onmessage = ({ data }) => this.receive(data);
+    this.socket.onclose = () => this.disconnected();
   }
 
-  ask() {
-    this.askedAt = performance.now();
-    this.socket.send(String(Math.min(Math.ceil(this.wanted()), WIDTHS[this.most])));
-    this.silence = setTimeout(() => this.giveUp(), SILENCE_MS);
+  requestFrame() {
+    this.requestedAt = performance.now();
+    this.socket.send(String(Math.min(Math.ceil(this.targetWidth()), WIDTHS[this.maxWidth])));
+    this.timeout = setTimeout(() => this.abort(), TIMEOUT_MS);
   }
 
-  async take(data) {
-    clearTimeout(this.silence);
-    this.works();
-    const [state, jpeg] = parted(data);
-    const wayMs = performance.now() - this.askedAt - state.waited_ms;
-    if (jpeg) this.adapt(wayMs);
+  async receive(data) {
+    clearTimeout(this.timeout);
+    this.connected();
+    const [state, jpeg] = parse(data);
+    const networkMs = performance.now() - this.requestedAt - state.server_ms;
+    if (jpeg) this.adaptWidth(networkMs);
     try {
-      await this.show({ ...state, way_ms: Math.max(0, wayMs) }, jpeg);
+      await this.onFrame({ ...state, network_ms: Math.max(0, networkMs) }, jpeg);
     } catch (error) {
-      console.warn(error); // a damaged picture: the next one will do
+      console.warn(error); // a corrupted frame: the next one replaces it
     } finally {
-      this.askedAt = null;
+      this.requestedAt = null;
     }
     this.shownAt = performance.now();
-    this.wake();
+    this.update();
   }
 
-  adapt(wayMs) {
-    if (wayMs > SLOW_MS) [this.slow, this.quick] = [this.slow + 1, 0];
-    else [this.slow, this.quick] = [0, this.quick + (wayMs < QUICK_MS ? 1 : 0)];
-    const step = this.slow >= SLOW ? -1 : this.quick >= QUICK ? 1 : 0;
+  adaptWidth(networkMs) {
+    if (networkMs > SLOW_MS) [this.slowFrames, this.fastFrames] = [this.slowFrames + 1, 0];
+    else [this.slowFrames, this.fastFrames] = [0, this.fastFrames + (networkMs < FAST_MS ? 1 : 0)];
+    const step =
+      this.slowFrames >= MAX_SLOW_FRAMES ? -1 : this.fastFrames >= MIN_FAST_FRAMES ? 1 : 0;
     if (!step) return;
-    this.slow = this.quick = 0;
-    this.most = Math.max(0, Math.min(this.most + step, WIDTHS.length - 1));
+    this.slowFrames = this.fastFrames = 0;
+    this.maxWidth = Math.max(0, Math.min(this.maxWidth + step, WIDTHS.length - 1));
   }
 
-  /** A dead network does not close anything. */
-  giveUp() {
+  /** A dead network does not close the socket. */
+  abort() {
     this.socket.onclose = this.socket.onmessage = null;
     this.socket.close();
-    this.broke();
+    this.disconnected();
   }
 
-  broke() {
-    clearTimeout(this.silence);
-    clearTimeout(this.next);
-    this.askedAt = this.socket = null;
+  disconnected() {
+    clearTimeout(this.timeout);
+    clearTimeout(this.nextTimer);
+    this.requestedAt = this.socket = null;
     if (this.closed) return;
-    this.brokeAt ??= new Date();
-    this.tries += 1;
-    if (this.tries >= TRIES) this.lost(this.brokeAt); // a camera that was changed is back at once
+    this.lostAt ??= new Date();
+    this.failures += 1;
+    // A reconfigured camera reconnects on the first retry.
+    if (this.failures >= MIN_FAILURES) this.onConnection(this.lostAt);
     const retry = () => {
-      this.retry = null;
-      this.wake();
+      this.retryTimer = null;
+      this.update();
     };
-    this.retry = setTimeout(retry, this.retryMs * (0.75 + Math.random() / 2));
-    this.retryMs = Math.min(2 * this.retryMs, LONGEST_PAUSE_MS);
+    this.retryTimer = setTimeout(retry, this.retryDelayMs * (0.75 + Math.random() / 2));
+    this.retryDelayMs = Math.min(2 * this.retryDelayMs, MAX_RETRY_DELAY_MS);
   }
 
-  works() {
-    this.retryMs = FIRST_PAUSE_MS;
-    this.tries = 0;
-    this.brokeAt = null;
-    this.lost(null);
+  connected() {
+    this.retryDelayMs = MIN_RETRY_DELAY_MS;
+    this.failures = 0;
+    this.lostAt = null;
+    this.onConnection(null);
   }
 }
 
-function parted(data) {
+function parse(data) {
   const length = new DataView(data).getUint32(0);
   const state = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
   const jpeg = data.byteLength > 4 + length ? new Uint8Array(data, 4 + length) : null;

@@ -1,8 +1,8 @@
-// Colours of labels: the same label has the same one, as long as there are enough of them.
+// The colors of labels: a label keeps its color; colors are unique while there are enough.
 import { node } from "../api.js";
 
-// White can be read on all of them.
-const colours = [
+// White text is readable on all of them.
+const COLORS = [
   "#1d4ed8",
   "#b91c1c",
   "#15803d",
@@ -18,73 +18,73 @@ const colours = [
 ];
 
 export class Legend {
-  /** `changed` is called when other labels are to be seen. */
-  constructor(changed) {
-    this.changed = changed;
-    this.only = ""; // the one label that is to stand out
+  /** `onChange` is called when another label is highlighted. */
+  constructor(onChange) {
+    this.onChange = onChange;
+    this.only = ""; // the highlighted label
     this.byLabel = new Map();
-    this.places = new Map(); // of all labels that were ever shown: a colour stays its label's
+    this.colorIndices = new Map(); // by label, for all labels that were ever shown
     this.node = node("div", {
       class: "aw-legend",
       role: "group",
-      "aria-label": "Labels; press one to see it alone",
+      "aria-label": "Labels; select one to highlight it",
     });
   }
 
   show(labels) {
     const shown = [...labels].sort();
     for (const label of shown)
-      if (!this.places.has(label)) this.places.set(label, this.#free(label));
-    this.byLabel = new Map(shown.map((label) => [label, colours[this.places.get(label)]]));
+      if (!this.colorIndices.has(label)) this.colorIndices.set(label, this.#freeIndex(label));
+    this.byLabel = new Map(shown.map((label) => [label, COLORS[this.colorIndices.get(label)]]));
     if (!this.byLabel.has(this.only)) this.only = "";
     this.node.replaceChildren(
-      ...[...this.byLabel].map(([label, colour]) => this.#item(label, colour)),
+      ...[...this.byLabel].map(([label, color]) => this.#item(label, color)),
     );
   }
 
-  /** A place among the colours that no other label has, while there are enough. */
-  #free(label) {
-    const taken = new Set(this.places.values());
-    let place =
+  /** A color index that no other label has, while there are enough. */
+  #freeIndex(label) {
+    const taken = new Set(this.colorIndices.values());
+    let index =
       [...label].reduce((sum, letter) => (31 * sum + letter.codePointAt(0)) % 9973, 7) %
-      colours.length;
-    while (taken.has(place) && taken.size < colours.length) place = (place + 1) % colours.length;
-    return place;
+      COLORS.length;
+    while (taken.has(index) && taken.size < COLORS.length) index = (index + 1) % COLORS.length;
+    return index;
   }
 
-  colourOf(label) {
-    return this.byLabel.get(label) ?? colours[9];
+  colorOf(label) {
+    return this.byLabel.get(label) ?? COLORS[9];
   }
 
-  /** Colours of a block: as high as the share of their label. */
-  sharesOf(events) {
+  /** The gradient of a block: each label's color covers its fraction of the events. */
+  gradientOf(events) {
     const counts = new Map();
     for (const { label } of events) counts.set(label, (counts.get(label) ?? 0) + 1);
     let below = 0;
     const parts = [...counts].sort().map(([label, count]) => {
       const from = below;
       below += (100 * count) / events.length;
-      return `${this.colourOf(label)} ${from}% ${below}%`;
+      return `${this.colorOf(label)} ${from}% ${below}%`;
     });
     return `linear-gradient(to top, ${parts.join(", ")})`;
   }
 
-  #item(label, colour) {
-    const spot = node("span", { class: "aw-spot" });
-    spot.style.background = colour;
-    const press = () => {
+  #item(label, color) {
+    const swatch = node("span", { class: "aw-swatch" });
+    swatch.style.background = color;
+    const toggle = () => {
       this.only = this.only === label ? "" : label;
       for (const [one, button] of buttons())
         button.setAttribute("aria-pressed", String(one === this.only));
-      this.changed();
+      this.onChange();
     };
     const buttons = () =>
       [...this.byLabel.keys()].map((one, index) => [one, this.node.children[index]]);
     const pressed = String(label === this.only);
     return node(
       "button",
-      { type: "button", class: "aw-key", "aria-pressed": pressed, click: press },
-      spot,
+      { type: "button", class: "aw-legend-item", "aria-pressed": pressed, click: toggle },
+      swatch,
       label,
     );
   }

@@ -1,19 +1,20 @@
-// What the timeline says of events: for who points at them, and for who listens.
-import { lasting, node, percent } from "../api.js";
-import { lasted } from "../events/events_text.js";
+// Texts of the timeline: tooltips and names for screen readers.
+import { formatDuration, node, percent } from "../api.js";
+import { durationOf } from "../events/events_text.js";
 
-const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
-const mostNamed = 4; // labels of a block
+const timeFormat = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const MAX_LABELS = 4; // listed for a block
 
-/** In a line: what a screen reader says of a bar. */
+/** A bar's name for screen readers, in one line. */
 export function barName(camera, events) {
   const [first] = events;
   if (events.length > 1) return `${camera}: ${events.length} events, ${spanOf(events)}`;
-  const said = first.verdict === "rejected" ? ", rejected" : "";
-  return `${camera}: ${first.label} at ${clock.format(first.from)}, ${lasted(first)}${said}`;
+  const suffix = first.verdict === "rejected" ? ", rejected" : "";
+  const time = timeFormat.format(first.from);
+  return `${camera}: ${first.label} at ${time}, ${durationOf(first)}${suffix}`;
 }
 
-/** In lines: what is shown beside a bar. */
+/** A bar's tooltip, as lines. */
 export function tipOf(camera, events) {
   const line = (text) => node("div", {}, text);
   const [first] = events;
@@ -22,7 +23,7 @@ export function tipOf(camera, events) {
   return [
     node("strong", {}, first.label),
     line(camera),
-    line(`${clock.format(first.from)}, ${lasted(first)}`),
+    line(`${timeFormat.format(first.from)}, ${durationOf(first)}`),
     line(`peak ${percent(first.peak)}${first.verdict ? `, ${first.verdict}` : ""}`),
   ];
 }
@@ -30,15 +31,16 @@ export function tipOf(camera, events) {
 function spanOf(events) {
   const { from } = events[0];
   const to = Math.max(...events.map((event) => event.to));
-  return `${clock.format(from)} to ${clock.format(to)} (${lasting((to - from) / 1000)})`;
+  const duration = formatDuration((to - from) / 1000);
+  return `${timeFormat.format(from)} to ${timeFormat.format(to)} (${duration})`;
 }
 
 function countsOf(events) {
   const counts = new Map();
   for (const { label } of events) counts.set(label, (counts.get(label) ?? 0) + 1);
-  const most = [...counts].sort((one, other) => other[1] - one[1]);
-  const named = most.slice(0, mostNamed).map(([label, count]) => `${count} × ${label}`);
-  return most.length > mostNamed
-    ? [...named, `and ${most.length - mostNamed} other labels`]
-    : named;
+  const sorted = [...counts].sort((a, b) => b[1] - a[1]);
+  const lines = sorted.slice(0, MAX_LABELS).map(([label, count]) => `${count} × ${label}`);
+  return sorted.length > MAX_LABELS
+    ? [...lines, `and ${sorted.length - MAX_LABELS} other labels`]
+    : lines;
 }

@@ -1,52 +1,54 @@
-// <aw-try>: the visitor's own webcam, or a video of theirs, with live labels.
-import { button, get, node, ownStyle, Problem } from "../api.js";
-import { Line } from "./try_socket.js";
+// <aw-try>: the model on the user's own webcam or video file.
+import { button, get, node, ownStyle, ApiError } from "../api.js";
+import { SessionSocket } from "./try_socket.js";
 import {
-  SourceProblem,
-  cameraProblem,
-  eachPicture,
+  SourceError,
+  forEachFrame,
   openFile,
   openWebcam,
+  webcamUnavailable,
   webcams,
 } from "./try_source.js";
 import { View } from "./try_view.js";
 
-const UNSEEN_MS = 5000; // after so long on another tab or page the camera is given back
+const MAX_HIDDEN_MS = 5000; // on another tab or page; then the camera is released
 
 class Try extends HTMLElement {
-  #visit = null; // {source, line, view, rest}
-  #turn = 0; // counts what was asked for, so that a late answer to what came before is left alone
+  #session = null; // {source, socket, view, stopFrames, hiddenAt}
+  #startCount = 0; // identifies the latest start: results of earlier ones are ignored
   #timer = null;
-  #place = node("div", { class: "aw-try-place" });
-  #hint = node("p", { class: "aw-try-hint" }, "or drop a video here");
-  #said = node("p", { class: "aw-try-said", role: "status" });
-  #problem = node("p", { class: "aw-problem", role: "alert" });
+  #container = node("div", { class: "aw-try-session" });
+  #hint = node("p", { class: "aw-try-hint" }, "or drop a video file here");
+  #status = node("p", { class: "aw-try-status", role: "status" });
+  #error = node("p", { class: "aw-error", role: "alert" });
   #file = node("input", {
     type: "file",
     accept: "video/*",
     hidden: true,
-    change: () => this.#chosen(),
+    change: () => this.#onFileChosen(),
   });
-  #webcam = button("Use my webcam", () => this.#start(() => openWebcam()), { class: "aw-main" });
+  #webcam = button("Use my webcam", () => this.#start(() => openWebcam()), { class: "aw-primary" });
   #video = button("Choose a video", () => this.#file.click());
-  #stop = button("Stop", () => this.#end("Stopped."), { class: "aw-main" });
-  #which = node("select", { change: () => this.#start(() => openWebcam(this.#which.value)) });
-  #cameras = node("label", { class: "aw-field" }, "Camera", this.#which);
+  #stop = button("Stop", () => this.#end("Stopped."), { class: "aw-primary" });
+  #cameraSelect = node("select", {
+    change: () => this.#start(() => openWebcam(this.#cameraSelect.value)),
+  });
+  #cameraField = node("label", { class: "aw-field" }, "Camera", this.#cameraSelect);
 
   async connectedCallback() {
     ownStyle(this);
-    this.#timer = setInterval(() => this.#rest(), 1000);
+    this.#timer = setInterval(() => this.#checkVisibility(), 1000);
     if (this.childElementCount) return;
     let limits;
     try {
-      limits = await get("api/visitors");
+      limits = await get("api/try/limits");
     } catch (error) {
-      this.replaceChildren(node("p", { class: "aw-problem", role: "alert" }, `${error.message}.`));
+      this.replaceChildren(node("p", { class: "aw-error", role: "alert" }, `${error.message}.`));
       return;
     }
-    if (!limits.most) {
-      const off = "Trying it with your own webcam or video is turned off here.";
-      this.replaceChildren(node("p", { class: "aw-quiet" }, off));
+    if (!limits.max_sessions) {
+      const text = "Try it is disabled on this server.";
+      this.replaceChildren(node("p", { class: "aw-subdued" }, text));
       return;
     }
     this.#build();
@@ -61,10 +63,9 @@ class Try extends HTMLElement {
     this.replaceChildren(
       node(
         "p",
-        { class: "aw-try-about" },
-        "Show the model something of your own: your webcam, or a video from your disk. Your " +
-          "pictures go to the machine that runs Actionwatch and to nobody else; they are looked " +
-          "at and forgotten, and nothing of them is kept.",
+        { class: "aw-try-intro" },
+        "Run the model on your webcam or on a video file. Frames are sent only to the machine " +
+          "that runs Actionwatch, and are never stored.",
       ),
       node(
         "div",
@@ -72,117 +73,117 @@ class Try extends HTMLElement {
         this.#webcam,
         this.#video,
         this.#stop,
-        this.#cameras,
+        this.#cameraField,
         this.#file,
       ),
-      this.#problem,
-      this.#said,
+      this.#error,
+      this.#status,
       this.#hint,
-      this.#place,
+      this.#container,
     );
-    this.#problem.textContent = cameraProblem();
-    this.#webcam.disabled = Boolean(cameraProblem());
-    this.addEventListener("dragover", (event) => this.#over(event));
+    this.#error.textContent = webcamUnavailable();
+    this.#webcam.disabled = Boolean(webcamUnavailable());
+    this.addEventListener("dragover", (event) => this.#onDragover(event));
     this.addEventListener("dragleave", () => this.classList.remove("aw-try-drop"));
-    this.addEventListener("drop", (event) => this.#dropped(event));
-    this.#show();
+    this.addEventListener("drop", (event) => this.#onDrop(event));
+    this.#updateControls();
   }
 
-  /** The controls for what is going on. */
-  #show() {
-    const on = this.#visit !== null;
-    this.#stop.hidden = !on;
-    this.#webcam.hidden = this.#video.hidden = this.#hint.hidden = on;
-    this.#cameras.hidden = !on || this.#which.options.length < 2;
+  /** Show the controls that match the state. */
+  #updateControls() {
+    const active = this.#session !== null;
+    this.#stop.hidden = !active;
+    this.#webcam.hidden = this.#video.hidden = this.#hint.hidden = active;
+    this.#cameraField.hidden = !active || this.#cameraSelect.options.length < 2;
   }
 
   async #start(open) {
     this.#end("");
-    const turn = ++this.#turn;
-    this.#problem.textContent = "";
-    this.#said.textContent = "Opening …";
+    const start = ++this.#startCount;
+    this.#error.textContent = "";
+    this.#status.textContent = "Opening …";
     this.#webcam.disabled = true;
     try {
-      const limits = await get("api/visitors");
+      const limits = await get("api/try/limits");
       const source = await open();
-      if (turn !== this.#turn || !this.isConnected) source.stop();
-      else await this.#begin(source, limits);
+      if (start !== this.#startCount || !this.isConnected) source.stop();
+      else await this.#run(source, limits);
     } catch (error) {
-      if (!(error instanceof SourceProblem || error instanceof Problem)) throw error;
-      if (turn !== this.#turn) return;
-      this.#said.textContent = "";
-      this.#problem.textContent = error.message;
+      if (!(error instanceof SourceError || error instanceof ApiError)) throw error;
+      if (start !== this.#startCount) return;
+      this.#status.textContent = "";
+      this.#error.textContent = error.message;
     } finally {
-      this.#webcam.disabled = Boolean(cameraProblem());
-      this.#show();
+      this.#webcam.disabled = Boolean(webcamUnavailable());
+      this.#updateControls();
     }
   }
 
-  async #begin(source, limits) {
+  async #run(source, limits) {
     const view = new View(source.video, source.track ? Date.now() : null);
-    const line = new Line(limits, {
-      told: (answer) => view.told(answer),
-      ended: (sentence) => this.#end(sentence),
+    const socket = new SessionSocket(limits, {
+      onState: (state) => view.update(state),
+      onEnd: (message) => this.#end(message),
     });
-    const rest = eachPicture(source, (seconds) => line.send(source.video, seconds));
-    this.#visit = { source, line, view, rest, unseen: null };
+    const stopFrames = forEachFrame(source, (seconds) => socket.send(source.video, seconds));
+    this.#session = { source, socket, view, stopFrames, hiddenAt: null };
     source.track?.addEventListener("ended", () => this.#end("The camera was disconnected."));
     if (!source.track)
-      source.video.addEventListener("ended", () => this.#end(`${source.name} is over.`));
-    this.#place.replaceChildren(view.stage, view.list);
-    this.#said.textContent = source.track
-      ? "Shown as the camera sees it, not mirrored: left is left in the picture."
-      : source.name;
-    this.#show();
+      source.video.addEventListener("ended", () => this.#end(`End of ${source.name}.`));
+    this.#container.replaceChildren(view.stage, view.list);
+    this.#status.textContent = source.track ? "The video is not mirrored: left means the left side of the image." : source.name;
+    this.#updateControls();
     this.#stop.focus({ preventScroll: true });
     if (source.track) await this.#listCameras(source.device);
   }
 
-  async #listCameras(chosen) {
-    const found = await webcams();
-    this.#which.replaceChildren(
-      ...found.map(({ id, name }) => node("option", { value: id, selected: id === chosen }, name)),
+  async #listCameras(current) {
+    const devices = await webcams();
+    this.#cameraSelect.replaceChildren(
+      ...devices.map(({ id, name }) =>
+        node("option", { value: id, selected: id === current }, name),
+      ),
     );
   }
 
-  /** End the visit, if there is one, and say why. */
-  #end(sentence) {
-    this.#turn++;
-    const visit = this.#visit;
-    if (!visit) return;
-    this.#visit = null;
-    visit.rest();
-    visit.line.close();
-    visit.view.end();
-    visit.source.stop();
-    visit.view.stage.remove();
-    this.#said.textContent = sentence;
-    this.#which.replaceChildren();
-    this.#show();
+  /** End the session, if there is one, and show why. */
+  #end(message) {
+    this.#startCount++;
+    const session = this.#session;
+    if (!session) return;
+    this.#session = null;
+    session.stopFrames();
+    session.socket.close();
+    session.view.end();
+    session.source.stop();
+    session.view.stage.remove();
+    this.#status.textContent = message;
+    this.#cameraSelect.replaceChildren();
+    this.#updateControls();
   }
 
-  /** Nobody looks: after a while, give camera and place back. */
-  #rest() {
-    const visit = this.#visit;
-    if (!visit) return;
-    const seen = !document.hidden && this.checkVisibility();
-    visit.unseen = seen ? null : (visit.unseen ?? performance.now());
-    if (visit.unseen !== null && performance.now() - visit.unseen > UNSEEN_MS)
-      this.#end("Stopped, because this tab was left.");
+  /** End the session after the tab was hidden for a while. */
+  #checkVisibility() {
+    const session = this.#session;
+    if (!session) return;
+    const visible = !document.hidden && this.checkVisibility();
+    session.hiddenAt = visible ? null : (session.hiddenAt ?? performance.now());
+    if (session.hiddenAt !== null && performance.now() - session.hiddenAt > MAX_HIDDEN_MS)
+      this.#end("Stopped: the tab was hidden.");
   }
 
-  #chosen() {
+  #onFileChosen() {
     const [file] = this.#file.files;
-    this.#file.value = ""; // so that the same one may be chosen again
+    this.#file.value = ""; // so that the same file can be chosen again
     if (file) this.#start(() => openFile(file));
   }
 
-  #over(event) {
+  #onDragover(event) {
     event.preventDefault();
     this.classList.add("aw-try-drop");
   }
 
-  #dropped(event) {
+  #onDrop(event) {
     event.preventDefault();
     this.classList.remove("aw-try-drop");
     const [file] = event.dataTransfer.files;

@@ -1,66 +1,63 @@
-// A visitor's line to the server: pictures go there one at a time, and each is answered with what
-// the model sees. ui/web/api/try_it.py is the other end.
-import { logIn, socketAddress } from "../api.js";
+// The connection of a browser session: sends one frame at a time; each response holds the latest
+// prediction. The server side is ui/web/api/try_it.py.
+import { logIn, socketUrl } from "../api.js";
 
-const GONE = "The connection to Actionwatch was lost. Try again in a moment.";
-const ENDS = {
-  1001: "Actionwatch is stopping.",
-  1012: "Actionwatch is stopping.",
-  4400: "Actionwatch could not read a picture that this browser sent. Try another browser.",
-  4404: "Trying it is turned off here.",
-  4408: "Your place was given back, because no picture came for a while.",
-  4409: "Others at your address are trying it already. Try again when they have ended.",
-  4413: "The pictures that this browser sends are too large.",
+const CONNECTION_LOST = "Connection to Actionwatch lost. Try again in a moment.";
+const CLOSE_MESSAGES = {
+  1001: "Actionwatch is shutting down.",
+  1012: "Actionwatch is shutting down.",
+  4400: "Actionwatch can't decode the frames of this browser. Try another browser.",
+  4404: "The Try it tab is disabled on this server.",
+  4408: "Session timed out: no frames were received.",
+  4409: "Session limit of your address reached. Try again when another session has ended.",
+  4410: "Session time limit reached. You can start a new session.",
+  4413: "The frames of this browser are too large.",
   4425: "The model is not ready yet. Try again in a moment.",
-  4429: "This browser sends pictures faster than they can be looked at.",
+  4429: "This browser sends frames too fast.",
 };
 
-function sentence(code, limits) {
-  if (code === 4410)
-    return "Your time is over, so that others get their turn. You may start again.";
+function closeMessage(code, limits) {
   if (code === 4503)
-    return limits.most === 1
-      ? "The only place is taken. Try again in a moment."
-      : `All ${limits.most} places are taken. Try again in a moment.`;
-  return ENDS[code] ?? GONE;
+    return `Session limit reached (${limits.max_sessions}). Try again in a moment.`;
+  return CLOSE_MESSAGES[code] ?? CONNECTION_LOST;
 }
 
 /**
- * Opens the line. `told` is called with each answer, `ended` once with a sentence if the server or
- * the network ended it. `limits` are those of GET api/visitors.
+ * Connects a session. `onState` is called with each response, `onEnd` once with a message if the
+ * server or the network ends the session. `limits` are those of GET api/try/limits.
  */
-export class Line {
+export class SessionSocket {
   #socket;
   #limits;
   #canvas = document.createElement("canvas");
   #context = this.#canvas.getContext("2d", { alpha: false });
-  #free = false; // whether the next picture may go
+  #ready = false; // to send the next frame
   #quality = 0.8;
 
-  constructor(limits, { told, ended }) {
+  constructor(limits, { onState, onEnd }) {
     this.#limits = limits;
-    this.#socket = new WebSocket(socketAddress("api/try"));
-    this.#socket.onopen = () => (this.#free = true);
+    this.#socket = new WebSocket(socketUrl("api/try"));
+    this.#socket.onopen = () => (this.#ready = true);
     this.#socket.onmessage = ({ data }) => {
-      this.#free = true;
-      told(JSON.parse(data));
+      this.#ready = true;
+      onState(JSON.parse(data));
     };
     this.#socket.onclose = ({ code }) => {
-      this.#free = false;
+      this.#ready = false;
       if (code === 4401) logIn();
-      ended(sentence(code, limits));
+      onEnd(closeMessage(code, limits));
     };
   }
 
-  /** Send what a video shows now; left out while the picture before is not answered. */
+  /** Send the current frame of a video; it is skipped while the last one has no response. */
   async send(video, seconds) {
-    if (!this.#free || !video.videoWidth) return;
-    this.#free = false;
+    if (!this.#ready || !video.videoWidth) return;
+    this.#ready = false;
     const jpeg = await this.#jpeg(video);
     if (this.#socket.readyState !== WebSocket.OPEN) return;
-    if (!jpeg || jpeg.size + 8 > this.#limits.bytes) {
+    if (!jpeg || jpeg.size + 8 > this.#limits.max_message_bytes) {
       this.#quality = Math.max(0.1, this.#quality * 0.7);
-      this.#free = true;
+      this.#ready = true;
       return;
     }
     const time = new DataView(new ArrayBuffer(8));
@@ -70,18 +67,18 @@ export class Line {
 
   close() {
     this.#socket.onmessage = this.#socket.onclose = null;
-    this.#free = false;
+    this.#ready = false;
     this.#socket.close();
   }
 
   #jpeg(video) {
-    const { videoWidth: width, videoHeight: height } = video;
-    const scale = Math.min(1, Math.sqrt(this.#limits.pixels / (width * height)));
-    const across = Math.max(1, Math.floor(width * scale));
-    const down = Math.max(1, Math.floor(height * scale));
-    if (this.#canvas.width !== across) this.#canvas.width = across;
-    if (this.#canvas.height !== down) this.#canvas.height = down;
-    this.#context.drawImage(video, 0, 0, across, down);
+    const { videoWidth, videoHeight } = video;
+    const scale = Math.min(1, Math.sqrt(this.#limits.max_pixels / (videoWidth * videoHeight)));
+    const width = Math.max(1, Math.floor(videoWidth * scale));
+    const height = Math.max(1, Math.floor(videoHeight * scale));
+    if (this.#canvas.width !== width) this.#canvas.width = width;
+    if (this.#canvas.height !== height) this.#canvas.height = height;
+    this.#context.drawImage(video, 0, 0, width, height);
     return new Promise((resolve) => this.#canvas.toBlob(resolve, "image/jpeg", this.#quality));
   }
 }

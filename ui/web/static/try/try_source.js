@@ -1,39 +1,39 @@
-// Where a visitor's pictures come from: a webcam or a file, as a <video> that plays them.
+// The video source of a browser session: a webcam or a file, played in a <video>.
 import { node } from "../api.js";
 
-/** What a visitor can't have; `message` is a sentence with the way out. */
-export class SourceProblem extends Error {}
+/** A source can't be opened; `message` says why and how to fix it. */
+export class SourceError extends Error {}
 
-const REFUSED = {
+const WEBCAM_ERRORS = {
   NotAllowedError:
-    "The browser did not lend its camera. Allow it by the sign beside the address, then try again.",
-  NotFoundError: "No camera was found. Connect one, then try again; or choose a video.",
+    "Camera access was denied. Allow it with the icon next to the address, then try again.",
+  NotFoundError: "No camera found. Connect one and try again, or choose a video.",
   NotReadableError:
-    "The camera is used by another program, or does not answer. Close that program, then try " +
+    "The camera is in use by another program or does not respond. Close that program and try " +
     "again.",
 };
-Object.assign(REFUSED, {
-  SecurityError: REFUSED.NotAllowedError,
-  OverconstrainedError: REFUSED.NotFoundError,
-  AbortError: REFUSED.NotReadableError,
+Object.assign(WEBCAM_ERRORS, {
+  SecurityError: WEBCAM_ERRORS.NotAllowedError,
+  OverconstrainedError: WEBCAM_ERRORS.NotFoundError,
+  AbortError: WEBCAM_ERRORS.NotReadableError,
 });
 
-/** Why this browser lends no camera to this page at all; "" if it may. */
-export function cameraProblem() {
+/** Why this browser gives this page no camera access at all; "" if it may. */
+export function webcamUnavailable() {
   if (!window.isSecureContext)
     return (
-      "Browsers lend their camera only to pages that came by https, or from the machine itself " +
-      "(localhost). Ask for an https address of this page, or choose a video."
+      "Browsers allow camera access only over HTTPS or on localhost. Open this page over HTTPS, " +
+      "or choose a video."
     );
   if (!navigator.mediaDevices?.getUserMedia)
-    return "This browser lends no camera to pages. Use another browser, or choose a video.";
+    return "This browser does not support camera access. Use another browser, or choose a video.";
   return "";
 }
 
-/** The webcam with that id, or any: {video, name, device, stop}. Throws SourceProblem. */
+/** The webcam with that id, or any: {video, name, device, track, stop}. Throws SourceError. */
 export async function openWebcam(device = "") {
-  const problem = cameraProblem();
-  if (problem) throw new SourceProblem(problem);
+  const problem = webcamUnavailable();
+  if (problem) throw new SourceError(problem);
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({
@@ -46,7 +46,8 @@ export async function openWebcam(device = "") {
       },
     });
   } catch (error) {
-    throw new SourceProblem(REFUSED[error.name] ?? `The camera can't be used: ${error.message}.`);
+    const message = WEBCAM_ERRORS[error.name] ?? `The camera can't be used: ${error.message}.`;
+    throw new SourceError(message);
   }
   const [track] = stream.getVideoTracks();
   const video = player();
@@ -55,7 +56,7 @@ export async function openWebcam(device = "") {
     stream.getTracks().forEach((one) => one.stop());
     video.srcObject = null;
   };
-  await video.play().catch(() => {}); // it plays by itself where the browser waits for a click
+  await video.play().catch(() => {}); // it starts later if the browser waits for a click
   return {
     video,
     name: track.label || "webcam",
@@ -65,66 +66,66 @@ export async function openWebcam(device = "") {
   };
 }
 
-/** The webcams that there are, by name: [{id, name}]. Names are known once one was lent. */
+/** The available webcams: [{id, name}]. Names are known after camera access was granted once. */
 export async function webcams() {
-  const found = (await navigator.mediaDevices.enumerateDevices()).filter(
-    (one) => one.kind === "videoinput",
+  const devices = (await navigator.mediaDevices.enumerateDevices()).filter(
+    (device) => device.kind === "videoinput",
   );
-  return found.map((one, index) => ({
-    id: one.deviceId,
-    name: one.label || `camera ${index + 1}`,
+  return devices.map((device, index) => ({
+    id: device.deviceId,
+    name: device.label || `camera ${index + 1}`,
   }));
 }
 
-/** A video from the visitor's disk, which their own browser decodes. Throws SourceProblem. */
+/** A video file of the user, decoded by the browser. Throws SourceError. */
 export async function openFile(file) {
-  const address = URL.createObjectURL(file);
+  const url = URL.createObjectURL(file);
   const video = player();
   video.controls = true;
-  video.src = address;
+  video.src = url;
   const stop = () => {
     video.removeAttribute("src");
     video.load();
-    URL.revokeObjectURL(address);
+    URL.revokeObjectURL(url);
   };
-  const plays = await new Promise((resolve) => {
+  const canPlay = await new Promise((resolve) => {
     video.addEventListener("loadeddata", () => resolve(video.videoWidth > 0), { once: true });
     video.addEventListener("error", () => resolve(false), { once: true });
   });
-  if (!plays) {
+  if (!canPlay) {
     stop();
-    throw new SourceProblem(`This browser can't play ${file.name}; try MP4 with H.264.`);
+    throw new SourceError(`This browser can't play ${file.name}; try MP4 with H.264.`);
   }
-  await video.play().catch(() => {}); // the visitor has the controls
+  await video.play().catch(() => {}); // the user has the controls
   return { video, name: file.name, stop };
 }
 
 function player() {
-  const video = node("video", { playsinline: true, "aria-label": "your picture" });
+  const video = node("video", { playsinline: true, "aria-label": "Your video" });
   video.muted = true;
   return video;
 }
 
 /**
- * Call `take(seconds)` for each picture that a video shows, until the returned function is called.
- * Seconds are the video's own; a webcam's begin with the first picture.
+ * Call `onFrame(seconds)` for each displayed frame of a video, until the returned function is
+ * called. Seconds are the video's media time; those of a webcam start at its first frame.
  */
-export function eachPicture({ video, track }, take) {
-  let over = false;
+export function forEachFrame({ video, track }, onFrame) {
+  let stopped = false;
   let first = null;
   let shown = -1;
-  const seen = (now, media) => {
-    if (over) return;
+  const handle = (now, mediaTime) => {
+    if (stopped) return;
     first ??= now;
-    const seconds = track ? (now - first) / 1000 : media;
-    if (seconds !== shown) take((shown = seconds));
+    const seconds = track ? (now - first) / 1000 : mediaTime;
+    if (seconds !== shown) onFrame((shown = seconds));
     next();
   };
   const next = () => {
     if (video.requestVideoFrameCallback)
-      video.requestVideoFrameCallback((now, { mediaTime }) => seen(now, mediaTime));
-    else requestAnimationFrame((now) => seen(now, video.currentTime));
+      video.requestVideoFrameCallback((now, { mediaTime }) => handle(now, mediaTime));
+    else requestAnimationFrame((now) => handle(now, video.currentTime));
   };
   next();
-  return () => (over = true);
+  return () => (stopped = true);
 }

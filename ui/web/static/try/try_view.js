@@ -1,45 +1,45 @@
-// What a visitor sees: their picture with labels and open events over it, and the events so far.
-import { lasting, node, percent, when } from "../api.js";
+// The view of a browser session: the video with labels and open events over it, and its events.
+import { formatDuration, node, percent, localTime } from "../api.js";
 
-const MOST_LISTED = 50;
-const SAY_SECONDS_BELOW = 30;
-const OLD_S = 4; // labels of so long ago say nothing about now
+const MAX_LISTED = 50;
+const SHOW_REMAINING_BELOW_S = 30;
+const STALE_AFTER_S = 4; // older labels say nothing about the current frame
 
-/** `began` is when a webcam's time 0 was (milliseconds since 1970), null for a file. */
+/** `startedAt` is a webcam's time 0 in milliseconds since 1970, null for a file. */
 export class View {
-  #labels = node("ul", { class: "aw-try-labels", "aria-label": "what the model sees now" });
+  #labels = node("ul", { class: "aw-try-labels", "aria-label": "Current labels" });
   #badges = node("div", { class: "aw-try-badges" });
   #notice = node("p", { class: "aw-try-notice" });
-  #left = node("p", { class: "aw-try-left" });
+  #remaining = node("p", { class: "aw-try-remaining" });
   #events = node("ul", { class: "aw-try-events", "aria-live": "polite" });
-  #none = node("p", { class: "aw-quiet" }, "None yet.");
-  #rows = new Map(); // by the event's id
-  #shown = new Map(); // what each part shows, so that only changes are drawn
-  #began;
+  #none = node("p", { class: "aw-subdued" }, "None yet.");
+  #rows = new Map(); // by event id
+  #drawn = new Map(); // state by part, so that only changes are drawn
+  #startedAt;
 
-  constructor(video, began) {
-    this.#began = began;
+  constructor(video, startedAt) {
+    this.#startedAt = startedAt;
     this.stage = node(
       "div",
       { class: "aw-try-stage" },
       video,
-      node("div", { class: "aw-try-over" }, this.#badges, this.#labels),
+      node("div", { class: "aw-try-annotations" }, this.#badges, this.#labels),
       this.#notice,
-      this.#left,
+      this.#remaining,
     );
     this.list = node(
       "section",
       { class: "aw-try-list" },
-      node("h2", {}, "Events of this visit"),
+      node("h2", {}, "Events of this session"),
       this.#none,
       this.#events,
     );
-    const shape = () => {
+    const updateRatio = () => {
       const ratio = video.videoWidth / video.videoHeight;
       if (ratio) this.stage.style.setProperty("--aw-ratio", ratio.toFixed(4));
     };
-    video.addEventListener("resize", shape);
-    shape();
+    video.addEventListener("resize", updateRatio);
+    updateRatio();
     this.notice("Connecting");
   }
 
@@ -47,66 +47,66 @@ export class View {
     this.#notice.textContent = text;
   }
 
-  /** An answer of the server. */
-  told({ waiting_s: waiting, age_s: age, labels, events, seconds_left: left }) {
-    this.notice(waitingFor(waiting, age));
+  /** Show a response of the server. */
+  update({ warmup_s: warmup, age_s: age, labels, events, remaining_s: remaining }) {
+    this.notice(noticeOf(warmup, age));
     this.#draw("labels", labels, this.#labels, () => labels.map(bar));
     this.#draw("events", events, this.#badges, () => events.map(badge));
-    events.forEach((event) => this.#note(event));
-    this.#left.textContent = left < SAY_SECONDS_BELOW ? `${left} s left` : "";
+    events.forEach((event) => this.#addToList(event));
+    this.#remaining.textContent = remaining < SHOW_REMAINING_BELOW_S ? `${remaining} s left` : "";
   }
 
-  /** The visit is over: what was seen stays in the list. */
+  /** The session has ended: its events stay in the list. */
   end() {
     this.notice("");
-    this.#left.textContent = "";
+    this.#remaining.textContent = "";
   }
 
-  #draw(part, what, into, make) {
-    const key = JSON.stringify(what);
-    if (this.#shown.get(part) === key) return;
-    this.#shown.set(part, key);
-    into.replaceChildren(...make());
+  #draw(part, state, container, make) {
+    const key = JSON.stringify(state);
+    if (this.#drawn.get(part) === key) return;
+    this.#drawn.set(part, key);
+    container.replaceChildren(...make());
   }
 
-  #note({ id, label, start_s: start, seconds }) {
+  #addToList({ id, label, start_s: start, duration_s: duration }) {
     let row = this.#rows.get(id);
     if (!row) {
-      row = { seconds: -1, lasted: node("span", { class: "aw-quiet" }) };
+      row = { duration: -1, text: node("span", { class: "aw-subdued" }) };
       this.#rows.set(id, row);
       this.#none.remove();
       this.#events.prepend(
-        node("li", {}, this.#time(start), " ", node("strong", {}, label), " ", row.lasted),
+        node("li", {}, this.#time(start), " ", node("strong", {}, label), " ", row.text),
       );
-      if (this.#events.children.length > MOST_LISTED) this.#events.lastChild.remove();
+      if (this.#events.children.length > MAX_LISTED) this.#events.lastChild.remove();
     }
-    if (row.seconds === seconds) return;
-    row.seconds = seconds;
-    row.lasted.textContent = lasting(seconds);
+    if (row.duration === duration) return;
+    row.duration = duration;
+    row.text.textContent = formatDuration(duration);
   }
 
   #time(start) {
-    if (this.#began !== null)
-      return when(new Date(this.#began + 1000 * start).toISOString(), { withDay: false });
+    if (this.#startedAt !== null)
+      return localTime(new Date(this.#startedAt + 1000 * start).toISOString(), { withDay: false });
     const minutes = Math.floor(Math.max(0, start) / 60);
     const seconds = Math.floor(Math.max(0, start) % 60);
     return node("span", {}, `${minutes}:${String(seconds).padStart(2, "0")}`);
   }
 }
 
-function waitingFor(seconds, age) {
-  if (age > OLD_S) return `The model is busy: this is from ${lasting(age)} ago`;
+function noticeOf(warmup, age) {
+  if (age > STALE_AFTER_S) return `The model is busy: latest result ${formatDuration(age)} ago`;
   if (age !== null) return "";
-  if (seconds > 0) return `Collecting pictures: ${seconds.toFixed(1)} s to go`;
-  return "Waiting for the model; it sees the watch's own cameras first";
+  if (warmup > 0) return `Collecting frames: ${warmup.toFixed(1)} s left`;
+  return "Waiting for the model; the configured cameras have priority";
 }
 
-function bar([label, share], row) {
-  const filled = node("span", { class: row ? "aw-try-bar" : "aw-try-bar aw-try-best" });
-  filled.style.width = `${100 * share}%`;
-  return node("li", {}, filled, node("span", {}, label), node("span", {}, percent(share)));
+function bar([label, probability], row) {
+  const filled = node("span", { class: row ? "aw-try-bar" : "aw-try-bar aw-try-top" });
+  filled.style.width = `${100 * probability}%`;
+  return node("li", {}, filled, node("span", {}, label), node("span", {}, percent(probability)));
 }
 
-function badge({ label, seconds }) {
-  return node("span", { class: "aw-try-badge" }, `● ${label}  ${lasting(seconds)}`);
+function badge({ label, duration_s: duration }) {
+  return node("span", { class: "aw-try-badge" }, `● ${label}  ${formatDuration(duration)}`);
 }

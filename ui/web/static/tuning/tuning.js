@@ -1,51 +1,51 @@
-// <aw-tuning>: other thresholds tried on the scores that were kept, and saved if they are better.
-import { ask, button, get, me, node, ownStyle, whileSeen } from "../api.js";
+// <aw-tuning>: previews other thresholds on stored scores, and saves them.
+import { request, button, get, currentUser, node, ownStyle, pollWhileVisible } from "../api.js";
 import { Chart } from "./tuning_chart.js";
 import { PolicyForm } from "./tuning_policy.js";
-import { legend, missing, notesOf, saidOf, tableOf } from "./tuning_text.js";
+import { legend, notesOf, summaryOf, tableOf, unavailableReason } from "./tuning_text.js";
 
-const spans = { "Last hour": 3600, "Last day": 86400, "All that is kept": 366 * 86400 };
-const pauseMs = 60; // between the last touch of a slider and the question
+const PERIODS = { "Last hour": 3600, "Last day": 86400, "All scores": 366 * 86400 };
+const DEBOUNCE_MS = 60; // between the last slider move and the request
 
 class Tuning extends HTMLElement {
   async connectedCallback() {
     ownStyle(this);
-    this.#lay();
-    whileSeen(this, 3000, () =>
+    this.#layOut();
+    pollWhileVisible(this, 3000, () =>
       this.state?.model && this.state.cameras.length ? null : this.#load(),
     );
     await this.#load();
   }
 
   disconnectedCallback() {
-    clearTimeout(this.later);
-    this.running?.abort();
+    clearTimeout(this.debounce);
+    this.pending?.abort();
   }
 
-  #lay() {
+  #layOut() {
     const select = (change) => node("select", { change });
-    this.camera = select(() => this.#begin());
-    this.span = select(() => this.#begin());
-    this.span.append(
-      ...Object.entries(spans).map(([name, value]) =>
+    this.camera = select(() => this.#updatePeriod());
+    this.period = select(() => this.#updatePeriod());
+    this.period.append(
+      ...Object.entries(PERIODS).map(([name, value]) =>
         node("option", { value, selected: value === 3600 }, name),
       ),
     );
-    this.label = select(() => this.#try());
-    this.form = new PolicyForm(() => this.#touched());
+    this.label = select(() => this.#preview());
+    this.form = new PolicyForm(() => this.#onEdit());
     this.chart = new Chart();
-    this.said = node("p", { class: "aw-tuning-said", role: "status" });
-    this.notes = node("div", { class: "aw-quiet" });
-    this.problem = node("p", { class: "aw-problem", role: "alert" });
+    this.summary = node("p", { class: "aw-tuning-summary", role: "status" });
+    this.notes = node("div", { class: "aw-subdued" });
+    this.error = node("p", { class: "aw-error", role: "alert" });
     this.table = node("div", {
       class: "aw-scroll",
       tabindex: 0,
       role: "region",
       "aria-label": "Events by label",
     });
-    this.save = button("Save", () => this.#save(), { class: "aw-main" });
-    this.back = button("Back to what is in force", () => this.#reset());
-    this.saved = node("div", { class: "aw-quiet", role: "status" });
+    this.save = button("Save", () => this.#save(), { class: "aw-primary" });
+    this.resetButton = button("Reset to current", () => this.#reset());
+    this.saved = node("div", { class: "aw-subdued", role: "status" });
     const field = (name, control) => node("label", { class: "aw-field" }, name, control);
     this.body = node(
       "div",
@@ -54,21 +54,21 @@ class Tuning extends HTMLElement {
         "section",
         { "aria-label": "Thresholds" },
         this.form.node,
-        node("div", { class: "aw-row" }, this.save, this.back),
+        node("div", { class: "aw-row" }, this.save, this.resetButton),
         this.saved,
       ),
       node(
         "section",
-        { class: "aw-tuning-result", "aria-label": "What would have been logged" },
+        { class: "aw-tuning-result", "aria-label": "Preview" },
         node(
           "div",
           { class: "aw-row" },
           field("Camera", this.camera),
-          field("Time", this.span),
-          field("Curve of", this.label),
-          button("Newest", () => this.#begin()),
+          field("Period", this.period),
+          field("Curve", this.label),
+          button("Refresh", () => this.#updatePeriod()),
         ),
-        this.said,
+        this.summary,
         this.chart.node,
         legend(),
         this.notes,
@@ -76,61 +76,61 @@ class Tuning extends HTMLElement {
       ),
     );
     const about =
-      "Move a slider, and see at once what would have been logged. Nothing changes until you save.";
-    this.replaceChildren(node("p", { class: "aw-quiet" }, about), this.problem, this.body);
+      "Move a slider to preview the events that it would log. Nothing changes until you save.";
+    this.replaceChildren(node("p", { class: "aw-subdued" }, about), this.error, this.body);
     this.body.hidden = true;
   }
 
   async #load() {
     try {
-      [this.state, this.who] = await Promise.all([get("api/tuning"), me()]);
+      [this.state, this.user] = await Promise.all([get("api/tuning"), currentUser()]);
     } catch (error) {
-      this.problem.textContent = error.message;
+      this.error.textContent = error.message;
       return;
     }
     const { state } = this;
     const isReady = Boolean(state.model) && state.cameras.length > 0;
-    this.problem.textContent = isReady ? "" : missing(state);
+    this.error.textContent = isReady ? "" : unavailableReason(state);
     this.body.hidden = !isReady;
     if (!isReady) return;
-    this.save.hidden = !this.who.may_change;
-    const chosen = this.camera.value;
+    this.save.hidden = !this.user.may_change;
+    const selected = this.camera.value;
     this.camera.replaceChildren(
       ...state.cameras.map((name) => node("option", { value: name }, name)),
     );
-    if (state.cameras.includes(chosen)) this.camera.value = chosen;
+    if (state.cameras.includes(selected)) this.camera.value = selected;
     this.#reset();
   }
 
   #reset() {
     const { policy, labels, background } = this.state;
     this.form.set(policy, labels, background);
-    this.#labelChoice([]);
+    this.#showLabels([]);
     this.saved.replaceChildren();
-    this.#begin();
+    this.#updatePeriod();
   }
 
-  /** From now on another stretch of scores: its end stays, so that only the policy differs. */
-  #begin() {
+  /** Fix the period until the next call, so that only the policy differs between previews. */
+  #updatePeriod() {
     const until = Date.now();
     this.until = new Date(until).toISOString();
-    this.since = new Date(until - Number(this.span.value) * 1000).toISOString();
-    this.#try();
+    this.since = new Date(until - Number(this.period.value) * 1000).toISOString();
+    this.#preview();
   }
 
-  #touched() {
+  #onEdit() {
     this.saved.replaceChildren();
     if (this.form.label && this.label.value) this.label.value = this.form.label;
-    clearTimeout(this.later);
-    this.later = setTimeout(() => this.#try(), pauseMs);
+    clearTimeout(this.debounce);
+    this.debounce = setTimeout(() => this.#preview(), DEBOUNCE_MS);
   }
 
-  async #try() {
-    clearTimeout(this.later);
-    this.running?.abort(); // what it would say is of no use any more
-    const running = (this.running = new AbortController());
+  async #preview() {
+    clearTimeout(this.debounce);
+    this.pending?.abort(); // superseded
+    const pending = (this.pending = new AbortController());
     const { camera, since, until, label } = this;
-    const wanted = {
+    const body = {
       policy: this.form.policy,
       camera: camera.value,
       since,
@@ -138,74 +138,76 @@ class Tuning extends HTMLElement {
       label: label.value || null,
     };
     try {
-      this.#show(await ask("POST", "api/tuning", wanted, running.signal));
-      this.problem.textContent = "";
+      this.#show(await request("POST", "api/tuning", body, pending.signal));
+      this.error.textContent = "";
     } catch (error) {
-      if (running.signal.aborted) return;
-      if (error.status === 429) this.later = setTimeout(() => this.#try(), 500);
-      else this.problem.textContent = error.message;
+      if (pending.signal.aborted) return;
+      if (error.status === 429) this.debounce = setTimeout(() => this.#preview(), 500);
+      else this.error.textContent = error.message;
     }
   }
 
-  #show(tried) {
-    this.#labelChoice(tried.labels);
-    this.chart.show(tried, this.form.of(tried.label));
-    this.said.replaceChildren(...saidOf(tried));
-    this.notes.replaceChildren(...notesOf(tried).map((note) => node("p", {}, ...note)));
-    this.table.replaceChildren(tableOf(tried.labels));
-    this.table.hidden = !tried.labels.length;
+  #show(preview) {
+    this.#showLabels(preview.labels);
+    this.chart.show(preview, this.form.policyOf(preview.label));
+    this.summary.replaceChildren(...summaryOf(preview));
+    this.notes.replaceChildren(...notesOf(preview).map((note) => node("p", {}, ...note)));
+    this.table.replaceChildren(tableOf(preview.labels));
+    this.table.hidden = !preview.labels.length;
   }
 
-  #labelChoice(counted) {
-    const chosen = this.label.value;
-    const busy = counted.map((one) => one.label);
-    const names = [...busy, ...this.form.labels.filter((label) => !busy.includes(label))];
+  #showLabels(counts) {
+    const selected = this.label.value;
+    const frequent = counts.map((one) => one.label);
+    const names = [...frequent, ...this.form.labels.filter((label) => !frequent.includes(label))];
     this.label.replaceChildren(
       node(
         "option",
         { value: "" },
-        busy.length ? `the most frequent: ${busy[0]}` : "the most frequent",
+        frequent.length ? `most frequent: ${frequent[0]}` : "most frequent",
       ),
       ...names.map((name) => node("option", { value: name }, name)),
     );
-    if (names.includes(chosen)) this.label.value = chosen;
+    if (names.includes(selected)) this.label.value = selected;
   }
 
   async #save() {
     this.save.disabled = true;
     try {
-      if (this.state.cannot_save) return await this.#offerText();
-      const { applied, needs_restart: waiting } = await ask("PUT", "api/tuning", {
+      if (this.state.save_error) return await this.#showYaml();
+      const { applied, needs_restart: needsRestart } = await request("PUT", "api/tuning", {
         policy: this.form.policy,
       });
       this.state = await get("api/tuning");
-      const said =
-        applied.length || waiting.length
-          ? `Saved in ${this.state.file}, and in force from now on.`
-          : "That is in force already.";
+      const text =
+        applied.length || needsRestart.length
+          ? `Saved to ${this.state.file} and applied.`
+          : "No changes to the current policy.";
       this.saved.replaceChildren(
-        node("p", {}, said),
-        ...(waiting.length ? [node("p", {}, `After a restart: ${waiting.join(", ")}`)] : []),
+        node("p", {}, text),
+        ...(needsRestart.length
+          ? [node("p", {}, `Requires a restart: ${needsRestart.join(", ")}`)]
+          : []),
       );
-      this.problem.textContent = "";
+      this.error.textContent = "";
     } catch (error) {
-      this.problem.textContent = error.message;
+      this.error.textContent = error.message;
     } finally {
       this.save.disabled = false;
     }
   }
 
-  async #offerText() {
-    const text = await ask("POST", "api/tuning/text", { policy: this.form.policy });
-    const reason = this.state.cannot_save;
-    const shown = node(
+  async #showYaml() {
+    const text = await request("POST", "api/tuning/text", { policy: this.form.policy });
+    const reason = this.state.save_error;
+    const yaml = node(
       "pre",
-      { tabindex: 0, class: "aw-tuning-text", "aria-label": "The lines for a file" },
+      { tabindex: 0, class: "aw-tuning-text", "aria-label": "YAML for the configuration file" },
       text,
     );
     this.saved.replaceChildren(
       node("p", {}, `${reason[0].toUpperCase()}${reason.slice(1)}.`),
-      shown,
+      yaml,
     );
   }
 }

@@ -1,46 +1,63 @@
-// The sliders and checkboxes of a policy: when predictions become an event.
+// The form of an event policy: a slider for each threshold, a checkbox for each label.
 import { button, node } from "../api.js";
 
-const knobs = [
-  { key: "enter", name: "Begins at", hint: "an event begins at this probability", share: true },
-  { key: "leave", name: "Ends below", hint: "and ends below this one", share: true },
-  { key: "minimum", name: "Shortest", hint: "shorter events are dropped", most: 10, step: 0.1 },
+const FIELDS = [
   {
-    key: "merge_gap",
-    name: "Merged within",
-    hint: "what goes on again within this time is the same event",
-    most: 20,
+    key: "threshold",
+    name: "Threshold",
+    hint: "an event starts at this probability",
+    isProbability: true,
+  },
+  {
+    key: "release_threshold",
+    name: "Release threshold",
+    hint: "an event ends below this probability",
+    isProbability: true,
+  },
+  {
+    key: "min_duration",
+    name: "Min. duration",
+    hint: "shorter events are dropped",
+    max: 10,
     step: 0.1,
   },
   {
-    key: "cool_down",
-    name: "Pause after",
-    hint: "for so long after an event there is no other one with its label",
-    most: 300,
+    key: "merge_gap",
+    name: "Merge gap",
+    hint: "events of a label with a shorter gap are merged",
+    max: 20,
+    step: 0.1,
+  },
+  {
+    key: "cooldown",
+    name: "Cooldown",
+    hint: "no new event of the same label for this long after an event",
+    max: 300,
     step: 1,
   },
   {
     key: "smoothing",
     name: "Smoothing",
-    hint: "over how long probabilities are averaged",
-    most: 5,
+    hint: "time over which probabilities are averaged",
+    max: 5,
     step: 0.05,
-    forAll: true,
+    isGlobal: true,
   },
 ];
+const MAX_SECONDS = 86400;
 
 export class PolicyForm {
-  /** `changed` is called with each change of a person. */
-  constructor(changed) {
-    this.changed = changed;
+  /** `onChange` is called after each change by the user. */
+  constructor(onChange) {
+    this.onChange = onChange;
     this.scope = node("select", { change: () => this.#fill() });
-    this.common = button("As for all labels", () => this.#dropOwn());
-    this.rows = Object.fromEntries(knobs.map((knob) => [knob.key, this.#row(knob)]));
+    this.useDefault = button("Use default", () => this.#removeOverrides());
+    this.rows = Object.fromEntries(FIELDS.map((field) => [field.key, this.#row(field)]));
     this.search = node("input", {
       type: "search",
       placeholder: "find a label",
       "aria-label": "Find a label",
-      input: () => this.#find(),
+      input: () => this.#filterLabels(),
     });
     this.boxes = node("div", { class: "aw-tuning-boxes" });
     this.node = node(
@@ -49,145 +66,154 @@ export class PolicyForm {
       node(
         "div",
         { class: "aw-row" },
-        node("label", { class: "aw-field" }, "Thresholds of", this.scope),
-        this.common,
+        node("label", { class: "aw-field" }, "Thresholds for", this.scope),
+        this.useDefault,
       ),
-      ...knobs.map((knob) => this.rows[knob.key].node),
+      ...FIELDS.map((field) => this.rows[field.key].node),
       node(
         "fieldset",
         { class: "aw-tuning-labels" },
-        node("legend", {}, "Labels that make events"),
+        node("legend", {}, "Labels with events"),
         this.search,
         this.boxes,
       ),
     );
   }
 
-  /** Begin with a policy, over the labels of a model. */
+  /** Load a policy for the labels of a model. */
   set(policy, labels, background) {
     this.policy = structuredClone(policy);
     this.labels = labels.filter((label) => !background.includes(label));
-    const own = this.scope.value;
+    const scope = this.scope.value;
     const options = this.labels.map((label) => node("option", { value: `=${label}` }, label));
     this.scope.replaceChildren(node("option", { value: "" }, "all labels"), ...options);
-    if (this.labels.includes(own.slice(1))) this.scope.value = own;
+    if (this.labels.includes(scope.slice(1))) this.scope.value = scope;
     this.search.hidden = this.labels.length < 20;
     this.boxes.replaceChildren(...this.labels.map((label) => this.#box(label)));
     this.#fill();
   }
 
-  /** The thresholds that hold for a label. */
-  of(label) {
-    const own = Object.entries(this.policy.labels[label] ?? {}).filter(
+  /** The policy of a label, with its overrides. */
+  policyOf(label) {
+    const overrides = Object.entries(this.policy.labels[label] ?? {}).filter(
       ([, value]) => value != null,
     );
-    return { ...this.policy, ...Object.fromEntries(own) };
+    return { ...this.policy, ...Object.fromEntries(overrides) };
   }
 
   get label() {
     return this.scope.value.slice(1);
   }
 
-  #row(knob) {
-    const id = `aw-tuning-${knob.key}`;
-    const range = { min: 0, max: knob.share ? 1 : knob.most, step: knob.share ? 0.01 : knob.step };
-    const turned = (event) => this.#turn(knob, event.target.valueAsNumber);
+  #row(field) {
+    const id = `aw-tuning-${field.key}`;
+    const range = {
+      min: 0,
+      max: field.isProbability ? 1 : field.max,
+      step: field.isProbability ? 0.01 : field.step,
+    };
+    const onInput = (event) => this.#set(field, event.target.valueAsNumber);
     const slider = node("input", {
       type: "range",
       ...range,
       id,
       "aria-describedby": `${id}-hint`,
-      input: turned,
+      input: onInput,
     });
-    const exact = node("input", {
+    const number = node("input", {
       type: "number",
       ...range,
-      max: knob.share ? 1 : 86400,
+      max: field.isProbability ? 1 : MAX_SECONDS,
       step: "any",
-      "aria-label": `${knob.name}, ${knob.share ? "as a number from 0 to 1" : "in seconds"}`,
-      change: turned,
+      "aria-label": `${field.name}, ${field.isProbability ? "0 to 1" : "in seconds"}`,
+      change: onInput,
     });
-    const unit = node("span", { class: "aw-quiet" }, knob.share ? "" : "s");
+    const unit = node("span", { class: "aw-subdued" }, field.isProbability ? "" : "s");
     const row = node(
       "div",
-      { class: "aw-tuning-knob" },
-      node("label", { for: id }, knob.name),
-      node("span", { class: "aw-tuning-exact aw-field" }, exact, unit),
+      { class: "aw-tuning-slider" },
+      node("label", { for: id }, field.name),
+      node("span", { class: "aw-tuning-value aw-field" }, number, unit),
       slider,
-      node("span", { class: "aw-quiet aw-tuning-hint", id: `${id}-hint` }, knob.hint),
+      node("span", { class: "aw-subdued aw-tuning-hint", id: `${id}-hint` }, field.hint),
     );
-    return { node: row, slider, exact };
+    return { node: row, slider, number };
   }
 
-  #turn(knob, value) {
+  #set(field, value) {
     if (!Number.isFinite(value)) return this.#fill();
-    const bounded = Math.max(0, Math.min(value, knob.share ? 1 : 86400));
+    const bounded = Math.max(0, Math.min(value, field.isProbability ? 1 : MAX_SECONDS));
     const { label } = this;
-    const into = label && !knob.forAll ? (this.policy.labels[label] ??= {}) : this.policy;
-    into[knob.key] = bounded;
-    const now = label && !knob.forAll ? this.of(label) : this.policy;
-    // The lower threshold can't be above the upper one: it is pushed along.
-    if (knob.key === "enter" && now.leave > bounded) into.leave = bounded;
-    if (knob.key === "leave" && now.enter < bounded) into.enter = bounded;
-    if (!label) this.#pushOwn();
+    const target = label && !field.isGlobal ? (this.policy.labels[label] ??= {}) : this.policy;
+    target[field.key] = bounded;
+    const effective = label && !field.isGlobal ? this.policyOf(label) : this.policy;
+    // The release threshold can't exceed the threshold: the other one follows.
+    if (field.key === "threshold" && effective.release_threshold > bounded)
+      target.release_threshold = bounded;
+    if (field.key === "release_threshold" && effective.threshold < bounded)
+      target.threshold = bounded;
+    if (!label) this.#fixOverrides();
     this.#fill();
-    this.changed();
+    this.onChange();
   }
 
-  #pushOwn() {
-    for (const [label, own] of Object.entries(this.policy.labels)) {
-      const { enter, leave } = this.of(label);
-      if (leave <= enter) continue;
-      if (own.leave != null) own.leave = enter;
-      else own.enter = leave;
+  #fixOverrides() {
+    for (const [label, overrides] of Object.entries(this.policy.labels)) {
+      const effective = this.policyOf(label);
+      if (effective.release_threshold <= effective.threshold) continue;
+      if (overrides.release_threshold != null) overrides.release_threshold = effective.threshold;
+      else overrides.threshold = effective.release_threshold;
     }
   }
 
-  #dropOwn() {
+  #removeOverrides() {
     delete this.policy.labels[this.label];
     this.#fill();
-    this.changed();
+    this.onChange();
   }
 
   #fill() {
-    const now = this.label ? this.of(this.label) : this.policy;
-    for (const knob of knobs) {
-      const { slider, exact, node: row } = this.rows[knob.key];
-      const value = Math.round(now[knob.key] * 1000) / 1000;
-      if (!knob.share) slider.max = Math.max(knob.most, value);
-      slider.value = exact.value = value;
-      slider.setAttribute("aria-valuetext", knob.share ? String(value) : `${value} seconds`);
-      slider.disabled = exact.disabled = Boolean(this.label && knob.forAll);
+    const policy = this.label ? this.policyOf(this.label) : this.policy;
+    for (const field of FIELDS) {
+      const { slider, number, node: row } = this.rows[field.key];
+      const value = Math.round(policy[field.key] * 1000) / 1000;
+      if (!field.isProbability) slider.max = Math.max(field.max, value);
+      slider.value = number.value = value;
+      slider.setAttribute(
+        "aria-valuetext",
+        field.isProbability ? String(value) : `${value} seconds`,
+      );
+      slider.disabled = number.disabled = Boolean(this.label && field.isGlobal);
       row.classList.toggle(
-        "aw-own",
-        Boolean(this.label) && this.policy.labels[this.label]?.[knob.key] != null,
+        "aw-overridden",
+        Boolean(this.label) && this.policy.labels[this.label]?.[field.key] != null,
       );
     }
-    this.common.hidden = !this.policy.labels[this.label];
+    this.useDefault.hidden = !this.policy.labels[this.label];
   }
 
   #box(label) {
-    const { watch, ignore } = this.policy;
-    const checked = (watch === null || watch.includes(label)) && !ignore.includes(label);
-    const change = (event) => this.#watch(label, event.target.checked);
+    const { include, exclude } = this.policy;
+    const checked = (include === null || include.includes(label)) && !exclude.includes(label);
+    const change = (event) => this.#setIncluded(label, event.target.checked);
     const box = node("input", { type: "checkbox", change });
     box.checked = checked;
     return node("label", {}, box, label);
   }
 
-  #watch(label, wanted) {
+  #setIncluded(label, isIncluded) {
     const { policy } = this;
-    policy.ignore = policy.ignore.filter((one) => one !== label);
-    if (policy.watch !== null) {
-      policy.watch = policy.watch.filter((one) => one !== label);
-      if (wanted) policy.watch.push(label);
-    } else if (!wanted) policy.ignore.push(label);
-    this.changed();
+    policy.exclude = policy.exclude.filter((name) => name !== label);
+    if (policy.include !== null) {
+      policy.include = policy.include.filter((name) => name !== label);
+      if (isIncluded) policy.include.push(label);
+    } else if (!isIncluded) policy.exclude.push(label);
+    this.onChange();
   }
 
-  #find() {
-    const wanted = this.search.value.toLowerCase();
+  #filterLabels() {
+    const query = this.search.value.toLowerCase();
     for (const box of this.boxes.children)
-      box.hidden = !box.textContent.toLowerCase().includes(wanted);
+      box.hidden = !box.textContent.toLowerCase().includes(query);
   }
 }

@@ -1,42 +1,41 @@
-// What a trial of thresholds is told as: a sentence that adds up, notes, and a table by label.
-import { node, when } from "../api.js";
+// Texts of a policy preview: a summary, notes, and a table by label.
+import { node, localTime } from "../api.js";
 
-/** How many events there would be, and what becomes of each that is in the log. */
-export function saidOf(tried) {
-  const sum = (kind) => tried.labels.reduce((total, one) => total + one[kind], 0);
-  const [logged, would] = [sum("logged"), sum("would")];
-  const unsure = logged - tried.lost - tried.moved - tried.same - tried.ongoing;
+/** The number of events, and what changes for the events of the log. */
+export function summaryOf(preview) {
+  const sum = (kind) => preview.labels.reduce((total, counts) => total + counts[kind], 0);
+  const [logged, count] = [sum("logged"), sum("preview")];
+  const uncompared = logged - preview.removed - preview.moved - preview.unchanged - preview.open;
   const parts = [
-    `${tried.added} new`,
-    `${tried.lost} gone`,
-    `${tried.moved} at other times`,
-    `${tried.same} as they are`,
+    `${preview.added} added`,
+    `${preview.removed} removed`,
+    `${preview.moved} moved`,
+    `${preview.unchanged} unchanged`,
   ];
-  if (tried.ongoing) parts.push(`${tried.ongoing} still going on`);
-  if (unsure > 0) parts.push(`${unsure} not compared, as their scores are not all kept`);
+  if (preview.open) parts.push(`${preview.open} still open`);
+  if (uncompared > 0) parts.push(`${uncompared} not compared (scores incomplete)`);
   return [
-    node("strong", {}, `${would} ${would === 1 ? "event" : "events"}`),
+    node("strong", {}, `${count} ${count === 1 ? "event" : "events"}`),
     ` with these thresholds, ${logged} in the log: ${parts.join(", ")}.`,
   ];
 }
 
-/** What one should know of a trial: sentences, each as its pieces. */
-export function notesOf({ cut_at: cutAt, notes }) {
+/** Notes on a preview: sentences, each as a list of nodes and strings. */
+export function notesOf({ truncated_at: truncatedAt, notes }) {
   const sentences = notes.map((note) => [note]);
-  if (cutAt === null) return sentences;
-  const words =
-    "That is more than can be tried at once: only the newest part of it was looked at, from ";
-  return [[words, when(new Date(cutAt * 1000).toISOString()), " on."], ...sentences];
+  if (truncatedAt === null) return sentences;
+  const text = "The period has too many scores for one preview; it starts at ";
+  return [[text, localTime(new Date(truncatedAt * 1000).toISOString()), "."], ...sentences];
 }
 
 export function tableOf(labels) {
-  const heads = ["Label", "In the log", "Would be", "New", "Gone", "Moved"];
-  const row = ({ label, logged, would, added, lost, moved }) =>
+  const heads = ["Label", "In the log", "Preview", "Added", "Removed", "Moved"];
+  const row = ({ label, logged, preview, added, removed, moved }) =>
     node(
       "tr",
       {},
       node("th", { scope: "row" }, label),
-      ...[logged, would, added, lost, moved].map((count) => node("td", {}, String(count))),
+      ...[logged, preview, added, removed, moved].map((count) => node("td", {}, String(count))),
     );
   return node(
     "table",
@@ -48,16 +47,15 @@ export function tableOf(labels) {
 }
 
 export function legend() {
-  const kinds = { same: "as it is", added: "new", lost: "gone", moved: "at another time" };
+  const kinds = { unchanged: "unchanged", added: "added", removed: "removed", moved: "moved" };
   const entry = ([kind, name]) =>
     node("li", {}, node("span", { class: `aw-swatch aw-${kind}`, "aria-hidden": "true" }), name);
   return node("ul", { class: "aw-tuning-legend" }, ...Object.entries(kinds).map(entry));
 }
 
-/** Why there is nothing to try thresholds on. */
-export function missing(state) {
-  if (!state.keeps_scores)
-    return "Scores are not kept (retention.scores is 0s), so nothing can be tried on them.";
+/** Why no preview is possible. */
+export function unavailableReason(state) {
+  if (!state.stores_scores) return "No preview: scores are not stored (retention.scores is 0s).";
   if (!state.model) return "The model is not ready yet.";
-  return "No scores are kept yet. They come by themselves as the model looks at the cameras.";
+  return "No scores are stored yet. They are stored as the model processes the cameras.";
 }

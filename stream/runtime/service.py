@@ -1,0 +1,79 @@
+"""Service: what is started, asked to stop and joined; and the one implementation of its thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from stream.runtime.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+
+class Service(Protocol):
+    """A part of a run with a lifecycle. `request_stop` and `join` may come before `start`."""
+
+    def start(self) -> None: ...
+
+    def request_stop(self) -> None:
+        """Begin to stop; does not wait. May be called more than once, from any thread."""
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end; False where it did not come within `timeout_s` seconds."""
+
+
+class ServiceThread:
+    """The thread of a service. A crash has one answer: it is logged, counted and reported.
+
+    `work` runs on the thread and returns when `stopping` is set or nothing is left to do. If it
+    raises, `crash` holds the reason in one line, the counter `crashes` goes up by one, and
+    `on_crash` receives that line on the dying thread; a service that a run can't do without
+    passes the run's failure handler. `is_dead` stays True after a crash.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[], None],
+        *,
+        metrics: Metrics | None = None,
+        crashes: str = "thread_crashes",
+        camera: str = "",
+        on_crash: Callable[[str], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.stopping = threading.Event()
+        self.crash = ""
+        self._work, self._on_crash = work, on_crash
+        self._metrics, self._counter, self._camera = metrics, crashes, camera
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether `work` raised an exception."""
+        return bool(self.crash)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def request_stop(self) -> None:
+        self.stopping.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """True at once for a thread that was never started."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:
+            self.crash = f"{self.name} crashed: {type(error).__name__}: {error}"
+            _log.exception("%s crashed", self.name)
+            if self._metrics is not None:
+                self._metrics.count(self._counter, self._camera)
+            if self._on_crash is not None:
+                self._on_crash(self.crash)

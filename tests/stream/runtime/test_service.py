@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from stream.runtime.metrics import Metrics
+from stream.runtime.service import ServiceThread
+
+
+def test_runs_until_it_is_asked_to_stop() -> None:
+    rounds = threading.Event()
+
+    def work() -> None:
+        rounds.set()
+        assert thread.stopping.wait(30)
+
+    thread = ServiceThread("worker", work)
+    thread.start()
+    assert rounds.wait(30)
+    assert not thread.join(0)
+    thread.request_stop()
+    assert thread.join(30)
+    assert not thread.is_dead
+
+
+def test_crash_is_logged_counted_and_reported(caplog: pytest.LogCaptureFixture) -> None:
+    metrics, reasons = Metrics(), list[str]()
+
+    def work() -> None:
+        raise ValueError("embedded null byte")
+
+    thread = ServiceThread(
+        "door", work, metrics=metrics, crashes="log_crashes", on_crash=reasons.append
+    )
+    thread.start()
+    assert thread.join(30)
+    assert thread.is_dead
+    assert reasons == ["door crashed: ValueError: embedded null byte"] == [thread.crash]
+    assert metrics.total("log_crashes") == 1
+    assert "door crashed" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+def test_stop_and_join_before_start_do_not_wait() -> None:
+    thread = ServiceThread("early", lambda: None)
+    thread.request_stop()
+    assert thread.join(0)
