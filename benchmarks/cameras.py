@@ -139,7 +139,7 @@ def measure(worker: str, count: int, seconds: float, frames: list[np.ndarray]) -
                 CameraConfig(source="demo:"),
                 metrics,
                 opener=lambda *_, n=n, **__: _RenderedSource(frames, n / count / _FPS),
-                on_frame=link.wake,
+                on_frame=lambda camera: link.wake(),
             )
             for n in range(count)
         }

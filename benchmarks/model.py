@@ -33,7 +33,7 @@ from model.pretraining.dataset import held_out
 from model.trained_model import TrainedModel, load
 from stream.config.config import InferenceConfig
 from stream.runtime.thread_limits import cores
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import SourceError
 from stream.sources.uniform_clips import UniformClips
 
 _REFERENCE = "transformers fp32"

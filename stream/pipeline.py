@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
@@ -30,7 +30,7 @@ from stream.scheduling.scheduler import Scheduler
 from stream.sessions.manager import SessionManager
 from stream.sinks.build import EventSinks
 from stream.sinks.subscribers import EventBroadcaster
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import SourceError
 from stream.workers.curve_auth import server_keys
 from stream.workers.launcher import worker_command
 from stream.workers.pool import WorkerPool
@@ -333,8 +333,8 @@ class Pipeline:
             name,
             config,
             self.metrics,
-            on_frame=self._on_frame,
-            wait_for_backpressure=self._wait_for_backpressure if self._scan_inputs else None,
+            on_frame=self._on_camera_frame,
+            paced=not self._scan_inputs,
             default_width=max(DEFAULT_WIDTH, recording.width if recording.enabled else 0),
             now=self._now,
         )
@@ -343,8 +343,12 @@ class Pipeline:
     def _on_frame(self) -> None:
         self._socket.wake()
 
-    def _wait_for_backpressure(self, streams: Iterable[str], stop: threading.Event) -> None:
-        self._scheduler.wait_for_backpressure(streams, stop)
+    def _on_camera_frame(self, camera: Camera) -> None:
+        self._on_frame()
+        if self._scan_inputs:
+            self._scheduler.wait_for_backpressure(
+                [stream.name for stream in camera.streams], camera.stopping
+            )
 
     # On the scheduler's thread.
     def _on_spec(self, spec: ClipSpec) -> None:

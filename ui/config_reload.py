@@ -17,8 +17,7 @@ from stream.config.edit_yaml import with_events
 from stream.config.events import EventsConfig
 from stream.config.load import ConfigError, parse_config, read_text
 from stream.pipeline import Pipeline
-from stream.sources.base import check_source
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import SourceError, check_source
 from ui.config_file_backup import replace_with_backup
 
 if TYPE_CHECKING:

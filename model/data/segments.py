@@ -11,7 +11,7 @@ from model.data.examples import Example
 from stream.messages import ClipSpec
 from stream.regions.frame_ring import nearest_indices
 from stream.regions.resize import fit_frame
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import SourceError
 from stream.sources.uniform_clips import frame_timestamps, read_frames
 
 # Training frames are decoded this much larger than the model's input, for random crops.

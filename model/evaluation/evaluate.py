@@ -20,7 +20,7 @@ from model.evaluation.metrics import ClassificationReport
 from model.predictor import Predictor
 from stream.messages import ClipSpec
 from stream.regions.resize import resize
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import SourceError
 from stream.sources.uniform_clips import frame_timestamps, read_frames
 
 _TIMED_WINDOWS = 20  # for the latency

@@ -15,7 +15,7 @@ from model.training.dataset import LabeledClip
 from model.training.distributed import DistributedContext
 from model.training.fit import TrainingData
 from stream.messages import ClipSpec
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import SourceError
 
 _Durations = tuple[float, float]  # seconds of the labeled segment, and of the whole video
 _Result = TypeVar("_Result")

@@ -6,10 +6,9 @@ Its thread supervises the capture thread (`stream/capture/session.py`), which ow
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -21,10 +20,11 @@ from stream.messages import ClipSpec, Frame, FrameTime
 from stream.regions.clip_source import RegionClipSource
 from stream.regions.motion_gate import MotionGate
 from stream.regions.zone import Zone
+from stream.runtime.backoff import Backoff
 from stream.runtime.metrics import Metrics
 from stream.runtime.secrets import redact
-from stream.sources.base import Source, check_source, is_finite, open_source
-from stream.sources.opencv_capture import NetworkOptions
+from stream.runtime.service import ServiceThread
+from stream.sources.base import NetworkOptions, OpenOptions, Source, check_source, open_source
 from stream.sources.source_clock import SourceClock
 
 _log = logging.getLogger(__name__)
@@ -37,14 +37,16 @@ _MAX_GAP_S = 1.0  # between frames
 CONNECTING, LIVE, STALLED, OFFLINE = "connecting", "live", "stalled", "offline"
 ENDED, FAILED = "ended", "failed"
 
+Opener = Callable[[int | str, OpenOptions], Source]
+
 
 class Camera:
     """One camera, kept open from `start` to `request_stop`, or until its source ends.
 
     A live source that can't be opened, disconnects, or delivers no frame for `stall_timeout` is
     reopened with exponential backoff; a video file that can't be read has failed.
-    With `wait_for_backpressure` a video file is read as fast as possible: after each frame it is
-    called with the names of the camera's streams, and blocks while their windows are waiting.
+    `on_frame` is called after each frame and at the end, on the reading thread. A video file that
+    is not `paced` is read as fast as `on_frame` returns.
     Raises SourceError at once for a spec that can't be a source.
     """
 
@@ -54,9 +56,9 @@ class Camera:
         config: CameraConfig,
         metrics: Metrics,
         *,
-        opener: Callable[..., Source] = open_source,
-        on_frame: Callable[[], None] = lambda: None,
-        wait_for_backpressure: Callable[[Iterable[str], threading.Event], None] | None = None,
+        opener: Opener = open_source,
+        on_frame: Callable[[Camera], None] = lambda camera: None,
+        paced: bool = True,
         default_width: int = DEFAULT_WIDTH,
         initial_retry_delay_s: float = 1.0,
         now: Callable[[], float] = time.monotonic,
@@ -78,8 +80,8 @@ class Camera:
         self._opener = opener
         self._metrics = metrics
         self._on_frame = on_frame
-        self._wait_for_backpressure = wait_for_backpressure
-        self._initial_retry_delay_s = initial_retry_delay_s
+        self._paced = paced
+        self._backoff = Backoff(initial_retry_delay_s, config.max_retry_delay)
         self._now = now
         self._spec: ClipSpec | None = None
         self._check = FrameQualityCheck()
@@ -88,12 +90,12 @@ class Camera:
         self._clock = SourceClock(count=lambda name: metrics.count(name, self.name))
         self._gaps: list[float] = []  # between the first frames for the model, in seconds
         self._buffering = threading.Event()
-        self._stop = threading.Event()
         self._lock = threading.Lock()  # so that an abandoned session changes nothing
         self._session: CaptureSession | None = None
         self._stopping: list[CaptureSession] = []  # abandoned; may still be in a read
         self._hung: list[CaptureSession] = []  # abandoned; should have returned by now
-        self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
+        self._thread = ServiceThread(f"camera {name}", self._run, on_crash=self._on_crash)
+        self.stopping = self._thread.stopping
 
     def start(self) -> None:
         self._thread.start()
@@ -118,7 +120,7 @@ class Camera:
         self.latest_frame.clear()
 
     def request_stop(self) -> None:
-        self._stop.set()
+        self._thread.request_stop()
         self._buffering.set()
         with self._lock:
             if self._session is not None:
@@ -127,12 +129,10 @@ class Camera:
     def join(self, timeout_s: float) -> bool:
         """Wait until the threads end; False on timeout."""
         deadline = time.monotonic() + timeout_s
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        session = self._session
-        if session is not None and not session.join(max(0.0, deadline - time.monotonic())):
-            return False
-        return not self._thread.is_alive()
+        ended, session = self._thread.join(timeout_s), self._session
+        if session is not None:
+            ended &= session.join(max(0.0, deadline - time.monotonic()))
+        return ended
 
     @property
     def fault(self) -> str:
@@ -154,29 +154,24 @@ class Camera:
     def _run(self) -> None:
         try:
             self._keep_open()
-        except Exception as error:  # the state must show that the thread crashed
-            _log.exception("camera %s crashed", self.name)
-            self._set_state(FAILED, f"{type(error).__name__}: {error}")
-        self._on_frame()
+        finally:
+            self._on_frame(self)
+
+    def _on_crash(self, reason: str) -> None:
+        self._set_state(FAILED, reason)
 
     def _keep_open(self) -> None:
-        finite = is_finite(self._config.source)
-        if finite:
-            self._buffering.wait()  # else its first frames would be lost
-        delay_s = self._initial_retry_delay_s
         while (session := self._start_session()) is not None:
             stalled = self._supervise(session)
-            if self._stop.is_set():
+            if self.stopping.is_set():
                 return
-            if finite or session.finite:
+            if session.finite or session.is_permanent:
                 self._set_state(FAILED if session.error else ENDED, session.error)
                 return
             if session.newest_at - session.started_at > _STEADY_S:
-                delay_s = self._initial_retry_delay_s
+                self._backoff.reset()
             self._abandon(session, stalled)
-            # Jitter: after a network failure many cameras come back at the same time.
-            self._stop.wait(delay_s * random.uniform(0.75, 1.25))
-            delay_s = min(2 * delay_s, self._config.max_retry_delay)
+            self.stopping.wait(self._backoff.next_s())
 
     def _start_session(self) -> CaptureSession | None:
         """Open the source in a new session; None after `request_stop`."""
@@ -184,18 +179,18 @@ class Camera:
         if in_subprocess:
             _log.warning("%s: reads hang; the camera is read in a subprocess", self.name)
             self._metrics.count("subprocess_captures", self.name)
-        opener = partial(
-            self._opener,
-            self._config.source,
-            now=self._now,
-            clock=self._clock,
-            network=self._network,
-            in_subprocess=in_subprocess,
-            paced=self._wait_for_backpressure is None,
+        options = OpenOptions(
+            self._now, self._clock, self._network, in_subprocess=in_subprocess, paced=self._paced
         )
-        session = CaptureSession(self.name, opener, self._process_frame, now=self._now)
+        session = CaptureSession(
+            self.name,
+            partial(self._opener, self._config.source, options),
+            self._process_frame,
+            ready=self._buffering,
+            now=self._now,
+        )
         with self._lock:
-            if self._stop.is_set():
+            if self.stopping.is_set():
                 return None
             self._session = session
         session.start()
@@ -203,12 +198,12 @@ class Camera:
 
     def _supervise(self, session: CaptureSession) -> bool:
         """Wait until a session ends. True if it stalled instead."""
-        while not session.ended and not self._stop.is_set():
+        while not session.ended and not self.stopping.is_set():
             timeout_s = self._config.stall_timeout
             if not session.has_frames:
                 timeout_s = max(timeout_s, self._network.open_timeout_s + _OPEN_OVERHEAD_S)
             left_s = session.newest_at + timeout_s - self._now()
-            if session.finite or is_finite(self._config.source):  # video files may pause
+            if session.finite:  # video files may pause
                 session.wakeup.wait()
             elif left_s <= 0:
                 return True
@@ -273,9 +268,7 @@ class Camera:
             for stream in accepting:
                 stream.add_frame(pixels, moment)
         self._metrics.measure("capture", self._now() - received_at)
-        self._on_frame()
-        if self._wait_for_backpressure is not None:
-            self._wait_for_backpressure([stream.name for stream in self.streams], self._stop)
+        self._on_frame(self)
 
     def _update_state(self, moment: FrameTime) -> None:
         self._metrics.count("frames", self.name)

@@ -10,7 +10,7 @@ from stream.capture.camera import FAILED, Camera
 from stream.config.config import CameraConfig
 from stream.messages import ClipSpec
 from stream.regions.clip_source import RegionClipSource
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import SourceError
 
 _MAX_LEAVING = 16  # removed cameras whose threads hang in a read
 

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 
 from stream.capture.frame_quality import FrameQualityCheck
-from stream.sources.base import Source, open_source
-from stream.sources.opencv_capture import NetworkOptions, open_webcam
+from stream.sources.base import NetworkOptions, OpenOptions, Source, open_source
+from stream.sources.opencv_capture import open_webcam
 from stream.sources.source_clock import SourceClock
 
 _MAX_WEBCAMS = 5  # indices to try, where the system has no list
@@ -70,14 +70,15 @@ def probe_source(
     *,
     seconds: float = 5.0,
     network: NetworkOptions | None = None,
-    opener: Callable[..., Source] = open_source,
+    opener: Callable[[int | str, OpenOptions], Source] = open_source,
     now: Callable[[], float] = time.monotonic,
 ) -> ProbeReport:
     """Open a source and read it for some seconds. Raises SourceError where that fails."""
     counts: Counter[str] = Counter()
     clock = SourceClock(count=lambda name: counts.update([name]))
     check, times, shape, started_at = FrameQualityCheck(), [], (0, 0, 3), now()
-    with contextlib.closing(opener(source, now=now, clock=clock, network=network)) as opened:
+    options = OpenOptions(now, clock, network or NetworkOptions())
+    with contextlib.closing(opener(source, options)) as opened:
         opened_at = now()
         first_at = until = None
         while until is None or now() < until:

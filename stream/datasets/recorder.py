@@ -26,8 +26,7 @@ from stream.datasets.export import LIST
 from stream.datasets.labels import label_dirname
 from stream.messages import FrameTime
 from stream.sinks.clips.mp4 import PART, ClipFile, sync_and_rename, write_atomically
-from stream.sources.base import Source
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import Source, SourceError
 from stream.sources.video_file import open_video
 
 _MAX_WIDTH = 640  # pixels; models use less

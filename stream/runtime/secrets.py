@@ -7,10 +7,12 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
-from stream.sources.opencv_capture import SourceError
-
 _IN_PATH = re.compile(r"\b(user|username|pass|password|passwd|pwd)=[^&/;]*", re.IGNORECASE)
 _REFERENCE = re.compile(r"\$\{([^}]*)\}")
+
+
+class SecretError(Exception):
+    """A reference to a secret that can't be resolved. The message is one line for a person."""
 
 
 def resolve_secrets(source: str) -> str:
@@ -18,7 +20,7 @@ def resolve_secrets(source: str) -> str:
 
     `${NAME}` is an environment variable and `${file:PATH}` the content of a file; `file:PATH` alone
     is a file with the whole address. Values in front of the host may contain any character.
-    Raises SourceError, naming the reference, if it can't be resolved.
+    Raises SecretError, naming the reference, if it can't be resolved.
     """
     if source.startswith("file:"):
         return _content(source.removeprefix("file:"))
@@ -66,7 +68,7 @@ def _value(name: str) -> str:
     if name.startswith("file:"):
         return _content(name.removeprefix("file:"))
     if name not in os.environ:
-        raise SourceError(f"${{{name}}}: environment variable not set; set it")
+        raise SecretError(f"${{{name}}}: environment variable not set; set it")
     return os.environ[name]
 
 
@@ -75,7 +77,7 @@ def _content(file: str) -> str:
         text = Path(file).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
-        raise SourceError(f"file:{file} can't be read: {reason}") from error
+        raise SecretError(f"file:{file} can't be read: {reason}") from error
     if not text or "\n" in text:
-        raise SourceError(f"file:{file} must contain one line, the secret")
+        raise SecretError(f"file:{file} must contain one line, the secret")
     return text

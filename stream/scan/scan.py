@@ -22,7 +22,7 @@ from stream.sinks.event_log.journal import Journal
 from stream.sinks.event_log.query import EventQuery
 from stream.sinks.event_log.writer import EventWriter
 from stream.sinks.score_log import FOLDER as SCORES
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import SourceError
 
 EXPORTS = {"jsonl": ".jsonl", "webvtt": ".vtt"}  # suffixes of the exports, by format
 _POLL_INTERVAL_S = 0.1

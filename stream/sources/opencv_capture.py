@@ -7,26 +7,14 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from stream.sources.base import NetworkOptions
+
 _VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _LOCK_TIMEOUT_S = 5.0
-
-
-class SourceError(Exception):
-    """A source that can't be opened or read. The message is one line for a person."""
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkOptions:
-    """How a network camera is opened and read."""
-
-    transport: str = "tcp"  # of RTSP: tcp or udp
-    open_timeout_s: float = 4.0
-    read_timeout_s: float = 3.0  # without one a server that hangs blocks a read for 30 s and more
 
 
 class _Variable:

@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 
 from stream.runtime.subprocesses import module_command
-from stream.sources.opencv_capture import NetworkOptions, open_network, open_webcam
+from stream.sources.base import NetworkOptions
+from stream.sources.opencv_capture import open_network, open_webcam
 
 _HEADER = struct.Struct("<dII")  # of each frame: presentation time in ms, height, width
 _OPENED = struct.Struct("<?dd")  # whether it is open, number of frames, codec

@@ -13,7 +13,7 @@ import numpy as np
 from stream.messages import ClipSpec
 from stream.regions.frame_ring import nearest_indices
 from stream.regions.resize import fit_frame
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import SourceError
 from stream.sources.video_file import open_video
 
 _MAX_DEFAULT_CLIPS = 10  # of a long file

@@ -1,4 +1,4 @@
-"""A video file: its frames one by one, and as a source at its own pace."""
+"""Source type: a video file. Also its frames one by one, for code that reads whole files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from stream.messages import FrameTime
 from stream.runtime.secrets import redact
-from stream.sources.opencv_capture import SourceError, open_file, rgb
+from stream.sources.base import SOURCE_TYPES, OpenOptions, PermanentSourceError, Source
+from stream.sources.opencv_capture import open_file, rgb
 from stream.sources.subprocess_capture import SubprocessCapture
 
 _ANSI_TEXT = cv2.VideoWriter.fourcc(*"ansi")
@@ -19,21 +20,20 @@ _DEFAULT_STEP_S = 1 / 30
 
 
 def open_video(file: str) -> VideoReader:
-    """Open a video file. Raises SourceError, naming the file and the fix, where that fails."""
-    if os.path.isdir(file):
-        raise SourceError(f"source {redact(file)}: is a folder; give one video file")
-    if not os.path.isfile(file):
-        raise SourceError(f"source {redact(file)}: no such file")
+    """Open a video file. Raises PermanentSourceError, naming the file and the fix."""
+    _check_file(file)
     try:
         # An absolute path: else ffmpeg would read a name like 08:00:00.mp4 as a protocol.
         os.path.abspath(file).encode()
     except UnicodeEncodeError:  # OpenCV would crash
-        raise SourceError(f"source {redact(file)}: its name is not Unicode; rename it") from None
+        raise PermanentSourceError(
+            f"source {redact(file)}: its name is not Unicode; rename it"
+        ) from None
     capture = open_file(os.path.abspath(file))
     # ffmpeg also plays text files, as old terminals did.
     if not capture.isOpened() or int(capture.get(cv2.CAP_PROP_FOURCC)) == _ANSI_TEXT:
         capture.release()
-        raise SourceError(
+        raise PermanentSourceError(
             f"source {redact(file)}: not a video that OpenCV can decode, or a damaged one; "
             "convert it, for example with `ffmpeg -i FILE out.mp4`"
         )
@@ -52,11 +52,11 @@ class VideoReader:
     def advance(self) -> float | None:
         """Grab the next frame. Returns its time in seconds from the first, None at the end.
 
-        Raises SourceError if there is no frame at all.
+        Raises PermanentSourceError if there is no frame at all.
         """
         if not self._capture.grab():
             if self._last_s is None:
-                raise SourceError(f"source {self._name}: no frame could be decoded")
+                raise PermanentSourceError(f"source {self._name}: no frame could be decoded")
             return None
         stored_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         if self._last_s is None:
@@ -108,3 +108,30 @@ class FileSource:
 
     def close(self) -> None:
         self._reader.close()
+
+
+class VideoFileType:
+    """The path of a file; the type of every spec that no other type matches."""
+
+    def matches(self, spec: int | str) -> bool:
+        return isinstance(spec, str)
+
+    def validate(self, spec: int | str) -> None:
+        _check_file(str(spec))
+
+    def open(self, spec: int | str, options: OpenOptions) -> Source:
+        return FileSource(open_video(str(spec)), now=options.now, paced=options.paced)
+
+
+def _check_file(file: str) -> None:
+    if os.path.isdir(file):
+        raise PermanentSourceError(f"source {redact(file)}: is a folder; give one video file")
+    if not os.path.isfile(file):
+        hint = f"; for webcam {file} write it without quotes" if file.isdigit() else ""
+        raise PermanentSourceError(
+            f"source {redact(file)}: no such file; "
+            f"use rtsp://, http://, a video file, a webcam's index or demo:{hint}"
+        )
+
+
+SOURCE_TYPES.add("video_file", VideoFileType())

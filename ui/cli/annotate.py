@@ -19,7 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from stream.messages import Prediction
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import SourceError
 from stream.sources.video_file import open_video
 from ui.cli.overlay import caption_at, draw
 

@@ -81,7 +81,7 @@ def _video(build: str) -> str:
 def _report_source(source: str, seconds: float) -> None:
     from stream.capture.probe import probe_source
     from stream.runtime.secrets import redact
-    from stream.sources.opencv_capture import SourceError
+    from stream.sources.base import SourceError
 
     spec = int(source) if source.isascii() and source.isdigit() else source
     try:

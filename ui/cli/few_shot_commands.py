@@ -122,8 +122,7 @@ class _Recording:
 
 def _parse_sources(given: list[str]) -> list[int | Path | str]:
     """A Path for each video file or folder, else a camera. Exits if a source is invalid."""
-    from stream.sources.base import check_source, is_finite
-    from stream.sources.opencv_capture import SourceError
+    from stream.sources.base import SourceError, check_source, source_type
 
     parsed: list[int | Path | str] = []
     for text in given:
@@ -136,7 +135,7 @@ def _parse_sources(given: list[str]) -> list[int | Path | str]:
             check_source(one)
         except SourceError as error:
             fail(str(error))
-        parsed.append(Path(one) if isinstance(one, str) and is_finite(one) else one)
+        parsed.append(Path(text) if source_type(one) == "video_file" else one)
     return parsed
 
 
@@ -190,8 +189,7 @@ def _record(
     """
     from stream.datasets.recorder import count_samples, record_samples
     from stream.runtime.secrets import redact
-    from stream.sources.base import open_source
-    from stream.sources.opencv_capture import SourceError
+    from stream.sources.base import SourceError, open_source
 
     before = sum(count_samples(folder, label) for label, _ in plan)
     reason = f"source {redact(source)}: stopped"

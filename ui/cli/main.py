@@ -143,7 +143,7 @@ def _run(
     from stream.runtime.metrics import summary
     from stream.sinks.clips.recorder import RecorderError
     from stream.sinks.event_log.database import EventLogError
-    from stream.sources.opencv_capture import SourceError
+    from stream.sources.base import SourceError
     from stream.workers.transport import TransportError
     from ui.config_reload import ConfigReloader
     from ui.sighup import SighupHandler

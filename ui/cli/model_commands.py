@@ -47,7 +47,7 @@ def classify(
     from model.trained_model import load
     from stream.messages import FITS, top_labels
     from stream.runtime.secrets import redact
-    from stream.sources.opencv_capture import SourceError
+    from stream.sources.base import SourceError
     from stream.sources.uniform_clips import UniformClips
 
     if fit is not None and fit not in FITS:

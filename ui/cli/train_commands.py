@@ -185,7 +185,7 @@ def _report_errors(context: DistributedContext) -> Iterator[None]:
     """Report errors and Ctrl+C of a run in one line, from the main process only."""
     from model.checkpoint import CheckpointError
     from model.data.examples import DataError
-    from stream.sources.opencv_capture import SourceError
+    from stream.sources.base import SourceError
 
     try:
         yield

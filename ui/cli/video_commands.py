@@ -110,7 +110,7 @@ def annotate(
 
     from stream.sinks.event_log.event_log import EventLog
     from stream.sinks.score_log import read_scores
-    from stream.sources.opencv_capture import SourceError
+    from stream.sources.base import SourceError
     from ui.cli.annotate import annotate as write
     from ui.cli.annotate import check_writable
 
@@ -203,7 +203,7 @@ def _scan_all(
     from stream.scan.scan import Progress
     from stream.scan.scan import scan as scan_videos
     from stream.sinks.event_log.database import EventLogError
-    from stream.sources.opencv_capture import SourceError
+    from stream.sources.base import SourceError
     from stream.workers.transport import TransportError
 
     show_warnings()

@@ -9,13 +9,13 @@ from pathlib import Path
 from stream.config.events import AlertConfig
 from stream.messages import LoggedEvent
 from stream.runtime.metrics import Metrics
+from stream.runtime.secrets import SecretError
 from stream.sinks.alerts.dispatcher import AlertDispatcher
 from stream.sinks.alerts.filter import AlertFilter
 from stream.sinks.alerts.mqtt import MqttSender
 from stream.sinks.alerts.outbox import Outbox
 from stream.sinks.alerts.sender import AlertSender
 from stream.sinks.alerts.webhook import WebhookSender
-from stream.sources.opencv_capture import SourceError
 from stream.workers.transport import TransportError
 
 FOLDER = "alerts"
@@ -98,5 +98,5 @@ def make_sender(name: str, config: AlertConfig, folder: Path | None) -> AlertSen
         if config.webhook is not None:
             return WebhookSender(name, config)
         return MqttSender(config, folder / f"{name}.states" if folder else None)
-    except (SourceError, TransportError) as error:
+    except (SecretError, TransportError) as error:
         raise TransportError(f"alert {name}: {error}") from error

@@ -46,7 +46,7 @@ class MqttSender:
     while the broker was unavailable are not published. `state_file` stores which states were
     published, so that a run after a crash corrects them; without it the sender publishes events
     only, and no retained messages.
-    Raises TransportError or SourceError for an invalid address or a missing package.
+    Raises TransportError or SecretError for an invalid address or a missing package.
     """
 
     def __init__(self, config: AlertConfig, state_file: Path | None) -> None:

@@ -41,7 +41,7 @@ logging.getLogger("httpx").addFilter(_HideAddresses())
 class WebhookSender:
     """Sends one alert's messages to a web address.
 
-    Raises TransportError or SourceError for an invalid address.
+    Raises TransportError or SecretError for an invalid address.
     """
 
     def __init__(

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from stream.runtime.secrets import SecretError, redact, resolve_secrets
 from stream.sinks.event_log.rows import COLUMNS
 
 FILE = "events.sqlite"
@@ -121,16 +122,13 @@ def connect(folder: Path, database: str | None, lock_timeout_s: float) -> sa.Eng
 
 
 def _postgres_engine(database: str, lock_timeout_s: float) -> sa.Engine:
-    from stream.runtime.secrets import resolve_secrets  # imports OpenCV, which few logs need
-    from stream.sources.opencv_capture import SourceError
-
     timeouts = {"connect_timeout": 3, "tcp_user_timeout": 10_000, "keepalives_idle": 10}
     try:
         url = sa.make_url(resolve_secrets(database)).set(drivername="postgresql+psycopg")
         if "@" in (url.host or ""):  # part of a password, which would be shown as the host
             raise ValueError
         engine = sa.create_engine(url, pool_pre_ping=True, connect_args=timeouts)
-    except SourceError as error:
+    except SecretError as error:
         raise EventLogError(f"database: {error}") from error
     except ImportError as error:
         raise EventLogError("Postgres is an extra: pip install 'actionwatch[postgres]'") from error
@@ -195,6 +193,4 @@ def display_name(folder: Path, database: str | None) -> str:
     """The name of a log in messages, without secrets."""
     if database is None:
         return str(folder / FILE)
-    from stream.runtime.secrets import redact
-
     return redact(database)

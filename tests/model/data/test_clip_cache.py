@@ -11,7 +11,7 @@ import pytest
 from model.data.clip_cache import ClipCache
 from model.data.examples import Example
 from stream.messages import ClipSpec
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import SourceError
 from tests.ramp import ramp
 
 

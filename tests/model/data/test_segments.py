@@ -10,7 +10,7 @@ import pytest
 from model.data.examples import Example
 from model.data.segments import decode_segment, read_views, window_ends
 from stream.messages import ClipSpec
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import SourceError
 from stream.sources.uniform_clips import UniformClips
 from tests.ramp import numbers, ramp
 

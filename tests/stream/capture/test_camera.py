@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ from stream.capture.camera import ENDED, FAILED, Camera
 from stream.config.config import CameraConfig
 from stream.messages import ClipSpec, FrameTime
 from stream.runtime.metrics import Metrics
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import OpenOptions, Source, SourceError, open_source
 from tests.waiting import wait_for
 
 
@@ -36,6 +37,11 @@ class MotionJpeg(BaseHTTPRequestHandler):
         pass
 
 
+class QuietFiles(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
 @pytest.fixture
 def disconnecting_camera() -> Iterator[str]:
     """Address of an HTTP camera that disconnects repeatedly."""
@@ -48,15 +54,11 @@ def disconnecting_camera() -> Iterator[str]:
 
 
 @pytest.fixture
-def run_camera(clock) -> Iterator[Callable[..., Camera]]:
+def run_camera() -> Iterator[Callable[..., Camera]]:
     started: list[Camera] = []
 
     def run(source: int | str, metrics: Metrics, spec: ClipSpec | None) -> Camera:
-        # A clock far ahead: every frame is due already, so a file is read without waiting.
-        ahead = iter(range(10**6))
-        camera = Camera(
-            "door", CameraConfig(source=source), metrics, now=lambda: 1000.0 * next(ahead)
-        )
+        camera = Camera("door", CameraConfig(source=source), metrics, paced=False)
         started.append(camera)
         camera.start()
         if spec is not None:
@@ -111,6 +113,44 @@ def test_file_waits_until_buffering_starts(
     camera.start_buffering(spec)
     assert camera.join(10)
     assert metrics.total("frames") == 3
+
+
+def test_video_on_a_web_server_waits_until_buffering_starts(
+    write_video: Callable[..., Path], spec: ClipSpec
+) -> None:
+    video = [np.full((48, 64, 3), 20 * number, np.uint8) for number in range(10)]
+    file = write_video(video, fps=10, name="clip.avi")
+    handler = partial(QuietFiles, directory=str(file.parent))
+    opened = threading.Event()
+
+    def opener(source: int | str, options: OpenOptions) -> Source:
+        try:
+            return open_source(source, options)
+        finally:
+            opened.set()
+
+    metrics = Metrics()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}/clip.avi"
+        camera = Camera("clip", CameraConfig(source=address), metrics, opener=opener)
+        camera.start()
+        try:
+            assert opened.wait(30)
+            assert not camera.join(0.3)  # three frames would have passed
+            assert metrics.total("frames") == 0
+            camera.start_buffering(spec)
+            assert camera.join(30)
+        finally:
+            camera.request_stop()
+            server.shutdown()
+            thread.join()
+    assert camera.state == ENDED
+    assert metrics.total("frames") == 10
+    assert camera.streams[0].ring is not None
+    frames, _, _ = camera.streams[0].ring.window(np.array([0.0]))
+    assert frames.mean() == pytest.approx(0, abs=10)  # the first frame
 
 
 def test_unreadable_file_fails_with_a_reason(
@@ -226,11 +266,11 @@ def test_camera_with_hung_reads_is_read_in_a_subprocess(spec: ClipSpec) -> None:
     metrics = Metrics()
     in_subprocess: list[bool] = []
 
-    def opener(source: object, *, now: Callable[[], float], **options: bool) -> HangingSource:
-        in_subprocess.append(options["in_subprocess"])
+    def opener(source: object, options: OpenOptions) -> HangingSource:
+        in_subprocess.append(options.in_subprocess)
         if in_subprocess[-1]:
             raise SourceError("not here")  # SubprocessCapture is tested with a real camera
-        return HangingSource(now)
+        return HangingSource(options.now)
 
     HangingSource.released.clear()
     config = CameraConfig(source="demo:", stall_timeout=0.05, read_timeout=0.01, max_retry_delay=1)

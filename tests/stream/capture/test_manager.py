@@ -11,7 +11,7 @@ from stream.capture.camera import Camera
 from stream.capture.manager import CameraManager
 from stream.config.config import CameraConfig
 from stream.runtime.metrics import Metrics
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import SourceError
 from tests.waiting import wait_for
 
 

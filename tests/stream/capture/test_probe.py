@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stream.capture.probe import ProbeReport, probe_source
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import SourceError
 
 
 def test_report_describes_the_source(write_video: Callable[..., Path], clock) -> None:

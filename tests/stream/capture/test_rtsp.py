@@ -17,8 +17,7 @@ from stream.capture.camera import LIVE, OFFLINE, STALLED, Camera
 from stream.config.config import CameraConfig
 from stream.messages import ClipSpec
 from stream.runtime.metrics import Metrics
-from stream.sources.base import Source, open_source
-from stream.sources.opencv_capture import NetworkOptions, SourceError
+from stream.sources.base import NetworkOptions, OpenOptions, Source, SourceError, open_source
 from stream.sources.source_clock import SourceClock
 from tests.rtsp import Server, gstreamer
 from tests.waiting import wait_for
@@ -242,7 +241,7 @@ def test_camera_is_read_in_a_subprocess(
     stop = threading.Event()
     clock = SourceClock(count=lambda name: metrics.count(name))
     with contextlib.closing(
-        open_source(address, clock=clock, network=options, in_subprocess=True)
+        open_source(address, OpenOptions(clock=clock, network=options, in_subprocess=True))
     ) as source:
         moments = [source.grab(stop) for _ in range(10)]
         times = [moment.time_s for moment in moments if moment is not None]
@@ -257,4 +256,4 @@ def test_camera_is_read_in_a_subprocess(
         finally:
             server.signal(signal.SIGCONT)
     with pytest.raises(SourceError, match="nothing listens on port 9"):
-        open_source("rtsp://127.0.0.1:9/live", network=options, in_subprocess=True)
+        open_source("rtsp://127.0.0.1:9/live", OpenOptions(network=options, in_subprocess=True))

@@ -15,8 +15,7 @@ from stream.datasets.recorder import (
     record_samples,
 )
 from stream.messages import FrameTime
-from stream.sources.base import open_source
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import OpenOptions, SourceError, open_source
 from stream.sources.uniform_clips import frame_timestamps
 
 
@@ -55,7 +54,7 @@ def files(folder: Path) -> list[str]:
 
 def test_samples_and_countdowns_use_the_camera_clock(tmp_path: Path, clock, clock_stop) -> None:
     calls: list[str] = []
-    camera = open_source("demo:3", now=clock)
+    camera = open_source("demo:3", OpenOptions(now=clock))
     saved = record_samples(
         camera,
         tmp_path,

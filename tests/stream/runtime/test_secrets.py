@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.runtime.secrets import redact, resolve_secrets
-from stream.sources.opencv_capture import SourceError
+from stream.runtime.secrets import SecretError, redact, resolve_secrets
 
 
 @pytest.mark.parametrize(
@@ -52,12 +51,12 @@ def test_references_in_an_address_are_resolved(
 
 def test_unresolved_reference_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOBODY", raising=False)
-    with pytest.raises(SourceError, match=r"\$\{NOBODY\}: environment variable not set"):
+    with pytest.raises(SecretError, match=r"\$\{NOBODY\}: environment variable not set"):
         resolve_secrets("rtsp://v:${NOBODY}@192.0.2.1/")
-    with pytest.raises(SourceError, match="nowhere can't be read: No such file"):
+    with pytest.raises(SecretError, match="nowhere can't be read: No such file"):
         resolve_secrets(f"file:{tmp_path / 'nowhere'}")
     secret = tmp_path / "secret"
     secret.write_text("two\nlines")
-    with pytest.raises(SourceError, match="must contain one line") as caught:
+    with pytest.raises(SecretError, match="must contain one line") as caught:
         resolve_secrets(f"file:{secret}")
     assert "two" not in str(caught.value)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stream.messages import ClipSpec
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import SourceError
 from stream.sources.uniform_clips import UniformClips, clip_times
 from tests.ramp import numbers, ramp
 

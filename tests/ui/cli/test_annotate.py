@@ -12,7 +12,7 @@ import pytest
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
-from stream.sources.opencv_capture import SourceError
+from stream.sources.base import SourceError
 from ui.cli.annotate import annotate, check_writable
 
 
