@@ -9,7 +9,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from stream.capture.frame_quality import FrameQualityCheck
@@ -17,9 +16,8 @@ from stream.capture.latest_frame import DEFAULT_WIDTH, LatestFrame
 from stream.capture.session import CaptureSession
 from stream.config.config import CameraConfig
 from stream.messages import ClipSpec, Frame, FrameTime
+from stream.regions.base import regions_of
 from stream.regions.clip_source import RegionClipSource
-from stream.regions.motion_gate import MotionGate
-from stream.regions.zone import Zone
 from stream.runtime.backoff import Backoff
 from stream.runtime.metrics import Metrics
 from stream.runtime.secrets import redact
@@ -71,7 +69,7 @@ class Camera:
         self.reason = ""  # why it failed, stalled or is offline
         self.created_at = now()  # monotonic seconds
         self.changed_at = self.created_at  # monotonic seconds of the latest state change
-        self.streams = _clip_sources(name, config)
+        self._regions = regions_of(name, config)
         self.started_at: float | None = None  # monotonic seconds of time 0 of this camera's clock
         self._config = config
         self._network = NetworkOptions(
@@ -106,17 +104,15 @@ class Camera:
             if self._spec is not None:
                 return  # it is buffering already
             self._spec = spec
-        for stream in self.streams:
-            # A zone is used as a whole, whatever its shape.
-            fit = self._config.fit or ("letterbox" if stream.zone else spec.fit)
-            stream.start_buffering(replace(spec, fit=fit))
+        for region in self._regions:
+            region.start_buffering(spec)
         self._buffering.set()
 
     def release_buffers(self) -> None:
         """Free the memory of all frames; no reader needs them any more."""
         with self._lock:
-            for stream in self.streams:
-                stream.ring = None
+            for region in self._regions:
+                region.release()
         self.latest_frame.clear()
 
     def request_stop(self) -> None:
@@ -133,6 +129,11 @@ class Camera:
         if session is not None:
             ended &= session.join(max(0.0, deadline - time.monotonic()))
         return ended
+
+    @property
+    def streams(self) -> tuple[RegionClipSource, ...]:
+        """The clip sources of all its regions."""
+        return tuple(one for region in self._regions for one in region.clip_sources().values())
 
     @property
     def fault(self) -> str:
@@ -247,7 +248,7 @@ class Camera:
     def _process_frame(self, session: CaptureSession, source: Source, moment: FrameTime) -> None:
         """Handle a new frame. Runs on the session's thread."""
         received_at = self._now()
-        accepting = [stream for stream in self.streams if stream.accepts(moment.time_s)]
+        accepting = [region for region in self._regions if region.accepts(moment.time_s)]
         wanted = accepting or self.latest_frame.is_due(moment.seen_at)
         pixels = source.retrieve() if wanted else None
         with self._lock:
@@ -265,8 +266,8 @@ class Camera:
             if self._check.update(pixels, moment.time_s):
                 self._metrics.count(f"{self._check.fault.replace(' ', '_')}s", self.name)
             self.latest_frame.put(Frame(pixels, moment.time_s, moment.seen_at, self._frames - 1))
-            for stream in accepting:
-                stream.add_frame(pixels, moment)
+            for region in accepting:
+                region.add_frame(pixels, moment)
         self._metrics.measure("capture", self._now() - received_at)
         self._on_frame(self)
 
@@ -290,8 +291,8 @@ class Camera:
             self._clear_rings()
 
     def _clear_rings(self) -> None:
-        for stream in self.streams:
-            stream.clear()
+        for region in self._regions:
+            region.clear()
 
     def _check_frame_rate(self, gap_s: float) -> None:
         """Warn once if the camera's frame rate is too low for the model."""
@@ -323,24 +324,3 @@ class Camera:
 def max_gap_s(spec: ClipSpec) -> float:
     """Longest gap between two frames of one window, in seconds."""
     return max(_MAX_GAP_S, 1.5 * spec.step_s)
-
-
-def _clip_sources(name: str, config: CameraConfig) -> tuple[RegionClipSource, ...]:
-    """One for each zone of a camera; without zones, one for the whole frame."""
-
-    def make_gate() -> MotionGate | None:
-        gate = config.motion_gate
-        if gate is None:
-            return None
-        return MotionGate(
-            min_area=gate.min_area,
-            pixel_threshold=gate.pixel_threshold,
-            max_interval_s=gate.max_interval,
-        )
-
-    if not config.zones:
-        return (RegionClipSource(name, gate=make_gate()),)
-    return tuple(
-        RegionClipSource(f"{name}/{key}", zone=Zone(zone.points, mask=zone.mask), gate=make_gate())
-        for key, zone in config.zones.items()
-    )

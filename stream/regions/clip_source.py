@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 
 from stream.messages import ClipSpec, FrameTime
@@ -12,19 +15,29 @@ from stream.regions.zone import Zone
 
 
 class RegionClipSource:
-    """A ClipSource of camera frames. `name` is the camera's, or "camera/zone"."""
+    """A ClipSource of camera frames. `name` is the camera's, or "camera/zone".
+
+    `fit` says how a frame is fitted to the model's input size; None: as the model was trained.
+    """
 
     def __init__(
-        self, name: str, *, zone: Zone | None = None, gate: MotionGate | None = None
+        self,
+        name: str,
+        *,
+        fit: str | None = None,
+        zone: Zone | None = None,
+        gate: MotionGate | None = None,
     ) -> None:
         self.name = name
         self.zone = zone
+        self._fit = fit
         self.ring: FrameRing | None = None  # created when the model's input format is known
         self._gate = gate
         self._spec: ClipSpec | None = None
 
     def start_buffering(self, spec: ClipSpec) -> None:
-        self._spec, self.ring = spec, FrameRing(spec)
+        self._spec = spec = replace(spec, fit=self._fit or spec.fit)
+        self.ring = FrameRing(spec)
 
     def accepts(self, time_s: float) -> bool:
         """Whether `add_frame` would store a frame of that time."""
@@ -45,6 +58,14 @@ class RegionClipSource:
         """Drop all frames after a gap: no window may span it."""
         if self.ring is not None:
             self.ring.clear()
+
+    def release(self) -> None:
+        """Free the memory of all frames."""
+        self.ring = None
+
+    def clip_sources(self) -> Mapping[str, RegionClipSource]:
+        """Itself: it is a region of one clip source."""
+        return {self.name: self}
 
     def is_gated(self, start_s: float, end_s: float) -> bool:
         """Whether the motion gate skips the window."""

@@ -7,6 +7,8 @@ from collections import deque
 import cv2
 import numpy as np
 
+from stream.config.config import MotionGateConfig
+
 _SIDE = 32  # pixels: each averages a part of the frame, which removes most of the noise
 _FRAME_DISTANCE_S = 0.2  # a slow motion shows only between frames that are not too close
 _HISTORY_S = 60.0
@@ -57,3 +59,14 @@ class MotionGate:
     def mark_scored(self, end_s: float) -> None:
         """The window that ends at `end_s` is sent to the model."""
         self._scored_s = end_s
+
+
+def make_gate(config: MotionGateConfig | None) -> MotionGate | None:
+    """A gate as configured; None without configuration."""
+    if config is None:
+        return None
+    return MotionGate(
+        min_area=config.min_area,
+        pixel_threshold=config.pixel_threshold,
+        max_interval_s=config.max_interval,
+    )

@@ -1,0 +1,24 @@
+"""Region type: the zones of a camera, each classified by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from stream.config.config import CameraConfig
+from stream.regions.base import REGION_TYPES, Region
+from stream.regions.clip_source import RegionClipSource
+from stream.regions.motion_gate import make_gate
+from stream.regions.zone import Zone
+
+
+@REGION_TYPES.register("zones")
+def zones(camera: str, config: CameraConfig) -> Sequence[Region]:
+    return [
+        RegionClipSource(
+            f"{camera}/{name}",
+            fit=config.fit or "letterbox",  # a zone is used as a whole, whatever its shape
+            zone=Zone(zone.points, mask=zone.mask),
+            gate=make_gate(config.motion_gate),
+        )
+        for name, zone in config.zones.items()
+    ]
