@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model.families.timesformer.configuration import TimesformerConfig
+from stream.runtime.files import replacing, write_atomically
 
 # Weight files of a folder, preferred first: safetensors hold no code; shards have an index.
 WEIGHT_FILES = (
@@ -97,7 +97,7 @@ def write_network(
     own = {"architectures": [type(network).__name__], "dtype": dtype, "torch_dtype": dtype}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _atomic_write(folder / "model.safetensors") as temporary:
+        with replacing(folder / "model.safetensors") as temporary:
             save_file(tensors, temporary, {"format": "pt"})
             temporary.chmod(0o644)  # safetensors makes it private, unlike the other files
     except (OSError, SafetensorError) as error:
@@ -257,18 +257,6 @@ def read_json(file: Path) -> dict[str, Any]:
 def write_json(file: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON file. Raises CheckpointError if that fails."""
     try:
-        with _atomic_write(file) as temporary:
-            temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        write_atomically(file, json.dumps(values, indent=2) + "\n")
     except OSError as error:
         raise CheckpointError(f"{file} can't be written: {error}") from error
-
-
-@contextmanager
-def _atomic_write(file: Path) -> Iterator[Path]:
-    """A temporary file to write, which replaces `file` only if the block succeeds."""
-    temporary = file.with_name(file.name + ".part")
-    try:
-        yield temporary
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)

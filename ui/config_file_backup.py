@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
+from stream.runtime.files import sync_and_rename
+
 _MAX_BACKUPS = 10
 
 
@@ -38,7 +40,7 @@ def replace_with_backup(
         backup_utc = now_utc or datetime.now(timezone.utc)
         try:
             _back_up(file, backup_utc)
-            new.replace(file)
+            sync_and_rename(new, file)
         except OSError as error:
             raise FileError(
                 f"the new configuration is active, but {file} can't be replaced: "
@@ -59,8 +61,6 @@ def _write(new: Path, text: str, *, like: Path) -> None:
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as opened:
         opened.write(text.encode())
-        opened.flush()
-        os.fsync(opened.fileno())
     if hasattr(os, "chown"):
         with suppress(OSError):  # only root may change the owner
             os.chown(new, like_stat.st_uid, like_stat.st_gid)

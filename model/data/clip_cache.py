@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import numpy as np
 from model.data.examples import Example
 from model.data.segments import MARGIN, MAX_SEGMENT_S, DecodedSegment, decode_segment, read_views
 from stream.messages import ClipSpec
+from stream.runtime.files import replacing
 
 _log = logging.getLogger(__name__)
 
@@ -94,10 +93,6 @@ class ClipCache:
 
 def _write(file: Path, array: np.ndarray) -> None:
     # Another thread or process may be decoding the same video.
-    part = file.with_suffix(f".{os.getpid()}-{threading.get_ident()}.part")
-    try:
-        with part.open("wb") as stream:
-            np.save(stream, array)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+    # A file that a power failure corrupts is decoded again.
+    with replacing(file, shared=True, durable=False) as part, part.open("wb") as stream:
+        np.save(stream, array)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from model.checkpoint import CheckpointError
 from model.hub import EMBEDDED
-from stream.runtime.files import LOCKS_SUPPORTED, try_lock
+from stream.runtime import files
 
 _MARKER = ".unfinished"
 
@@ -38,13 +38,10 @@ def acquire(out: Path) -> None:
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
     """Lock the folder for one run. Raises CheckpointError if another run holds the lock."""
-    if not LOCKS_SUPPORTED:
-        yield
-        return
-    with (out / _MARKER).open("a") as marker:
+    with ExitStack() as stack:
         acquired = True
         with suppress(OSError):  # a file system without locks
-            acquired = try_lock(marker)
+            acquired = stack.enter_context(files.locked(out / _MARKER))
         if not acquired:
             raise CheckpointError(
                 f"{out} is being written by another run; wait until it ends, or give another --out"

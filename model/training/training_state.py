@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from model.checkpoint import CheckpointError, read_pickle
+from stream.runtime.files import write_atomically
 
 
 def save_state(file: Path, fingerprint: Mapping[str, Any], state: Mapping[str, Any]) -> None:
@@ -22,14 +22,10 @@ def save_state(file: Path, fingerprint: Mapping[str, Any], state: Mapping[str, A
     """
     buffer = io.BytesIO()  # torch.save to a file raises errors of many types on a full disk
     torch.save({"fingerprint": dict(fingerprint), **state}, buffer)
-    part = file.with_suffix(".part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(buffer.getbuffer())
-        part.replace(file)
+        write_atomically(file, buffer.getbuffer())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise CheckpointError(
             f"{file} can't be written ({error.strerror or error}); free disk space and run the "
             "same command again: it resumes after the last saved epoch"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import os
 import re
 import shutil
 import tempfile
@@ -23,8 +22,7 @@ import av
 
 from stream.datasets.labels import label_dirname
 from stream.regions.clip_source import camera_of
-from stream.runtime.files import LOCKS_SUPPORTED, try_lock
-from stream.sinks.clips.mp4 import sync_and_rename
+from stream.runtime.files import locked, sync_and_rename
 from stream.sinks.event_log.rows import moment
 
 LIST = "clips.csv"
@@ -268,18 +266,12 @@ def _write_list(file: Path, rows: Iterable[Row]) -> None:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """An exclusive lock on the folder itself, which leaves no lock file in it."""
-    if not LOCKS_SUPPORTED:
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        if not try_lock(descriptor):
+    with locked(folder) as acquired:
+        if not acquired:
             raise DatasetExportError(
                 f"another export is writing to {folder}; wait until it has finished"
             )
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

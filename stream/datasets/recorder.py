@@ -25,7 +25,8 @@ from stream.capture.frame_quality import FrameQualityCheck
 from stream.datasets.export import LIST
 from stream.datasets.labels import label_dirname
 from stream.messages import FrameTime
-from stream.sinks.clips.mp4 import PART, ClipFile, sync_and_rename, write_atomically
+from stream.runtime.files import PART, replacing, write_atomically
+from stream.sinks.clips.mp4 import ClipFile
 from stream.sources.base import Source, SourceError
 from stream.sources.video_file import open_video
 
@@ -118,12 +119,8 @@ def add_videos(samples_dir: Path, label: str, videos: Iterable[Path]) -> tuple[i
             file = _unused_path(folder, video)
             if file is None:
                 continue
-            part = file.with_name(file.name + PART)
-            try:
+            with replacing(file) as part:
                 shutil.copyfile(video, part)
-                sync_and_rename(part, file)
-            finally:
-                part.unlink(missing_ok=True)
         _add_to_list(samples_dir, file, label)
         new += 1
     return new, problems
@@ -259,7 +256,7 @@ def _add_to_list(samples_dir: Path, sample: Path, label: str) -> None:
         row = io.StringIO()
         writer = csv.DictWriter(row, columns, lineterminator="\n")
         writer.writerow({"path": f"{sample.parent.name}/{sample.name}", "label": label})
-        write_atomically((text.rstrip("\n") + "\n" + row.getvalue()).encode(), file)
+        write_atomically(file, text.rstrip("\n") + "\n" + row.getvalue())
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import IO, Any
 
 from stream.formats.elan import elan_text
 from stream.formats.relative_times import TIME_BASES, RelativeEvent, to_relative_times
+from stream.runtime.files import replacing
 from stream.sinks.event_log.rows import COLUMNS
 
 FORMATS = ("jsonl", "csv", "webvtt", "activitynet", "elan", "parquet")
@@ -98,23 +98,17 @@ def export_file(
     path = path.resolve()  # replaces the target of a link, not the link
     if path.exists() and not path.is_file():
         raise ExportError(f"{path} is not a file; give a file with --out")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        try:
+        with replacing(path, shared=True) as part:
             if format_name in BINARY_FORMATS:
                 with part.open("wb") as binary:
-                    left_out = export(rows, binary, format_name, options)
-            else:
-                with part.open("w", encoding="utf-8", newline="") as text:
-                    left_out = export(rows, text, format_name, options)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+                    return export(rows, binary, format_name, options)
+            with part.open("w", encoding="utf-8", newline="") as text:
+                return export(rows, text, format_name, options)
     except OSError as error:
         raise ExportError(
             f"{path} can't be written: {error.strerror}; give another file with --out"
         ) from error
-    return left_out
 
 
 def _cell(value: Any) -> Any:

@@ -16,6 +16,7 @@ import av
 
 from stream.config.config import Config
 from stream.events.processor import ScanInput
+from stream.runtime.files import write_atomically
 from stream.sinks.event_log.rows import moment
 
 _MANIFEST = "scanned.json"
@@ -105,10 +106,8 @@ def write_manifest(folder: Path, new: Mapping[str, ManifestEntry]) -> None:
     """Add entries to the manifest of a folder. Raises ScanError if it can't be written."""
     entries = {name: asdict(one) for name, one in {**read_manifest(folder), **new}.items()}
     file = folder / _MANIFEST
-    part = file.with_name(f"{_MANIFEST}.part")
     try:
-        part.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-        part.replace(file)
+        write_atomically(file, json.dumps(entries, indent=1) + "\n")
     except OSError as error:
         raise ScanError(f"{file} can't be written: {error.strerror or error}") from error
 

@@ -19,6 +19,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from stream.messages import Prediction
+from stream.runtime.files import PART, sync_and_rename
 from stream.sources.base import SourceError
 from stream.sources.video_file import open_video
 from ui.cli.overlay import caption_at, draw
@@ -85,7 +86,7 @@ def annotate(
                 audio.write_until(float("inf"))
         if stop.is_set():
             return False
-        part.replace(out)
+        sync_and_rename(part, out)
     except av.error.FFmpegError as error:  # some are no OSError; SourceErrors are not caught
         raise OSError(error.errno, error.strerror) from error
     finally:
@@ -95,7 +96,7 @@ def annotate(
 
 def _part_of(out: Path) -> Path:
     """The temporary name of a file until it is complete."""
-    return out.with_name(f"{out.name}.part")
+    return out.with_name(f"{out.name}{PART}")
 
 
 def _open_container(video: Path) -> av.container.InputContainer:

@@ -16,6 +16,7 @@ from collections import deque
 from pathlib import Path
 
 from stream.config.events import AlertConfig
+from stream.runtime.files import write_atomically
 from stream.runtime.secrets import resolve_secrets
 from stream.sinks.alerts.mqtt_connection import Message, MqttConnection, parse_broker_address
 from stream.sinks.alerts.mqtt_topics import (
@@ -187,9 +188,7 @@ class MqttSender:
             return
         self._stored = pairs
         content = {"client": self._client_id, "states": sorted(pairs)}
-        new = self._state_file.with_name(self._state_file.name + ".part")
         try:
-            new.write_text(json.dumps(content), encoding="utf-8")
-            new.replace(self._state_file)
+            write_atomically(self._state_file, json.dumps(content))
         except OSError as error:
             _log.warning("%s can't be written: %s", self._state_file, error.strerror)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from av.video.reformatter import (
     VideoReformatter,
 )
 
-PART = ".part"  # suffix of unfinished files
+from stream.runtime.files import PART, sync_and_rename
+
 _TICKS = 90_000  # per second
 _KEYFRAME_INTERVAL = int(1.8 * _TICKS)  # below 2 s, as browsers seek from keyframes
 _X264_OPTIONS = {
@@ -136,28 +136,3 @@ class ClipFile:
         if not frames or not isinstance(frames[0], VideoFrame):
             raise ValueError(f"{len(jpeg)} bytes are not a JPEG")
         return frames[0]
-
-
-def write_atomically(data: bytes, file: Path) -> None:
-    """Write a file atomically: complete or not at all. Raises OSError."""
-    part = file.with_name(file.name + PART)
-    try:
-        part.write_bytes(data)
-        sync_and_rename(part, file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise
-
-
-def sync_and_rename(part: Path, file: Path) -> None:
-    """fsync a complete file, then rename it durably."""
-    with part.open("rb") as written:
-        os.fsync(written.fileno())
-    part.replace(file)
-    if os.name == "posix":  # other systems can't open folders
-        folder = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

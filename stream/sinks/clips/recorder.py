@@ -22,10 +22,11 @@ from stream.capture.latest_frame import LatestFrame
 from stream.config.events import RecordingConfig
 from stream.messages import Event, EventMedia
 from stream.regions.clip_source import camera_of
+from stream.runtime.files import PART, write_atomically
 from stream.runtime.metrics import Metrics
 from stream.sinks.clips.buffer import ClipBuffer
 from stream.sinks.clips.event_clip import EventClip
-from stream.sinks.clips.mp4 import PART, ClipFile, write_atomically
+from stream.sinks.clips.mp4 import ClipFile
 
 _log = logging.getLogger(__name__)
 _POLL_INTERVAL_S = 0.25  # to notice that frames stopped arriving
@@ -277,7 +278,7 @@ class Recorder:
         self._reported.append(name)
         if clip.snapshot is not None and clip.wants_snapshot:
             try:
-                write_atomically(clip.snapshot.jpeg, self._snapshots / f"{name}.jpg")
+                write_atomically(self._snapshots / f"{name}.jpg", clip.snapshot.jpeg)
                 snapshot = f"{name}.jpg"
             except OSError as error:
                 clip.notes.append(f"no snapshot: {_reason(error)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from stream.messages import EventMedia, LoggedEvent, Review
-from stream.runtime.files import try_lock
+from stream.runtime.files import is_locked, locked, write_atomically
 from stream.sinks.event_log.database import (
     DATABASE_FILE,
     FILE,
@@ -91,19 +91,19 @@ class EventLog:
         with ExitStack() as stack, translate_errors(name):
             folder.mkdir(parents=True, exist_ok=True)
             previous = lock_file.stat().st_mtime if lock_file.exists() else None
-            lock = stack.enter_context(lock_file.open("a", encoding="utf-8"))
-            if not try_lock(lock):
+            if not stack.enter_context(locked(lock_file)):
                 raise EventLogError(f"another run is writing to {folder}; give another folder")
             os.utime(lock_file)  # the next run reads the start of this one from it
             if not _read_text(folder / _SITE_FILE):
-                _write_text(folder / _SITE_FILE, uuid.uuid4().hex, 0o666)
+                write_atomically(folder / _SITE_FILE, f"{uuid.uuid4().hex}\n")
             engine = connect(folder, database, lock_timeout_s)
             stack.callback(engine.dispose)
             migrate(engine, name)
             log = cls(folder, engine, name, previous_start=previous)
             log.close_crashed()
             if database is not None:
-                _write_text(folder / DATABASE_FILE, database, 0o600)  # it may hold a password
+                # It may hold a password.
+                write_atomically(folder / DATABASE_FILE, f"{database}\n", private=True)
             log._resources, log._is_run = stack.pop_all(), True
         return log
 
@@ -127,7 +127,7 @@ class EventLog:
                 version = version_of(connection)
             if not version:
                 raise EventLogError(f"no event log in {name} yet; give the folder of a run")
-            if version < SCHEMA_VERSION and _is_locked(folder / _LOCK_FILE):
+            if version < SCHEMA_VERSION and is_locked(folder / _LOCK_FILE):
                 raise EventLogError(f"an older Actionwatch is writing to {folder}; stop it first")
             if version != SCHEMA_VERSION:
                 migrate(engine, name)
@@ -260,7 +260,7 @@ class EventLog:
         return sa.select(events_table).where(self._ours, *conditions(query))
 
     def _rows(self, statement: sa.Select[Any]) -> Iterator[dict[str, Any]]:
-        crashed = not self._is_run and not _is_locked(self._folder / _LOCK_FILE)
+        crashed = not self._is_run and not is_locked(self._folder / _LOCK_FILE)
         with translate_errors(self._name), self._engine.connect() as connection:
             for row in connection.execute(statement).mappings():
                 values = {name: row[name] for name in COLUMNS}
@@ -298,23 +298,7 @@ def _latest(one: LoggedEvent) -> dict[str, Any]:
     return {"latest": iso(one.utc(one.event.latest_s)), "latest_s": one.event.latest_s}
 
 
-def _is_locked(file: Path) -> bool:
-    with suppress(OSError), file.open(encoding="utf-8") as lock:
-        return not try_lock(lock)
-    return False
-
-
 def _read_text(file: Path) -> str:
     """The content of a small file, "" if it doesn't exist."""
     with translate_errors(str(file)):
         return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
-
-
-def _write_text(file: Path, text: str, mode: int) -> None:
-    """Write a small file atomically."""
-    new = file.with_name(f"{file.name}.new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as opened:
-        opened.write(f"{text}\n")
-        opened.flush()
-        os.fsync(opened.fileno())
-    new.replace(file)

@@ -56,7 +56,7 @@ def test_two_ranks_train_the_same_weights_as_one(tmp_path: Path, arguments: list
 def test_error_on_rank_0_ends_all_ranks(tmp_path: Path, arguments: list[object]) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".unfinished").touch()
-    (tmp_path / "out" / "training.part").mkdir()  # the state can't be written
+    (tmp_path / "out" / "training.pt.part").mkdir()  # the state can't be written
     main, other = run_two_ranks(*arguments, tmp_path / "out")
     assert (main.returncode, other.returncode) == (2, 2)
     assert "training.pt can't be written" in main.stderr.splitlines()[-1]

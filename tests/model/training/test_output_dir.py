@@ -11,7 +11,7 @@ from model.training.output_dir import acquire, finalize
 def test_folder_of_an_unfinished_run_can_be_acquired_again(tmp_path: Path) -> None:
     out = tmp_path / "new" / "out"
     acquire(out)
-    (out / "training.part").write_bytes(b"half")
+    (out / "training.pt.part").write_bytes(b"half")
     (out / "tensorboard").mkdir()
     acquire(out)
     (out / "model.safetensors").touch()

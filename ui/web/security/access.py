@@ -18,6 +18,7 @@ import anyio
 from itsdangerous import BadData, URLSafeSerializer
 
 from stream.config.dashboard import DashboardConfig, Role
+from stream.runtime.files import write_atomically
 from ui.web.security.addresses import is_loopback
 from ui.web.security.login_throttle import LoginThrottle, TooManyAttemptsError
 from ui.web.security.passwords import dummy_hash, verify_password
@@ -229,16 +230,8 @@ def load_secret(folder: Path) -> bytes:
                 file.chmod(0o600)
             return stored
     secret = os.urandom(32)
-    # Written under a temporary name first: a crash must not leave a partial secret.
-    part = folder / "secret.part"
     try:
-        part.unlink(missing_ok=True)  # an old file may have other permissions
-        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(handle, "wb") as to:
-            to.write(secret)
-            to.flush()
-            os.fsync(to.fileno())
-        part.replace(file)
+        write_atomically(file, secret, private=True)
     except OSError as error:
         _log.warning("%s can't be written: %s; sessions end with this run", file, error.strerror)
     return secret

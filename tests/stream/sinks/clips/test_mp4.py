@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.sinks.clips.mp4 import ClipFile, write_atomically
+from stream.sinks.clips.mp4 import ClipFile
 from tests import burnt_clock
 
 FULL = Path("/dev/full")
@@ -145,14 +145,3 @@ def test_full_disk_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
     clip.discard()
     assert list(tmp_path.iterdir()) == []
     assert len(list(Path("/proc/self/fd").iterdir())) == open_files
-    (tmp_path / "shot.jpg.part").symlink_to(FULL)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(b"jpeg", tmp_path / "shot.jpg")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_write_atomically_leaves_only_the_complete_file(tmp_path: Path) -> None:
-    write_atomically(b"jpeg", tmp_path / "shot.jpg")
-    assert [(file.name, file.read_bytes()) for file in tmp_path.iterdir()] == [
-        ("shot.jpg", b"jpeg")
-    ]
