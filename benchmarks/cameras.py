@@ -17,6 +17,7 @@ import threading
 import time
 from array import array
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event as StopEvent
@@ -120,16 +121,35 @@ def main() -> None:
         write_report(args.json, rows)
 
 
+class _Record:
+    """What the scheduler reports: ages and numbers of predictions, failures."""
+
+    def __init__(self, cameras: Collection[Camera]) -> None:
+        self.ages = array("d")  # compact, so that the measurement itself adds little memory
+        self.windows: Counter[str] = Counter()
+        self.failures: list[str] = []
+        self._cameras = cameras
+
+    def on_model(self, spec: ClipSpec) -> None:
+        for camera in self._cameras:
+            camera.start_buffering(spec)
+
+    def on_prediction(self, prediction: Prediction) -> None:
+        self.ages.append(time.monotonic() - prediction.newest_at)
+        self.windows[prediction.camera] += 1
+
+    def on_hello(self, worker: bytes, devices: int) -> None:
+        pass
+
+    def on_timeout(self, worker: bytes) -> None:
+        pass
+
+    def on_worker_failure(self, worker: bytes, reason: str) -> None:
+        self.failures.append(reason)
+
+
 def measure(worker: str, count: int, seconds: float, frames: list[np.ndarray]) -> Row:
-    metrics, stop = Metrics(), threading.Event()
-    ages = array("d")  # compact, so that the measurement itself adds little memory
-    windows: Counter[str] = Counter()
-    failures: list[str] = []
-
-    def on_prediction(prediction: Prediction) -> None:
-        ages.append(time.monotonic() - prediction.newest_at)
-        windows[prediction.camera] += 1
-
+    metrics = Metrics()
     with tempfile.TemporaryDirectory() as folder:
         endpoint = f"ipc://{folder}/scheduler"
         link = SchedulerSocket(endpoint)
@@ -144,26 +164,22 @@ def measure(worker: str, count: int, seconds: float, frames: list[np.ndarray]) -
             for n in range(count)
         }
 
-        def on_spec(spec: ClipSpec) -> None:
-            for camera in cameras.values():
-                camera.start_buffering(spec)
-
+        record = _Record(cameras.values())
+        ages, windows, failures = record.ages, record.windows, record.failures
         scheduler = Scheduler(
             link,
             {name: camera.streams[0] for name, camera in cameras.items()},
             metrics,
             stride_s=_STRIDE_S,
             result_timeout_s=30.0,
-            on_spec=on_spec,
-            on_prediction=on_prediction,
-            on_failure=lambda _, reason: failures.append(reason),
+            predictions=record,
+            workers=record,
         )
-        thread = threading.Thread(target=scheduler.run, args=(stop,))
         command = worker_command(endpoint, worker, InferenceConfig(max_batch_size=_BATCH))
         if worker == "stub":
             command = [sys.executable, "-m", "benchmarks.cameras", "--stub-for", endpoint]
         limit_opencv_threads()
-        thread.start()
+        scheduler.start()
         process = subprocess.Popen(command, env=worker_environment(), stderr=subprocess.DEVNULL)
         try:
             for camera in cameras.values():
@@ -187,13 +203,12 @@ def measure(worker: str, count: int, seconds: float, frames: list[np.ndarray]) -
             counts, ages_s = dict(windows), np.array(ages)
             end_mb = _memory_mb()
         finally:
-            stop.set()
             for camera in cameras.values():
                 camera.request_stop()
             for camera in cameras.values():
                 camera.join(5)
-            link.wake()
-            thread.join()
+            scheduler.request_stop()
+            scheduler.join(10)
             process.terminate()
             process.wait()
             link.__exit__()

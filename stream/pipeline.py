@@ -26,6 +26,7 @@ from stream.messages import ClipSpec, LoggedEvent, Prediction
 from stream.runtime.metrics import Metrics
 from stream.runtime.recent_logs import LogEntry, RecentLogHandler
 from stream.runtime.thread_limits import limit_opencv_threads
+from stream.scheduling.policy import POLICIES
 from stream.scheduling.scheduler import Scheduler
 from stream.sessions.manager import SessionManager
 from stream.sinks.build import EventSinks
@@ -66,7 +67,6 @@ class Pipeline:
         self.over = threading.Event()
         self.failure = ""
         self._now = now
-        self._stop = threading.Event()  # for the scheduler
         self._processor_stop = threading.Event()
         self._stop_by: float | None = None
         self._scan_inputs = scan_inputs or {}
@@ -79,11 +79,6 @@ class Pipeline:
             config.dashboard.try_it.max_sessions,
             config.events,
             self.metrics,
-            add_stream=lambda name, session: self._scheduler.add(
-                name, session, is_browser_session=True
-            ),
-            remove_stream=lambda name: self._scheduler.remove(name),
-            on_frame=self._on_frame,
             now=now,
         )
         self._processor = EventProcessor(
@@ -252,18 +247,16 @@ class Pipeline:
             stride_s=config.window.stride,
             result_timeout_s=config.worker.result_timeout,
             max_queue_delay_s=config.worker.max_queue_delay,
-            lossless=bool(self._scan_inputs),
-            on_spec=self._on_spec,
-            on_prediction=self._on_prediction,
-            on_failure=self._worker_pool.on_worker_failure,
-            on_hello=self._worker_pool.on_hello,
-            on_timeout=self._worker_pool.on_timeout,
+            policy=POLICIES["lossless" if self._scan_inputs else "newest_wins"],
+            predictions=self,
+            workers=self._worker_pool,
+            on_crash=self._fail,
             now=self._now,
         )
         self._threads = [
-            self._thread("scheduler", lambda: self._scheduler.run(self._stop)),
             self._thread("event processor", lambda: self._processor.run(self._processor_stop)),
         ]
+        self._scheduler.start()
         for thread in self._threads:
             thread.start()
         self._cameras.start()
@@ -287,14 +280,13 @@ class Pipeline:
         self.sessions.request_stop()
         self._cameras.request_stop()
         self._worker_pool.request_stop()
-        self._stop.set()
-        self._socket.wake()
+        self._scheduler.request_stop()
 
     def __exit__(self, *_: object) -> None:
         """Stop in the order of the data flow, so that all predictions still reach the sinks."""
         self.request_stop()
-        scheduler, processor = self._threads
-        self._join(scheduler.name, _joiner(scheduler))
+        (processor,) = self._threads
+        self._join("scheduler", self._scheduler.join)
         self._processor_stop.set()
         self._join(processor.name, _joiner(processor), 1.0)
         self._sinks.join(self._join)
@@ -339,19 +331,17 @@ class Pipeline:
             now=self._now,
         )
 
-    # On the capture threads and those of browser sessions.
-    def _on_frame(self) -> None:
-        self._socket.wake()
-
+    # On the capture threads.
     def _on_camera_frame(self, camera: Camera) -> None:
-        self._on_frame()
+        self._scheduler.wake()
         if self._scan_inputs:
             self._scheduler.wait_for_backpressure(
                 [stream.name for stream in camera.streams], camera.stopping
             )
 
     # On the scheduler's thread.
-    def _on_spec(self, spec: ClipSpec) -> None:
+    def on_model(self, spec: ClipSpec) -> None:
+        """The first worker is ready with its model."""
         self.spec = spec
         if not self._worker_pool and spec.model != Path(self.config.model).name:
             _log.warning(
@@ -366,9 +356,10 @@ class Pipeline:
         scores = self._sinks.on_model(spec, self._cameras.streams, gap_s)
         self._processor.on_model(spec, scores)
         self._cameras.start_buffering(spec)
-        self.sessions.on_model(spec, gap_s)
+        self.sessions.on_model(spec, gap_s, self._scheduler)
 
-    def _on_prediction(self, prediction: Prediction) -> None:
+    def on_prediction(self, prediction: Prediction) -> None:
+        """A window is scored."""
         if not self.sessions.on_prediction(prediction):
             self._processor.put(prediction)
 

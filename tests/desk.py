@@ -13,6 +13,7 @@ import numpy as np
 from stream.messages import ClipSpec, Prediction, Scores
 from stream.regions.frame_ring import FrameRing
 from stream.runtime.metrics import Metrics
+from stream.scheduling.policy import POLICIES
 from stream.scheduling.scheduler import Scheduler
 from stream.workers.transport import SchedulerSocket
 
@@ -49,7 +50,7 @@ class SchedulerHarness:
         self.hellos: list[tuple[bytes, int]] = []
         self.clock_offset_s = 0.0  # added to the scheduler's clock
         self.recorded = threading.Condition()
-        self.on_prediction: Callable[[], object] = lambda: None
+        self.before_prediction: Callable[[], object] = lambda: None
         # Returns True for a prediction that it consumes.
         self.intercept: Callable[[Prediction], bool] = lambda prediction: False
         self.socket = SchedulerSocket(
@@ -63,24 +64,29 @@ class SchedulerHarness:
             stride_s=0.25,
             result_timeout_s=30.0,
             max_queue_delay_s=max_queue_delay_s,
-            lossless=lossless,
-            on_spec=self.specs.append,
-            on_prediction=self._on_prediction,
-            on_failure=lambda _, reason: self._record(self.failures, reason),
-            on_hello=lambda *hello: self._record(self.hellos, hello),
-            on_timeout=lambda worker: self._record(self.timeouts, worker),
+            policy=POLICIES["lossless" if lossless else "newest_wins"],
+            predictions=self,
+            workers=self,
             now=lambda: time.monotonic() + self.clock_offset_s,
         )
-        self.stop = threading.Event()
-        self.thread = threading.Thread(
-            target=self.scheduler.run, args=(self.stop,), name="scheduler"
-        )
+        self.stop = threading.Event()  # of the threads that feed it
 
-    def _on_prediction(self, prediction: Prediction) -> None:
-        self.on_prediction()
-        if self.intercept(prediction):
-            return
-        self._record(self.predictions, prediction)
+    def on_model(self, spec: ClipSpec) -> None:
+        self.specs.append(spec)
+
+    def on_prediction(self, prediction: Prediction) -> None:
+        self.before_prediction()
+        if not self.intercept(prediction):
+            self._record(self.predictions, prediction)
+
+    def on_hello(self, worker: bytes, devices: int) -> None:
+        self._record(self.hellos, (worker, devices))
+
+    def on_timeout(self, worker: bytes) -> None:
+        self._record(self.timeouts, worker)
+
+    def on_worker_failure(self, worker: bytes, reason: str) -> None:
+        self._record(self.failures, reason)
 
     def _record(self, records: list, record: object) -> None:
         with self.recorded:
@@ -94,9 +100,8 @@ class SchedulerHarness:
 
     def close(self) -> None:
         self.stop.set()
-        self.socket.wake()
-        self.thread.join(5)
-        assert not self.thread.is_alive()
+        self.scheduler.request_stop()
+        assert self.scheduler.join(5)
         self.socket.__exit__()
 
 

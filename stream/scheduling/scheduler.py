@@ -1,6 +1,6 @@
-"""The scheduler thread: it answers idle workers with the windows that are due.
+"""The scheduler: it answers idle workers with the windows that are due.
 
-`Scheduler.run` owns the scheduler's socket: only one thread may call it.
+Its thread owns the workers' socket.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Condition, Lock
 from threading import Event as StopEvent
+from typing import Protocol
 
 from stream.messages import Clip, ClipSpec, Prediction, Scores
 from stream.regions.frame_ring import NotCoveredError
 from stream.runtime.metrics import Metrics
+from stream.runtime.service import ServiceThread
+from stream.scheduling.policy import DispatchPolicy, NewestWins
 from stream.scheduling.stream_registry import StreamRegistry
 from stream.scheduling.window_state import (
     ClipSource,
@@ -29,9 +32,30 @@ from stream.workers.wire import Batch, Failure, Hello, Identify, Message, Ready,
 
 _log = logging.getLogger(__name__)
 _MAX_MESSAGES = 64  # between two dispatches: a flood of messages must not starve the workers
-_MAX_LOSSES = 3  # of one window in lossless mode
+_MAX_LOSSES = 3  # of one window that is retried
 _CAMERA_WINDOWS_PER_SESSION_WINDOW = 4  # under full load
 _READY_TIMEOUT_S = 3.0  # a worker sends Ready every second; after this one it has disconnected
+
+
+class PredictionListener(Protocol):
+    """Receives the model's specification and its predictions, on the scheduler's thread."""
+
+    def on_model(self, spec: ClipSpec) -> None: ...
+
+    def on_prediction(self, prediction: Prediction) -> None: ...
+
+
+class WorkerListener(Protocol):
+    """Receives what workers report of themselves, on the scheduler's thread."""
+
+    def on_hello(self, worker: bytes, devices: int) -> None:
+        """A worker is ready; its machine has so many devices."""
+
+    def on_timeout(self, worker: bytes) -> None:
+        """A worker did not return its results in time."""
+
+    def on_worker_failure(self, worker: bytes, reason: str) -> None:
+        """A worker, or with b"" any worker, can't score a window."""
 
 
 class Scheduler:
@@ -40,8 +64,8 @@ class Scheduler:
     Streams may be added and removed while it runs. Cameras have priority over browser sessions:
     one window of one session joins a batch of cameras if the worker has capacity left. Under full
     load every fifth window goes to a browser session.
-    With `lossless` the workers set the pace: threads that add frames block in
-    `wait_for_backpressure`, each stream has one window in flight, and a lost window is sent again.
+    `policy` chooses among the due windows. Threads that read files wait in `wait_for_backpressure`
+    until their windows are sent. `on_crash` receives the reason if the thread crashes.
     """
 
     def __init__(
@@ -53,12 +77,10 @@ class Scheduler:
         stride_s: float,
         result_timeout_s: float,
         max_queue_delay_s: float = 0.0,
-        lossless: bool = False,
-        on_spec: Callable[[ClipSpec], None],
-        on_prediction: Callable[[Prediction], None],
-        on_failure: Callable[[bytes, str], None],
-        on_hello: Callable[[bytes, int], None] = lambda worker, devices: None,
-        on_timeout: Callable[[bytes], None] = lambda worker: None,
+        policy: DispatchPolicy | None = None,
+        predictions: PredictionListener,
+        workers: WorkerListener,
+        on_crash: Callable[[str], None] | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._socket = socket
@@ -66,12 +88,11 @@ class Scheduler:
         self._result_timeout_s = result_timeout_s
         self._max_queue_delay_s = max_queue_delay_s
         self._queued_since: float | None = None  # monotonic seconds, while a batch is filling up
-        self._on_spec, self._on_prediction = on_spec, on_prediction
-        self._on_failure, self._on_hello, self._on_timeout = on_failure, on_hello, on_timeout
+        self._prediction_listener, self._worker_listener = predictions, workers
+        self._policy = policy or NewestWins()
         self._now = now
-        self._lossless = lossless
         self._delivery_lock = Lock()  # held while predictions are delivered; before `_lock`
-        self._lock = Lock()  # `idle` must not see a clip between due and in flight
+        self._lock = Lock()  # `idle_in` must not see a clip between due and in flight
         self._dispatched = Condition(self._lock)  # notified after each dispatch
         self._spec: ClipSpec | None = None
         self._registry = StreamRegistry(streams, metrics, stride_s=stride_s, now=now)
@@ -82,10 +103,25 @@ class Scheduler:
         self._clip_number = 0
         self._windows_since_session = 0  # windows of cameras since the last one of a session
         self.alive_at = now()  # monotonic seconds; updated several times a second while it runs
+        self._thread = ServiceThread("scheduler", self._run, on_crash=on_crash)
 
-    def run(self, stop: StopEvent) -> None:
-        """Serve workers until `stop`. Owns the socket: call it from one thread only."""
-        while not stop.is_set():
+    def start(self) -> None:
+        self._thread.start()
+
+    def request_stop(self) -> None:
+        self._thread.request_stop()
+        self.wake()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait until the thread ends; False on timeout."""
+        return self._thread.join(timeout_s)
+
+    def wake(self) -> None:
+        """There are new frames. Any thread may call it."""
+        self._socket.wake()
+
+    def _run(self) -> None:
+        while not self._thread.stopping.is_set():
             self.alive_at = self._now()
             with self._lock:
                 for _ in range(_MAX_MESSAGES):
@@ -100,7 +136,7 @@ class Scheduler:
                 with self._lock:
                     undelivered = list(self._undelivered)
                 for prediction in undelivered:  # without `_lock`: the callback may need it
-                    self._on_prediction(prediction)
+                    self._prediction_listener.on_prediction(prediction)
                 with self._lock:
                     del self._undelivered[: len(undelivered)]
             # Frames and messages wake it; the timeout is for deadlines.
@@ -124,13 +160,6 @@ class Scheduler:
         """Let windows end at multiples of another stride from now on."""
         with self._lock:
             self._registry.set_stride(stride_s)
-
-    @property
-    def idle(self) -> bool:
-        """Whether all due windows of cameras have results. Thread-safe."""
-        with self._lock:
-            cameras = self._registry.cameras
-        return self.idle_in(cameras)
 
     def idle_in(self, streams: Iterable[str]) -> bool:
         """Whether all due windows of these streams have results. Thread-safe."""
@@ -172,15 +201,14 @@ class Scheduler:
             self._register(identity, message)
         elif isinstance(message, Failure):
             if self._spec is None:
-                self._on_failure(identity, message.reason)
+                self._worker_listener.on_worker_failure(identity, message.reason)
             else:  # other workers may be fine: one failed worker doesn't end the run
                 self._metrics.count("worker_failures")
                 _log.warning("a worker failed: %s", message.reason)
         elif worker is None:
             self._socket.send(identity, Identify())
         elif isinstance(message, Ready):
-            # In lossless mode one by one: the other clips of a batch may change a clip's scores.
-            worker.capacity = 1 if self._lossless else message.capacity
+            worker.capacity = self._policy.batch_size(message.capacity)
             worker.ready_at = self._now()
         elif isinstance(message, Result):
             for scores in message.scores:
@@ -194,7 +222,7 @@ class Scheduler:
         if self._spec is None:
             self._spec = spec
             _log.info("model %s: %d frames over %.2f s", spec.model, spec.frames, spec.span_s)
-            self._on_spec(spec)
+            self._prediction_listener.on_model(spec)
         if spec != self._spec:
             _log.warning("rejected a worker with another model: %s", spec.model)
             reason = f"this run uses another model, {self._spec.model}"
@@ -203,7 +231,7 @@ class Scheduler:
         # A second hello comes from a restarted worker, which has lost its clips.
         self._lose_clips(lambda sent: sent.worker == identity)
         self._workers[identity] = WorkerState(ready_at=self._now())
-        self._on_hello(identity, hello.devices)
+        self._worker_listener.on_hello(identity, hello.devices)
 
     def _handle_scores(self, identity: bytes, scores: Scores) -> None:
         sent = self._in_flight.get(scores.number)
@@ -247,9 +275,7 @@ class Scheduler:
         if ready and self._retries:
             self._send_retries(ready)
         due, sessions = self._registry.due_windows(self._spec) if ready else ([], [])
-        if self._lossless:
-            busy = self._in_flight_streams()  # one clip at a time, so that they stay in order
-            due = [one for one in due if one.stream.name not in busy]
+        due = self._policy.select(due, self._in_flight_streams())
         if not due and not sessions:
             self._queued_since = None
             return
@@ -294,7 +320,7 @@ class Scheduler:
         worker.capacity, sent_at = 0, self._now()
         if not self._socket.send(identity, Batch(tuple(clip for _, clip, _ in cut))):
             for stream, clip, newest_at in cut:
-                self._lose_clip(stream, clip if self._lossless else None, newest_at, losses)
+                self._lose_clip(stream, clip if self._policy.retries else None, newest_at, losses)
             return
         for stream, clip, newest_at in cut:
             first_s, last_s = float(clip.times[0]), float(clip.times[-1])
@@ -305,7 +331,7 @@ class Scheduler:
                 newest_at,
                 identity,
                 sent_at,
-                clip if self._lossless else None,
+                clip if self._policy.retries else None,
                 losses,
             )
 
@@ -350,7 +376,7 @@ class Scheduler:
         if late:
             self._lose_clips(lambda sent: sent.worker in late)
         for identity in late:
-            self._on_timeout(identity)
+            self._worker_listener.on_timeout(identity)
         for identity, worker in list(self._workers.items()):
             if now - worker.ready_at > 10 * _READY_TIMEOUT_S + self._result_timeout_s:
                 del self._workers[identity]
@@ -379,7 +405,7 @@ class Scheduler:
             return
         self._retries.append(RetryClip(stream, clip, newest_at, losses + 1))
         if losses + 1 == _MAX_LOSSES:
-            self._on_failure(
+            self._worker_listener.on_worker_failure(
                 b"",
                 f"a window of {stream.name} was not scored in {_MAX_LOSSES} tries; is the "
                 f"{self._result_timeout_s:g} s of worker.result_timeout long enough for the model?",

@@ -46,16 +46,11 @@ class StreamRegistry:
         """Let windows end at multiples of another stride from now on."""
         self._stride_s = stride_s
         for stream in self._streams.values():
-            stream.grid = WindowGrid(stride_s)
+            stream.grid.set_stride(stride_s)
 
     def is_active(self, stream: StreamState) -> bool:
         """Whether the stream was not removed."""
         return self._streams.get(stream.name) is stream
-
-    @property
-    def cameras(self) -> list[str]:
-        """The names of the streams that are not browser sessions."""
-        return [name for name, stream in self._streams.items() if not stream.is_browser_session]
 
     @property
     def connected_cameras(self) -> int:

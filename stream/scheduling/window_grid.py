@@ -41,5 +41,11 @@ class WindowGrid:
         if gaps != self._gaps:
             self._gaps, self._last = gaps, None
 
+    def set_stride(self, stride_s: float) -> None:
+        """Let windows end at multiples of another stride, from the last taken window on."""
+        last_end_s = None if self._last is None else self._last * self._stride_s
+        self._stride_s = stride_s
+        self._last = None if last_end_s is None else self._index(last_end_s)
+
     def _index(self, seconds: float) -> int:
         return math.floor(seconds / self._stride_s + 1e-6)

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from stream.config.events import EventsConfig
 from stream.messages import ClipSpec, Prediction
 from stream.runtime.metrics import Metrics
-from stream.scheduling.window_state import BROWSER_SESSION, ClipSource
+from stream.scheduling.scheduler import Scheduler
+from stream.scheduling.window_state import BROWSER_SESSION
 from stream.sessions.session import BrowserSession
 
 
@@ -27,10 +28,7 @@ class ModelNotReadyError(Exception):
 
 
 class SessionManager:
-    """The open browser sessions, at most `max_sessions`; 0 disables them.
-
-    `add_stream` lets the scheduler cut windows of a session, by its name, until `remove_stream`.
-    """
+    """The open browser sessions, at most `max_sessions`; 0 disables them."""
 
     def __init__(
         self,
@@ -38,17 +36,13 @@ class SessionManager:
         policy: EventsConfig,
         metrics: Metrics,
         *,
-        add_stream: Callable[[str, ClipSource], None],
-        remove_stream: Callable[[str], None],
-        on_frame: Callable[[], None],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_sessions, self._policy, self._metrics = max_sessions, policy, metrics
-        self._add_stream, self._remove_stream = add_stream, remove_stream
-        self._on_frame = on_frame
         self._now = now
         self._lock = threading.Lock()  # guards the fields below
         self._spec: ClipSpec | None = None
+        self._scheduler: Scheduler | None = None  # known with the model
         self._gap_s = math.inf
         self._stopping = False
         self._number = 0
@@ -60,12 +54,12 @@ class SessionManager:
 
         Raises SessionLimitError, or ModelNotReadyError while no model is loaded.
         """
-        session = self._create()
+        session, scheduler = self._create()
         try:
-            self._add_stream(session.name, session)
+            scheduler.add(session.name, session, is_browser_session=True)
             yield session
         finally:
-            self._remove_stream(session.name)
+            scheduler.remove(session.name)
             with self._lock:
                 self._sessions.pop(session.name, None)
             session.close()
@@ -74,10 +68,13 @@ class SessionManager:
         """The number of open sessions."""
         return len(self._sessions)
 
-    def on_model(self, spec: ClipSpec, gap_s: float) -> None:
-        """Set the model's specification, and the gap between predictions that closes events."""
+    def on_model(self, spec: ClipSpec, gap_s: float, scheduler: Scheduler) -> None:
+        """The model is known: from now on sessions can be opened, and `scheduler` serves them.
+
+        `gap_s` is the gap between predictions that closes events, in seconds.
+        """
         with self._lock:
-            self._spec, self._gap_s = spec, gap_s
+            self._spec, self._gap_s, self._scheduler = spec, gap_s, scheduler
 
     def update_config(self, max_sessions: int, policy: EventsConfig) -> None:
         """Set the limit and the thresholds from now on; open sessions stay open."""
@@ -99,7 +96,7 @@ class SessionManager:
         with self._lock:
             self._stopping = True
 
-    def _create(self) -> BrowserSession:
+    def _create(self) -> tuple[BrowserSession, Scheduler]:
         with self._lock:
             if self._max_sessions == 0:
                 raise SessionLimitError(
@@ -107,7 +104,7 @@ class SessionManager:
                 )
             if self._stopping:
                 raise ModelNotReadyError("the run is ending")
-            if self._spec is None:
+            if self._spec is None or self._scheduler is None:
                 raise ModelNotReadyError("the model is not ready yet; try again in a moment")
             if len(self._sessions) >= self._max_sessions:
                 self._metrics.count("rejected_sessions")
@@ -121,9 +118,9 @@ class SessionManager:
                 self._policy,
                 self._metrics,
                 gap_s=self._gap_s,
-                on_frame=self._on_frame,
+                on_frame=self._scheduler.wake,
                 now=self._now,
             )
             self._sessions[session.name] = session
             self._metrics.count("sessions")
-            return session
+            return session, self._scheduler

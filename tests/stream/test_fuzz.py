@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -119,22 +118,30 @@ class SchedulerHarness:
             self.metrics,
             stride_s=0.25,
             result_timeout_s=30.0,
-            on_spec=lambda spec: None,
-            on_prediction=self._count,
-            on_failure=lambda worker, reason: None,
+            predictions=self,
+            workers=self,
         )
-        self.stop = threading.Event()
-        self.thread = threading.Thread(target=scheduler.run, args=(self.stop,))
-        self.thread.start()
+        self.scheduler = scheduler
+        scheduler.start()
 
-    def _count(self, prediction: object) -> None:
+    def on_model(self, spec: ClipSpec) -> None:
+        pass
+
+    def on_prediction(self, prediction: object) -> None:
         self.predictions += 1
 
+    def on_hello(self, worker: bytes, devices: int) -> None:
+        pass
+
+    def on_timeout(self, worker: bytes) -> None:
+        pass
+
+    def on_worker_failure(self, worker: bytes, reason: str) -> None:
+        pass
+
     def close(self) -> None:
-        self.stop.set()
-        self.socket.wake()
-        self.thread.join(5)
-        assert not self.thread.is_alive()
+        self.scheduler.request_stop()
+        assert self.scheduler.join(5)
         self.socket.__exit__()
 
 
@@ -170,7 +177,7 @@ def test_scheduler_survives_malformed_messages(harness: SchedulerHarness) -> Non
         send()
         assert malformed > 50
         wait_for(lambda: harness.metrics.total("malformed_messages") >= malformed)
-        assert harness.thread.is_alive()
+        assert not harness.scheduler.join(0)
         worker.send_result((Scores(clip.number, _PROBABILITIES, 0.01),))
         wait_for(lambda: harness.predictions >= 1)
 

@@ -22,7 +22,7 @@ def video(spec: ClipSpec) -> dict[str, ClipSource]:
 @pytest.fixture
 def lossless(tmp_path: Path, video: dict[str, ClipSource]) -> Iterator[SchedulerHarness]:
     harness = SchedulerHarness(tmp_path, video, lossless=True)
-    harness.thread.start()
+    harness.scheduler.start()
     yield harness
     harness.close()
 
@@ -72,7 +72,7 @@ def test_lost_window_is_sent_again_in_lossless_mode(
 def test_lost_windows_of_several_streams_stay_in_order(tmp_path: Path, spec: ClipSpec) -> None:
     videos = {name: ClipSource(FrameRing(spec)) for name in ("a", "b")}
     harness = SchedulerHarness(tmp_path, videos, lossless=True)
-    harness.thread.start()
+    harness.scheduler.start()
     try:
         with WorkerClient(harness.socket.endpoint, spec, name="one") as one:
             assert one.request_clips(capacity=1, timeout_s=0.5) == ()
@@ -128,8 +128,8 @@ def test_prediction_callback_may_call_the_scheduler(
 ) -> None:
     harness = SchedulerHarness(tmp_path, video, lossless=True)
     idle: list[bool] = []
-    harness.on_prediction = lambda: idle.append(harness.scheduler.idle_in(["video"]))
-    harness.thread.start()
+    harness.before_prediction = lambda: idle.append(harness.scheduler.idle_in(["video"]))
+    harness.scheduler.start()
     try:
         with WorkerClient(harness.socket.endpoint, spec) as worker:
             assert worker.request_clips(capacity=1, timeout_s=0.5) == ()

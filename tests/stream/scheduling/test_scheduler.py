@@ -22,7 +22,7 @@ def cameras(spec: ClipSpec) -> dict[str, ClipSource]:
 @pytest.fixture
 def harness(tmp_path: Path, cameras: dict[str, ClipSource]) -> Iterator[SchedulerHarness]:
     harness = SchedulerHarness(tmp_path, cameras)
-    harness.thread.start()
+    harness.scheduler.start()
     yield harness
     harness.close()
 
@@ -61,7 +61,7 @@ def test_windows_wait_until_the_batch_is_full_or_the_queue_delay_is_over(
 ) -> None:
     cameras["c"] = ClipSource(FrameRing(spec))  # has no complete window yet
     harness = SchedulerHarness(tmp_path, cameras, max_queue_delay_s=2.0)
-    harness.thread.start()
+    harness.scheduler.start()
     try:
         with WorkerClient(harness.socket.endpoint, spec) as worker:
             assert worker.request_clips(capacity=8, timeout_s=0.2) == ()
@@ -90,7 +90,7 @@ def test_queue_delay_is_reset_when_the_due_window_disappears(
     harness = SchedulerHarness(
         tmp_path, {"a": cameras["a"], "c": ClipSource(FrameRing(spec))}, max_queue_delay_s=1000.0
     )
-    harness.thread.start()
+    harness.scheduler.start()
     try:
         with WorkerClient(harness.socket.endpoint, spec) as worker:
             assert worker.request_clips(capacity=8, timeout_s=0.2) == ()
@@ -237,7 +237,7 @@ def test_scheduler_is_idle_when_all_due_windows_are_scored(
 ) -> None:
     with WorkerClient(harness.socket.endpoint, spec) as worker:
         clips = worker.request_clips(capacity=8, timeout_s=10)
-        assert not harness.scheduler.idle
+        assert not harness.scheduler.idle_in(["a", "b"])
         worker.send_result(scores_for(clips))
         harness.wait_for("predictions", 2)
-    assert harness.scheduler.idle
+    assert harness.scheduler.idle_in(["a", "b"])

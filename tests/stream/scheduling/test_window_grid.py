@@ -40,3 +40,15 @@ def test_no_window_is_skipped_across_a_gap() -> None:
     assert grid.advance_to(10.0) == 0
     grid.update_gaps(gaps=1)
     assert grid.advance_to(11.0) == 3
+
+
+def test_another_stride_does_not_offer_scored_windows_again() -> None:
+    grid = WindowGrid(0.25)
+    grid.advance_to(5.0)
+    grid.set_stride(1.0)
+    assert grid.due(5.9) is None  # 5.0 is scored already
+    assert grid.due(6.0) == 6.0
+    assert grid.advance_to(6.0) == 0  # none was skipped
+    grid.set_stride(0.5)
+    assert grid.due(6.4) is None
+    assert grid.due(6.5) == 6.5

@@ -37,15 +37,10 @@ class SessionsHarness:
             3,
             POLICY,
             self.scheduling.metrics,
-            add_stream=lambda name, session: self.scheduling.scheduler.add(
-                name, session, is_browser_session=True
-            ),
-            remove_stream=self.scheduling.scheduler.remove,
-            on_frame=self.scheduling.socket.wake,
         )
         self.scheduling.intercept = self.sessions.on_prediction
-        self.sessions.on_model(spec, 5.0)
-        self.scheduling.thread.start()
+        self.sessions.on_model(spec, 5.0, self.scheduling.scheduler)
+        self.scheduling.scheduler.start()
 
 
 @pytest.fixture
@@ -152,9 +147,6 @@ def test_no_session_opens_before_the_model_is_loaded_nor_at_shutdown() -> None:
         1,
         POLICY,
         Metrics(),
-        add_stream=lambda name, session: None,
-        remove_stream=lambda name: None,
-        on_frame=lambda: None,
     )
     with pytest.raises(ModelNotReadyError, match="not ready yet"), sessions.open():
         pass
