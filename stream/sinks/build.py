@@ -66,11 +66,13 @@ class EventSinks:
         with ExitStack() as undo:
             self.log = EventLog.create(folder, config.database)
             undo.callback(self.log.close)
-            clean_up_after_crash(self.log, folder, self.log.previous_start)
+            journal = Journal(folder)
+            undo.callback(journal.close)
+            clean_up_after_crash(self.log, journal, folder, self.log.previous_start)
             self._guard = DiskGuard(folder, retention.keep_free, metrics, now=now)
             self._writer = EventWriter(
                 self.log,
-                Journal(folder),
+                journal,
                 metrics,
                 on_written=self._forward,
                 on_crash=on_crash,

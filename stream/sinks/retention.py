@@ -157,6 +157,7 @@ def delete_media(folder: Path, media: EventMedia) -> None:
 
 def clean_up_after_crash(
     log: EventLog,
+    journal: Journal,
     folder: Path,
     since: float | None,
     *,
@@ -176,7 +177,7 @@ def clean_up_after_crash(
             _delete(part)
     rows = list(log.rows(EventQuery(has_media=True)))
     known = {_path(folder, kind, row) for row in rows for kind in _KINDS}
-    known |= set(_journaled_files(folder))
+    known |= set(_journaled_files(journal, folder))
     for file in _files(folder):
         if since is not None and file.modified_at >= since and file.path not in known:
             _log.info("deleting %s: it belongs to no event", file.path)
@@ -344,10 +345,10 @@ def _path(folder: Path, kind: str, row: Mapping[str, Any]) -> Path:
     return folder / _KINDS[kind][0] / row[kind]
 
 
-def _journaled_files(folder: Path) -> Iterator[Path]:
+def _journaled_files(journal: Journal, folder: Path) -> Iterator[Path]:
     """The files of events that are in the journal, not in the log yet."""
     try:
-        updates = [update for _, batch in Journal(folder).batches() for update in batch]
+        updates = [update for _, batch in journal.batches() for update in batch]
     except OSError as error:
         raise EventLogError(f"the journal in {folder} can't be read: {error.strerror}") from error
     for update in updates:

@@ -60,6 +60,7 @@ class EventWriter:
         self._retry_delay_s = min_retry_delay_s
         self._retry_at = 0.0
         self._loss_logged = False
+        self._corrupted = 0  # parts of the journal, counted so far
         self._thread = threading.Thread(target=self._run, name="event log", daemon=True)
 
     @property
@@ -110,6 +111,8 @@ class EventWriter:
                 lost = self._in_flight + len(self._inbox)
             self._count_lost(lost, "the writer crashed")
             self._on_crash(self._unavailable_reason)
+        finally:
+            self._journal.close()
 
     def _work(self) -> None:
         self._recover_journal()
@@ -166,20 +169,16 @@ class EventWriter:
     def _write_backlog(self) -> None:
         if len(self._journal):
             try:
-                corrupted_before = self._journal.corrupted_lines
                 for run, updates in self._journal.batches():
                     self._save(updates, run)
             except OSError as error:
                 raise EventLogError(f"the journal can't be read: {_reason(error)}") from error
-            if self._journal.corrupted_lines > corrupted_before:
-                self._count_lost(
-                    self._journal.corrupted_lines - corrupted_before, "the journal is corrupted"
-                )
             self._log.close_crashed()  # events that an earlier run left open in the journal
             try:
                 self._journal.clear()
             except OSError as error:  # harmless: the database has its updates, twice at worst
                 _log.warning("the journal can't be deleted: %s", _reason(error))
+        self._count_corrupted()
         while self._memory_backlog:
             self._save(self._memory_backlog[:_BATCH_SIZE])
             del self._memory_backlog[:_BATCH_SIZE]
@@ -222,6 +221,12 @@ class EventWriter:
             self._journal.recover()
         except OSError as error:
             _log.error("the journal can't be read: %s", _reason(error))
+
+    def _count_corrupted(self) -> None:
+        new = self._journal.corrupted - self._corrupted
+        if new:
+            self._corrupted += new
+            self._count_lost(new, "the journal is corrupted")
 
     def _set_unavailable(self, reason: str) -> None:
         if self._unavailable_reason:

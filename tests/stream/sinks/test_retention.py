@@ -35,6 +35,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.log = EventLog.create(path, lock_timeout_s=0.02)
+        self.journal = Journal(path)
         for name in ("clips", "snapshots", "scores"):
             (path / name).mkdir()
 
@@ -81,6 +82,7 @@ class Folder:
 def folder(tmp_path: Path) -> Iterator[Folder]:
     folder = Folder(tmp_path / "data")
     yield folder
+    folder.journal.close()
     folder.log.close()
 
 
@@ -248,7 +250,7 @@ def test_open_event_cannot_be_deleted(folder: Folder) -> None:
 def test_files_left_by_a_crash_during_delete_are_cleaned_up(folder: Folder) -> None:
     deleted, stays = folder.event(1, 0), folder.event(2, 0)
     folder.log.delete([deleted])  # then the program crashes
-    clean_up_after_crash(folder.log, folder.path, NOW.timestamp() - DAY_S)
+    clean_up_after_crash(folder.log, folder.journal, folder.path, NOW.timestamp() - DAY_S)
     assert folder.files == {f"{stays.lstrip('0')}.mp4", f"{stays.lstrip('0')}.jpg"}
 
 
@@ -300,7 +302,7 @@ def test_files_of_a_killed_run_are_cleaned_up(folder: Folder) -> None:
     folder.file(f"clips/{3:032x}.mp4.part", 1)
     folder.file(f"clips/{4:032x}.mp4", 3)  # older than the killed run
     folder.file("clips/holiday.mp4", 1)
-    clean_up_after_crash(folder.log, folder.path, since, now_utc=lambda: NOW)
+    clean_up_after_crash(folder.log, folder.journal, folder.path, since, now_utc=lambda: NOW)
     assert folder.files == {"1.mp4", "1.jpg", "4.mp4", "holiday.mp4"}
     assert folder.row(complete)["clip_note"] == ""
 
@@ -309,32 +311,32 @@ def test_without_a_previous_run_only_unfinished_files_are_deleted(folder: Folder
     folder.event(1, 1)
     folder.file(f"clips/{2:032x}.mp4", 1)
     folder.file(f"clips/{3:032x}.mp4.part", 1)
-    clean_up_after_crash(folder.log, folder.path, None, now_utc=lambda: NOW)
+    clean_up_after_crash(folder.log, folder.journal, folder.path, None, now_utc=lambda: NOW)
     assert folder.files == {"1.mp4", "1.jpg", "2.mp4"}
 
 
 def test_empty_log_is_not_trusted(folder: Folder) -> None:
     folder.file(f"clips/{2:032x}.mp4", 1)
     folder.file(f"clips/{3:032x}.mp4.part", 1)
-    clean_up_after_crash(folder.log, folder.path, 0.0, now_utc=lambda: NOW)
+    clean_up_after_crash(folder.log, folder.journal, folder.path, 0.0, now_utc=lambda: NOW)
     assert folder.files == {"2.mp4", "3.mp4.part"}
 
 
 def test_files_of_events_in_the_journal_stay(folder: Folder) -> None:
     folder.event(1, 1)
     media = EventMedia(f"{2:032x}", f"{2:032x}.mp4", f"{2:032x}.jpg")
-    Journal(folder.path).append([media], "killed")
+    folder.journal.append([media], "killed")
     for name in ("clips/{:032x}.mp4", "snapshots/{:032x}.jpg"):
         folder.file(name.format(2), 1)
-    clean_up_after_crash(folder.log, folder.path, 0.0, now_utc=lambda: NOW)
+    clean_up_after_crash(folder.log, folder.journal, folder.path, 0.0, now_utc=lambda: NOW)
     assert folder.files == {"1.mp4", "1.jpg", "2.mp4", "2.jpg"}
 
 
 def test_unreadable_journal_is_named_in_the_error(folder: Folder) -> None:
     folder.event(1, 1)
-    (folder.path / "journal.jsonl").mkdir()
+    (folder.path / "journal.sqlite").mkdir()
     with pytest.raises(EventLogError, match=r"journal in .* can't be read: Is a directory"):
-        clean_up_after_crash(folder.log, folder.path, 0.0, now_utc=lambda: NOW)
+        clean_up_after_crash(folder.log, folder.journal, folder.path, 0.0, now_utc=lambda: NOW)
 
 
 def test_missing_files_are_cleared_in_their_rows(folder: Folder) -> None:
@@ -342,7 +344,7 @@ def test_missing_files_are_cleared_in_their_rows(folder: Folder) -> None:
     for name in (new, old):
         (folder.path / f"clips/{name}.mp4").unlink()
     (folder.path / f"snapshots/{other}.jpg").unlink()
-    clean_up_after_crash(folder.log, folder.path, None, now_utc=lambda: NOW)
+    clean_up_after_crash(folder.log, folder.journal, folder.path, None, now_utc=lambda: NOW)
     row = folder.row(new)
     assert (row["clip"], row["clip_note"]) == ("", "removed: the file is missing")
     assert row["snapshot"] == f"{new}.jpg"
@@ -353,7 +355,7 @@ def test_missing_files_are_cleared_in_their_rows(folder: Folder) -> None:
 def test_rows_stay_unchanged_if_the_clips_folder_is_missing(folder: Folder) -> None:
     name = folder.event(1, 1)
     (folder.path / "clips").rename(folder.path / "elsewhere")
-    clean_up_after_crash(folder.log, folder.path, 0.0, now_utc=lambda: NOW)
+    clean_up_after_crash(folder.log, folder.journal, folder.path, 0.0, now_utc=lambda: NOW)
     assert folder.row(name)["clip"] == f"{name}.mp4"
 
 

@@ -186,7 +186,8 @@ def test_journaled_event_of_a_killed_run_is_closed(
     tmp_path: Path,
 ) -> None:
     one = logged("wave", 1.0, None)
-    Journal(tmp_path).append([one, replace(one, event=replace(one.event, latest_s=4.5))], "killed")
+    with closing(Journal(tmp_path)) as journal:
+        journal.append([one, replace(one, event=replace(one.event, latest_s=4.5))], "killed")
     with writing(tmp_path) as harness:
         harness.put(logged("run", 9.0, None))
         wait_for(lambda: len(harness.written) == 1)
@@ -266,13 +267,23 @@ def test_failing_on_written_does_not_stop_the_writer(
     assert "not the log's" in caplog.text
 
 
-def test_damaged_journal_lines_are_counted(tmp_path: Path) -> None:
-    Journal(tmp_path).append(many(2), "killed")
-    file = tmp_path / JOURNAL_FILE
-    file.write_bytes(b"damaged\n" + file.read_bytes() + b'{"incomplete')
+def test_unreadable_updates_in_the_journal_are_counted(tmp_path: Path) -> None:
+    with closing(Journal(tmp_path)) as journal:
+        journal.append(many(3), "killed")
+    with closing(sqlite3.connect(tmp_path / JOURNAL_FILE, isolation_level=None)) as other:
+        other.execute("UPDATE queue SET text = 'damaged' WHERE id = 1")
     with writing(tmp_path) as harness:
         pass
     assert harness.metrics.total("lost_events") == 1
+    assert len(rows(tmp_path)) == 2
+
+
+def test_corrupted_journal_is_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / JOURNAL_FILE).write_bytes(b"not a database")
+    with writing(tmp_path) as harness:
+        harness.put(*many(2))
+    assert harness.metrics.total("lost_events") == 1
+    assert "the journal is corrupted" in caplog.text
     assert len(rows(tmp_path)) == 2
 
 
