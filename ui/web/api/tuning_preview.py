@@ -140,7 +140,8 @@ def _logged_spans(result: Preview, label: str) -> list[EventSpan]:
 
 def _preview_spans(result: Preview, label: str) -> list[EventSpan]:
     added = {one.event.id for one in result.difference.added}
-    moved = {(_start(one)) for _, one in result.difference.moved}
+    # By start, as a moved event has the id of its row; events of other labels may start then, too.
+    moved = {_start(one) for _, one in result.difference.moved if one.event.label == label}
     spans = []
     for one in (one for one in result.events if one.event.label == label):
         change: Literal["unchanged", "moved", "added"]
