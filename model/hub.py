@@ -38,12 +38,10 @@ def find_checkpoint(
     Hugging Face's default cache; local_files_only uses only files that are in the cache.
     Raises CheckpointError with the fix for an unknown model or an unreachable hub.
     """
-    embedded = {path.parent.name: path.parent for path in EMBEDDED.glob("*/config.json")}
-    if isinstance(name, str) and name in embedded:
-        return embedded[name]
+    folder = local_folder(name)
+    if folder:
+        return folder
     path = _existing_path(name)
-    if path and path.is_dir():
-        return path
     if not path and isinstance(name, str) and _is_repo_id(name):
         return _HubDownload(name, revision, cache_dir, local_files_only).folder()
     if path:
@@ -51,12 +49,24 @@ def find_checkpoint(
             f"model {name} is a file; give its folder, or convert a .pyth file of the authors "
             "with `actionwatch convert`"
         )
-    known = ", ".join(sorted(embedded))
+    known = ", ".join(sorted(_embedded()))
     raise CheckpointError(
         f"model {str(name)!r} is neither embedded ({known or 'none'}) nor a folder; "
         "give a folder with config.json and model.safetensors, or a name of the Hugging Face hub "
         "like facebook/timesformer-base-finetuned-k400"
     )
+
+
+def local_folder(name: str | Path) -> Path | None:
+    """The folder of an embedded model or of a path; None for a name of the Hugging Face hub."""
+    if isinstance(name, str) and name in (embedded := _embedded()):
+        return embedded[name]
+    path = _existing_path(name)
+    return path if path and path.is_dir() else None
+
+
+def _embedded() -> dict[str, Path]:
+    return {path.parent.name: path.parent for path in EMBEDDED.glob("*/config.json")}
 
 
 def _existing_path(name: str | Path) -> Path | None:

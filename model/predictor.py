@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 import numpy as np
 
 from model.checkpoint import CheckpointError
-from model.engines.base import Engine, EngineError
-from model.engines.torch_engine import TorchEngine
+from model.engines.base import EngineError, engine_type
 from model.trained_model import TrainedModel
 from stream.config.config import InferenceConfig
 
@@ -27,10 +25,7 @@ class Predictor:
         self,
         model: TrainedModel,
         config: InferenceConfig | None = None,
-        *,
-        engine_factory: Callable[[TrainedModel, InferenceConfig], Engine] | None = None,
     ) -> None:
-        """`engine_factory` creates the engine, by default the one that `config` names."""
         config = config or InferenceConfig()
         spec, problem = model.spec, model.network.config.problem_type
         if len(spec.labels) == 1 or problem == "regression":
@@ -38,7 +33,7 @@ class Predictor:
         self._temperature = np.float32(model.temperature)
         self._multi_label = problem == "multi_label_classification"
         try:
-            self._engine = (engine_factory or _create_engine)(model, config)
+            self._engine = engine_type(config).create(model, config)
             self._max_batch_size = config.max_batch_size if self._engine.supports_batching else 1
             for size in self._engine.batch_sizes or (1,):
                 first = self.predict(np.zeros(spec.shape(size), np.uint8))
@@ -103,11 +98,3 @@ class Predictor:
         if size > count:
             clips = np.concatenate([clips, np.repeat(clips[-1:], size - count, axis=0)])
         return self._engine.logits(clips)[:count]
-
-
-def _create_engine(model: TrainedModel, config: InferenceConfig) -> Engine:
-    if config.engine == "openvino":
-        from model.engines.openvino_engine import OpenVinoEngine  # an extra
-
-        return OpenVinoEngine(model, config)
-    return TorchEngine(model, config)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from model.checkpoint import CheckpointError, read_json, write_json, write_network
+from model.families.base import FAMILIES
 from model.families.timesformer.configuration import TimesformerConfig
 from model.families.timesformer.network import TimesformerForVideoClassification
 from model.hub import display_name, find_checkpoint
@@ -20,7 +21,11 @@ _SSV2_LABELS = 174
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A network, the spec of its input clips, and the mean and std of their pixels."""
+    """A network, the spec of its input clips, and the mean and std of their pixels.
+
+    `network` is of `family`, see `model/families/base.py`. Training and few-shot learning change
+    the network itself, and need a TimeSformer.
+    """
 
     network: TimesformerForVideoClassification
     spec: ClipSpec
@@ -29,6 +34,7 @@ class TrainedModel:
     # Divides the logits, so that a score of 0.8 is right four times of five (Guo et al. 2017,
     # arXiv 1706.04599). Fitted after training; 1 if uncalibrated.
     temperature: float = 1.0
+    family: str = "timesformer"  # model_type of config.json
 
 
 def load(name: str | Path) -> TrainedModel:
@@ -37,9 +43,15 @@ def load(name: str | Path) -> TrainedModel:
     Raises CheckpointError, naming the file and the fix, for a missing or damaged file.
     """
     folder = find_checkpoint(name)
-    network = TimesformerForVideoClassification.from_pretrained(folder)
+    family = read_json(folder / "config.json").get("model_type", "timesformer")
+    if family not in FAMILIES:
+        raise CheckpointError(
+            f"{folder / 'config.json'} is of a {family!r:.40} model, which is not known; "
+            f"use {' or '.join(sorted(FAMILIES))}"
+        )
+    network = cast(TimesformerForVideoClassification, FAMILIES[family].load(folder))
     spec, mean, std = _preprocessing(folder, display_name(name, folder), network.config)
-    return TrainedModel(network, spec, mean, std, _temperature(folder, network.config))
+    return TrainedModel(network, spec, mean, std, _temperature(folder, network.config), family)
 
 
 def save(model: TrainedModel, folder: Path, *, half: bool = False) -> None:

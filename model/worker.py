@@ -97,13 +97,12 @@ def _run(
     """Load the model, then serve. A model that can't be loaded is reported to the scheduler too."""
     # Not at the top: torch needs seconds to import, and signals are handled by now.
     from model.checkpoint import CheckpointError
-    from model.engines.base import EngineError
-    from model.engines.torch_engine import devices
+    from model.engines.base import EngineError, engine_type
     from model.predictor import Predictor
     from model.trained_model import load
 
     try:
-        available = devices(config)
+        available = engine_type(config).devices(config)
         config = config.model_copy(update={"device": available[options.number % len(available)]})
         model = load(options.model)
         predictor = Predictor(model, config)

@@ -1,10 +1,14 @@
-"""The interface of inference engines."""
+"""What an inference engine is, and the registry of engines: one module of this package each."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 import numpy as np
+
+from model.trained_model import TrainedModel
+from stream.config.config import InferenceConfig
+from stream.runtime.registry import Registry
 
 
 class EngineError(ValueError):
@@ -23,3 +27,34 @@ class Engine(Protocol):
 
         Raises MemoryError where the batch doesn't fit into the device's memory.
         """
+
+
+class EngineType(Protocol):
+    """A kind of engine, chosen by `worker.engine`."""
+
+    def devices(self, config: InferenceConfig) -> tuple[str, ...]:
+        """The devices of this machine that match the configuration. Each may get a worker.
+
+        Raises EngineError for a device that doesn't exist.
+        """
+
+    def create(self, model: TrainedModel, config: InferenceConfig) -> Engine:
+        """Prepare a model. Raises EngineError for an unsupported configuration."""
+
+
+ENGINES: Registry[EngineType] = Registry("engine", "model.engines")
+
+
+def engine_type(config: InferenceConfig) -> EngineType:
+    """The configured engine. Raises EngineError for an unknown name."""
+    if config.engine not in ENGINES:
+        known = " or ".join(sorted(ENGINES))
+        raise EngineError(f"engine {config.engine} is not known; use {known}")
+    return ENGINES[config.engine]
+
+
+def cpu_only(config: InferenceConfig) -> tuple[str, ...]:
+    """The devices of an engine for processors."""
+    if config.device not in ("auto", "cpu"):
+        raise EngineError(f"engine {config.engine} runs on the cpu; use device auto")
+    return ("cpu",)

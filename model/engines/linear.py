@@ -6,9 +6,6 @@ to a BLAS that runs at half speed on AMD processors, and repacks its weights in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,18 +15,6 @@ from model.families.timesformer.network import ACTIVATIONS
 _ZERO_POINT = 128  # of the unsigned bytes that represent signed values
 # oneDNN's names of the activations that it can fuse with the product.
 _FUSED = {"gelu": ("gelu", "none"), "gelu_new": ("gelu", "tanh"), "relu": ("relu", "")}
-
-
-class Linear(Protocol):
-    """activation(x W^T + b), or x W^T + b + residual, for x of (..., inputs)."""
-
-    def __call__(
-        self, x: Tensor, activation: str | None = None, residual: Tensor | None = None
-    ) -> Tensor: ...
-
-
-# (weight (outputs, inputs), bias (outputs,) or None, number of rows of x) -> layer.
-LinearFactory = Callable[[Tensor, Tensor | None, int], nn.Module]
 
 
 class PlainLinear(nn.Module):

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.engines.base import EngineError
+from model.engines.base import ENGINES, Engine, EngineError, cpu_only
+from model.engines.linear import PlainLinear
 from model.engines.torch_engine import buckets, cpu_precision
-from model.families.timesformer.inference import InferenceNetwork
+from model.families.base import FAMILIES, InferenceOptions
+from model.families.timesformer.inference import attention_fused
 from model.trained_model import TrainedModel
 from stream.config.config import InferenceConfig
 from stream.runtime.thread_limits import cores, needs_all_cores
@@ -33,14 +35,17 @@ class OpenVinoEngine:
             raise EngineError(
                 "engine openvino is not installed: pip install 'actionwatch[openvino]'"
             ) from error
-        precision = cpu_precision(config.precision)
-        if precision not in _HINTS:
+        if config.precision not in ("auto", *_HINTS):
             raise EngineError(
-                f"engine openvino has no precision {precision} here; use fp32, bf16, or the "
-                "engine torch"
+                f"engine openvino has no precision {config.precision} here; use fp32, bf16, or "
+                "the engine torch"
             )
+        precision = cpu_precision(config.precision)
         self.name = f"openvino {precision} on cpu"
-        network = InferenceNetwork(model).eval()
+        options = InferenceOptions(
+            torch.float32, PlainLinear, PlainLinear, lambda shape: attention_fused
+        )
+        network = FAMILIES[model.family].for_inference(model, options).eval()
         core = openvino.Core()
 
         def compiled(size: int, threads: int) -> Callable[[np.ndarray], Any]:
@@ -65,3 +70,16 @@ class OpenVinoEngine:
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
         return self._compiled[len(clips)](clips)[0]
+
+
+class OpenVinoEngineType:
+    """OpenVINO, an extra, on a CPU."""
+
+    def devices(self, config: InferenceConfig) -> tuple[str, ...]:
+        return cpu_only(config)
+
+    def create(self, model: TrainedModel, config: InferenceConfig) -> Engine:
+        return OpenVinoEngine(model, config)
+
+
+ENGINES.add("openvino", OpenVinoEngineType())

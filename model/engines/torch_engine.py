@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend
 
-from model.engines.base import EngineError
+from model.engines.base import ENGINES, Engine, EngineError
 from model.engines.cuda_graphs import CudaGraphRunner, capture_graph
-from model.engines.linear import Int8Linear, LinearFactory, PackedLinear, PlainLinear
+from model.engines.linear import Int8Linear, PackedLinear, PlainLinear
+from model.families.base import FAMILIES, AttentionFn, InferenceOptions, LinearFactory
 from model.families.timesformer.inference import (
-    AttentionFn,
-    InferenceNetwork,
     attention_eager,
     attention_fused,
     attention_with_backend,
@@ -44,7 +43,7 @@ class TorchEngine:
     """Runs a model with torch. Raises EngineError for an unsupported configuration."""
 
     def __init__(self, model: TrainedModel, config: InferenceConfig) -> None:
-        self._device = torch.device(devices(config)[0])
+        self._device = torch.device(_devices(config)[0])
         on_gpu = self._device.type == "cuda"
         if on_gpu:
             torch.cuda.set_device(self._device)
@@ -116,15 +115,9 @@ class TorchEngine:
         self.name += ", compiled"
 
 
-def devices(config: InferenceConfig) -> tuple[str, ...]:
-    """The devices of this machine that match the configuration. Each may get a worker.
-
-    Raises EngineError for a GPU that doesn't exist.
-    """
-    if config.engine != "torch" and config.device not in ("auto", "cpu"):
-        raise EngineError(f"engine {config.engine} runs on the cpu; use device auto")
+def _devices(config: InferenceConfig) -> tuple[str, ...]:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if config.device == "cpu" or config.engine != "torch" or (config.device == "auto" and not gpus):
+    if config.device == "cpu" or (config.device == "auto" and not gpus):
         return ("cpu",)
     available = tuple(f"cuda:{number}" for number in range(gpus))
     if config.device in ("auto", "cuda") and available:
@@ -186,21 +179,8 @@ def _network(
     if device.type == "cpu" and not compiled and PackedLinear.available(dtype):
         exact = PackedLinear
     linear = Int8Linear if precision == "int8" else exact
-    config, spec = model.network.config, model.spec
-    heads, size = config.num_attention_heads, config.hidden_size // config.num_attention_heads
-    patches = config.patches_per_frame
-    joint = config.attention_type == "joint_space_time"
-    joint_shape = (1, heads, 1 + patches * spec.frames, size)
-    spatial_shape = joint_shape if joint else (spec.frames, heads, 1 + patches, size)
-    network = InferenceNetwork(
-        model,
-        dtype=dtype,
-        linear_factory=linear,
-        exact_linear_factory=exact,
-        temporal_attention=_fastest((1 + patches, heads, spec.frames, size), dtype, device),
-        spatial_attention=_fastest(spatial_shape, dtype, device),
-    )
-    return network.to(device).eval()
+    options = InferenceOptions(dtype, linear, exact, lambda shape: _fastest(shape, dtype, device))
+    return FAMILIES[model.family].for_inference(model, options).to(device).eval()
 
 
 def _fastest(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> AttentionFn:
@@ -245,3 +225,16 @@ def _replay(run: Callable[[], Tensor]) -> Callable[[], object]:
         torch.cuda.synchronize()
 
     return replay
+
+
+class TorchEngineType:
+    """torch, on a CPU or on each CUDA GPU."""
+
+    def devices(self, config: InferenceConfig) -> tuple[str, ...]:
+        return _devices(config)
+
+    def create(self, model: TrainedModel, config: InferenceConfig) -> Engine:
+        return TorchEngine(model, config)
+
+
+ENGINES.add("torch", TorchEngineType())

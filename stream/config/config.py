@@ -115,8 +115,10 @@ class WindowConfig(Section):
 class InferenceConfig(Section):
     """How the model runs. "auto" selects the fastest option that keeps the accuracy."""
 
-    engine: Literal["torch", "openvino"] = Field(
-        "torch", description="openvino is an extra: pip install 'actionwatch[openvino]'"
+    engine: str = Field(
+        "torch",
+        description="torch, or openvino, an extra: pip install 'actionwatch[openvino]'",
+        pattern=r"^[a-z0-9_]+$",
     )
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
         "auto",

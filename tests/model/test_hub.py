@@ -14,7 +14,7 @@ from huggingface_hub import constants
 
 from model import TimesformerForVideoClassification, TimesformerModel
 from model.checkpoint import CheckpointError
-from model.hub import find_checkpoint
+from model.hub import EMBEDDED, find_checkpoint, local_folder
 from model.trained_model import TrainedModel, load, save
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -231,3 +231,11 @@ def split_into_shards(folder: Path) -> None:
         weight_map |= dict.fromkeys(half, file)
     index = {"metadata": {}, "weight_map": weight_map}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def test_embedded_models_and_paths_are_local(tmp_path: Path) -> None:
+    folders = {path.parent.name: path.parent for path in EMBEDDED.glob("*/config.json")}
+    assert {name: local_folder(name) for name in folders} == folders
+    assert local_folder(str(tmp_path)) == tmp_path
+    for name in ("facebook/timesformer-base-finetuned-k400", "~nobody-of-this-name/x", "x" * 5000):
+        assert local_folder(name) is None

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 import torch
 
 from model.checkpoint import CheckpointError
-from model.engines.base import EngineError
+from model.engines.base import ENGINES, EngineError
 from model.engines.linear import Int8Linear
 from model.engines.torch_engine import buckets
 from model.predictor import Predictor
@@ -17,7 +19,7 @@ from model.pretraining.dataset import held_out
 from model.trained_model import TrainedModel, load
 from stream.config.config import InferenceConfig
 
-MAX_8 = InferenceConfig(max_batch_size=8)
+SMALL = InferenceConfig(engine="small", max_batch_size=8)
 
 
 class SmallEngine:
@@ -37,6 +39,22 @@ class SmallEngine:
         self.batches.append(len(clips))
         first = clips.reshape(len(clips), -1)[:, :1].astype(np.float32)
         return np.concatenate([first, 255 - first], axis=1)
+
+    def devices(self, config: InferenceConfig) -> tuple[str, ...]:
+        return ("cpu",)
+
+    def create(self, model: TrainedModel, config: InferenceConfig) -> SmallEngine:
+        return self
+
+
+@contextmanager
+def registered(engine: SmallEngine) -> Iterator[SmallEngine]:
+    """An engine from outside, added by registration alone."""
+    ENGINES.add("small", engine)
+    try:
+        yield engine
+    finally:
+        ENGINES.remove("small")
 
 
 def clips(count: int) -> np.ndarray:
@@ -65,8 +83,8 @@ def test_any_number_of_clips_is_scored_in_order(trained: TrainedModel, count: in
 def test_batch_size_is_reduced_when_the_device_runs_out_of_memory(
     trained: TrainedModel, caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine = SmallEngine(3)
-    predictor = Predictor(trained, MAX_8, engine_factory=lambda *_: engine)
+    with registered(SmallEngine(3)) as engine:
+        predictor = Predictor(trained, SMALL)
     engine.batches.clear()
     scores = predictor.predict(clips(10))
     assert engine.batches == [2, 2, 2, 2, 2]
@@ -79,8 +97,8 @@ def test_batch_size_is_reduced_when_the_device_runs_out_of_memory(
 
 
 def test_clips_run_one_by_one_if_batching_is_slower(trained: TrainedModel) -> None:
-    engine = SmallEngine(8, supports_batching=False)
-    predictor = Predictor(trained, MAX_8, engine_factory=lambda *_: engine)
+    with registered(SmallEngine(8, supports_batching=False)) as engine:
+        predictor = Predictor(trained, SMALL)
     assert predictor.max_batch_size == 1
     engine.batches.clear()
     assert len(predictor.predict(clips(3))) == 3
@@ -88,16 +106,28 @@ def test_clips_run_one_by_one_if_batching_is_slower(trained: TrainedModel) -> No
 
 
 def test_too_little_memory_for_one_clip_is_an_error(trained: TrainedModel) -> None:
-    with pytest.raises(CheckpointError, match="tiny can't run: out of memory"):
-        Predictor(trained, engine_factory=lambda *_: SmallEngine(0))
+    with (
+        registered(SmallEngine(0)),
+        pytest.raises(CheckpointError, match="tiny can't run: out of memory"),
+    ):
+        Predictor(trained, SMALL)
 
 
 def test_batches_are_padded_to_the_prepared_sizes(trained: TrainedModel) -> None:
-    engine = SmallEngine(8, batch_sizes=(1, 2, 4, 8))
-    predictor = Predictor(trained, MAX_8, engine_factory=lambda *_: engine)
+    with registered(SmallEngine(8, batch_sizes=(1, 2, 4, 8))) as engine:
+        predictor = Predictor(trained, SMALL)
     assert engine.batches == [1, 2, 4, 8]  # warmed up
     assert len(predictor.predict(clips(11))) == 11
     assert engine.batches[4:] == [8, 4]
+
+
+def test_engine_is_added_by_registration_alone(trained: TrainedModel) -> None:
+    with pytest.raises(EngineError, match="engine small is not known; use openvino or torch"):
+        Predictor(trained, SMALL)
+    with registered(SmallEngine(8)):
+        predictor = Predictor(trained, SMALL)
+    assert predictor.name == "small"
+    assert np.argsort(predictor.predict(clips(3))[:, 0]).tolist() == [0, 1, 2]
 
 
 def test_buckets_double_up_to_the_maximum() -> None:

@@ -1,1 +1,3 @@
 """TimeSformer: network, inference network and checkpoint conversion."""
+
+from model.families.timesformer import family as family

@@ -11,7 +11,6 @@ Exact savings over `model/families/timesformer/network.py`:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -20,13 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from model.engines.linear import LinearFactory, PlainLinear
+from model.engines.linear import PlainLinear
+from model.families.base import AttentionFn, LinearFactory
 from model.families.timesformer.network import Attention as TrainedAttention
 from model.families.timesformer.network import Block as TrainedBlock
 from model.trained_model import TrainedModel
-
-# Query (already scaled), key and value, each (..., heads, tokens, size) -> the same shape.
-AttentionFn = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def attention_fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
