@@ -6,6 +6,7 @@ SQLite in the data folder, or Postgres.
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,10 +100,12 @@ def connect(folder: Path, database: str | None, lock_timeout_s: float) -> sa.Eng
     # From parts, not text: a path may contain characters that are special in a URL.
     url = sa.URL.create("sqlite", database=str(folder / FILE))
     read_only = not os.access(folder, os.W_OK)
-    if read_only:  # such as a backup, which nobody writes
-        file_uri = f"file:{quote(str(folder / FILE))}"
-        url = sa.URL.create("sqlite", database=file_uri, query={"immutable": "1", "uri": "true"})
-    engine = sa.create_engine(url, connect_args={"timeout": lock_timeout_s})
+    if read_only:
+        engine = sa.create_engine(
+            url, creator=lambda: _connect_read_only(folder / FILE), poolclass=sa.NullPool
+        )
+    else:
+        engine = sa.create_engine(url, connect_args={"timeout": lock_timeout_s})
 
     @sa.event.listens_for(engine, "connect")
     def _set_up(connection: Any, _: Any) -> None:
@@ -119,6 +122,16 @@ def connect(folder: Path, database: str | None, lock_timeout_s: float) -> sa.Eng
         connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
+
+
+def _connect_read_only(file: Path) -> sqlite3.Connection:
+    """A connection that writes no file beside the log.
+
+    SQLite can't open a log without a -wal file so, unless it may assume that nobody writes to it.
+    """
+    is_written = Path(f"{file}-wal").exists()  # by a run; or a run was killed
+    uri = f"file:{quote(str(file))}?mode=ro{'' if is_written else '&immutable=1'}"
+    return sqlite3.connect(uri, uri=True, timeout=10.0, check_same_thread=False)
 
 
 def _postgres_engine(database: str, lock_timeout_s: float) -> sa.Engine:

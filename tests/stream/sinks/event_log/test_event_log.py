@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -346,3 +348,43 @@ def test_folder_keeps_its_site_id(tmp_path: Path) -> None:
     assert len(site.strip()) == 32
     EventLog.create(tmp_path).close()
     assert (tmp_path / "site").read_text() == site
+
+
+# Prints the labels of a log as a user who may not write to its folder.
+READ_AS_ANOTHER_USER = """
+import os, sys
+from pathlib import Path
+from stream.sinks.event_log.event_log import EventLog
+
+def labels(folder):
+    with EventLog.open(Path(folder)) as log:
+        return " ".join(row["label"] for row in log.rows())
+
+labels(sys.argv[1])  # imports what the other user may not read
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+print(labels(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid"), reason="needs users of Unix")
+def test_user_who_may_only_read_sees_the_events_of_a_running_and_of_an_ended_run() -> None:
+    with tempfile.TemporaryDirectory() as name:  # unlike tmp_path not under a private folder
+        folder = Path(name)
+
+        def read() -> list[str]:
+            folder.chmod(0o555)
+            command = [sys.executable, "-c", READ_AS_ANOTHER_USER, name]
+            result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+            folder.chmod(0o755)
+            assert result.returncode == 0, result.stderr
+            return result.stdout.split()
+
+        with EventLog.create(folder) as log:
+            log.write_updates([logged("wave", 1.0, 2.0)])
+            assert read() == ["wave"]
+            log.write_updates([logged("jump", 3.0, 4.0)])
+            assert read() == ["wave", "jump"]
+        assert read() == ["wave", "jump"]
