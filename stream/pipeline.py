@@ -50,7 +50,7 @@ class Pipeline:
     `__exit__` it also names the cameras that failed while others continued.
     With `scan_inputs`, by camera, video files are scanned: every window is scored, as fast as
     possible, a few files at a time.
-    Raises SourceError, TransportError or EventLogError for a setup that can't work.
+    Raises SourceError, TransportError, EventLogError or AlertError for a setup that can't work.
     """
 
     def __init__(

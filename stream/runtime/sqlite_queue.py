@@ -91,6 +91,17 @@ class SqliteQueue:
                 deleted = connection.execute("DELETE FROM queue WHERE key = ?", (key,))
                 self._count -= deleted.rowcount
 
+    def sync(self) -> None:
+        """Make all changes so far survive a power failure."""
+        if not self._file.exists():
+            return
+        with self._lock:
+            try:
+                self._open().execute("PRAGMA wal_checkpoint").close()
+            except sqlite3.Error as error:
+                self._close()
+                raise OSError(errno.EIO, str(error)) from error
+
     def clear(self) -> None:
         """Remove all items, and the file."""
         with self._lock:

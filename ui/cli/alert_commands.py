@@ -49,12 +49,11 @@ def send_test(
 def _problem(name: str, config: AlertConfig) -> str:
     """Why an alert can't be delivered, or ""."""
     from stream.sinks.alerts.alerts import make_sender
-    from stream.sinks.alerts.sender import RejectedError, UndeliveredError
-    from stream.workers.transport import TransportError
+    from stream.sinks.alerts.sender import AlertError, RejectedError, UndeliveredError
 
     try:
         sender = make_sender(name, config, None)
-    except TransportError as error:
+    except AlertError as error:
         return str(error).removeprefix(f"alert {name}: ")
     try:
         for alert in _test_alerts():

@@ -141,6 +141,7 @@ def _run(
     from stream.pipeline import Pipeline
     from stream.runtime.malloc import limit_malloc_arenas
     from stream.runtime.metrics import summary
+    from stream.sinks.alerts.sender import AlertError
     from stream.sinks.clips.recorder import RecorderError
     from stream.sinks.event_log.database import EventLogError
     from stream.sources.base import SourceError
@@ -170,7 +171,7 @@ def _run(
                 stack.enter_context(Server(pipeline, listener, reload))
             _wait(pipeline.over, stopped, duration, sighup.poll)
             pipeline.request_stop()  # the dashboard and the pipeline stop in parallel
-    except (SourceError, TransportError, EventLogError, RecorderError) as error:
+    except (SourceError, TransportError, EventLogError, RecorderError, AlertError) as error:
         fail(str(error))
     scored = pipeline.metrics.total("windows")
     if scored or not pipeline.failure:

@@ -14,9 +14,8 @@ from stream.sinks.alerts.dispatcher import AlertDispatcher
 from stream.sinks.alerts.filter import AlertFilter
 from stream.sinks.alerts.mqtt import MqttSender
 from stream.sinks.alerts.outbox import Outbox
-from stream.sinks.alerts.sender import AlertSender
+from stream.sinks.alerts.sender import AlertError, AlertSender
 from stream.sinks.alerts.webhook import WebhookSender
-from stream.workers.transport import TransportError
 
 FOLDER = "alerts"
 
@@ -24,7 +23,7 @@ FOLDER = "alerts"
 class Alerts:
     """All alerts of a run. Queued alerts stay on disk until they are delivered.
 
-    Raises TransportError, in one line, for an alert that can't work: a missing secret, an invalid
+    Raises AlertError, in one line, for an alert that can't work: a missing secret, an invalid
     address, an extra that is not installed.
     """
 
@@ -38,7 +37,10 @@ class Alerts:
         max_queued: int = 10_000,
     ) -> None:
         folder = folder / FOLDER
-        senders = {name: make_sender(name, config, folder) for name, config in configs.items()}
+        senders = {
+            name: make_sender(name, config, folder, first_delay_s=first_delay_s)
+            for name, config in configs.items()
+        }
         self._dispatchers = [
             AlertDispatcher(
                 name,
@@ -89,14 +91,17 @@ class Alerts:
         return all(ended)
 
 
-def make_sender(name: str, config: AlertConfig, folder: Path | None) -> AlertSender:
+def make_sender(
+    name: str, config: AlertConfig, folder: Path | None, *, first_delay_s: float = 1.0
+) -> AlertSender:
     """The sender of an alert; without a folder a test sender, which publishes no states.
 
-    Raises TransportError for an alert that can't work.
+    Raises AlertError for an alert that can't work.
     """
     try:
         if config.webhook is not None:
             return WebhookSender(name, config)
-        return MqttSender(config, folder / f"{name}.states" if folder else None)
-    except (SecretError, TransportError) as error:
-        raise TransportError(f"alert {name}: {error}") from error
+        state_file = folder / f"{name}.states" if folder else None
+        return MqttSender(config, state_file, first_delay_s=first_delay_s)
+    except (SecretError, AlertError) as error:
+        raise AlertError(f"alert {name}: {error}") from error

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from stream.messages import LoggedEvent
+from stream.runtime.backoff import Backoff
 from stream.runtime.metrics import Metrics
+from stream.runtime.service import ServiceThread
 from stream.sinks.alerts.filter import AlertFilter
 from stream.sinks.alerts.outbox import Outbox
 from stream.sinks.alerts.sender import Alert, AlertSender, RejectedError, UndeliveredError
@@ -39,14 +40,14 @@ class AlertDispatcher:
         self.name = name
         self._filter, self._sender, self._outbox = alert_filter, sender, outbox
         self._metrics = metrics
-        self._first_delay_s = first_delay_s
-        self._delays = retry_delays(first_delay_s)
+        self._backoff = Backoff(first_delay_s, _MAX_DELAY_S)
         self._problem = ""  # last one that was logged
         self._is_failing = False  # the last attempt failed
         self._is_full = False
         self._lock = threading.Lock()  # guards the filter
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"alert {name}", daemon=True)
+        self._thread = ServiceThread(
+            f"alert {name}", self._run, metrics=metrics, crashes="alert_crashes"
+        )
 
     def start(self) -> None:
         if self.queued:
@@ -54,13 +55,14 @@ class AlertDispatcher:
         self._thread.start()
 
     def request_stop(self) -> None:
-        self._stop.set()
+        self._thread.request_stop()
         self._sender.wake()
 
     def join(self, timeout_s: float) -> bool:
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        ended = self._thread.join(timeout_s)
+        if ended:
+            self._outbox.close()
+        return ended
 
     @property
     def queued(self) -> int:
@@ -100,17 +102,15 @@ class AlertDispatcher:
             )
 
     def _run(self) -> None:
+        stopping = self._thread.stopping
         try:
-            while not self._stop.is_set():
-                self._outbox.compact()
+            while not stopping.is_set():
+                self._outbox.repair()
                 delay_s = self._deliver(self._outbox.oldest())
-                if delay_s:
+                if self._is_failing:
                     self._outbox.sync()
-                    self._stop.wait(delay_s)
+                stopping.wait(delay_s)
             self._flush()
-        except Exception:
-            _log.exception("alert %s crashed; its queue is stored for the next run", self.name)
-            self._metrics.count("alert_crashes")
         finally:
             self._sender.close()
 
@@ -136,43 +136,36 @@ class AlertDispatcher:
             assert alert is not None
             self._outbox.mark_done(alert)
             self._metrics.count("rejected_alerts", alert.event["camera"])
-            self._reset_delays()
+            self._reset()
             self._log_once(f"is rejected: {error}; rejected alerts are dropped")
             return 0.0
+        except UndeliveredError as error:
+            self._fail(str(error))
+            return 0.0 if error.is_retrying else max(self._backoff.next_s(), error.retry_after_s)
         except Exception as error:
-            is_expected = isinstance(error, UndeliveredError)
-            # The message of an unexpected error might contain an address.
-            reason = str(error) if is_expected else _error_location(error)
-            self._is_failing = True
-            self._log_once(f"can't be delivered: {reason}; retrying until it succeeds")
-            return max(next(self._delays), getattr(error, "retry_after_s", 0.0))
+            self._fail(_error_location(error))  # its message might contain an address
+            return self._backoff.next_s()
         if alert is not None:
             self._outbox.mark_done(alert)
             self._metrics.count("alerts", alert.event["camera"])
         if self._problem and (alert is not None or self._is_failing):  # idling proves less
             self._problem = ""
             _log.warning("alert %s works again; %d queued", self.name, self.queued)
-        self._reset_delays()
+        self._reset()
         return 0.0
 
-    def _reset_delays(self) -> None:
-        if self._is_failing:
-            self._is_failing, self._delays = False, retry_delays(self._first_delay_s)
+    def _fail(self, reason: str) -> None:
+        self._is_failing = True
+        self._log_once(f"can't be delivered: {reason}; retrying until it succeeds")
+
+    def _reset(self) -> None:
+        self._is_failing = False
+        self._backoff.reset()
 
     def _log_once(self, problem: str) -> None:
         if problem != self._problem:
             self._problem = problem
             _log.warning("alert %s %s", self.name, problem)
-
-
-def retry_delays(
-    first_s: float, *, uniform: Callable[[float, float], float] = random.uniform
-) -> Iterator[float]:
-    """Exponential backoff with jitter, in seconds, so that not all clients retry at once."""
-    delay_s = first_s
-    while True:
-        yield uniform(0.75, 1.25) * delay_s
-        delay_s = min(2 * delay_s, _MAX_DELAY_S)
 
 
 def _error_location(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """MqttSender: publishes events, and the current state of each label, to an MQTT broker.
 
-One thread owns an MqttSender and its connection, except `set_state` and `wake`.
+One thread owns an MqttSender, except `set_state` and `wake`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import contextlib
 import importlib.util
 import json
 import logging
-import socket
 import threading
 import uuid
 from collections import deque
@@ -29,8 +28,7 @@ from stream.sinks.alerts.mqtt_topics import (
     state_topic,
     status_topic,
 )
-from stream.sinks.alerts.sender import Alert, UndeliveredError
-from stream.workers.transport import TransportError
+from stream.sinks.alerts.sender import Alert, AlertError, UndeliveredError
 
 _log = logging.getLogger(__name__)
 _CLOSE_TIMEOUT_S = 2.0
@@ -47,26 +45,30 @@ class MqttSender:
     while the broker was unavailable are not published. `state_file` stores which states were
     published, so that a run after a crash corrects them; without it the sender publishes events
     only, and no retained messages.
-    Raises TransportError or SecretError for an invalid address or a missing package.
+    Raises AlertError or SecretError for an invalid address or a missing package.
     """
 
-    def __init__(self, config: AlertConfig, state_file: Path | None) -> None:
+    def __init__(
+        self, config: AlertConfig, state_file: Path | None, *, first_delay_s: float = 1.0
+    ) -> None:
         assert config.mqtt is not None
         if importlib.util.find_spec("paho") is None:
-            raise TransportError("mqtt is an extra: pip install 'actionwatch[mqtt]'")
-        self._broker = parse_broker_address(resolve_secrets(config.mqtt))
+            raise AlertError("mqtt is an extra: pip install 'actionwatch[mqtt]'")
         self._topic, self._use_discovery = config.topic, config.discovery
         self._state_file = state_file
-        self._connection: MqttConnection | None = None
-        self._wake_sockets: tuple[socket.socket, socket.socket] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards states and changes
         self._states: dict[Pair, bool] = {}
         self._changes: deque[tuple[Pair, bool]] = deque(maxlen=_MAX_CHANGES)
         self._published: dict[Pair, bool] = {}  # over this connection
         self._stored: set[Pair] | None = None  # content of the file, once it is written
+        self._announced = 0  # number of the connection that has all states
+        self._unacknowledged = ""  # id of the alert that the connection delivers
         self._client_id = f"actionwatch-{uuid.uuid4().hex[:16]}"
         if state_file is not None:
             self._load_states(state_file)
+        will = (status_topic(self._topic), OFFLINE, True) if state_file is not None else None
+        broker = parse_broker_address(resolve_secrets(config.mqtt))
+        self._connection = MqttConnection(broker, self._client_id, will, first_delay_s)
 
     # Any thread.
     def set_state(self, camera: str, label: str, *, on: bool | None) -> None:
@@ -81,70 +83,49 @@ class MqttSender:
                 self._changes.append((pair, on))
 
     def wake(self) -> None:
-        sockets = self._wake_sockets
-        if sockets is not None:
-            with contextlib.suppress(OSError):  # full: already awake; closed: nothing waits
-                sockets[0].send(b"!")
+        self._connection.wake()
 
     # The owning thread.
     def send(self, alert: Alert) -> None:
-        connection = self._connected()
-        message = {"id": alert.id, "change": alert.change, "event": dict(alert.event)}
-        topic = events_topic(self._topic, alert.event["camera"])
-        try:
-            connection.publish(self._state_messages())
-            # Last and alone: an acknowledged event must not be published again.
-            connection.publish([(topic, json.dumps(message, ensure_ascii=False), False)])
-        except UndeliveredError:
-            self._drop_connection()
-            raise
+        self._publish_states()
+        if alert.id != self._unacknowledged:  # else the broker has just acknowledged it
+            self._unacknowledged = alert.id
+            message = {"id": alert.id, "change": alert.change, "event": dict(alert.event)}
+            topic = events_topic(self._topic, alert.event["camera"])
+            self._connection.publish([(topic, json.dumps(message, ensure_ascii=False), False)])
+        self._unacknowledged = ""
 
     def idle(self, timeout_s: float) -> None:
-        connection = self._connected()
-        try:
-            connection.publish(self._state_messages())
-            wake = self._wake_sockets[1] if self._wake_sockets else None
-            connection.loop_once(timeout_s, wake)
-        except UndeliveredError:
-            self._drop_connection()
-            raise
+        self._publish_states()
+        self._connection.idle(timeout_s)
 
     def close(self) -> None:
         """Publish all states as OFF and the status as offline, and disconnect."""
-        if self._connection is not None:
-            with contextlib.suppress(UndeliveredError):  # then the broker publishes the will
-                if self._state_file is not None:
-                    with self._lock:
-                        self._states = dict.fromkeys(self._states, False)
-                    offline = (status_topic(self._topic), OFFLINE, True)
-                    messages = [*self._state_messages(), offline]
-                    self._connection.publish(messages, timeout_s=_CLOSE_TIMEOUT_S)
-                self._connection.disconnect()
-            self._drop_connection()
-        sockets, self._wake_sockets = self._wake_sockets, None
-        for end in sockets or ():
-            end.close()
+        is_offline = self._state_file is None
+        if self._announced and not is_offline:
+            with self._lock:
+                self._states = dict.fromkeys(self._states, False)
+            offline = (status_topic(self._topic), OFFLINE, True)
+            with contextlib.suppress(UndeliveredError):
+                messages = [*self._state_messages(), offline]
+                self._connection.publish(messages, timeout_s=_CLOSE_TIMEOUT_S)
+                is_offline = True
+        self._connection.close(publish_will=not is_offline)
 
-    def _connected(self) -> MqttConnection:
-        if self._connection is not None:
-            return self._connection
-        if self._wake_sockets is None:
-            self._wake_sockets = socket.socketpair()
-            for end in self._wake_sockets:
-                end.setblocking(False)
-        if self._state_file is None:
-            self._connection = MqttConnection(self._broker, self._client_id, None)
-            return self._connection
-        status = status_topic(self._topic)
-        self._store_states()  # with our client id, at the latest now
-        connection = MqttConnection(self._broker, self._client_id, (status, OFFLINE, True))
+    def _publish_states(self) -> None:
+        """Publish what the broker does not know yet."""
+        self._store_states()  # with our client id, before the first connection
+        number = self._connection.wait_open()
+        if self._state_file is None or number == self._announced:
+            self._connection.publish(self._state_messages())
+            return
         self._published.clear()
         with self._lock:
             self._changes.clear()
         # States before the status, so that they are correct once receivers use them.
-        connection.publish([*self._state_messages(), (status, ONLINE, True)])
-        self._connection = connection
-        return connection
+        online = (status_topic(self._topic), ONLINE, True)
+        self._connection.publish([*self._state_messages(), online])
+        self._announced = number
 
     def _state_messages(self) -> list[Message]:
         """Messages for changed states, which count as published from now on."""
@@ -164,11 +145,6 @@ class MqttSender:
         if messages:
             self._store_states()
         return messages
-
-    def _drop_connection(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
 
     def _load_states(self, file: Path) -> None:
         """Load the client id and the states that a previous run published.

@@ -16,12 +16,19 @@ class Alert:
     event: Mapping[str, Any]  # a row, see event_log/rows.py
 
 
+class AlertError(Exception):
+    """An alert can't work as configured; the message says why, in one line, without addresses."""
+
+
 class UndeliveredError(Exception):
     """The delivery failed and will be retried. The message says why, without addresses."""
 
-    def __init__(self, reason: str, *, retry_after_s: float = 0.0) -> None:
+    def __init__(
+        self, reason: str, *, retry_after_s: float = 0.0, is_retrying: bool = False
+    ) -> None:
         super().__init__(reason)
         self.retry_after_s = retry_after_s  # minimum delay, as asked for by the receiver
+        self.is_retrying = is_retrying  # the sender reconnects, and its next call waits for that
 
 
 class RejectedError(Exception):

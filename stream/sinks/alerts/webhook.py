@@ -18,9 +18,8 @@ import httpx
 
 from stream.config.events import AlertConfig
 from stream.runtime.secrets import resolve_secrets
-from stream.sinks.alerts.sender import Alert, RejectedError, UndeliveredError
+from stream.sinks.alerts.sender import Alert, AlertError, RejectedError, UndeliveredError
 from stream.sinks.event_log.rows import iso
-from stream.workers.transport import TransportError
 
 _TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 _RETRYABLE = frozenset({408, 425, 429})  # 4xx statuses that are no rejection
@@ -41,7 +40,7 @@ logging.getLogger("httpx").addFilter(_HideAddresses())
 class WebhookSender:
     """Sends one alert's messages to a web address.
 
-    Raises TransportError or SecretError for an invalid address.
+    Raises AlertError or SecretError for an invalid address.
     """
 
     def __init__(
@@ -123,7 +122,7 @@ def _parse_address(text: str) -> httpx.URL:
     except httpx.InvalidURL:
         address = httpx.URL("")
     if address.scheme not in ("http", "https") or not address.host:
-        raise TransportError("webhook must be an address like https://example.org/path")
+        raise AlertError("webhook must be an address like https://example.org/path")
     return address
 
 

@@ -88,6 +88,17 @@ def test_space_of_removed_items_is_used_again(file: Path) -> None:
     assert file.stat().st_size < 50_000
 
 
+def test_synced_changes_are_in_the_file_itself(file: Path) -> None:
+    with closing(SqliteQueue(file, max_items=10, survives_power_failure=False)) as queue:
+        queue.sync()  # no file yet
+        queue.append(pairs(1, 2))
+        queue.remove(["k1"])
+        queue.sync()
+        copy = file.with_name("copy")
+        shutil.copy(file, copy)
+    assert stored(copy) == pairs(2)
+
+
 def test_cleared_queue_leaves_no_file(file: Path, queue: SqliteQueue) -> None:
     queue.append(pairs(1))
     queue.clear()

@@ -91,6 +91,17 @@ def test_error_is_one_line_and_exit_code_2(
     assert "Traceback" not in result.stderr
 
 
+def test_alert_that_can_not_work_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    file = tmp_path / "site.yaml"
+    file.write_text("alerts: {phone: {webhook: 'ftp://u:pw@x'}}\n")
+    result = actionwatch("run", file, "--source", "demo:", "--no-ui", "--data", tmp_path / "data")
+    assert result.returncode == 2
+    (line,) = [text for text in result.stderr.splitlines() if text.startswith("actionwatch:")]
+    assert "alert phone: webhook must be an address like https" in line
+    assert "Traceback" not in result.stderr
+    assert "pw" not in result.stderr
+
+
 def test_unreachable_camera_is_retried_and_reported_at_the_end(tmp_path: Path) -> None:
     source = ["--source", "rtsp://u:pw@127.0.0.1:9/x", "--source", "demo:"]
     until = "nothing listens on port 9; check the port; retrying"

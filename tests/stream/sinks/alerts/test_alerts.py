@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import re
@@ -14,9 +13,8 @@ import pytest
 from stream.config.events import AlertConfig
 from stream.runtime.metrics import Metrics
 from stream.sinks.alerts.alerts import Alerts
-from stream.sinks.alerts.dispatcher import retry_delays
 from stream.sinks.alerts.filter import AlertFilter
-from stream.workers.transport import TransportError
+from stream.sinks.alerts.sender import AlertError
 from tests.alerting import Receiver, event_update
 from tests.mosquitto import Broker, Subscriber, mosquitto
 from tests.waiting import wait_for
@@ -120,12 +118,6 @@ def test_cooldown_without_starts_is_measured_between_ends() -> None:
 
 def test_end_is_sent_if_a_previous_run_sent_the_start() -> None:
     assert sent(AlertConfig(webhook="http://x", cooldown=10), event_update("a", "end")) == ["a-end"]
-
-
-def test_retry_delays_double_up_to_a_minute_with_jitter() -> None:
-    delays = list(itertools.islice(retry_delays(1.0, uniform=lambda _, high: high), 8))
-    assert delays == [1.25 * delay for delay in (1, 2, 4, 8, 16, 32, 60, 60)]
-    assert len(set(itertools.islice(retry_delays(1.0), 100))) == 100
 
 
 def test_alerts_arrive_in_order_and_once(run: Callable[..., Alerts], receiver: Receiver) -> None:
@@ -290,7 +282,7 @@ def test_queue_of_a_killed_process_is_delivered_by_the_next(
     ],
 )
 def test_invalid_config_is_reported_at_once(tmp_path: Path, config: dict, message: str) -> None:
-    with pytest.raises(TransportError, match=message) as caught:
+    with pytest.raises(AlertError, match=message) as caught:
         Alerts({"phone": AlertConfig(**config)}, tmp_path, Metrics())
     assert not re.search(r"pw|\n", str(caught.value))
 

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from stream.config.events import AlertConfig
+from stream.sinks.alerts import mqtt_connection
 from stream.sinks.alerts.mqtt import MqttSender
 from stream.sinks.alerts.mqtt_connection import parse_broker_address
 from stream.sinks.alerts.mqtt_topics import discovery_message, slug, state_topic
-from stream.sinks.alerts.sender import UndeliveredError
-from stream.workers.transport import TransportError
+from stream.sinks.alerts.sender import AlertError, UndeliveredError
 from tests.alerting import alert
 from tests.mosquitto import Broker, Subscriber, mosquitto
 from tests.waiting import wait_for
@@ -28,7 +31,7 @@ def sender() -> Iterator[Callable[..., MqttSender]]:
     senders: list[MqttSender] = []
 
     def make(config: AlertConfig, state_file: Path | None) -> MqttSender:
-        senders.append(MqttSender(config, state_file))
+        senders.append(MqttSender(config, state_file, first_delay_s=0.02))
         return senders[-1]
 
     yield make
@@ -39,6 +42,51 @@ def sender() -> Iterator[Callable[..., MqttSender]]:
 def config(port: int, credentials: str = "", scheme: str = "mqtt", **more: object) -> AlertConfig:
     address = f"{scheme}://{credentials}127.0.0.1:{port}"
     return AlertConfig(mqtt=address, topic="home/site", **more)  # type: ignore[arg-type]
+
+
+class AbsentMindedBroker:
+    """Accepts connections one by one, and closes each of the first ones after a message.
+
+    The last one acknowledges its messages. `published` has their packets' first bytes.
+    """
+
+    def __init__(self, connections: int) -> None:
+        self.published: list[int] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._left = connections
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        with self._listener:
+            while self._left:
+                self._left -= 1
+                connection, _ = self._listener.accept()
+                with connection, connection.makefile("rb") as packets:
+                    self._serve(connection, packets)
+
+    def _serve(self, connection: socket.socket, packets: IO[bytes]) -> None:
+        while first := packets.read(1):
+            size = shift = 0
+            more = 0x80
+            while more & 0x80:  # MQTT 3.1.1, 2.2.3
+                more = packets.read(1)[0]
+                size |= (more & 0x7F) << shift
+                shift += 7
+            body = packets.read(size)
+            if first[0] >> 4 == 1:  # CONNECT
+                connection.sendall(b"\x20\x02\x00\x00")  # CONNACK
+            elif first[0] >> 4 == 3:  # PUBLISH
+                self.published.append(first[0])
+                if self._left:
+                    return
+                after_topic = 2 + int.from_bytes(body[:2], "big")
+                connection.sendall(b"\x40\x02" + body[after_topic : after_topic + 2])  # PUBACK
 
 
 def idle_forever(mqtt: MqttSender) -> None:
@@ -81,10 +129,11 @@ def test_discovery_messages_have_the_format_of_home_assistant() -> None:
         "mqtt://u:pw@x/topic",
         "x",
         "mqtt://u:p/w@x",
+        "mqtt://u:pw@a..b",
     ],
 )
 def test_invalid_address_is_reported_without_showing_it(address: str) -> None:
-    with pytest.raises(TransportError, match="mqtt must be an address like mqtt://") as caught:
+    with pytest.raises(AlertError, match="mqtt must be an address like mqtt://") as caught:
         parse_broker_address(address)
     assert "pw" not in str(caught.value)
 
@@ -106,10 +155,10 @@ def test_missing_package_names_the_extra() -> None:
         sys.modules["paho"] = None
         from stream.sinks.alerts.alerts import make_sender
         from stream.config.events import AlertConfig
-        from stream.workers.transport import TransportError
+        from stream.sinks.alerts.sender import AlertError
         try:
             make_sender("home", AlertConfig(mqtt="mqtt://x"), None)
-        except TransportError as error:
+        except AlertError as error:
             print(error)
     """
     result = subprocess.run(
@@ -295,6 +344,43 @@ def test_unreachable_broker_is_reported(tmp_path: Path, sender: Callable[..., Mq
         with pytest.raises(UndeliveredError, match="no connection: Connection refused"):
             mqtt.send(alert(1))
     mqtt.wake()
+    mqtt.close()
+
+
+def test_alert_in_flight_at_a_loss_is_completed_over_the_next_connection(
+    sender: Callable[..., MqttSender],
+) -> None:
+    broker = AbsentMindedBroker(connections=2)
+    mqtt = sender(config(broker.port), None)
+    with pytest.raises(UndeliveredError, match="the connection was lost"):
+        mqtt.send(alert(1))
+    mqtt.send(alert(1))  # not published a second time
+    mqtt.send(alert(2))
+    mqtt.close()
+    broker.stop()
+    assert [packet & 0xF7 for packet in broker.published] == [0x32] * 3
+    assert [bool(packet & 0x08) for packet in broker.published] == [False, True, False]  # DUP
+
+
+def test_broker_that_does_not_acknowledge_is_reconnected(
+    sender: Callable[..., MqttSender], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt_connection, "_ACK_TIMEOUT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mqtt = sender(config(silent.getsockname()[1]), None)
+        with pytest.raises(UndeliveredError, match="the broker did not answer within"):
+            mqtt.send(alert(1))
+        mqtt.close()
+
+
+def test_retry_waits_for_the_next_attempt_or_a_wake() -> None:
+    mqtt = MqttSender(config(9), None, first_delay_s=30.0)
+    with pytest.raises(UndeliveredError, match="Connection refused") as caught:
+        mqtt.send(alert(1))
+    assert caught.value.is_retrying
+    mqtt.wake()
+    with pytest.raises(UndeliveredError, match="Connection refused"):
+        mqtt.send(alert(1))  # at once, though the next attempt is 30 s away
     mqtt.close()
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from stream.config.events import AlertConfig
-from stream.sinks.alerts.sender import RejectedError, UndeliveredError
+from stream.sinks.alerts.sender import AlertError, RejectedError, UndeliveredError
 from stream.sinks.alerts.webhook import WebhookSender, parse_retry_after
 from stream.sinks.event_log.rows import COLUMNS
-from stream.workers.transport import TransportError
 from tests.alerting import Receiver, alert
 
 NOW = datetime(2026, 1, 31, 8, tzinfo=timezone.utc)
@@ -149,6 +148,6 @@ def test_address_and_secret_are_never_logged(
 
 @pytest.mark.parametrize("address", ["ftp://u:pw@x/", "https://", "x", "http://u:pw@x:port/"])
 def test_invalid_address_is_reported_without_showing_it(address: str) -> None:
-    with pytest.raises(TransportError, match="webhook must be an address like https") as caught:
+    with pytest.raises(AlertError, match="webhook must be an address like https") as caught:
         WebhookSender("phone", AlertConfig(webhook=address))
     assert "pw" not in str(caught.value)
