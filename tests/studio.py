@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from math import inf, nextafter
 from pathlib import Path
 
 import av
@@ -94,6 +95,14 @@ class RecorderHarness:
     def row(self, number: int = 0) -> EventMedia:
         wait_for(lambda: len(self.rows) > number)
         return self.rows[number]
+
+    def buffered_bytes(self) -> int:
+        assert self.buffer is not None
+        first = self.buffer.first_from(-inf)
+        if first is None:
+            return 0
+        frames = self.buffer.between(nextafter(first.time_s, -inf), inf, 100_000)
+        return sum(len(frame.jpeg) for frame in frames)
 
     def stop(self) -> None:
         assert self.recorder is not None

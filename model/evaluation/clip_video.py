@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import io
 import math
-from fractions import Fraction
 
 import av
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorRange
 
-_TICKS = 90_000  # per second
+from stream.runtime.h264 import TICKS, TIME_BASE, add_h264_stream
+
 _MIN_SIDE, _MAX_SIDE = 240, 1920  # pixels of the shorter and the longer side after upscaling
-_OPTIONS = {
-    "preset": "veryfast",
-    "crf": "23",
-    "bf": "0",  # without B-frames the first frame is at time 0
-}
 
 
 def encode(frames: np.ndarray, fps: float) -> bytes:
@@ -46,12 +41,12 @@ def encode(frames: np.ndarray, fps: float) -> bytes:
         # Faststart moves the index to the front, for which it reads the written data again.
         io_open=lambda *_: io.BytesIO(file.getvalue()),
     ) as container:
-        stream = _stream(container, width, height)
+        stream = add_h264_stream(container, width, height)
         for index, pixels in enumerate(frames):
             large = pixels.repeat(scale, axis=0).repeat(scale, axis=1)[:height, :width]
             frame = VideoFrame.from_ndarray(np.ascontiguousarray(large), format="rgb24")
             frame = frame.reformat(format="yuv420p", dst_color_range=ColorRange.MPEG)
-            frame.pts, frame.time_base = round(index * _TICKS / fps), Fraction(1, _TICKS)
+            frame.pts, frame.time_base = round(index * TICKS / fps), TIME_BASE
             _write(container, stream, frame, fps)
         _write(container, stream, None, fps)
     return file.getvalue()
@@ -62,20 +57,6 @@ def _upscale_factor(height: int, width: int) -> int:
     return max(1, min(wanted, _MAX_SIDE // max(height, width)))
 
 
-def _stream(container: av.container.OutputContainer, width: int, height: int) -> av.VideoStream:
-    stream = container.add_stream("libx264", rate=30, options=_OPTIONS)
-    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-    stream.time_base = Fraction(1, _TICKS)
-    context = stream.codec_context
-    context.time_base = Fraction(1, _TICKS)
-    context.thread_count = 1  # deterministic output, and many clips are small
-    context.color_range = ColorRange.MPEG
-    context.colorspace = Colorspace.SMPTE170M  # swscale's default conversion from RGB
-    context.color_primaries = ColorPrimaries.BT709
-    context.color_trc = ColorTrc.BT709
-    return stream
-
-
 def _write(
     container: av.container.OutputContainer,
     stream: av.VideoStream,
@@ -83,5 +64,5 @@ def _write(
     fps: float,
 ) -> None:
     for packet in stream.encode(frame):
-        packet.duration = round(_TICKS / fps)  # also of the last frame
+        packet.duration = round(TICKS / fps)  # also of the last frame
         container.mux(packet)

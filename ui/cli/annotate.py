@@ -6,7 +6,6 @@ import contextlib
 import errno
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
 from threading import Event as StopEvent
 
@@ -20,14 +19,13 @@ from av.video.stream import VideoStream
 
 from stream.messages import Prediction
 from stream.runtime.files import PART, sync_and_rename
+from stream.runtime.h264 import TICKS, TIME_BASE, add_h264_stream
 from stream.sources.base import SourceError
 from stream.sources.video_file import open_video
 from ui.cli.overlay import caption_at, draw
 
-_TICKS = 90_000  # per second
 _BROWSER_CODECS = {"aac", "mp3", "opus"}  # playable in MP4
 _AAC_RATES = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz, supported by all players
-_X264_OPTIONS = {"preset": "veryfast", "crf": "21"}
 
 
 def check_writable(out: Path) -> None:
@@ -77,7 +75,8 @@ def annotate(
                 labels = predictions[index].top(top) if index >= 0 else []
                 drawn = draw(frame, caption_at(time_s, labels, events))
                 if stream is None:
-                    stream = _add_video_stream(target, drawn)
+                    height, width = drawn.shape[:2]
+                    stream = add_h264_stream(target, width, height, crf=21, short=False)
                 audio.write_until(time_s)
                 target.mux(stream.encode(_video_frame(drawn, time_s, stream)))
                 on_progress(time_s)
@@ -173,18 +172,9 @@ class _AudioCopy:
             yield from self._stream.encode(None)
 
 
-def _add_video_stream(target: av.container.OutputContainer, frame: np.ndarray) -> VideoStream:
-    stream = target.add_stream("libx264", rate=30, options=_X264_OPTIONS)
-    height, width = frame.shape[:2]
-    stream.width, stream.height = max(2, width & ~1), max(2, height & ~1)  # 4:2:0 needs even sizes
-    stream.pix_fmt = "yuv420p"
-    stream.codec_context.time_base = stream.time_base = Fraction(1, _TICKS)
-    return stream
-
-
 def _video_frame(frame: np.ndarray, time_s: float, stream: VideoStream) -> VideoFrame:
     cropped = np.ascontiguousarray(frame[: stream.height, : stream.width])
     encoded = VideoFrame.from_ndarray(cropped, format="rgb24")
-    encoded.pts = round(time_s * _TICKS)
-    encoded.time_base = Fraction(1, _TICKS)
+    encoded.pts = round(time_s * TICKS)
+    encoded.time_base = TIME_BASE
     return encoded

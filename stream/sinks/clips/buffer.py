@@ -5,7 +5,6 @@ It owns the thread that encodes the JPEGs; the capture thread only queues frames
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from bisect import bisect_left, bisect_right
@@ -16,8 +15,8 @@ from dataclasses import dataclass
 from stream.capture.latest_frame import LatestFrame
 from stream.messages import Frame
 from stream.runtime.metrics import Metrics
+from stream.runtime.service import ServiceThread
 
-_log = logging.getLogger(__name__)
 _MAX_QUEUED = 8  # frames that wait for encoding: uncompressed, up to 25 MB each
 
 
@@ -56,7 +55,6 @@ class ClipBuffer:
         self._queue: deque[tuple[Frame, int]] = deque()  # with the number dropped before it
         self._dropped = 0  # since the newest queued frame
         self._queue_changed = threading.Condition()
-        self._stopping = False
         self._lock = threading.Lock()  # guards the fields below
         self._times: list[float] = []  # of `_frames`, for bisection
         self._frames: list[BufferedFrame] = []
@@ -65,7 +63,14 @@ class ClipBuffer:
         self._retain_from_s: float | None = None
         self._arrived_at = now()  # monotonic seconds, of the newest frame
         self._unsubscribe: Callable[[], None] = lambda: None
-        self._thread = threading.Thread(target=self._run, name=f"clip buffer {camera}", daemon=True)
+        self._thread = ServiceThread(
+            f"clip buffer of {camera}",
+            self._run,
+            metrics=metrics,
+            crashes="recorder_crashes",
+            camera=camera,
+            on_crash=lambda _: self._unsubscribe(),  # the run continues without clips of it
+        )
 
     def start(self) -> None:
         self._thread.start()
@@ -75,14 +80,12 @@ class ClipBuffer:
         """Accept no more frames; queued ones are still encoded."""
         self._unsubscribe()
         with self._queue_changed:
-            self._stopping = True
+            self._thread.request_stop()
             self._queue_changed.notify()
 
     def join(self, timeout_s: float) -> bool:
         """Wait until the thread ends. Returns whether it ended in time."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self._thread.join(timeout_s)
 
     @property
     def newest_s(self) -> float | None:
@@ -102,15 +105,14 @@ class ClipBuffer:
         with self._lock:
             return self._now() - self._arrived_at
 
-    @property
-    def bytes_kept(self) -> int:
-        with self._lock:
-            return self._bytes
-
     def retain_from(self, time_s: float | None) -> None:
-        """Retain frames from `time_s` on, however old they become; None: no clip needs any."""
+        """Retain frames from `time_s` on, however old they become; None: no clip needs any.
+
+        Older ones that no clip needs any more are evicted at once.
+        """
         with self._lock:
             self._retain_from_s = time_s
+            self._evict()
 
     def set_duration(self, duration_s: float) -> None:
         """Change how many seconds of frames are held."""
@@ -157,23 +159,18 @@ class ClipBuffer:
             self._queue_changed.notify()
 
     def _run(self) -> None:
-        try:
-            while (queued := self._next()) is not None:
-                frame, dropped_before = queued
-                self._store(
-                    BufferedFrame(frame.time_s, self._latest_frame.jpeg_of(frame), dropped_before)
-                )
-                self._on_buffered()
-        except Exception:  # the run continues without clips of this camera
-            _log.exception("clip buffer of %s crashed; this camera has no more clips", self.camera)
-            self._unsubscribe()
-            self._metrics.count("recorder_crashes", self.camera)
+        while (queued := self._next()) is not None:
+            frame, dropped_before = queued
+            self._store(
+                BufferedFrame(frame.time_s, self._latest_frame.jpeg_of(frame), dropped_before)
+            )
+            self._on_buffered()
 
     def _next(self) -> tuple[Frame, int] | None:
         """Wait for the oldest queued frame; None after the stop, once the queue is empty."""
         with self._queue_changed:
             while not self._queue:
-                if self._stopping:
+                if self._thread.stopping.is_set():
                     return None
                 self._queue_changed.wait()
             return self._queue.popleft()
@@ -189,6 +186,8 @@ class ClipBuffer:
             self._evict()
 
     def _evict(self) -> None:
+        if not self._times:
+            return
         from_s = self._times[-1] - self._duration_s
         if self._retain_from_s is not None:
             from_s = min(from_s, self._retain_from_s)

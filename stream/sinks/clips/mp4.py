@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from fractions import Fraction
 from pathlib import Path
 
 import av
 from av.video.frame import PictureType, VideoFrame
-from av.video.reformatter import (
-    ColorPrimaries,
-    ColorRange,
-    Colorspace,
-    ColorTrc,
-    VideoReformatter,
-)
+from av.video.reformatter import ColorRange, VideoReformatter
 
 from stream.runtime.files import PART, sync_and_rename
+from stream.runtime.h264 import TICKS, TIME_BASE, add_h264_stream
 
-_TICKS = 90_000  # per second
-_KEYFRAME_INTERVAL = int(1.8 * _TICKS)  # below 2 s, as browsers seek from keyframes
-_X264_OPTIONS = {
-    "preset": "veryfast",
-    "crf": "23",
-    # Without B-frames packets are in display order, so that the first frame is at time 0.
-    "bf": "0",
-}
+_KEYFRAME_INTERVAL = int(1.8 * TICKS)  # below 2 s, as browsers seek from keyframes
 
 
 class ClipFile:
@@ -56,7 +43,7 @@ class ClipFile:
         self._first_s = 0.0
         self._ticks = -1  # of the newest frame
         self._keyframe_ticks = 0  # of the newest requested keyframe
-        self._gap = _TICKS // 30  # between the two newest frames
+        self._gap = TICKS // 30  # between the two newest frames
 
     def add(self, jpeg: bytes, time_s: float) -> None:
         """Append a frame. Times are seconds on any monotonic clock."""
@@ -64,7 +51,7 @@ class ClipFile:
         if self._stream is None:
             self._first_s = time_s
             self._stream = self._add_stream(decoded)
-        ticks = max(round((time_s - self._first_s) * _TICKS), self._ticks + 1)
+        ticks = max(round((time_s - self._first_s) * TICKS), self._ticks + 1)
         if ticks > 0:
             self._gap = ticks - self._ticks
         frame = self._reformatter.reformat(
@@ -77,7 +64,7 @@ class ClipFile:
             interpolation="AREA",
         )
         frame.pts = ticks
-        frame.time_base = Fraction(1, _TICKS)
+        frame.time_base = TIME_BASE
         frame.pict_type = PictureType.NONE
         if ticks == 0 or ticks - self._keyframe_ticks >= _KEYFRAME_INTERVAL:
             frame.pict_type, self._keyframe_ticks = PictureType.I, ticks
@@ -108,22 +95,7 @@ class ClipFile:
         width, height = frame.width, frame.height
         if width > self._max_width:
             width, height = self._max_width, round(height * self._max_width / width)
-        stream = self._container.add_stream("libx264", rate=30, options=_X264_OPTIONS)
-        stream.width, stream.height = (
-            max(2, width & ~1),
-            max(2, height & ~1),
-        )  # 4:2:0 needs even sizes
-        stream.pix_fmt = "yuv420p"
-        stream.time_base = Fraction(1, _TICKS)
-        context = stream.codec_context
-        context.time_base = Fraction(1, _TICKS)
-        context.thread_count = 1  # the cores belong to capture and inference
-        # Colors of JPEG: the BT.601 matrix with the primaries of sRGB.
-        context.color_range = ColorRange.MPEG
-        context.colorspace = Colorspace.SMPTE170M
-        context.color_primaries = ColorPrimaries.BT709
-        context.color_trc = ColorTrc.BT709
-        return stream
+        return add_h264_stream(self._container, width, height)
 
     def _write(self, stream: av.VideoStream, frame: VideoFrame | None) -> None:
         for packet in stream.encode(frame):

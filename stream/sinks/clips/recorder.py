@@ -24,6 +24,7 @@ from stream.messages import Event, EventMedia
 from stream.regions.clip_source import camera_of
 from stream.runtime.files import PART, write_atomically
 from stream.runtime.metrics import Metrics
+from stream.runtime.service import ServiceThread
 from stream.sinks.clips.buffer import ClipBuffer
 from stream.sinks.clips.event_clip import EventClip
 from stream.sinks.clips.mp4 import ClipFile
@@ -81,9 +82,11 @@ class Recorder:
             maxlen=_MAX_REPORTED
         )  # event ids; used by the thread only
         self._wake = threading.Event()
-        self._stop = threading.Event()
         self._abort = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        # The run continues without clips after a crash.
+        self._thread = ServiceThread(
+            "recorder", self._run, metrics=metrics, crashes="recorder_crashes"
+        )
 
     def add_camera(self, camera: str, latest_frame: LatestFrame) -> ClipBuffer:
         """Record events of a camera. Returns its buffer."""
@@ -98,7 +101,7 @@ class Recorder:
         )
         with self._lock:
             self._buffers = {**self._buffers, camera: buffer}
-            if self._started and not self._stop.is_set():
+            if self._started and not self._thread.stopping.is_set():
                 buffer.start()
         return buffer
 
@@ -152,7 +155,7 @@ class Recorder:
     def request_stop(self) -> None:
         """Finish the open clips with the frames that are buffered."""
         with self._lock:
-            self._stop.set()
+            self._thread.request_stop()
         for buffer in self._buffers.values():
             buffer.request_stop()
         self._wake.set()
@@ -163,14 +166,12 @@ class Recorder:
         Returns whether they ended in time.
         """
         deadline = time.monotonic() + timeout_s
-        if self._thread.ident is not None:
-            self._thread.join(max(timeout_s / 2, timeout_s - _ABORT_RESERVE_S))
-            self._abort.set()
-            self._thread.join(max(0.0, deadline - time.monotonic()))
-        ended = [
-            buffer.join(max(0.0, deadline - time.monotonic())) for buffer in self._all_buffers()
-        ]
-        return all(ended) and not self._thread.is_alive()
+        self._thread.join(max(timeout_s / 2, timeout_s - _ABORT_RESERVE_S))
+        self._abort.set()
+        ended = self._thread.join(max(0.0, deadline - time.monotonic()))
+        for buffer in self._all_buffers():
+            ended &= buffer.join(max(0.0, deadline - time.monotonic()))
+        return ended
 
     def _all_buffers(self) -> list[ClipBuffer]:
         with self._lock:
@@ -181,22 +182,18 @@ class Recorder:
             self._wake.set()
 
     def _run(self) -> None:
-        try:
-            _lower_priority()
-            while not self._stop.is_set():
-                self._wake.wait(_POLL_INTERVAL_S if self._open else None)
-                self._wake.clear()
-                if self._step():
-                    self._wake.set()
-            for buffer in self._all_buffers():
-                while not buffer.join(_POLL_INTERVAL_S) and not self._abort.is_set():
-                    pass
-            self._step(stopping=True)  # for the last updates
-            while self._open:
-                self._step(stopping=True)
-        except Exception:  # the run continues without clips
-            _log.exception("the recorder crashed; there are no more clips")
-            self._metrics.count("recorder_crashes")
+        _lower_priority()
+        while not self._thread.stopping.is_set():
+            self._wake.wait(_POLL_INTERVAL_S if self._open else None)
+            self._wake.clear()
+            if self._step():
+                self._wake.set()
+        for buffer in self._all_buffers():
+            while not buffer.join(_POLL_INTERVAL_S) and not self._abort.is_set():
+                pass
+        self._step(stopping=True)  # for the last updates
+        while self._open:
+            self._step(stopping=True)
 
     def _step(self, *, stopping: bool = False) -> bool:
         """Write a few frames of each clip. Returns True if there is more to write at once.

@@ -109,7 +109,12 @@ def test_needed_frames_are_retained_however_old() -> None:
         buffer.retain_from(0.5)
         feed(latest_frame, buffer, range(41))
         assert times(buffer, 0.45) == list(range(5, 41))
+        buffer.retain_from(2.0)
+        first = buffer.first_from(0.0)  # older frames are evicted at once
+        assert first is not None
+        assert first.time_s == 2.0
         buffer.retain_from(None)
+        assert times(buffer, 2.95) == list(range(30, 41))
         feed(latest_frame, buffer, range(41, 42))
         assert times(buffer, 3.05) == list(range(31, 42))
 
@@ -120,11 +125,11 @@ def test_memory_limit_holds_even_for_needed_frames() -> None:
         buffer.retain_from(0.0)
         for start in range(0, 200, 4):
             feed(latest_frame, buffer, range(start, start + 4))
-            assert buffer.bytes_kept <= 60_000
+            evicted_s = -1.0 if buffer.evicted_s is None else buffer.evicted_s
+            frames = buffer.between(evicted_s, 1e9, 10_000)
+            assert sum(len(frame.jpeg) for frame in frames) <= 60_000
         assert buffer.evicted_s is not None
-        frames = buffer.between(buffer.evicted_s, 1e9, 10_000)
         assert len(frames) > 2
-        assert sum(len(frame.jpeg) for frame in frames) == buffer.bytes_kept
 
 
 def test_capture_is_never_blocked_and_drops_are_counted() -> None:
@@ -177,6 +182,19 @@ def test_frame_that_is_not_later_is_skipped() -> None:
         latest_frame.put(Frame(np.zeros((8, 8, 3), np.uint8), 0.6, 0.0, 7))
         feed(latest_frame, buffer, range(8, 9))
         assert times(buffer) == [5, 6, 8]
+
+
+def test_crash_is_counted_and_no_more_frames_are_queued() -> None:
+    def crash() -> None:
+        raise RuntimeError("out of luck")
+
+    latest_frame, metrics = LatestFrame(), Metrics()
+    with running(latest_frame, metrics, on_buffered=crash) as buffer:
+        put(latest_frame, 0)
+        assert buffer.join(10)
+        for index in range(1, 21):
+            put(latest_frame, index)
+        assert metrics.totals("door") == {"recorder_crashes": 1}
 
 
 def test_stop_before_start() -> None:

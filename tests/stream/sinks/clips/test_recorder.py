@@ -115,10 +115,18 @@ def test_long_event_is_written_while_it_is_open(harness: RecorderHarness) -> Non
     frame_bytes = len(harness.latest_frame.jpeg_of(Frame(burnt_clock.draw(0), 0, 0, -1)))
     recorder = harness.start(max_buffer=350 * frame_bytes)
     harness.feed(frame_times(15, 9))
-    assert harness.buffer is not None
+
+    def oldest_s() -> float:
+        assert harness.buffer is not None
+        oldest = harness.buffer.first_from(0.0)
+        assert oldest is not None
+        return oldest.time_s
+
     for second in range(9, 69):
         recorder.on_event(event(latest_s=float(second)))
         harness.feed([one for one in frame_times(15, second + 1) if one > second])
+        # Written frames are evicted after pre-roll and detection delay, 18 s.
+        wait_for(lambda second=second: oldest_s() >= second + 1 - 19)  # type: ignore[misc]
     recorder.on_event(event(latest_s=67.0, end_s=67.0))
     assert harness.row() == EventMedia("e1", "e1.mp4", "e1.jpg", clip_start_s=5.0)
     shown, clocks = harness.clip()
