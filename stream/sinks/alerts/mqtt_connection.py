@@ -72,7 +72,7 @@ class MqttConnection:
         if will is not None:
             topic, payload, retain = will
             self._client.will_set(topic, payload, qos=1, retain=retain)
-        self._is_started = False
+        self._is_started = self._is_closed = False
 
     def wait_open(self) -> int:
         """Wait for the connection, and until it has delivered all messages in flight.
@@ -110,10 +110,10 @@ class MqttConnection:
             self._changed.notify_all()
 
     def close(self, *, publish_will: bool) -> None:
+        self._is_closed = True
         if publish_will:
             self._break()
-        else:
-            self._client.disconnect()
+        self._client.disconnect()
         self._client.loop_stop()
         unused = self._client.socket()
         if unused is not None:
@@ -162,6 +162,9 @@ class MqttConnection:
     def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, more: Any) -> None:
         if reason.is_failure:
             self._fail(f"the broker rejected the connection: {reason}")
+            return
+        if self._is_closed:  # meanwhile; `loop_stop` would wait for messages in flight
+            client.disconnect()
             return
         with self._changed:
             self._is_open, self._problem, self._has_news = True, "", False

@@ -44,14 +44,16 @@ def config(port: int, credentials: str = "", scheme: str = "mqtt", **more: objec
     return AlertConfig(mqtt=address, topic="home/site", **more)  # type: ignore[arg-type]
 
 
-class AbsentMindedBroker:
+class UnreliableBroker:
     """Accepts connections one by one, and closes each of the first ones after a message.
 
-    The last one acknowledges its messages. `published` has their packets' first bytes.
+    The last one acknowledges its messages, or ignores them. `published` has the first byte of each
+    packet.
     """
 
-    def __init__(self, connections: int) -> None:
+    def __init__(self, connections: int, *, acknowledges: bool = True) -> None:
         self.published: list[int] = []
+        self._acknowledges = acknowledges
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._left = connections
@@ -85,6 +87,8 @@ class AbsentMindedBroker:
                 self.published.append(first[0])
                 if self._left:
                     return
+                if not self._acknowledges:
+                    continue
                 after_topic = 2 + int.from_bytes(body[:2], "big")
                 connection.sendall(b"\x40\x02" + body[after_topic : after_topic + 2])  # PUBACK
 
@@ -92,6 +96,14 @@ class AbsentMindedBroker:
 def idle_forever(mqtt: MqttSender) -> None:
     while True:
         mqtt.idle(60)
+
+
+def is_connected(mqtt: MqttSender) -> bool:
+    try:
+        mqtt.idle(0)
+    except UndeliveredError:  # from an attempt before the broker's restart
+        return False
+    return True
 
 
 def test_slugs_are_readable_and_unique() -> None:
@@ -273,7 +285,7 @@ def test_only_current_states_are_published_after_an_outage(
     mqtt.set_state("door", "wave", on=False)
     mqtt.set_state("door", "run", on=True)
     broker.start()
-    mqtt.idle(0)
+    wait_for(lambda: is_connected(mqtt))
     wait_for(lambda: subscriber.payloads("home/site/door/run") == ["ON"])
     mqtt.close()
     wait_for(lambda: subscriber.payloads("home/site/status")[-1:] == ["offline"])
@@ -350,7 +362,7 @@ def test_unreachable_broker_is_reported(tmp_path: Path, sender: Callable[..., Mq
 def test_alert_in_flight_at_a_loss_is_completed_over_the_next_connection(
     sender: Callable[..., MqttSender],
 ) -> None:
-    broker = AbsentMindedBroker(connections=2)
+    broker = UnreliableBroker(connections=2)
     mqtt = sender(config(broker.port), None)
     with pytest.raises(UndeliveredError, match="the connection was lost"):
         mqtt.send(alert(1))
@@ -371,6 +383,19 @@ def test_broker_that_does_not_acknowledge_is_reconnected(
         with pytest.raises(UndeliveredError, match="the broker did not answer within"):
             mqtt.send(alert(1))
         mqtt.close()
+
+
+def test_unacknowledged_alert_does_not_delay_the_end(
+    tmp_path: Path, sender: Callable[..., MqttSender], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt_connection, "_ACK_TIMEOUT_S", 0.3)
+    broker = UnreliableBroker(connections=1, acknowledges=False)
+    mqtt = sender(config(broker.port), tmp_path / "states")
+    with pytest.raises(UndeliveredError, match="the broker did not answer within"):
+        mqtt.send(alert(1))
+    mqtt.close()
+    broker.stop()
+    assert len(broker.published) == 1
 
 
 def test_retry_waits_for_the_next_attempt_or_a_wake() -> None:
