@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +12,17 @@ import numpy as np
 import pytest
 
 from stream.messages import ClipSpec
+from stream.runtime.malloc import limit_malloc_arenas
+from stream.runtime.thread_limits import limit_openmp_spin
 from tests.mosquitto import Broker, Subscriber
 from tests.rtsp import Server
+
+# Before torch is imported. Test processes share the cores with each other, and with the programs
+# that they start: a second OpenMP thread only spins there, and slows training tests down by a
+# factor of ten on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+limit_openmp_spin()
+limit_malloc_arenas()  # else each thread that a test starts keeps memory for the next ones
 
 
 class Clock:
