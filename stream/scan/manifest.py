@@ -21,7 +21,6 @@ from stream.sinks.event_log.rows import moment
 
 _MANIFEST = "scanned.json"
 _UNKNOWN_START = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_EMBEDDED_MODELS = Path(__file__).parents[2] / "model" / "weights"
 _MODEL_SUFFIXES = {".json", ".safetensors", ".bin"}
 _MAX_STEM_LENGTH = 55  # with a hyphen and eight digits, a valid camera name
 
@@ -54,10 +53,14 @@ def plan(
     files: Sequence[Path],
     config: Config,
     *,
+    model_folder: Path | None = None,
     start_utc: datetime | None = None,
     on_read: Callable[[int], None] = lambda count: None,
 ) -> list[ScanJob]:
     """The scan jobs for video files, with the data folder of `config` as output.
+
+    `model_folder` holds the files of the model of `config`; None for one of the Hugging Face hub,
+    which is identified by its name.
 
     The name of a video is its file name; on a collision, here or in the folder, digits of its
     content hash are appended. `start_utc` is the time of the first frame of all videos; the default
@@ -70,7 +73,7 @@ def plan(
     for file in dict.fromkeys(files):
         videos.setdefault((_stem(file), _digest([file], on_read)), []).append(file)
     manifest = read_manifest(config.data)
-    settings = _scan_settings(config)
+    settings = _scan_settings(config, model_folder)
     jobs: list[ScanJob] = []
     for (stem, content), (file, *copies) in videos.items():
         known = {manifest[stem].content} if stem in manifest else set()
@@ -137,29 +140,21 @@ def _digest(files: Sequence[Path], on_read: Callable[[int], None] = lambda count
     return digest.hexdigest()
 
 
-def _scan_settings(config: Config) -> str:
+def _scan_settings(config: Config, model_folder: Path | None) -> str:
     """All settings that affect the events, as JSON.
 
-    "auto" stays as it is: only the worker resolves it. A model of the Hugging Face hub is its name.
+    "auto" stays as it is: only the worker resolves it.
     """
+    files = sorted(model_folder.glob("*.*")) if model_folder else []
     inference = {"engine", "precision", "device", "compile"}
     settings = {
         "window": config.window.model_dump(),
         "events": config.events.model_dump(),
         "worker": config.worker.model_dump(include=inference),
-        "model": [config.model, _digest(_model_files(config.model))],
+        "model": [config.model, _digest([one for one in files if one.suffix in _MODEL_SUFFIXES])],
         "version": _version(),
     }
     return json.dumps(settings, default=sorted, sort_keys=True)
-
-
-def _model_files(name: str) -> list[Path]:
-    """The files of an embedded model or a folder; none for a Hugging Face name."""
-    folder = _EMBEDDED_MODELS / name
-    if not (folder / "config.json").is_file():
-        with contextlib.suppress(RuntimeError):  # ~ of an unknown user
-            folder = Path(name).expanduser()
-    return sorted(file for file in folder.glob("*.*") if file.suffix in _MODEL_SUFFIXES)
 
 
 def _version() -> str:

@@ -109,7 +109,7 @@ def annotate(
     import tempfile
 
     from stream.sinks.event_log.event_log import EventLog
-    from stream.sinks.score_log import read_scores
+    from stream.sinks.score_files import read_scores
     from stream.sources.base import SourceError
     from ui.cli.annotate import annotate as write
     from ui.cli.annotate import check_writable
@@ -165,6 +165,7 @@ def _plan(
     files: Sequence[Path], settings: Config, start_utc: datetime | None = None
 ) -> list[ScanJob]:
     """Read and hash the files once, with a progress bar."""
+    from model.hub import local_folder
     from stream.scan.manifest import ScanError, plan
 
     try:
@@ -173,6 +174,7 @@ def _plan(
             return plan(
                 files,
                 settings,
+                model_folder=local_folder(settings.model),
                 start_utc=start_utc,
                 on_read=lambda count: bar.advance(task, count / 1e6),
             )

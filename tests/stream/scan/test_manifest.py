@@ -84,10 +84,12 @@ def test_key_changes_with_everything_that_affects_events(tmp_path: Path, setting
     video = written(tmp_path / "x.mp4", "video")
     weights = written(tmp_path / "model" / "model.safetensors", "weights").parent
 
-    def key(start_utc: datetime = START, **changes: object) -> str:
-        return plan([video], settings.model_copy(update=changes), start_utc=start_utc)[
-            0
-        ].scan_input.key
+    def key(
+        start_utc: datetime = START, model_folder: Path | None = None, **changes: object
+    ) -> str:
+        changed = settings.model_copy(update=changes)
+        (job,) = plan([video], changed, model_folder=model_folder, start_utc=start_utc)
+        return job.scan_input.key
 
     def of_worker(**changes: object) -> str:
         return key(worker=settings.worker.model_copy(update=changes))
@@ -101,10 +103,11 @@ def test_key_changes_with_everything_that_affects_events(tmp_path: Path, setting
         of_worker(precision="int8"),
         of_worker(device="cuda:1"),
         of_worker(compile="on"),
-        key(model=str(weights)),
+        key(model="owner/model"),
+        key(model_folder=weights),
     ]
     written(weights / "model.safetensors", "other weights")
-    keys.append(key(model=str(weights)))
+    keys.append(key(model_folder=weights))
     written(video, "another video")
     keys.append(key())
     assert len(set(keys)) == len(keys)
