@@ -16,8 +16,8 @@ from pathlib import Path
 
 from benchmarks.report import write_report
 from stream.evaluation.event_metrics import LabelMetrics, evaluate, predicted_segments
-from stream.evaluation.ground_truth import GroundTruthSegment
 from stream.evaluation.matching import PredictedSegment
+from stream.formats.ground_truth import GroundTruthSegment
 from stream.sinks.event_log.event_log import EventLog
 from stream.synthetic import Scene
 

@@ -26,7 +26,7 @@ from av.video.frame import VideoFrame
 from benchmarks.report import write_report
 from stream.config.load import load_config
 from stream.evaluation.event_metrics import Report, evaluate, predicted_segments
-from stream.evaluation.ground_truth import GroundTruthSegment
+from stream.formats.ground_truth import GroundTruthSegment
 from stream.replay.replay import replay
 from stream.sinks.event_log.rows import as_row
 from stream.synthetic import Scene

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from stream.evaluation.ground_truth import GroundTruthSegment
 from stream.evaluation.matching import LabelMatches, PredictedSegment
+from stream.formats.ground_truth import GroundTruthSegment
 
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)  # temporal intersection over union for a match
 AP_IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))  # ActivityNet's

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stream.evaluation.ground_truth import GroundTruthSegment
+from stream.formats.ground_truth import GroundTruthSegment
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import mimetypes
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
+from stream.formats.base import FORMATS, EventFormat, Options
+from stream.formats.ground_truth import GroundTruth, GroundTruthError, checked_segment
 from stream.formats.relative_times import RelativeEvent
 
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
@@ -20,41 +22,21 @@ _SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-class ElanError(ValueError):
-    """An unusable .eaf file. The message is one line without the file name."""
+def _write(rows: Iterable[Mapping[str, Any]], file: IO[bytes], options: Options) -> None:
+    """Write a tier per camera and label, with the label in each annotation.
 
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """A segment on a tier, in seconds of the linked media."""
-
-    tier: str
-    value: str
-    start_s: float
-    end_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Elan:
-    """The time-aligned content of a file."""
-
-    media: str  # file name of the linked media, "" if there is not exactly one
-    annotations: tuple[Annotation, ...]
-    unaligned: int  # skipped annotations without times of their own
-
-
-def elan_text(events: Sequence[RelativeEvent], *, date: str, media: Path | None = None) -> str:
-    """Events as a document: a tier per camera and label, the label in each annotation.
-
-    `date` is an xsd:dateTime. Annotations of a tier can't overlap, so overlapping events of a
-    camera and label go to a second tier. `media` is linked by its absolute and its relative path.
+    Annotations of a tier can't overlap, so overlapping events of a camera and label go to a second
+    tier. The video is linked by its absolute and its relative path.
     """
+    rows = list(rows)
+    events = options.relative(rows)
     # Attribute names with literal prefixes, as ELAN writes them.
     document = ET.Element(
         "ANNOTATION_DOCUMENT",
         {
             "AUTHOR": "Actionwatch",
-            "DATE": date,
+            # Not the current time, so that the same rows give the same bytes.
+            "DATE": max((row["start"] for row in rows), default="1970-01-01T00:00:00.000Z"),
             "FORMAT": "3.0",
             "VERSION": "3.0",
             "xmlns:xsi": _XSI,
@@ -62,7 +44,7 @@ def elan_text(events: Sequence[RelativeEvent], *, date: str, media: Path | None 
         },
     )
     header = ET.SubElement(document, "HEADER", MEDIA_FILE="", TIME_UNITS="milliseconds")
-    if media is not None:
+    if (media := options.media) is not None:
         kind = mimetypes.guess_type(media.name)[0] or "video/*"
         urls = {"MEDIA_URL": media.resolve().as_uri(), "RELATIVE_MEDIA_URL": f"./{media.name}"}
         ET.SubElement(header, "MEDIA_DESCRIPTOR", urls, MIME_TYPE=kind)
@@ -90,28 +72,31 @@ def elan_text(events: Sequence[RelativeEvent], *, date: str, media: Path | None 
     ET.SubElement(document, "LINGUISTIC_TYPE", kind_of_tier, LINGUISTIC_TYPE_ID="event")
     ET.indent(document, "    ")
     body = ET.tostring(document, encoding="unicode")
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{body}\n'
+    file.write(f'<?xml version="1.0" encoding="UTF-8"?>\n{body}\n'.encode())
 
 
-def read_elan(file: Path) -> Elan:
-    """Read a file. Raises ElanError, naming the element, and OSError."""
+def _read(path: Path, label_from: str) -> GroundTruth:
+    """The annotations with times of their own; they belong to the linked video."""
     try:
-        document = ET.parse(file).getroot()
+        document = ET.parse(path).getroot()
     except ET.ParseError as error:
-        raise ElanError(f"is not XML: {error}; save it with ELAN") from error
+        raise GroundTruthError(f"{path} is not XML: {error}; save it with ELAN") from error
     if document.tag != "ANNOTATION_DOCUMENT":
-        raise ElanError(f"holds {document.tag}, an .eaf holds ANNOTATION_DOCUMENT")
+        raise GroundTruthError(f"{path} holds {document.tag}, an .eaf holds ANNOTATION_DOCUMENT")
     header = document.find("HEADER")
     units = "milliseconds" if header is None else header.get("TIME_UNITS", "milliseconds")
     if units != "milliseconds":
-        raise ElanError(f"has TIME_UNITS {units}, expected milliseconds; save it with ELAN")
+        raise GroundTruthError(
+            f"{path} has TIME_UNITS {units}, expected milliseconds; save it with ELAN"
+        )
     linked = list(document.iterfind("HEADER/MEDIA_DESCRIPTOR"))
+    file = _media_stem(linked) or path.stem
     # The media time at time 0 of the annotations.
-    offset_ms = (_milliseconds(linked[0], "TIME_ORIGIN") if linked else None) or 0
+    offset_ms = (_milliseconds(path, linked[0], "TIME_ORIGIN") if linked else None) or 0
     times: dict[str, int | None] = {}
     for slot in document.iterfind("TIME_ORDER/TIME_SLOT"):
-        times[slot.get("TIME_SLOT_ID", "")] = _milliseconds(slot, "TIME_VALUE")
-    annotations, unaligned = [], 0
+        times[slot.get("TIME_SLOT_ID", "")] = _milliseconds(path, slot, "TIME_VALUE")
+    segments, unaligned = [], 0
     for tier in document.iterfind("TIER"):
         name = tier.get("TIER_ID", "")
         unaligned += sum(1 for _ in tier.iterfind("ANNOTATION/REF_ANNOTATION"))
@@ -120,17 +105,20 @@ def read_elan(file: Path) -> Elan:
             for key in ("TIME_SLOT_REF1", "TIME_SLOT_REF2"):
                 slot_id = one.get(key, "")
                 if slot_id not in times:
-                    source = f"annotation {one.get('ANNOTATION_ID')} of tier {name}"
-                    raise ElanError(f"{source} names time slot {slot_id!r}, which is missing")
+                    source = f"{path} annotation {one.get('ANNOTATION_ID')} of tier {name}"
+                    raise GroundTruthError(
+                        f"{source} names time slot {slot_id!r}, which is missing"
+                    )
                 span_ms.append(times[slot_id])
             start_ms, end_ms = span_ms
             if start_ms is None or end_ms is None:
                 unaligned += 1
                 continue
             value = " ".join((one.findtext("ANNOTATION_VALUE") or "").split())
+            label = name if label_from == "tier" else value or name
             span_s = ((start_ms + offset_ms) / 1000, (end_ms + offset_ms) / 1000)
-            annotations.append(Annotation(name, value, *span_s))
-    return Elan(_media_name(linked), tuple(annotations), unaligned)
+            segments.append(checked_segment(f"{path} tier {name}", file, label, *span_s))
+    return GroundTruth((file,), tuple(segments), unaligned)
 
 
 def _slots(events: Sequence[RelativeEvent]) -> list[tuple[int, int, int]]:
@@ -172,7 +160,7 @@ def _clean(text: str) -> str:
     return _NOT_XML.sub("\ufffd", " ".join(text.split()))
 
 
-def _milliseconds(element: ET.Element, key: str) -> int | None:
+def _milliseconds(path: Path, element: ET.Element, key: str) -> int | None:
     text = element.get(key)
     if text is None:
         return None
@@ -180,11 +168,28 @@ def _milliseconds(element: ET.Element, key: str) -> int | None:
         return int(text)
     except ValueError:
         where = f"{element.tag} {element.get('TIME_SLOT_ID', '')}".strip()
-        raise ElanError(f"{where}: {key} {text!r} must be milliseconds, like 1500") from None
+        raise GroundTruthError(
+            f"{path} {where}: {key} {text!r} must be milliseconds, like 1500"
+        ) from None
 
 
-def _media_name(linked: list[ET.Element]) -> str:
+def _media_stem(linked: list[ET.Element]) -> str:
+    """The file name of the linked media without its suffix, "" if there is not exactly one."""
     if len(linked) != 1:
         return ""
     address = linked[0].get("MEDIA_URL") or linked[0].get("RELATIVE_MEDIA_URL") or ""
-    return PurePosixPath(unquote(urlsplit(address).path).replace("\\", "/")).name
+    return PurePosixPath(unquote(urlsplit(address).path).replace("\\", "/")).stem
+
+
+FORMATS.add(
+    "elan",
+    EventFormat(
+        title="ELAN",
+        suffix=".eaf",
+        media_type="application/xml",
+        write=_write,
+        read=_read,
+        is_relative=True,
+        links_media=True,
+    ),
+)

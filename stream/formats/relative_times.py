@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +27,7 @@ class RelativeEvent:
 
 
 def to_relative_times(
-    rows: Sequence[Mapping[str, Any]], *, time_base: str = "media", time_offset_s: float = 0.0
+    rows: Iterable[Mapping[str, Any]], *, time_base: str = "media", time_offset_s: float = 0.0
 ) -> list[RelativeEvent]:
     """Closed events, ordered by start, without rejected events and events that end before time 0.
 

@@ -1,8 +1,7 @@
-"""Commands for the event log: events list, events export."""
+"""Commands for the event log: events list, events export, events formats."""
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Iterator
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ui.cli.terminal import fail, print_error, utc
+from ui.cli.terminal import fail, print_error, print_line, utc
 
 if TYPE_CHECKING:
-    from stream.formats.base import Options
+    from stream.formats.base import EventFormat, Options
 
 events_app = typer.Typer(help="Read the event log.", no_args_is_help=True)
 
@@ -76,21 +75,21 @@ def events_list(
 def events_export(
     data: Data = DATA,
     format: Annotated[
-        str, typer.Option(help="jsonl, csv, webvtt, activitynet, elan or parquet")
+        str, typer.Option(help="one of `events formats`, such as csv or webvtt")
     ] = "jsonl",
     out: Annotated[Path | None, typer.Option(help="file, else standard output")] = None,
     time_base: Annotated[
         str | None,
         typer.Option(
-            help="for webvtt, activitynet and elan: media counts from the start of the source "
-            "(default), wall from midnight (UTC) of the first event's day"
+            help="for formats with seconds only, such as webvtt: media counts from the start of "
+            "the source (default), wall from midnight (UTC) of the first event's day"
         ),
     ] = None,
     time_offset: Annotated[
         float | None,
         typer.Option(help="media time in seconds that becomes 0, such as the start of a clip"),
     ] = None,
-    media: Annotated[Path | None, typer.Option(help="video file for an elan file")] = None,
+    media: Annotated[Path | None, typer.Option(help="video that an elan file links")] = None,
     camera: Camera = None,
     label: Label = None,
     since: Since = None,
@@ -99,20 +98,13 @@ def events_export(
     reviewed: Reviewed = None,
 ) -> None:
     """Write events to a file or standard output, for other programs."""
-    from stream.formats.base import (
-        BINARY_FORMATS,
-        FORMATS,
-        RELATIVE_FORMATS,
-        ExportError,
-        Options,
-        export,
-        export_file,
-    )
+    from stream.formats.base import FORMATS, ExportError, Options, export, export_file
 
     if format not in FORMATS:
-        fail(f"--format {format}: must be one of {', '.join(FORMATS)}")
+        fail(f"--format {format}: must be one of {', '.join(sorted(FORMATS))}")
     _check_options(format, time_base, time_offset, media)
-    if out is None and format in BINARY_FORMATS and sys.stdout.isatty():
+    event_format = FORMATS[format]
+    if out is None and event_format.is_binary and sys.stdout.isatty():
         fail(f"--format {format} is binary and not for a terminal; give a file with --out")
     found = rows(
         data,
@@ -125,25 +117,29 @@ def events_export(
     )
     try:
         options = Options(time_base or "media", time_offset or 0.0, media)
-        _warn_about_mixed_runs(format, options, found)
+        _warn_about_mixed_runs(event_format, options, found)
         if out is not None:
             left_out = export_file(found, out, format, options)
         else:
             with allow_closed_pipe():
-                if isinstance(sys.stdout, io.TextIOWrapper):
-                    # The same bytes everywhere, whatever the encoding of the terminal.
-                    sys.stdout.reconfigure(encoding="utf-8", newline="\n")
-                to = sys.stdout.buffer if format in BINARY_FORMATS else sys.stdout
-                left_out = export(found, to, format, options)
+                # The same bytes everywhere, whatever the encoding of the terminal.
+                left_out = export(found, sys.stdout.buffer, format, options)
     except ExportError as error:
         fail(str(error))
     if left_out:
         print_error(f"skipped {left_out} open events")
-    rejected = (
-        sum(row["verdict"] == "rejected" for row in found) if format in RELATIVE_FORMATS else 0
-    )
-    if rejected:
+    rejected = sum(row["verdict"] == "rejected" for row in found)
+    if rejected and event_format.is_relative:
         print_error(f"skipped {rejected} rejected events")
+
+
+@events_app.command("formats")
+def events_formats() -> None:
+    """List the formats of `events export`."""
+    from stream.formats.base import FORMATS
+
+    for name in sorted(FORMATS):
+        print_line(f"{name:<12}  {FORMATS[name].suffix:<9}  {FORMATS[name].title}")
 
 
 def rows(
@@ -200,31 +196,32 @@ def _on_one_line(text: str) -> str:
 def _check_options(
     format: str, time_base: str | None, time_offset: float | None, media: Path | None
 ) -> None:
-    from stream.formats.base import RELATIVE_FORMATS
+    from stream.formats.base import FORMATS
     from stream.formats.relative_times import TIME_BASES
 
     if time_base is not None and time_base not in TIME_BASES:
         fail(f"--time-base {time_base}: must be one of {', '.join(TIME_BASES)}")
     for flag, value in (("--time-base", time_base), ("--time-offset", time_offset)):
-        if value is not None and format not in RELATIVE_FORMATS:
-            fail(
-                f"{flag} is for {', '.join(sorted(RELATIVE_FORMATS))}; {format} contains both times"
-            )
+        if value is not None and not FORMATS[format].is_relative:
+            relative = ", ".join(sorted(name for name, one in FORMATS.items() if one.is_relative))
+            fail(f"{flag} is for {relative}; {format} contains both times")
     if time_offset is not None and time_base == "wall":
         fail("--time-offset is a media time; omit --time-base wall")
-    if media is not None and (format != "elan" or time_base == "wall"):
-        fail("--media is for --format elan with media times")
+    if media is not None and (not FORMATS[format].links_media or time_base == "wall"):
+        linking = " or ".join(sorted(name for name, one in FORMATS.items() if one.links_media))
+        fail(f"--media is for --format {linking} with media times")
     if media is not None and not media.is_file():
         fail(f"--media {media}: no such file")
 
 
-def _warn_about_mixed_runs(format: str, options: Options, found: list[dict[str, Any]]) -> None:
-    from stream.formats.base import RELATIVE_FORMATS
+def _warn_about_mixed_runs(
+    event_format: EventFormat, options: Options, found: list[dict[str, Any]]
+) -> None:
     from stream.formats.relative_times import cameras_with_clock_resets
 
     mixed = (
         cameras_with_clock_resets(found)
-        if format in RELATIVE_FORMATS and options.time_base == "media"
+        if event_format.is_relative and options.time_base == "media"
         else []
     )
     if mixed:

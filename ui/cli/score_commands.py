@@ -15,13 +15,13 @@ from ui.cli.terminal import fail, print_error, print_line
 
 if TYPE_CHECKING:
     from stream.evaluation.event_metrics import LabelMetrics, Report
-    from stream.evaluation.ground_truth import GroundTruth
+    from stream.formats.ground_truth import GroundTruth
 
 
 def evaluate_events(
     truth: Annotated[
         list[Path],
-        typer.Option(help="ground truth: .csv, ActivityNet .json or ELAN .eaf; repeatable"),
+        typer.Option(help="ground truth, such as .csv, ActivityNet .json, ELAN .eaf; repeatable"),
     ],
     log: Annotated[Path, typer.Option(help="data folder, or its export as jsonl or csv")],
     camera: Annotated[list[str] | None, typer.Option(help="only this camera; repeatable")] = None,
@@ -48,7 +48,7 @@ def evaluate_events(
         predicted_segments,
         total_duration_s,
     )
-    from stream.evaluation.ground_truth import GroundTruthError
+    from stream.formats.ground_truth import GroundTruthError
 
     for flag, value, choices in (
         ("--rank", rank, ("peak", "mean")),
@@ -106,7 +106,8 @@ def evaluate_events(
 
 
 def _truth(files: Sequence[Path], label_from: str) -> GroundTruth:
-    from stream.evaluation.ground_truth import GroundTruth, read_ground_truth
+    from stream.evaluation.ground_truth import read_ground_truth
+    from stream.formats.ground_truth import GroundTruth
 
     parts = [read_ground_truth(file, label_from=label_from) for file in files]
     for file, part in zip(files, parts, strict=True):

@@ -13,8 +13,8 @@ from stream.evaluation.event_metrics import (
     predicted_segments,
     total_duration_s,
 )
-from stream.evaluation.ground_truth import GroundTruthSegment
 from stream.evaluation.matching import PredictedSegment, maximum_matching
+from stream.formats.ground_truth import GroundTruthSegment
 from tests.event_samples import ROWS, row
 
 

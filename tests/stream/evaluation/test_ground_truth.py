@@ -6,13 +6,9 @@ from pathlib import Path
 import pympi
 import pytest
 
-from stream.evaluation.ground_truth import (
-    GroundTruthError,
-    GroundTruthSegment,
-    read_ground_truth,
-    read_rows,
-)
+from stream.evaluation.ground_truth import read_ground_truth, read_rows
 from stream.formats.base import export_file
+from stream.formats.ground_truth import GroundTruthError, GroundTruthSegment
 from tests.event_samples import NASTY, ROWS, row
 
 

@@ -1,14 +1,5 @@
 // The filter form, which builds the API's query string, and the export menu.
-import { request, base, button, node, ApiError, saveAs } from "../api.js";
-
-const FORMATS = [
-  ["csv", "Spreadsheet (CSV)"],
-  ["jsonl", "JSON Lines"],
-  ["webvtt", "Subtitles (WebVTT)"],
-  ["activitynet", "ActivityNet (JSON)"],
-  ["elan", "ELAN"],
-  ["parquet", "Parquet"],
-];
+import { get, base, button, node, ApiError, saveAs } from "../api.js";
 
 export class EventFilter {
   /** `onChange` is called when the filter changes. */
@@ -27,14 +18,16 @@ export class EventFilter {
       node("option", { value: "true" }, "reviewed"),
     );
     this.hasMedia = node("input", { type: "checkbox" });
+    this.formats = node("ul");
     this.status = node("span", { class: "aw-subdued", role: "status" });
     this.error = node("span", { class: "aw-error", role: "alert" });
     this.node = this.#form(onChange);
   }
 
-  /** Load the available cameras and labels. */
+  /** Load the available cameras, labels and formats. */
   async load() {
-    const { cameras, labels } = await request("GET", "api/events/choices");
+    if (!this.formats.hasChildNodes()) this.#showFormats(await get("api/events/formats"));
+    const { cameras, labels } = await get("api/events/choices");
     const selected = this.camera.value;
     const options = cameras.map((name) => node("option", { value: name }, name));
     this.camera.replaceChildren(node("option", { value: "" }, "all"), ...options);
@@ -106,14 +99,7 @@ export class EventFilter {
 
   #menu() {
     const menu = node("details", { class: "aw-menu" });
-    const items = FORMATS.map(([format, name]) => {
-      const click = () => {
-        menu.open = false;
-        this.#download(format, name);
-      };
-      return node("li", {}, button(name, click));
-    });
-    menu.append(node("summary", { class: "aw-button" }, "Export"), node("ul", {}, ...items));
+    menu.append(node("summary", { class: "aw-button" }, "Export"), this.formats);
     menu.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || !menu.open) return;
       menu.open = false;
@@ -125,11 +111,22 @@ export class EventFilter {
     return menu;
   }
 
-  async #download(format, name) {
+  #showFormats(formats) {
+    const item = ({ name, title }) => {
+      const click = () => {
+        this.formats.parentElement.open = false;
+        this.#download(name, title);
+      };
+      return node("li", {}, button(title, click));
+    };
+    this.formats.replaceChildren(...formats.map(item));
+  }
+
+  async #download(format, title) {
     const query = this.query;
     query.set("format", format);
     this.error.textContent = "";
-    this.status.textContent = `Exporting ${name} …`;
+    this.status.textContent = `Exporting ${title} …`;
     try {
       saveAs(...(await download(`api/events/export?${query}`)));
     } catch (error) {
