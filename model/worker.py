@@ -17,7 +17,7 @@ import numpy as np
 from stream.config.config import InferenceConfig
 from stream.config.load import ConfigError, inference
 from stream.messages import Clip, Scores
-from stream.runtime.logging_setup import configure_logging
+from stream.runtime.logs import configure_logging
 from stream.workers.curve_auth import WorkerKeys, worker_keys
 from stream.workers.endpoint import check_connect_endpoint
 from stream.workers.transport import TransportError, WorkerClient

@@ -20,8 +20,9 @@ from stream.replay.policy_preview import PolicyPreview
 from stream.sinks.event_log.event_log import EventLog
 from tests.web import serving
 from ui.config_reload import ConfigReloader
-from ui.web.api import configuration_api, health_api, invalid, monitoring, tuning_api
+from ui.web.api import configuration_api, health_api, monitoring, tuning_api
 from ui.web.api.run_status import RunStatus
+from ui.web.app import invalid_request
 from ui.web.security.access import Access, Identity
 
 SPEC = ClipSpec("small", ("still", "jump", "run"), frozenset({"still"}), 4, 0.4, 8, 8)
@@ -71,13 +72,13 @@ def serve_settings(folder: Path, *, with_file: bool = True) -> Iterator[Settings
         access = Access(config.dashboard, b"")
         reload = ConfigReloader(pipeline, file if with_file else None, flags)
         reload.attach_access(access, "127.0.0.1")
-        condition = RunStatus(pipeline)
+        status = RunStatus(pipeline)
         app = FastAPI()
-        app.add_exception_handler(RequestValidationError, invalid.invalid_request)
+        app.add_exception_handler(RequestValidationError, invalid_request)
         app.include_router(tuning_api.router(pipeline, PolicyPreview(config.data, log), reload))
         app.include_router(configuration_api.router(reload))
-        app.include_router(health_api.router(condition))
-        app.router.routes.extend(monitoring.routes(condition))
+        app.include_router(health_api.router(status))
+        app.router.routes.extend(monitoring.routes(status))
         with (
             serving(FakeGuard(app)) as address,
             httpx.Client(base_url=address, timeout=30) as client,

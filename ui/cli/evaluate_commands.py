@@ -63,7 +63,7 @@ def evaluate(
 ) -> None:
     """Evaluate a model on labeled clips."""
     silence_decoders()
-    from stream.runtime.logging_setup import configure_logging
+    from stream.runtime.logs import configure_logging
 
     configure_logging()
     from stream.runtime.thread_limits import limit_openmp_spin

@@ -150,7 +150,7 @@ def _run(
     from ui.sighup import SighupHandler
 
     limit_malloc_arenas()
-    from stream.runtime.logging_setup import configure_logging
+    from stream.runtime.logs import configure_logging
 
     configure_logging()
     stopped = stop_at_signals()

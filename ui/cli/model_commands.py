@@ -52,7 +52,7 @@ def classify(
 
     if fit is not None and fit not in FITS:
         fail(f"--fit {fit}: must be one of {', '.join(FITS)}")
-    from stream.runtime.logging_setup import configure_logging
+    from stream.runtime.logs import configure_logging
 
     configure_logging()
     try:
@@ -170,7 +170,7 @@ def bench(
     from model.checkpoint import CheckpointError
     from model.pretraining.dataset import held_out
     from model.trained_model import load
-    from stream.runtime.logging_setup import configure_logging
+    from stream.runtime.logs import configure_logging
 
     configure_logging()
     try:

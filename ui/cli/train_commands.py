@@ -64,7 +64,7 @@ def train(
 ) -> None:
     """Train a model on your own clips; see docs/training.md."""
     silence_decoders()
-    from stream.runtime.logging_setup import configure_logging
+    from stream.runtime.logs import configure_logging
 
     configure_logging()
     from stream.runtime.thread_limits import limit_openmp_spin

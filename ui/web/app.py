@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
@@ -17,7 +20,6 @@ from ui.web.api import (
     cameras_api,
     configuration_api,
     health_api,
-    invalid,
     live,
     monitoring,
     try_it,
@@ -43,7 +45,7 @@ def build(
     port: int,
 ) -> ASGIApp:
     """All routes, guarded. `log` reads the run's events."""
-    dashboard, condition = pipeline.config.dashboard, RunStatus(pipeline)
+    dashboard, status = pipeline.config.dashboard, RunStatus(pipeline)
     reload.attach_access(access, host)
     app = FastAPI(
         title="Actionwatch",
@@ -56,9 +58,9 @@ def build(
             413: {"description": "the request is too large"},
         },
     )
-    app.add_exception_handler(RequestValidationError, invalid.invalid_request)
+    app.add_exception_handler(RequestValidationError, invalid_request)
     app.router.routes.extend(login_routes(access))
-    app.router.routes.extend(monitoring.routes(condition))
+    app.router.routes.extend(monitoring.routes(status))
     app.router.routes.extend(live.routes(pipeline))
     app.include_router(cameras_api.router(pipeline, access))
     add_events(app, pipeline, log)
@@ -66,8 +68,15 @@ def build(
     app.include_router(
         tuning_api.router(pipeline, PolicyPreview(pipeline.config.data, log), reload)
     )
-    app.include_router(health_api.router(condition))
+    app.include_router(health_api.router(status))
     app.include_router(configuration_api.router(reload))
     app.mount("/ui", StaticFiles(directory=_STATIC))
     mount(app)
     return Guard(app, access, host=host, port=port, https=dashboard.certificate is not None)
+
+
+async def invalid_request(_: Request, error: Exception) -> Response:
+    """The problem without the input: FastAPI's own handler echoes it, and fails on surrogates."""
+    assert isinstance(error, RequestValidationError)
+    detail = [{key: item[key] for key in ("loc", "msg", "type")} for item in error.errors()]
+    return Response(json.dumps({"detail": detail}), 422, media_type="application/json")

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend
 
-from model.engines.linear import Int8Linear, LinearFactory, PackedLinear, PlainLinear
+from model.engines.linear import Int8Linear, PackedLinear, PlainLinear
+from model.families.base import LinearFactory
 from model.families.timesformer.configuration import ACTIVATIONS, ATTENTION_TYPES, TimesformerConfig
 from model.families.timesformer.inference import (
     InferenceNetwork,

@@ -24,7 +24,8 @@ from tests import event_archive
 from tests.event_archive import DESK, EVENTS, EVIL, MARKUP, OPEN, START_UTC, TRICKY, WAVE
 from tests.event_samples import NASTY
 from tests.web import serving
-from ui.web.api import event_export, event_feed, events_api, invalid, timeline_api
+from ui.web.api import event_export, event_feed, events_api, timeline_api
+from ui.web.app import invalid_request
 from ui.web.security.access import Identity
 
 
@@ -86,7 +87,7 @@ def api(data: Path, run: Run) -> Iterator[httpx.Client]:
     # The log stays open, or its open events would count as crashed.
     with EventLog.create(data) as log:
         log.write_updates([EVENTS[-1]])
-        app = FastAPI(exception_handlers={RequestValidationError: invalid.invalid_request})
+        app = FastAPI(exception_handlers={RequestValidationError: invalid_request})
         app.router.routes.extend(event_feed.routes(feed))
         app.include_router(event_export.router(log))
         model = ("wave", "jump", "still")

@@ -71,7 +71,7 @@ def start_server(tmp_path: Path, spec: ClipSpec) -> Iterator[Callable[..., Serve
             }
             pipeline = stack.enter_context(Pipeline(Config.model_validate(settings)))
             if ready:
-                pipeline.sessions.expect(spec, 5.0)
+                pipeline.sessions.on_model(spec, 5.0, pipeline._scheduler)
             return Server(pipeline, idle_timeout_s)
 
         yield start_server
@@ -102,7 +102,7 @@ def test_session_receives_labels_and_events(server: Server, spec: ClipSpec) -> N
             prediction = Prediction(
                 "browser_session:1", spec.labels, probabilities, end_s - 0.3, end_s, 1e9, 0.01
             )
-            assert server.pipeline.sessions.take(prediction)
+            assert server.pipeline.sessions.on_prediction(prediction)
         socket.send_bytes(message(0.3))
         state = socket.receive_json()
         assert state["labels"][0] == ["run", pytest.approx(0.93, abs=0.01)]

@@ -11,7 +11,8 @@ from stream.messages import ClipSpec, LoggedEvent, Prediction
 from stream.replay.policy_preview import PolicyPreview, ScoreRange
 from stream.runtime.metrics import Metrics
 from stream.sinks.event_log.event_log import EventLog
-from stream.sinks.score_log import ScoreLog, quantize
+from stream.sinks.score_files import quantize
+from stream.sinks.score_log import ScoreLog
 from ui.web.api.tuning_preview import preview_response
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)

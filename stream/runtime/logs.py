@@ -1,4 +1,4 @@
-"""The latest warnings and errors of the log, for the dashboard."""
+"""The log: what is printed on the terminal, and the latest problems for the dashboard."""
 
 from __future__ import annotations
 
@@ -7,10 +7,27 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from stream.runtime.logging_setup import OWN_LOGGERS
-
+OWN_LOGGERS = ("stream", "model", "ui")  # loggers; the user can't act on messages of others
 _MAX_ENTRIES = 20
 _MAX_LENGTH = 500  # characters
+
+
+def configure_logging(prefix: str = "") -> None:
+    """Print messages on standard error, with the time and `prefix`."""
+    handler = logging.StreamHandler()
+    handler.addFilter(_is_for_user)
+    line_format = f"%(asctime)s {prefix}%(message)s"
+    logging.basicConfig(
+        level=logging.INFO, format=line_format, datefmt="%H:%M:%S", handlers=[handler]
+    )
+
+
+def _is_for_user(record: logging.LogRecord) -> bool:
+    package = record.name.partition(".")[0]
+    if package in OWN_LOGGERS:
+        return True
+    # Warnings of the hub need no action; problems are logged as errors.
+    return record.levelno >= (logging.ERROR if package == "huggingface_hub" else logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)

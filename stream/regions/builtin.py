@@ -1,4 +1,4 @@
-"""Region type: the zones of a camera, each classified by itself."""
+"""The region types of a camera: its zones, or the whole frame if it has none."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from stream.regions.base import REGION_TYPES, Region
 from stream.regions.clip_source import RegionClipSource
 from stream.regions.motion_gate import make_gate
 from stream.regions.zone import Zone
+
+
+@REGION_TYPES.register("whole_frame")
+def whole_frame(camera: str, config: CameraConfig) -> Sequence[Region]:
+    if config.zones:
+        return ()
+    return (RegionClipSource(camera, fit=config.fit, gate=make_gate(config.motion_gate)),)
 
 
 @REGION_TYPES.register("zones")

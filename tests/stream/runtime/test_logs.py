@@ -1,10 +1,20 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from datetime import datetime, timezone
 
-from stream.runtime.recent_logs import RecentLogHandler
+from stream.runtime.logs import RecentLogHandler
 
+PROGRAM = """
+import logging
+from stream.runtime.logs import configure_logging
+configure_logging("worker: ")
+logging.getLogger("stream.regions.frame_ring").info("ours")
+logging.getLogger("matplotlib.font_manager").info("theirs")
+logging.getLogger("matplotlib.font_manager").warning("their warning")
+"""
 _log = logging.getLogger("stream.test")
 
 
@@ -30,3 +40,11 @@ def test_messages_of_other_packages_are_ignored() -> None:
     with RecentLogHandler() as logs:
         logging.getLogger("urllib3").warning("noise")
     assert logs.entries == ()
+
+
+def test_own_messages_and_all_warnings_are_logged() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
+    )
+    lines = [line.split(" ", 1)[1] for line in process.stderr.splitlines()]
+    assert lines == ["worker: ours", "worker: their warning"]
