@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from stream.config.config import InferenceConfig
+from stream.runtime.service import ServiceThread
 from stream.runtime.subprocesses import module_command
 from stream.runtime.thread_limits import worker_environment
 
@@ -48,9 +49,9 @@ class Supervisor:
         self._startup_timeout_s = startup_timeout_s
         self._ready = threading.Event()  # the current process has sent Hello
         self._now = now
-        self._stop = threading.Event()
         self._replace = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._thread = ServiceThread("supervisor", self._run, on_crash=on_failure)
+        self._stop = self._thread.stopping
         self.pid: int | None = None
 
     def start(self) -> None:
@@ -69,13 +70,11 @@ class Supervisor:
             self._replace.set()
 
     def request_stop(self) -> None:
-        self._stop.set()
+        self._thread.request_stop()
 
     def join(self, timeout_s: float) -> bool:
         """Wait until the worker has ended; False after `timeout_s`."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self._thread.join(timeout_s)
 
     def _run(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -31,6 +32,7 @@ class WorkerPool:
         self._metrics = metrics
         self._on_failure = on_failure
         self._now = now
+        self._lock = threading.Lock()
         self._crashed_at: list[float] = []  # monotonic seconds
         self._workers = (
             LocalWorkers(
@@ -83,13 +85,16 @@ class WorkerPool:
     # On a supervisor's thread.
     def _record_crash(self, code: int) -> None:
         self._metrics.count("worker_restarts")
-        self._crashed_at.append(self._now())
         assert self._workers is not None  # the crash was of one of them
         max_crashes = _MAX_CRASHES * self._workers.started
-        since = self._now() - _CRASH_WINDOW_S
-        recent = [crashed_at for crashed_at in self._crashed_at if crashed_at > since]
-        self._crashed_at = recent
-        if len(recent) >= max_crashes:
+        with self._lock:
+            now = self._now()
+            recent = [
+                crashed_at for crashed_at in self._crashed_at if now - crashed_at < _CRASH_WINDOW_S
+            ]
+            self._crashed_at = [*recent, now]
+            too_many = len(self._crashed_at) >= max_crashes
+        if too_many:
             self._on_failure(
                 f"the worker ended {max_crashes} times within {_CRASH_WINDOW_S / 60:.0f} minutes, "
                 f"the last time with code {code}; see its messages above"

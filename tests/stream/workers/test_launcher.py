@@ -89,6 +89,16 @@ def test_missing_program_is_a_failure() -> None:
     assert "can't be started" in failures[0]
 
 
+def test_crash_of_the_supervisor_is_a_failure() -> None:
+    failures: list[str] = []
+    supervisor = Supervisor(
+        ["worker", "--model=a\0b"], on_crash=lambda code: None, on_failure=failures.append
+    )
+    supervisor.start()
+    assert supervisor.join(10)
+    assert "embedded null byte" in failures[0]
+
+
 def test_stop_kills_a_process_that_ignores_sigterm(tmp_path: Path) -> None:
     ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
     harness = SupervisorHarness(sleeping_program(tmp_path / "pid", ignore))
