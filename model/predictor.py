@@ -64,8 +64,7 @@ class Predictor:
         logits = self.logits(clips) / self._temperature
         if self._multi_label:
             return 0.5 * (1 + np.tanh(0.5 * logits))  # the sigmoid, in a form that can't overflow
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
+        return softmax(logits)
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
         """uint8 RGB (batch, T, H, W, 3) -> float32 (batch, labels).
@@ -98,3 +97,9 @@ class Predictor:
         if size > count:
             clips = np.concatenate([clips, np.repeat(clips[-1:], size - count, axis=0)])
         return self._engine.logits(clips)[:count]
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(batch, labels) -> probabilities of the same dtype, each row sums to 1."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model.predictor import softmax
 from model.preprocess import normalize
 from model.trained_model import TrainedModel
 
@@ -27,16 +28,18 @@ def view_logits(
     model.network.eval()
     logits: list[np.ndarray] = []
     pending: list[np.ndarray] = []
-    for views in clips:
-        pending.append(views)
-        if sum(map(len, pending)) >= _BATCH_VIEWS:
+    try:
+        for views in clips:
+            pending.append(views)
+            if sum(map(len, pending)) >= _BATCH_VIEWS:
+                logits += _logits(model, pending)
+                on_progress(len(pending))
+                pending = []
+        if pending:
             logits += _logits(model, pending)
             on_progress(len(pending))
-            pending = []
-    if pending:
-        logits += _logits(model, pending)
-        on_progress(len(pending))
-    model.network.train(was_training)
+    finally:
+        model.network.train(was_training)
     return logits
 
 
@@ -62,9 +65,4 @@ def _logits(model: TrainedModel, clips: Sequence[np.ndarray]) -> list[np.ndarray
 
 def probabilities(logits: Iterable[np.ndarray], temperature: float = 1.0) -> np.ndarray:
     """Mean softmax of each clip's views, float64 (clips, labels), as in `classify`."""
-    return np.stack([_softmax(one / temperature).mean(axis=0) for one in logits])
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True), dtype=np.float64)
-    return powers / powers.sum(axis=1, keepdims=True)
+    return np.stack([softmax(np.float64(one) / temperature).mean(axis=0) for one in logits])

@@ -39,6 +39,7 @@ class SubprocessCapture:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            bufsize=0,  # a select sees nothing of bytes that a buffer holds
             start_new_session=True,  # Ctrl+C reaches only the parent, which then ends this process
         )
         assert self._process.stdin is not None

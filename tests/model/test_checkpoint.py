@@ -191,9 +191,7 @@ def test_tensors_must_be_dense_finite_floats(
 
 def test_another_model_type_is_rejected(folder: Path) -> None:
     edit(folder / "config.json", model_type="videomae")
-    with pytest.raises(
-        CheckpointError, match="is of a 'videomae' model, not of a TimeSformer"
-    ):
+    with pytest.raises(CheckpointError, match="is of a 'videomae' model, not of a TimeSformer"):
         TimesformerForVideoClassification.from_pretrained(folder)
 
 

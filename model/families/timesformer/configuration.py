@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -130,16 +129,6 @@ class TimesformerConfig:
             "architectures": ["TimesformerForVideoClassification"],
         }
         return {**standard, **extra, **values}
-
-    @classmethod
-    def from_json(cls, text: str) -> TimesformerConfig:
-        values = json.loads(text)
-        if not isinstance(values, dict):
-            raise ValueError(f"configuration must be a JSON object, got {type(values).__name__}")
-        return cls.from_dict(values)
-
-    def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=2) + "\n"
 
     def _check_choice(self, key: str, choices: tuple[str, ...]) -> None:
         if getattr(self, key) not in choices:
