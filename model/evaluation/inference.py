@@ -65,4 +65,4 @@ def _logits(model: TrainedModel, clips: Sequence[np.ndarray]) -> list[np.ndarray
 
 def probabilities(logits: Iterable[np.ndarray], temperature: float = 1.0) -> np.ndarray:
     """Mean softmax of each clip's views, float64 (clips, labels), as in `classify`."""
-    return np.stack([softmax(np.float64(one) / temperature).mean(axis=0) for one in logits])
+    return np.stack([softmax(one.astype(np.float64) / temperature).mean(axis=0) for one in logits])

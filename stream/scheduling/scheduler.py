@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Condition, Lock
 from threading import Event as StopEvent
-from typing import Protocol
 
 from stream.messages import Clip, ClipSpec, Prediction, Scores
 from stream.regions.frame_ring import NotCoveredError
 from stream.runtime.metrics import Metrics
 from stream.runtime.service import ServiceThread
+from stream.scheduling.listeners import PredictionListener, WorkerListener
 from stream.scheduling.policy import DispatchPolicy, NewestWins
 from stream.scheduling.stream_registry import StreamRegistry
 from stream.scheduling.window_state import (
@@ -35,27 +35,6 @@ _MAX_MESSAGES = 64  # between two dispatches: a flood of messages must not starv
 _MAX_LOSSES = 3  # of one window that is retried
 _CAMERA_WINDOWS_PER_SESSION_WINDOW = 4  # under full load
 _READY_TIMEOUT_S = 3.0  # a worker sends Ready every second; after this one it has disconnected
-
-
-class PredictionListener(Protocol):
-    """Receives the model's specification and its predictions, on the scheduler's thread."""
-
-    def on_model(self, spec: ClipSpec) -> None: ...
-
-    def on_prediction(self, prediction: Prediction) -> None: ...
-
-
-class WorkerListener(Protocol):
-    """Receives what workers report of themselves, on the scheduler's thread."""
-
-    def on_hello(self, worker: bytes, devices: int) -> None:
-        """A worker is ready; its machine has so many devices."""
-
-    def on_timeout(self, worker: bytes) -> None:
-        """A worker did not return its results in time."""
-
-    def on_worker_failure(self, worker: bytes, reason: str) -> None:
-        """A worker, or with b"" any worker, can't score a window."""
 
 
 class Scheduler:
