@@ -126,7 +126,8 @@ def test_worker_uses_the_inference_options(tmp_path: Path, trained: TrainedModel
     [
         ("--precision=fp64", "actionwatch worker: --precision: "),
         ("--max-batch-size=many", "actionwatch worker: --max-batch-size: "),
-        ("--engine=magic", "actionwatch worker: --engine: "),
+        ("--engine=Magic!", "actionwatch worker: --engine: "),
+        ("--engine=magic", "actionwatch worker: engine magic is not known; use "),
         ("--device=gpu", "actionwatch worker: --device: "),
         ("--device=cuda:63", "device cuda:63 does not exist: torch "),
     ],
