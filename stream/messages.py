@@ -11,6 +11,7 @@ FITS = ("crop", "squash", "letterbox")
 VERDICTS = ("confirmed", "corrected", "rejected")  # rejected: no such action happened
 MAX_NOTE_LENGTH = 2000  # characters of a reviewer's note
 MAX_LABEL_LENGTH = 200  # characters of a corrected label
+_MIN_EVENT_GAP_S = 5.0
 _MAX_PIXEL_SECONDS = 60 * 512 * 512  # seconds x pixels of a window: 2 GB of ring for one camera
 
 
@@ -71,6 +72,12 @@ class ClipSpec:
     @property
     def step_s(self) -> float:
         return self.span_s / self.frames
+
+    @property
+    def event_gap_s(self) -> float:
+        """A longer gap between the predictions of a stream closes its open events."""
+        # A large model on a slow machine may need as long as its clips last.
+        return max(_MIN_EVENT_GAP_S, self.span_s)
 
     def shape(self, clips: int) -> tuple[int, int, int, int, int]:
         """The shape of a batch of clips: (clips, frames, height, width, 3)."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,8 +23,8 @@ from stream.config.diff import Changes, check_labels, compare
 from stream.config.load import ConfigError
 from stream.events.processor import CameraView, EventProcessor, ScanInput
 from stream.messages import ClipSpec, LoggedEvent, Prediction
+from stream.runtime.logs import LogEntry, RecentLogHandler
 from stream.runtime.metrics import Metrics
-from stream.runtime.recent_logs import LogEntry, RecentLogHandler
 from stream.runtime.thread_limits import limit_opencv_threads
 from stream.scheduling.policy import POLICIES
 from stream.scheduling.scheduler import Scheduler
@@ -33,7 +33,7 @@ from stream.sinks.build import EventSinks
 from stream.sinks.subscribers import EventBroadcaster
 from stream.sources.base import SourceError
 from stream.workers.curve_auth import server_keys
-from stream.workers.launcher import worker_command
+from stream.workers.launcher import WorkerSetup
 from stream.workers.pool import WorkerPool
 from stream.workers.transport import SchedulerSocket
 
@@ -67,7 +67,6 @@ class Pipeline:
         self.over = threading.Event()
         self.failure = ""
         self._now = now
-        self._processor_stop = threading.Event()
         self._stop_by: float | None = None
         self._scan_inputs = scan_inputs or {}
         self._config_lock = threading.Lock()  # one change at a time, and none during shutdown
@@ -85,11 +84,9 @@ class Pipeline:
             self.cameras,
             config.events,
             self.metrics,
-            on_event=self._on_event,
-            on_prediction=self._on_processed,
-            on_finished=self._on_finished,
-            on_cameras_changed=self._on_cameras_changed,
+            listener=self,
             is_drained=self._is_drained,
+            on_crash=self._fail,
             scan_inputs=scan_inputs,
             now=now,
             now_utc=now_utc,
@@ -147,7 +144,7 @@ class Pipeline:
         if config.window != before.window:
             self._scheduler.set_stride(config.window.stride)
         self.sessions.update_config(config.dashboard.try_it.max_sessions, config.events)
-        self._sinks.update_config(config.events, config.retention)
+        self._sinks.update_config(config)
 
     def events(self) -> Iterator[LoggedEvent]:
         """The starts and ends of events from now on, each after it is safely logged.
@@ -155,7 +152,14 @@ class Pipeline:
         Ends when the run is over. Events that are open at shutdown are closed by `__exit__`; their
         ends are only in the log.
         """
-        return self._broadcaster.subscribe(lambda: self.over.is_set() and self._sinks.flushed)
+        return self._broadcaster.events(lambda: self.over.is_set() and self._sinks.flushed)
+
+    def subscribe(self, callback: Callable[[LoggedEvent], None]) -> Callable[[], None]:
+        """Call `callback` with the same events on the event log's thread; it must not block.
+
+        Those that `__exit__` closes are among them. Returns a function that ends it.
+        """
+        return self._broadcaster.subscribe(callback)
 
     def view(self, stream: str) -> CameraView:
         """The latest prediction and the open events of a camera, or of "camera/zone"."""
@@ -216,9 +220,9 @@ class Pipeline:
             self._sinks = EventSinks(
                 config,
                 self.metrics,
-                on_written=self._broadcaster.publish,
-                on_crash=self._fail,
-                apply_retention=not self._scan_inputs,
+                more=[self._broadcaster],
+                on_failure=self._fail,
+                is_scan=bool(self._scan_inputs),
                 now=self._now,
             )
             undo.callback(self._sinks.join, self._join)
@@ -229,13 +233,10 @@ class Pipeline:
                 on_rejected=lambda: self.metrics.count("rejected_workers"),
             )
             undo.callback(self._socket.__exit__)
-            self._sinks.start(self.cameras.values())
+            self._sinks.start([*self.cameras.values()])
             undo.pop_all()
         self._worker_pool = WorkerPool(
-            lambda number: worker_command(
-                self._socket.local_endpoint, config.model, config.worker, number=number
-            ),
-            config.worker,
+            WorkerSetup(self._socket.local_endpoint, config.model, config.worker),
             self.metrics,
             on_failure=self._fail,
             now=self._now,
@@ -253,12 +254,8 @@ class Pipeline:
             on_crash=self._fail,
             now=self._now,
         )
-        self._threads = [
-            self._thread("event processor", lambda: self._processor.run(self._processor_stop)),
-        ]
         self._scheduler.start()
-        for thread in self._threads:
-            thread.start()
+        self._processor.start()
         self._cameras.start()
         self._worker_pool.start()
         if not self._worker_pool:
@@ -285,10 +282,9 @@ class Pipeline:
     def __exit__(self, *_: object) -> None:
         """Stop in the order of the data flow, so that all predictions still reach the sinks."""
         self.request_stop()
-        (processor,) = self._threads
         self._join("scheduler", self._scheduler.join)
-        self._processor_stop.set()
-        self._join(processor.name, _joiner(processor), 1.0)
+        self._processor.request_stop()
+        self._join("event processor", self._processor.join, 1.0)
         self._sinks.join(self._join)
         # Last, since they may hang; their data is no longer needed.
         self._cameras.join(self._join)
@@ -304,16 +300,6 @@ class Pipeline:
         if not ended:
             _log.warning("%s did not stop in time", name)
         return ended
-
-    def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
-        def run() -> None:
-            try:
-                work()
-            except Exception as error:  # the crash of a thread ends the run
-                _log.exception("%s crashed", name)
-                self._fail(f"{name} crashed: {type(error).__name__}: {error}")
-
-        return threading.Thread(target=run, name=name, daemon=True)
 
     def _fail(self, reason: str) -> None:
         self.failure = self.failure or reason
@@ -352,11 +338,10 @@ class Pipeline:
         except ConfigError as error:
             self._fail(str(error))
             return
-        gap_s = self._processor.gap_s(spec)
-        scores = self._sinks.on_model(spec, self._cameras.streams, gap_s)
-        self._processor.on_model(spec, scores)
+        self._sinks.on_model(spec, [*self._cameras.streams])
+        self._processor.on_model(spec)
         self._cameras.start_buffering(spec)
-        self.sessions.on_model(spec, gap_s, self._scheduler)
+        self.sessions.on_model(spec, spec.event_gap_s, self._scheduler)
 
     def on_prediction(self, prediction: Prediction) -> None:
         """A window is scored."""
@@ -364,16 +349,24 @@ class Pipeline:
             self._processor.put(prediction)
 
     # On the event processor's thread.
-    def _on_event(self, logged: LoggedEvent) -> None:
+    def on_event(self, logged: LoggedEvent) -> None:
+        """An event started, goes on or has ended."""
         self._sinks.on_event(logged)
 
-    def _on_processed(self, prediction: Prediction) -> None:
-        self._sinks.on_prediction(prediction)
+    def on_processed(self, prediction: Prediction, end_utc: datetime) -> None:
+        """A prediction was processed."""
+        self._sinks.on_prediction(prediction, end_utc)
+
+    def on_gap(self, stream: str, end_s: float, end_utc: datetime) -> None:
+        """All events of a stream were closed."""
+        self._sinks.on_gap(stream, end_s, end_utc)
 
     def _is_drained(self, camera: Camera) -> bool:
         return self._scheduler.idle_in(stream.name for stream in camera.streams)
 
-    def _on_finished(self, camera: Camera) -> None:
+    def on_camera_finished(self, camera: Camera) -> None:
+        """All windows of a camera that ended are processed."""
+        self._sinks.on_camera_finished(camera)
         over = self._cameras.finish(camera)
         if self._scan_inputs:
             camera.release_buffers()
@@ -381,7 +374,8 @@ class Pipeline:
         if over:
             self.over.set()
 
-    def _on_cameras_changed(self, removed: list[Camera], added: list[Camera]) -> None:
+    def on_cameras_changed(self, removed: Sequence[Camera], added: Sequence[Camera]) -> None:
+        """Cameras were removed and added."""
         self._sinks.on_cameras(removed, added)
         self._end_if_finished()
 
@@ -389,11 +383,3 @@ class Pipeline:
     def _end_if_finished(self) -> None:
         if self._cameras.all_finished:
             self.over.set()
-
-
-def _joiner(thread: threading.Thread) -> Callable[[float], bool]:
-    def join(timeout_s: float) -> bool:
-        thread.join(timeout_s)
-        return not thread.is_alive()
-
-    return join

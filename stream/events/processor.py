@@ -1,6 +1,6 @@
-"""Processes predictions: updates views, stores scores, and detects events.
+"""Processes predictions: updates views, and detects events.
 
-`EventProcessor.run` owns the detectors and the score log; one thread calls it.
+Its thread, "event processor", owns the detectors.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import contextlib
 import logging
 import queue
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from threading import Event as StopEvent
+from typing import Protocol
 
 from stream.capture.camera import Camera
 from stream.config.events import EventsConfig
@@ -20,11 +21,11 @@ from stream.events.detector import Detector, deterministic_ids, random_id
 from stream.messages import ClipSpec, Event, LoggedEvent, Prediction
 from stream.regions.clip_source import camera_of
 from stream.runtime.metrics import Metrics
-from stream.sinks.score_log import ScoreLog, quantize
+from stream.runtime.service import ServiceThread
+from stream.sinks.score_files import quantize
 
 _log = logging.getLogger(__name__)
 _MAX_QUEUED = 256  # predictions from the scheduler
-_MIN_GAP_S = 5.0
 _CLOCK_STEP_S = 1.0
 _PROGRESS_INTERVAL_S = 1.0  # between progress updates of open events
 _POLL_INTERVAL_S = 0.1
@@ -47,12 +48,30 @@ class ScanInput:
     key: str  # hash of its content and of the scan settings; event ids derive from it
 
 
+class ProcessorListener(Protocol):
+    """Receives what the processor makes of predictions, on its thread."""
+
+    def on_event(self, logged: LoggedEvent) -> None:
+        """An event started, goes on or has ended."""
+
+    def on_processed(self, prediction: Prediction, end_utc: datetime) -> None:
+        """A prediction was processed, and its events were published. `end_utc` is its end."""
+
+    def on_gap(self, stream: str, end_s: float, end_utc: datetime) -> None:
+        """All events of a stream were closed after the window that ended at `end_s`."""
+
+    def on_camera_finished(self, camera: Camera) -> None:
+        """A camera has ended, all its windows are processed, and its events are closed."""
+
+    def on_cameras_changed(self, removed: Sequence[Camera], added: Sequence[Camera]) -> None:
+        """Cameras were removed, with their events closed, and others added."""
+
+
 class EventProcessor:
     """Turns the predictions of all cameras into views and events.
 
-    `is_drained` tells whether a camera that ended has no window left to score; its events are then
-    closed, and `on_finished` is called. `on_cameras_changed` is called with the removed cameras,
-    whose events are closed, and the added ones.
+    `is_drained` tells whether a camera that ended has no window left to score. `on_crash` is called
+    with the reason if the thread crashes.
     """
 
     def __init__(
@@ -61,11 +80,9 @@ class EventProcessor:
         config: EventsConfig,
         metrics: Metrics,
         *,
-        on_event: Callable[[LoggedEvent], None],
-        on_prediction: Callable[[Prediction], None],
-        on_finished: Callable[[Camera], None],
-        on_cameras_changed: Callable[[list[Camera], list[Camera]], None],
+        listener: ProcessorListener,
         is_drained: Callable[[Camera], bool],
+        on_crash: Callable[[str], None],
         scan_inputs: Mapping[str, ScanInput] | None = None,
         now: Callable[[], float] = time.monotonic,
         now_utc: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
@@ -73,13 +90,10 @@ class EventProcessor:
         self._cameras = cameras
         self._config = config
         self._metrics = metrics
-        self._on_event, self._on_prediction = on_event, on_prediction
-        self._on_finished, self._on_cameras_changed = on_finished, on_cameras_changed
-        self._is_drained = is_drained
+        self._listener, self._is_drained = listener, is_drained
         self._scan_inputs = scan_inputs or {}
         self._now, self._now_utc = now, now_utc
         self._spec: ClipSpec | None = None
-        self._scores: ScoreLog | None = None
         self._predictions: queue.Queue[Prediction] = queue.Queue(_MAX_QUEUED)
         self._updates: queue.SimpleQueue[tuple[Mapping[str, Camera], EventsConfig]]
         self._updates = queue.SimpleQueue()
@@ -88,11 +102,25 @@ class EventProcessor:
         self._start_utc: dict[str, datetime] = {}  # UTC of the camera's time 0, by open event
         self._finished: set[Camera] = set()
         self._over = StopEvent()  # no more predictions are processed
+        self._thread = ServiceThread(
+            "event processor", self._run, metrics=metrics, on_crash=on_crash
+        )
         self.alive_at = now()
 
-    def on_model(self, spec: ClipSpec, scores: ScoreLog | None) -> None:
-        """Set the model's specification and the score log, before the first prediction."""
-        self._spec, self._scores = spec, scores
+    def start(self) -> None:
+        self._thread.start()
+
+    def request_stop(self) -> None:
+        """Predictions that were put before are still processed; then all events are closed."""
+        self._thread.request_stop()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end; False after a timeout."""
+        return self._thread.join(timeout_s)
+
+    def on_model(self, spec: ClipSpec) -> None:
+        """Set the model's specification, before the first prediction."""
+        self._spec = spec
 
     def put(self, prediction: Prediction) -> None:
         """Queue a prediction, from the scheduler's thread. A live run drops it if the queue is
@@ -122,23 +150,18 @@ class EventProcessor:
         """Predictions in the queue."""
         return self._predictions.qsize()
 
-    def gap_s(self, spec: ClipSpec) -> float:
-        """A longer gap between predictions closes the open events."""
-        # A large model on a slow machine may need as long as its clips last.
-        return max(_MIN_GAP_S, spec.span_s)
-
-    def run(self, stop: StopEvent) -> None:
-        """Process predictions until `stop` is set and the queue is empty."""
+    def _run(self) -> None:
         try:
-            self._process_all(stop)
+            self._process_all()
         finally:
             self._over.set()
 
-    def _process_all(self, stop: StopEvent) -> None:
+    def _process_all(self) -> None:
+        """Process predictions until the stop, and those that are queued then."""
         polled_at, progress_at = self._now(), self._now()
         offset_s = self._clock_offset_s()
         drained: list[Camera] = []
-        while not (stop.is_set() and self._predictions.empty()):
+        while not (self._thread.stopping.is_set() and self._predictions.empty()):
             self.alive_at = self._now()
             prediction: Prediction | None = None
             with contextlib.suppress(queue.Empty):
@@ -167,8 +190,6 @@ class EventProcessor:
                     _log.warning("the system clock was set by %.0f s", offset_s - before_s)
         for stream in self._detectors:
             self._close_events(stream, "stop")
-        if self._scores is not None:
-            self._scores.close_all()
 
     def _is_current(self, camera: Camera) -> bool:
         return self._cameras.get(camera.name) is camera
@@ -191,21 +212,17 @@ class EventProcessor:
                 self._views[stream] = replace(self.view(stream), open_events=tuple(detector.open()))
         added = [one for name, one in cameras.items() if before.get(name) is not one]
         if removed or added:
-            self._on_cameras_changed(removed, added)
+            self._listener.on_cameras_changed(removed, added)
 
     def _remove_camera(self, camera: Camera) -> None:
-        """Close the events, scores and views of a removed camera."""
+        """Close the events and views of a removed camera."""
         for stream in camera.streams:
             prediction = self.view(stream.name).prediction
             if stream.name in self._detectors:
                 self._close_events(stream.name, "stop")
                 del self._detectors[stream.name]
-                if self._scores is not None and prediction is not None:
-                    # A later camera with this name has another clock.
-                    utc = self._utc(stream.name, prediction.end_s)
-                    self._scores.mark_gap(stream.name, prediction.end_s, utc)
-            if self._scores is not None:
-                self._scores.close(stream.name)
+                if prediction is not None:  # a later camera with this name has another clock
+                    self._emit_gap(stream.name, prediction.end_s)
             self._views.pop(stream.name, None)
         self._finished.discard(camera)
 
@@ -233,17 +250,15 @@ class EventProcessor:
         self._views[stream] = CameraView(prediction, tuple(detector.open()), self._now())
         self._metrics.measure("age", self._now() - prediction.newest_at)
         self._metrics.measure("inference", prediction.inference_s)
-        if self._scores is not None:
-            self._scores.put(rounded, self._utc(stream, prediction.end_s))
         self._emit(changed)
-        self._on_prediction(prediction)
+        self._listener.on_processed(prediction, self._utc(stream, prediction.end_s))
         self._metrics.measure("event_detection", self._now() - started_at)
 
     def _detector(self, stream: str, spec: ClipSpec) -> Detector:
         scan = self._scan_inputs.get(camera_of(stream))
         new_id = random_id if scan is None else deterministic_ids(f"{scan.key} {stream}")
         return Detector(
-            stream, self._config, spec.background, gap_s=self.gap_s(spec), new_id=new_id
+            stream, self._config, spec.background, gap_s=spec.event_gap_s, new_id=new_id
         )
 
     def _emit_progress(self) -> None:
@@ -253,21 +268,17 @@ class EventProcessor:
             prediction = self.view(stream).prediction
             if self._scan_inputs or prediction is None or self._spec is None:
                 continue
-            if self._now() - prediction.newest_at > self.gap_s(self._spec):
+            if self._now() - prediction.newest_at > self._spec.event_gap_s:
                 self._close_events(stream, "gap")
-                if self._scores is not None:
-                    end_s = prediction.end_s
-                    self._scores.mark_gap(stream, end_s, self._utc(stream, end_s))
+                self._emit_gap(stream, prediction.end_s)
 
     def _finish(self, camera: Camera) -> None:
         for stream in camera.streams:
             if self._detectors.get(stream.name) is not None:
                 self._close_events(stream.name, "stop")
                 del self._detectors[stream.name]
-            if self._scores is not None:
-                self._scores.close(stream.name)
         self._finished.add(camera)
-        self._on_finished(camera)
+        self._listener.on_camera_finished(camera)
 
     def _close_events(self, stream: str, closed_by: str) -> None:
         """Close the open events of a stream."""
@@ -281,12 +292,16 @@ class EventProcessor:
                 self._start_utc[event.id] = self._time_zero(event.camera)
             assert self._spec is not None  # see _process
             change = "end" if event.end_s is not None else "start" if is_new else "progress"
-            self._on_event(LoggedEvent(event, change, self._start_utc[event.id], self._spec.model))
+            start_utc = self._start_utc[event.id]
+            self._listener.on_event(LoggedEvent(event, change, start_utc, self._spec.model))
             if is_new:
                 self._metrics.count("events", event.camera)
                 _log.info("%s: %s at %.1f s", event.camera, event.label, event.start_s)
             if event.end_s is not None:
                 del self._start_utc[event.id]
+
+    def _emit_gap(self, stream: str, end_s: float) -> None:
+        self._listener.on_gap(stream, end_s, self._utc(stream, end_s))
 
     def _utc(self, stream: str, time_s: float) -> datetime:
         return self._time_zero(stream) + timedelta(seconds=time_s)

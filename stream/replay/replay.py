@@ -13,7 +13,7 @@ from stream.config.events import EventsConfig, missing_label
 from stream.events.detector import Detector, deterministic_ids
 from stream.messages import Event, LoggedEvent, Prediction
 from stream.sinks.event_log.rows import moment
-from stream.sinks.score_log import StoredRun, read_scores
+from stream.sinks.score_files import StoredRun, read_scores
 
 _TOLERANCE = timedelta(seconds=0.05)  # smaller changes of a start or end count as unchanged
 _CLOCK_STEP = timedelta(seconds=1)  # larger than the clock drift between two windows

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from stream.config.events import UNKNOWN
-from stream.sinks.score_log import FOLDER, read_header, record_dtype
+from stream.sinks.score_files import FOLDER, read_header, record_dtype
 
 _MAX_UTC = 4e9  # seconds since 1970; later or negative times are corrupted
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from stream.config.config import CameraConfig, Config
 from stream.config.events import RecordingConfig, RetentionConfig
-from stream.formats.base import ExportError, export_file
+from stream.formats.base import FORMATS, ExportError, export_file
 from stream.pipeline import Pipeline
 from stream.runtime.metrics import Metrics
 from stream.scan.manifest import ManifestEntry, ScanError, ScanJob, read_manifest, write_manifest
@@ -21,10 +21,10 @@ from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.journal import Journal
 from stream.sinks.event_log.query import EventQuery
 from stream.sinks.event_log.writer import EventWriter
-from stream.sinks.score_log import FOLDER as SCORES
+from stream.sinks.score_files import FOLDER as SCORES
 from stream.sources.base import SourceError
 
-EXPORTS = {"jsonl": ".jsonl", "webvtt": ".vtt"}  # suffixes of the exports, by format
+EXPORTS = ("jsonl", "webvtt")  # formats of the exports
 _POLL_INTERVAL_S = 0.1
 _JOURNAL_TIMEOUT_S = 60.0  # a full journal needs a few seconds
 
@@ -185,7 +185,7 @@ def _clear(names: Iterable[str], log: EventLog, out: Path) -> None:
 
 
 def _exports(name: str, out: Path) -> list[Path]:
-    return [out / f"{name}{suffix}" for suffix in EXPORTS.values()]
+    return [out / f"{name}{FORMATS[format_name].suffix}" for format_name in EXPORTS]
 
 
 def _reading(pipeline: Pipeline, names: Iterable[str]) -> dict[str, float]:

@@ -21,7 +21,7 @@ from stream.regions.frame_ring import FrameRing
 from stream.regions.resize import fit_frame
 from stream.runtime.metrics import Metrics
 from stream.scheduling.window_state import BROWSER_SESSION
-from stream.sinks.score_log import quantize
+from stream.sinks.score_files import quantize
 
 _MAX_TIME_S = 1e10  # floats are too coarse beyond it; seconds since 1970 are well below
 _EMPTY_VIEW = CameraView(None, ())

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import queue
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -18,10 +16,11 @@ import zmq
 from stream.messages import LoggedEvent, Prediction
 from stream.runtime.metrics import Metrics
 from stream.runtime.secrets import redact
+from stream.runtime.service import ServiceThread
+from stream.sinks.base import SINKS, EventSink, SinkContext
 from stream.sinks.event_log.rows import as_row, iso
 from stream.workers.transport import TransportError
 
-_log = logging.getLogger(__name__)
 VERSION = 1  # of the messages, see docs/alerts.md
 _MAX_QUEUED = 1000  # messages in our queue, and then in ZeroMQ's for each subscriber
 _TOP_K = 10  # labels
@@ -29,8 +28,10 @@ _LINGER_MS = 500
 _POLL_INTERVAL_S = 0.1
 
 
-class Publisher:
+class Publisher(EventSink):
     """A PUB socket at an address. It never waits: slow subscribers miss messages."""
+
+    name = "publisher"
 
     def __init__(
         self,
@@ -45,8 +46,11 @@ class Publisher:
         self._now, self._now_utc = now, now_utc
         self._queue: queue.Queue[Prediction | LoggedEvent] = queue.Queue(max_queued)
         self._counts: Counter[str] = Counter()  # of messages, by topic
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._context: zmq.Context | None = None  # with the socket, while it is open
+        self._socket: zmq.Socket | None = None
+        self._thread = ServiceThread(
+            self.name, self._run, metrics=metrics, crashes="publisher_crashes"
+        )
         self.endpoint = address  # after `start` with the port that the system assigned
 
     def start(self) -> None:
@@ -63,26 +67,19 @@ class Publisher:
                 "like tcp://127.0.0.1:5556"
             ) from error
         self.endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
-        self._thread = threading.Thread(
-            target=self._run, args=(context, socket), name="publisher", daemon=True
-        )
+        self._context, self._socket = context, socket
         self._thread.start()
 
     def request_stop(self) -> None:
-        self._stop.set()
+        self._thread.request_stop()
 
     def join(self, timeout_s: float) -> bool:
-        if self._thread is None:
-            return True
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self._thread.join(timeout_s)
 
-    def put_prediction(self, prediction: Prediction) -> None:
-        """Any thread may call it; never blocks."""
+    def on_prediction(self, prediction: Prediction, end_utc: datetime) -> None:
         self._put(prediction, prediction.camera)
 
-    def put_event(self, logged: LoggedEvent) -> None:
-        """Any thread may call it; never blocks."""
+    def on_written(self, logged: LoggedEvent) -> None:
         self._put(logged, logged.event.camera)
 
     def _put(self, item: Prediction | LoggedEvent, camera: str) -> None:
@@ -91,17 +88,16 @@ class Publisher:
         except queue.Full:
             self._metrics.count("dropped_publications", camera)
 
-    def _run(self, context: zmq.Context, socket: zmq.Socket) -> None:
+    def _run(self) -> None:
+        assert self._context is not None
+        assert self._socket is not None
         try:
-            while not (self._stop.is_set() and self._queue.empty()):
+            while not (self._thread.stopping.is_set() and self._queue.empty()):
                 with contextlib.suppress(queue.Empty):
-                    self._send(socket, self._queue.get(timeout=_POLL_INTERVAL_S))
-        except Exception:  # the run continues without it
-            _log.exception("the publisher crashed; nothing more is published")
-            self._metrics.count("publisher_crashes")
+                    self._send(self._socket, self._queue.get(timeout=_POLL_INTERVAL_S))
         finally:
-            socket.close(linger=_LINGER_MS)
-            context.term()
+            self._socket.close(linger=_LINGER_MS)
+            self._context.term()
 
     def _send(self, socket: zmq.Socket, item: Prediction | LoggedEvent) -> None:
         if isinstance(item, Prediction):
@@ -125,3 +121,9 @@ class Publisher:
                 {"label": label, "probability": round(probability, 4)} for label, probability in top
             ],
         }
+
+
+@SINKS.register(Publisher.name)
+def _make(context: SinkContext) -> EventSink | None:
+    address = context.config.publish
+    return Publisher(address, context.metrics, now=context.now) if address else None

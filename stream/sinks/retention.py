@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from stream.config.config import Config
 from stream.config.events import RetentionConfig
 from stream.messages import EventMedia
+from stream.runtime.service import ServiceThread
+from stream.sinks.base import SINKS, EventSink, SinkContext
 from stream.sinks.event_log.database import EventLogError, OpenEventError, UnknownEventError
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.journal import Journal
 from stream.sinks.event_log.query import EventQuery
 from stream.sinks.event_log.rows import iso
-from stream.sinks.score_log import FOLDER as SCORES
-from stream.sinks.score_log import MAX_FILE_S
+from stream.sinks.score_files import FOLDER as SCORES
+from stream.sinks.score_files import MAX_FILE_S
 
 _log = logging.getLogger(__name__)
 _INTERVAL_S = 3600.0
@@ -192,8 +194,10 @@ def clean_up_after_crash(
     _update_rows(log, plan)
 
 
-class RetentionThread:
+class RetentionThread(EventSink):
     """Prunes the data folder of a run at its start and every hour."""
+
+    name = "retention"
 
     def __init__(
         self,
@@ -206,27 +210,24 @@ class RetentionThread:
     ) -> None:
         self._log, self._folder, self._config = log, folder, config
         self._interval_s, self._now_utc = interval_s, now_utc
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+        self._thread = ServiceThread(self.name, self._run)
 
     def start(self) -> None:
         self._thread.start()
 
-    def update_config(self, config: RetentionConfig) -> None:
-        """Apply other limits from the next pass. Any thread may call it."""
-        self._config = config
+    def update_config(self, config: Config) -> None:
+        """Apply other limits from the next pass."""
+        self._config = config.retention
 
     def request_stop(self) -> None:
-        self._stop.set()
+        self._thread.request_stop()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the end; False after a timeout."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        stopping = self._thread.stopping
+        while not stopping.is_set():
             try:
                 pruned = prune(self._log, self._folder, self._config, now_utc=self._now_utc())
                 if pruned:
@@ -235,7 +236,14 @@ class RetentionThread:
                 _log.warning("retention pass failed, will retry: %s", error)
             except Exception:  # the run continues, and the next pass retries
                 _log.exception("retention failed")
-            self._stop.wait(self._interval_s)
+            stopping.wait(self._interval_s)
+
+
+@SINKS.register(RetentionThread.name)
+def _make(context: SinkContext) -> EventSink | None:
+    if context.is_scan:
+        return None
+    return RetentionThread(context.log, context.folder, context.config.retention)
 
 
 def _update_rows(log: EventLog, plan: _Plan) -> None:

@@ -1,1 +1,5 @@
 """Alerts by webhook and MQTT, each with a queue on disk."""
+
+from stream.sinks.alerts.alerts import Alerts
+
+__all__ = ["Alerts"]  # registers itself

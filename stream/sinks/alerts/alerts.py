@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from stream.capture.camera import Camera
 from stream.config.events import AlertConfig
-from stream.messages import LoggedEvent
+from stream.messages import ClipSpec, LoggedEvent
 from stream.runtime.metrics import Metrics
 from stream.runtime.secrets import SecretError
 from stream.sinks.alerts.dispatcher import AlertDispatcher
@@ -16,16 +17,20 @@ from stream.sinks.alerts.mqtt import MqttSender
 from stream.sinks.alerts.outbox import Outbox
 from stream.sinks.alerts.sender import AlertError, AlertSender
 from stream.sinks.alerts.webhook import WebhookSender
+from stream.sinks.base import SINKS, EventSink, SinkContext
 
 FOLDER = "alerts"
 
 
-class Alerts:
+class Alerts(EventSink):
     """All alerts of a run. Queued alerts stay on disk until they are delivered.
 
     Raises AlertError, in one line, for an alert that can't work: a missing secret, an invalid
     address, an extra that is not installed.
     """
+
+    name = "alerts"
+    min_stop_s = 1.0  # for a last delivery
 
     def __init__(
         self,
@@ -36,6 +41,7 @@ class Alerts:
         first_delay_s: float = 1.0,
         max_queued: int = 10_000,
     ) -> None:
+        self._labels: tuple[str, ...] = ()  # of the model, without background
         folder = folder / FOLDER
         senders = {
             name: make_sender(name, config, folder, first_delay_s=first_delay_s)
@@ -57,6 +63,14 @@ class Alerts:
         for dispatcher in self._dispatchers:
             dispatcher.start()
 
+    def on_model(self, spec: ClipSpec, streams: Sequence[str]) -> None:
+        self._labels = tuple(label for label in spec.labels if label not in spec.background)
+        self.announce(streams, self._labels)
+
+    def on_cameras(self, removed: Sequence[Camera], added: Sequence[Camera]) -> None:
+        streams = [stream.name for camera in added for stream in camera.streams]
+        self.announce(streams, self._labels)
+
     def announce(self, cameras: Iterable[str], labels: Iterable[str]) -> None:
         """Publish the states of all cameras and labels, so that receivers know them in advance.
 
@@ -66,8 +80,8 @@ class Alerts:
         for dispatcher in self._dispatchers:
             dispatcher.announce(pairs)
 
-    def put(self, logged: LoggedEvent) -> None:
-        """Queue an event update. Any thread may call it, before `start` too; never blocks."""
+    def on_written(self, logged: LoggedEvent) -> None:
+        """Queue an event update. Any thread may call it, before `start` too."""
         if logged.change != "progress":
             for dispatcher in self._dispatchers:
                 dispatcher.put(logged)
@@ -89,6 +103,12 @@ class Alerts:
             for dispatcher in self._dispatchers
         ]
         return all(ended)
+
+
+@SINKS.register(Alerts.name)
+def _make(context: SinkContext) -> EventSink | None:
+    alerts = context.config.alerts
+    return Alerts(alerts, context.folder, context.metrics) if alerts else None
 
 
 def make_sender(

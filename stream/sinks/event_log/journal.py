@@ -82,8 +82,9 @@ def latest_per_event(updates: Sequence[EventUpdate]) -> list[EventUpdate]:
 
 
 def _key(update: EventUpdate) -> str:
-    is_media = isinstance(update, EventMedia)
-    return json.dumps(["media", update.event_id] if is_media else ["event", update.event.id])
+    if isinstance(update, EventMedia):
+        return json.dumps(["media", update.event_id])
+    return json.dumps(["event", update.event.id])
 
 
 def _text(update: EventUpdate, run: str) -> str:

@@ -1,6 +1,6 @@
 """Writes event updates to the log, and to the journal while the log's database is unavailable.
 
-Its thread, "event log", is the only one that writes events, and owns the journal.
+Its thread, "event log", is the only one that writes events, and uses the journal.
 """
 
 from __future__ import annotations
@@ -9,9 +9,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from stream.messages import EventMedia, LoggedEvent
+from stream.runtime.backoff import Backoff
 from stream.runtime.metrics import Metrics
+from stream.runtime.service import ServiceThread
 from stream.sinks.event_log.database import EventLogError, RejectedUpdateError
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.journal import EventUpdate, Journal, latest_per_event
@@ -21,14 +24,28 @@ _BATCH_SIZE = 1000  # updates in one transaction
 _POLL_INTERVAL_S = 0.1  # for retries, as the clock is injected
 
 
+class WriterListener(Protocol):
+    """Called on the writer's thread."""
+
+    def on_written(self, events: Sequence[LoggedEvent]) -> None:
+        """Each event update once, when it is in the database or in the journal, or, if the disk is
+        full too, in memory."""
+
+    def on_orphaned_media(self, media: EventMedia) -> None:
+        """The media of an event that was deleted in the meantime."""
+
+    def on_crash(self, reason: str) -> None:
+        """Nothing more is written."""
+
+
 class EventWriter:
     """Writes updates to the log in the order in which they were put, from `start` to the stop.
 
-    `on_written` gets each event update once, on the writer's thread, when it is in the database or
-    in the journal, or, if the disk is full too, in memory. `on_orphaned_media` gets the media of
-    events that were deleted in the meantime. Counters: `journaled_events`, `log_retries`, and
-    `lost_events` for updates that fit nowhere or that the database rejected.
+    Counters: `journaled_events`, `log_retries`, and `lost_events` for updates that fit nowhere or
+    that the database rejected.
     """
+
+    min_stop_s: float = 3.0  # minimum timeout of `join`
 
     def __init__(
         self,
@@ -36,32 +53,28 @@ class EventWriter:
         journal: Journal,
         metrics: Metrics,
         *,
-        on_written: Callable[[Sequence[LoggedEvent]], None] = lambda events: None,
-        on_crash: Callable[[str], None] = lambda reason: None,
-        on_orphaned_media: Callable[[EventMedia], None] = lambda media: None,
+        listener: WriterListener | None = None,
         min_retry_delay_s: float = 0.5,
         max_retry_delay_s: float = 10.0,
         max_pending: int = 100_000,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._log, self._journal, self._metrics = log, journal, metrics
-        self._on_written, self._on_crash = on_written, on_crash
-        self._on_orphaned_media = on_orphaned_media
-        self.is_dead = False
-        self._min_retry_delay_s, self._max_retry_delay_s = min_retry_delay_s, max_retry_delay_s
+        self._listener = listener
+        self._backoff = Backoff(min_retry_delay_s, max_retry_delay_s)
         self._max_pending = max_pending
         self._now = now
         self._condition = threading.Condition()
-        self._inbox: list[EventUpdate] = []  # guarded by the condition, like _stopping
-        self._stopping = False
+        self._inbox: list[EventUpdate] = []  # guarded by the condition
         self._in_flight = 0  # updates that left the inbox and are not stored anywhere yet
         self._memory_backlog: list[EventUpdate] = []  # neither database nor journal accepted them
         self._unavailable_reason = ""
-        self._retry_delay_s = min_retry_delay_s
         self._retry_at = 0.0
         self._loss_logged = False
         self._corrupted = 0  # parts of the journal, counted so far
-        self._thread = threading.Thread(target=self._run, name="event log", daemon=True)
+        self._thread = ServiceThread(
+            "event log", self._work, metrics=metrics, crashes="log_crashes", on_crash=self._crashed
+        )
 
     @property
     def pending(self) -> int:
@@ -72,6 +85,11 @@ class EventWriter:
     def unavailable_reason(self) -> str:
         """Why the database can't be written now; "" if it can."""
         return self._unavailable_reason
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the thread crashed: nothing more is accepted."""
+        return self._thread.is_dead
 
     def start(self) -> None:
         self._thread.start()
@@ -90,29 +108,23 @@ class EventWriter:
     def request_stop(self) -> None:
         """Updates that were put before are still written."""
         with self._condition:
-            self._stopping = True
+            self._thread.request_stop()
             self._condition.notify()
 
     def join(self, timeout_s: float) -> bool:
         """Wait until all updates are written; False after a timeout."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        try:
-            self._work()
-        except Exception as error:
-            self._unavailable_reason = f"the writer crashed: {type(error).__name__}: {error}"
-            _log.exception("event log crashed")
-            self._metrics.count("log_crashes")
-            with self._condition:  # from now on `put` accepts nothing
-                self.is_dead = True
-                lost = self._in_flight + len(self._inbox)
-            self._count_lost(lost, "the writer crashed")
-            self._on_crash(self._unavailable_reason)
-        finally:
+        ended = self._thread.join(timeout_s)
+        if ended:
             self._journal.close()
+        return ended
+
+    def _crashed(self, reason: str) -> None:
+        self._unavailable_reason = reason
+        with self._condition:  # `put` accepts nothing more
+            lost = self._in_flight + len(self._inbox)
+        self._count_lost(lost, "the writer crashed")
+        if self._listener is not None:
+            self._listener.on_crash(reason)
 
     def _work(self) -> None:
         self._recover_journal()
@@ -136,12 +148,13 @@ class EventWriter:
     def _next_batch(self) -> tuple[list[EventUpdate], bool]:
         """Waits for updates or a retry. Returns the next updates, and whether they are the last."""
         with self._condition:
-            while not self._inbox and not self._stopping and not self._retry_is_due():
+            stopping = self._thread.stopping
+            while not self._inbox and not stopping.is_set() and not self._retry_is_due():
                 self._condition.wait(_POLL_INTERVAL_S if self._unavailable_reason else None)
             updates = self._inbox[:_BATCH_SIZE]
             del self._inbox[:_BATCH_SIZE]
             self._in_flight = len(updates)
-            return updates, self._stopping and not self._inbox
+            return updates, stopping.is_set() and not self._inbox
 
     def _retry_is_due(self) -> bool:
         return bool(self._unavailable_reason) and self._now() >= self._retry_at
@@ -160,9 +173,9 @@ class EventWriter:
             self._write_to_journal(updates)
         self._in_flight = 0
         events = [update for update in updates if isinstance(update, LoggedEvent)]
-        if events:
+        if events and self._listener is not None:
             try:
-                self._on_written(events)
+                self._listener.on_written(events)
             except Exception:  # a receiver's error must not stop the log
                 _log.exception("on_written failed")
 
@@ -195,7 +208,8 @@ class EventWriter:
 
     def _report_orphans(self, orphaned_media: Iterable[EventMedia]) -> None:
         for media in orphaned_media:
-            self._on_orphaned_media(media)
+            if self._listener is not None:
+                self._listener.on_orphaned_media(media)
 
     def _write_to_journal(self, updates: Iterable[EventUpdate]) -> None:
         """Append to the journal, through the memory backlog to keep the order."""
@@ -231,12 +245,11 @@ class EventWriter:
     def _set_unavailable(self, reason: str) -> None:
         if self._unavailable_reason:
             self._metrics.count("log_retries")
-            self._retry_delay_s = min(2 * self._retry_delay_s, self._max_retry_delay_s)
         else:
             _log.error("event log unavailable, updates go to the journal: %s", reason)
-            self._retry_delay_s = self._min_retry_delay_s
+            self._backoff.reset()
         self._unavailable_reason = reason
-        self._retry_at = self._now() + self._retry_delay_s
+        self._retry_at = self._now() + self._backoff.next_s()
 
     def _set_available(self) -> None:
         if self._unavailable_reason:

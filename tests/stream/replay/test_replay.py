@@ -13,7 +13,8 @@ from stream.messages import ClipSpec, Event, LoggedEvent, Prediction
 from stream.replay.replay import compare, replay
 from stream.runtime.metrics import Metrics
 from stream.sinks.event_log.rows import as_row
-from stream.sinks.score_log import ScoreLog, quantize
+from stream.sinks.score_files import quantize
+from stream.sinks.score_log import ScoreLog
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 UNSURE, SURE = 0.7, 0.95

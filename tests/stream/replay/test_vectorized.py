@@ -13,7 +13,8 @@ from stream.replay.replay import replay
 from stream.replay.score_table import ScoreTable, read_tables, score_files, stored_streams
 from stream.replay.vectorized import Smoother, detect_events
 from stream.runtime.metrics import Metrics
-from stream.sinks.score_log import ScoreLog, quantize
+from stream.sinks.score_files import quantize
+from stream.sinks.score_log import ScoreLog
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 DAY = timedelta(days=1)

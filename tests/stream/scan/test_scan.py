@@ -19,7 +19,7 @@ from stream.replay.replay import compare, replay
 from stream.scan.manifest import plan
 from stream.scan.scan import Progress, ScanResult, pending_jobs, scan
 from stream.sinks.event_log.event_log import EventLog
-from stream.sinks.score_log import read_scores
+from stream.sinks.score_files import read_scores
 from stream.synthetic import Scene
 
 WriteVideo = Callable[..., Path]

@@ -17,7 +17,7 @@ from stream.config.events import RetentionConfig
 from stream.scan.manifest import ScanError, plan
 from stream.scan.scan import Progress, ScanResult, pending_jobs, scan
 from stream.sinks.event_log.event_log import EventLog
-from stream.sinks.score_log import read_scores
+from stream.sinks.score_files import read_scores
 from stream.synthetic import Scene
 from tests.event_samples import logged
 
@@ -151,7 +151,7 @@ def test_failed_export_is_reported_and_the_others_are_written(
     (settings.data / "door.jsonl").mkdir(parents=True)
     by_name = {one.job.name: one for one in run([video, short], settings)}
     assert "door.mp4: " in by_name["door"].failure
-    assert "door.jsonl is no file" in by_name["door"].failure
+    assert "door.jsonl is not a file" in by_name["door"].failure
     assert by_name["short"].failure == ""
     assert [one.name for one in pending_jobs(plan([video, short], settings), settings.data)] == [
         "door"

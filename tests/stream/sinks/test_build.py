@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import socket
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,11 @@ import cv2
 import numpy as np
 import pytest
 
+from stream.capture.camera import Camera
 from stream.config.config import Config
+from stream.messages import ClipSpec, LoggedEvent, Prediction
 from stream.pipeline import Pipeline
+from stream.sinks.base import SINKS, EventSink, SinkContext
 from stream.sinks.event_log.event_log import EventLog
 from stream.synthetic import Scene
 from stream.workers.transport import TransportError
@@ -49,6 +55,113 @@ def run(config: Config) -> list[dict[str, Any]]:
     assert pipeline.failure == ""
     with EventLog.open(config.data) as log:
         return list(log.rows())
+
+
+class ToySink(EventSink):
+    """A sink as a plugin would add it: it counts what it receives."""
+
+    name = "toy"
+
+    def __init__(self, context: SinkContext) -> None:
+        self.received: Counter[str] = Counter()
+        self.folder = context.folder
+
+    def start(self) -> None:
+        self.received["start"] += 1
+
+    def join(self, timeout_s: float) -> bool:
+        self.received["join"] += 1
+        return True
+
+    def on_model(self, spec: ClipSpec, streams: Sequence[str]) -> None:
+        assert streams == ["hall"]
+        self.received[spec.model] += 1
+
+    def on_prediction(self, prediction: Prediction, end_utc: datetime) -> None:
+        assert abs((datetime.now(timezone.utc) - end_utc).total_seconds()) < 60
+        self.received["predictions"] += 1
+
+    def on_event(self, logged: LoggedEvent) -> None:
+        self.received[f"{logged.change} detected"] += 1
+
+    def on_written(self, logged: LoggedEvent) -> None:
+        self.received[f"{logged.change} written"] += 1
+        raise RuntimeError("of the toy")
+
+    def on_cameras(self, removed: Sequence[Camera], added: Sequence[Camera]) -> None:
+        self.received["cameras"] += len(added)
+
+    def on_camera_finished(self, camera: Camera) -> None:
+        self.received["finished"] += 1
+
+
+def test_registered_sink_receives_the_run_and_its_errors_harm_nothing(
+    tmp_path: Path, video: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made: list[ToySink] = []
+
+    def make(context: SinkContext) -> EventSink:
+        made.append(ToySink(context))
+        return made[-1]
+
+    SINKS.add(ToySink.name, make)
+    try:
+        config = make_config(tmp_path, video)
+        rows = run(config)
+    finally:
+        SINKS.remove(ToySink.name)
+    (toy,) = made
+    count = len(rows)
+    assert count
+    assert toy.folder == config.data
+    assert toy.received["predictions"] > 10
+    expected = {
+        **{"start": 1, "cameras": 1, "motion": 1, "finished": 1, "join": 1},
+        **{"start detected": count, "end detected": count},
+        **{"start written": count, "end written": count},
+    }
+    assert {name: toy.received[name] for name in expected} == expected
+    assert caplog.text.count("sink toy failed") == 1
+
+
+def test_sink_that_the_configuration_does_not_want_is_left_out(tmp_path: Path, video: Path) -> None:
+    SINKS.add("none", lambda context: None)
+    try:
+        assert run(make_config(tmp_path, video))
+    finally:
+        SINKS.remove("none")
+
+
+def test_sinks_that_were_started_are_stopped_if_a_later_one_fails(
+    tmp_path: Path, video: Path
+) -> None:
+    stopped: list[str] = []
+
+    class Failing(EventSink):
+        name = "failing"
+        feeds_log = True  # started after the others
+
+        def start(self) -> None:
+            raise RuntimeError("no start")
+
+    class Started(EventSink):
+        name = "started"
+
+        def request_stop(self) -> None:
+            stopped.append(self.name)
+
+    config = make_config(tmp_path, video)
+    for sink in (Failing(), Started()):
+        SINKS.add(sink.name, lambda _, sink=sink: sink)  # type: ignore[misc]
+    try:
+        with pytest.raises(RuntimeError, match="no start"), Pipeline(config):
+            pass
+    finally:
+        SINKS.remove("failing")
+        SINKS.remove("started")
+    assert stopped == ["started"]
+    with EventLog.create(config.data):  # the folder is not locked any more
+        pass
 
 
 def burnt_times(file: Path) -> list[float]:

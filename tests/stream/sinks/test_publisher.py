@@ -63,7 +63,7 @@ def subscribe(publisher: Publisher) -> Iterator[Callable[[str], zmq.Socket]]:
             socket.subscribe(prefix)
 
         def is_connected() -> bool:
-            publisher.put_event(event_update("probe", "start", camera="probe"))
+            publisher.on_written(event_update("probe", "start", camera="probe"))
             return bool(socket.poll(100))
 
         wait_for(is_connected)
@@ -90,7 +90,7 @@ def test_prediction_has_its_ten_most_likely_labels(
     publisher: Publisher, subscribe: Callable[[str], zmq.Socket]
 ) -> None:
     socket = subscribe("prediction/")
-    publisher.put_prediction(prediction("door/gate"))
+    publisher.on_prediction(prediction("door/gate"), NOW)
     ((topic, message),) = received(socket, 1)
     assert topic == "prediction/door/gate"
     labels = message.pop("labels")
@@ -112,7 +112,7 @@ def test_event_has_the_columns_of_the_log_and_message_numbers(
 ) -> None:
     socket = subscribe("event/door")
     for change in ("start", "progress", "end"):
-        publisher.put_event(event_update("e1", change))
+        publisher.on_written(event_update("e1", change))
     messages = [message for _, message in received(socket, 3)]
     assert [message["change"] for message in messages] == ["start", "progress", "end"]
     assert [message["n"] for message in messages] == [1, 2, 3]
@@ -123,8 +123,8 @@ def test_full_queue_drops_and_counts_messages() -> None:
     metrics = Metrics()
     publisher = Publisher("tcp://127.0.0.1:*", metrics, max_queued=5)  # not started: no thread
     for _ in range(8):
-        publisher.put_prediction(prediction())
-    publisher.put_event(event_update("e1", "start"))
+        publisher.on_prediction(prediction(), NOW)
+    publisher.on_written(event_update("e1", "start"))
     assert metrics.totals() == {"dropped_publications": 4}
     publisher.request_stop()
     assert publisher.join(0)
@@ -135,7 +135,7 @@ def test_stop_does_not_wait_for_a_subscriber_that_does_not_read(
 ) -> None:
     subscribe("")
     for _ in range(5000):
-        publisher.put_prediction(prediction(labels=200))
+        publisher.on_prediction(prediction(labels=200), NOW)
     publisher.request_stop()
     assert publisher.join(10)
 
@@ -170,8 +170,8 @@ def test_subscriber_of_the_docs_works(publisher: Publisher, tmp_path: Path) -> N
         reader.start()
 
         def has_printed() -> bool:
-            publisher.put_prediction(prediction())
-            publisher.put_event(event_update("e1", "start"))
+            publisher.on_prediction(prediction(), NOW)
+            publisher.on_written(event_update("e1", "start"))
             return bool(lines)
 
         wait_for(has_printed)

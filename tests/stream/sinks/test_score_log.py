@@ -9,7 +9,9 @@ import pytest
 
 from stream.messages import ClipSpec, Prediction
 from stream.runtime.metrics import Metrics
-from stream.sinks.score_log import ScoreLog, quantize, read_scores
+from stream.sinks.score_files import quantize, read_scores
+from stream.sinks.score_log import ScoreLog
+from tests.full_disk import max_file_size
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 
@@ -96,6 +98,30 @@ def test_damaged_file_is_skipped(tmp_path: Path, spec: ClipSpec) -> None:
     (file,) = (tmp_path / "scores").rglob("*.scores")
     file.write_bytes(b"\x00\xff\n" + file.read_bytes())
     assert read_scores(tmp_path) == []
+
+
+@pytest.mark.parametrize("header_bytes", [0, 40])
+def test_header_that_did_not_fit_on_the_disk_is_written_again(
+    tmp_path: Path, spec: ClipSpec, header_bytes: int
+) -> None:
+    metrics = Metrics()
+    log = ScoreLog(tmp_path, "a" * 32, spec, metrics, gap_s=5.0)
+    written = [prediction(spec, step * 0.5) for step in range(1, 13)]
+
+    def put(predictions: list[Prediction]) -> None:
+        for one in predictions:
+            log.put(one, NOON + timedelta(seconds=one.end_s))
+
+    with max_file_size(header_bytes):
+        put(written[:4])
+    put(written[4:])
+    log.close_all()
+    (stored,) = read_scores(tmp_path)
+    lost = metrics.total("scores_not_stored")
+    assert lost >= 3
+    read = [one.end_s for one, _ in stored.predictions()]
+    assert read == [one.end_s for one in written[lost:]]
+    assert len(list((tmp_path / "scores").rglob("*.scores"))) == 1
 
 
 def test_nothing_is_stored_while_not_allowed(tmp_path: Path, spec: ClipSpec) -> None:

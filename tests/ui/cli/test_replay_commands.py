@@ -16,7 +16,8 @@ from stream.events.detector import Detector
 from stream.messages import ClipSpec, LoggedEvent, Prediction, Review
 from stream.runtime.metrics import Metrics
 from stream.sinks.event_log.event_log import EventLog
-from stream.sinks.score_log import ScoreLog, quantize
+from stream.sinks.score_files import quantize
+from stream.sinks.score_log import ScoreLog
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 Replay = Callable[..., subprocess.CompletedProcess[str]]

@@ -1,16 +1,12 @@
-"""Live event updates over WebSocket: one thread receives them for all subscribers.
-
-Owns the thread "dashboard feed", which starts with the first subscriber and ends with the run.
-"""
+"""Live event updates over WebSocket."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from starlette.routing import WebSocketRoute
@@ -19,7 +15,6 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from stream.messages import LoggedEvent
 from stream.sinks.event_log.rows import as_row
 
-_log = logging.getLogger(__name__)
 _MAX_QUEUED = 200  # messages of one subscriber
 _MAX_SUBSCRIBERS = 100
 _POLL_INTERVAL_S = 0.5  # for the end of the run
@@ -56,18 +51,23 @@ class Subscriber:
         return {**self._queue.popleft(), "dropped": dropped}
 
 
+EventCallback = Callable[[LoggedEvent], None]
+
+
 class EventFeed:
     """Publishes starts and ends of events as soon as they are logged.
 
-    `events` yields them, as `Pipeline.events` does, until the run ends; `over` is set before.
+    `subscribe_to_run` registers a callback for them, as `Pipeline.subscribe` does. `over` is set at
+    the end of the run.
     """
 
-    def __init__(self, events: Callable[[], Iterator[LoggedEvent]], over: threading.Event) -> None:
+    def __init__(
+        self, subscribe_to_run: Callable[[EventCallback], object], over: threading.Event
+    ) -> None:
         self.over = over
-        self._events = events
         self._subscribers: set[Subscriber] = set()
-        self._lock = threading.Lock()  # guards the subscribers and the start of the thread
-        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()  # guards the subscribers
+        subscribe_to_run(self._on_event)
 
     def subscribe(self) -> Subscriber | None:
         """A new subscriber, or None if the limit is reached."""
@@ -76,12 +76,6 @@ class EventFeed:
             if len(self._subscribers) >= _MAX_SUBSCRIBERS:
                 return None
             self._subscribers.add(subscriber)
-            if self._thread is None:
-                events = self._events()  # subscribes now, not when the thread runs
-                self._thread = threading.Thread(
-                    target=self._run, args=(events,), name="dashboard feed", daemon=True
-                )
-                self._thread.start()
         return subscriber
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
@@ -95,54 +89,49 @@ class EventFeed:
         for subscriber in subscribers:
             subscriber.publish(message)
 
-    def _run(self, events: Iterator[LoggedEvent]) -> None:
-        try:
-            for logged in events:
-                self.publish({"change": logged.change, "event": as_row(logged)})
-        except Exception:  # the run continues
-            _log.exception("the dashboard receives no more event updates")
+    # On the event log's thread.
+    def _on_event(self, logged: LoggedEvent) -> None:
+        self.publish({"change": logged.change, "event": as_row(logged)})
 
 
 def routes(feed: EventFeed) -> list[WebSocketRoute]:
     """/api/events/live."""
 
     async def live(websocket: WebSocket) -> None:
-        await websocket.accept()
-        subscriber = feed.subscribe()
+        subscriber = feed.subscribe()  # first: a connected client misses nothing
         if subscriber is None:
+            await websocket.accept()
             await websocket.close(_TRY_AGAIN_LATER, "too many subscribers; try again later")
             return
-        disconnected = asyncio.create_task(_until_disconnected(websocket))
         try:
-            await _send_all(websocket, feed, subscriber, disconnected)
+            await websocket.accept()
+            await _send_all(websocket, feed, subscriber)
         except WebSocketDisconnect:
             pass
         finally:
             feed.unsubscribe(subscriber)
-            disconnected.cancel()
-            await asyncio.gather(disconnected, return_exceptions=True)
 
     return [WebSocketRoute("/api/events/live", live)]
 
 
-async def _send_all(
-    websocket: WebSocket,
-    feed: EventFeed,
-    subscriber: Subscriber,
-    disconnected: asyncio.Task[None],
-) -> None:
-    while not disconnected.done():
-        if (message := subscriber.next()) is not None:
-            await websocket.send_json(message)
-            continue
-        if feed.over.is_set():
-            await websocket.close(_GOING_AWAY)
-            return
-        ready = asyncio.create_task(subscriber.ready.wait())
-        await asyncio.wait(
-            {ready, disconnected}, timeout=_POLL_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED
-        )
-        ready.cancel()
+async def _send_all(websocket: WebSocket, feed: EventFeed, subscriber: Subscriber) -> None:
+    disconnected = asyncio.create_task(_until_disconnected(websocket))
+    try:
+        while not disconnected.done():
+            if (message := subscriber.next()) is not None:
+                await websocket.send_json(message)
+                continue
+            if feed.over.is_set():
+                await websocket.close(_GOING_AWAY)
+                return
+            ready = asyncio.create_task(subscriber.ready.wait())
+            await asyncio.wait(
+                {ready, disconnected}, timeout=_POLL_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            ready.cancel()
+    finally:
+        disconnected.cancel()
+        await asyncio.gather(disconnected, return_exceptions=True)
 
 
 async def _until_disconnected(websocket: WebSocket) -> None:

@@ -14,7 +14,7 @@ from ui.web.api import event_export, event_feed, events_api, media, timeline_api
 def add_events(app: FastAPI, pipeline: Pipeline, log: EventLog) -> None:
     """Add the API, the WebSocket and the media files of a run's events."""
     data = pipeline.config.data
-    feed = event_feed.EventFeed(pipeline.events, pipeline.over)
+    feed = event_feed.EventFeed(pipeline.subscribe, pipeline.over)
 
     def streams() -> list[str]:
         return [stream.name for camera in pipeline.cameras.values() for stream in camera.streams]

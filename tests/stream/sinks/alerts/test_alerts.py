@@ -123,9 +123,9 @@ def test_end_is_sent_if_a_previous_run_sent_the_start() -> None:
 def test_alerts_arrive_in_order_and_once(run: Callable[..., Alerts], receiver: Receiver) -> None:
     alerts = run(AlertConfig(webhook=receiver.address))
     for number in range(5):
-        alerts.put(event_update(f"e{number}", "start", number))
-        alerts.put(event_update(f"e{number}", "progress", number))
-        alerts.put(event_update(f"e{number}", "end", number))
+        alerts.on_written(event_update(f"e{number}", "start", number))
+        alerts.on_written(event_update(f"e{number}", "progress", number))
+        alerts.on_written(event_update(f"e{number}", "end", number))
     wait_for(lambda: len(receiver.ids) >= 10)
     stop(alerts)
     assert receiver.ids == [f"e{n}-{change}" for n in range(5) for change in ("start", "end")]
@@ -136,11 +136,11 @@ def test_restarted_receiver_gets_each_alert_once_in_order(
     run: Callable[..., Alerts], receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     alerts = run(AlertConfig(webhook=receiver.address))
-    alerts.put(event_update("e0", "start"))
+    alerts.on_written(event_update("e0", "start"))
     wait_for(lambda: receiver.ids == ["e0-start"])
     receiver.stop()
     for number in range(1, 6):
-        alerts.put(event_update(f"e{number}", "start", number))
+        alerts.on_written(event_update(f"e{number}", "start", number))
     wait_for(lambda: "can't be delivered" in caplog.text)
     assert alerts.queues == {"alert phone": 5}
     receiver.start()
@@ -161,7 +161,7 @@ def test_queued_alerts_are_delivered_by_the_next_run(
     config = AlertConfig(webhook=receiver.address)
     first = run(config)
     for number in range(3):
-        first.put(event_update(f"e{number}", "start", number))
+        first.on_written(event_update(f"e{number}", "start", number))
     stop(first)
     receiver.start()
     run(config)
@@ -174,7 +174,7 @@ def test_last_alerts_are_delivered_before_the_stop(
 ) -> None:
     alerts = run(AlertConfig(webhook=receiver.address))
     for number in range(10):
-        alerts.put(event_update(f"e{number}", "end", number))
+        alerts.on_written(event_update(f"e{number}", "end", number))
     stop(alerts)
     assert len(receiver.ids) == 10
 
@@ -183,7 +183,7 @@ def test_alerts_can_be_queued_before_the_start(
     tmp_path: Path, metrics: Metrics, receiver: Receiver
 ) -> None:
     alerts = Alerts({"phone": AlertConfig(webhook=receiver.address)}, tmp_path, metrics)
-    alerts.put(event_update("e0", "start"))
+    alerts.on_written(event_update("e0", "start"))
     alerts.start()
     stop(alerts)
     assert receiver.ids == ["e0-start"]
@@ -203,10 +203,10 @@ def test_rejected_alert_is_logged_once_counted_and_dropped(
     alerts = run(AlertConfig(webhook=receiver.address))
     receiver.status = 404
     for number in range(3):
-        alerts.put(event_update(f"e{number}", "start", number))
+        alerts.on_written(event_update(f"e{number}", "start", number))
         wait_for(lambda number=number: metrics.total("rejected_alerts") == number + 1)  # type: ignore[misc]
     receiver.status = 200
-    alerts.put(event_update("e3", "start", 3))
+    alerts.on_written(event_update("e3", "start", 3))
     wait_for(lambda: receiver.ids == ["e3-start"])
     assert metrics.counts()["rejected_alerts", "door"] == 3
     wait_for(lambda: "works again" in caplog.text)
@@ -222,10 +222,10 @@ def test_full_queue_drops_the_oldest_and_logs_an_error(
 ) -> None:
     receiver.stop()
     alerts = run(AlertConfig(webhook=receiver.address), max_queued=3)
-    alerts.put(event_update("e0", "start"))
+    alerts.on_written(event_update("e0", "start"))
     wait_for(lambda: "can't be delivered" in caplog.text)
     for number in range(1, 10):
-        alerts.put(event_update(f"e{number}", "start", number))
+        alerts.on_written(event_update(f"e{number}", "start", number))
     assert metrics.total("dropped_alerts") == 7
     (line,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert "the oldest are dropped" in line.getMessage()
@@ -245,7 +245,7 @@ from tests.alerting import event_update
 alerts = Alerts({"phone": AlertConfig(webhook=sys.argv[1])}, Path(sys.argv[2]), Metrics())
 alerts.start()
 for number in range(20):
-    alerts.put(event_update(f"e{number}", "start", number))
+    alerts.on_written(event_update(f"e{number}", "start", number))
 print("all", flush=True)
 sys.stdin.read()
 """
@@ -300,14 +300,14 @@ def test_restarted_broker_forwards_each_alert_once_in_order(
         return [json.loads(message)["id"] for message in subscriber.payloads("site/door/events")]
 
     for number in range(3):
-        alerts.put(event_update(f"e{number}", "start", number))
-        alerts.put(event_update(f"e{number}", "end", number))
+        alerts.on_written(event_update(f"e{number}", "start", number))
+        alerts.on_written(event_update(f"e{number}", "end", number))
     wait_for(lambda: len(ids()) == 6 and alerts.queues == {"alert phone": 0})
     subscriber.sync()
     broker.stop()
     for number in range(3, 6):
-        alerts.put(event_update(f"e{number}", "start", number))
-        alerts.put(event_update(f"e{number}", "end", number))
+        alerts.on_written(event_update(f"e{number}", "start", number))
+        alerts.on_written(event_update(f"e{number}", "end", number))
     wait_for(lambda: "can't be delivered" in caplog.text)
     broker.start()
     wait_for(lambda: len(ids()) >= 12)
@@ -329,9 +329,9 @@ def test_states_ignore_the_cooldown_and_are_announced_at_once(
     alerts.announce(["door", "desk"], ["wave", "fall"])
     wait_for(lambda: subscriber.payloads("actionwatch/desk/wave") == ["OFF"])
     for number in range(2):
-        alerts.put(event_update(f"e{number}", "start", number))
+        alerts.on_written(event_update(f"e{number}", "start", number))
         alerts.announce(["door"], ["wave"])  # leaves an open state as it is
-        alerts.put(event_update(f"e{number}", "end", number))
+        alerts.on_written(event_update(f"e{number}", "end", number))
     wait_for(
         lambda: subscriber.payloads("actionwatch/door/wave") == ["OFF", "ON", "OFF", "ON", "OFF"]
     )

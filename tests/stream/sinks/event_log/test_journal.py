@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import resource
-import signal
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from stream.messages import EventMedia, LoggedEvent
 from stream.sinks.event_log.journal import FILE, EventUpdate, Journal
 from tests.event_samples import NASTY, logged
+from tests.full_disk import max_file_size
 
 UPDATES: list[EventUpdate] = [
     logged("wave", 1.0, None),
@@ -42,19 +41,6 @@ def stored(folder: Path) -> list[tuple[str, list[EventUpdate]]]:
 def progress(label: str, latest_s: float) -> LoggedEvent:
     update = logged(label, 1.0, None)
     return replace(update, event=replace(update.event, latest_s=latest_s), change="progress")
-
-
-@contextmanager
-def max_file_size(max_bytes: int) -> Iterator[None]:
-    """Simulates a full disk: a write fails at the limit, after a part of its data was written."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_updates_are_read_back_unchanged(tmp_path: Path, journal: Journal) -> None:

@@ -33,6 +33,7 @@ from stream.sinks.event_log.rows import COLUMNS
 from stream.sinks.event_log.writer import EventWriter
 from tests.event_samples import NASTY, START_UTC, logged
 from tests.waiting import wait_for
+from tests.written_events import WrittenEvents
 
 _PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 
@@ -264,14 +265,14 @@ def test_rejected_updates_differ_from_unavailable_database(tmp_path: Path, addre
 def test_server_restarts_lose_and_duplicate_nothing(
     tmp_path: Path, cluster: Cluster, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    written: list[LoggedEvent] = []
-    metrics = Metrics()
+    listener, metrics = WrittenEvents(), Metrics()
+    written = listener.events
     with EventLog.create(tmp_path, address) as log:
         writer = EventWriter(
             log,
             Journal(tmp_path),
             metrics,
-            on_written=written.extend,
+            listener=listener,
             min_retry_delay_s=0.05,
             max_retry_delay_s=0.2,
         )

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -26,19 +26,41 @@ from stream.sinks.event_log.writer import EventWriter
 from tests.conftest import Clock
 from tests.event_samples import logged
 from tests.waiting import wait_for
+from tests.written_events import WrittenEvents
 
 ROOT = Path(__file__).parents[4]
 KILLS = 50
 
 
+class FailingListener(WrittenEvents):
+    def on_written(self, events: Sequence[LoggedEvent]) -> None:
+        raise RuntimeError("not the log's")
+
+
+class BlockingListener(WrittenEvents):
+    """Blocks the writer's thread until `resume` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached, self.resume = threading.Event(), threading.Event()
+
+    def on_written(self, events: Sequence[LoggedEvent]) -> None:
+        self.reached.set()
+        assert self.resume.wait(60)
+
+
 @dataclass
 class Harness:
-    """A log with its writer, and the updates that `on_written` received."""
+    """A log with its writer, and what the writer reported."""
 
     log: EventLog
     writer: EventWriter
     metrics: Metrics
-    written: list[LoggedEvent] = field(default_factory=list)
+    listener: WrittenEvents
+
+    @property
+    def written(self) -> list[LoggedEvent]:
+        return self.listener.events
 
     def put(self, *updates: EventUpdate) -> None:
         for update in updates:
@@ -51,18 +73,21 @@ class Harness:
 
 @contextmanager
 def writing(
-    folder: Path, *, journal: Journal | None = None, **options: object
+    folder: Path,
+    *,
+    journal: Journal | None = None,
+    listener: WrittenEvents | None = None,
+    **options: object,
 ) -> Iterator[Harness]:
     """A writer with short timeouts, and its log. Stops when all updates are written."""
     metrics = Metrics()
     journal = Journal(folder) if journal is None else journal
     with EventLog.create(folder, lock_timeout_s=0.02) as log:
-        harness = Harness(log, None, metrics)  # type: ignore[arg-type]
-        options.setdefault("min_retry_delay_s", 0.01)
-        options.setdefault("max_retry_delay_s", 0.05)
-        options.setdefault("on_written", lambda events: harness.written.extend(events))
-        harness.writer = EventWriter(log, journal, metrics, **options)  # type: ignore[arg-type]
-        harness.writer.start()
+        options = {"min_retry_delay_s": 0.01, "max_retry_delay_s": 0.05, **options}
+        listener = listener or WrittenEvents()
+        writer = EventWriter(log, journal, metrics, listener=listener, **options)  # type: ignore[arg-type]
+        harness = Harness(log, writer, metrics, listener)
+        writer.start()
         try:
             yield harness
         finally:
@@ -88,17 +113,16 @@ def many(count: int, label: str = "wave") -> list[LoggedEvent]:
 
 
 def test_media_of_deleted_events_are_reported(tmp_path: Path) -> None:
-    orphaned_media: list[EventMedia] = []
     (event,) = many(1)
     recorded = EventMedia(event.event.id, f"{event.event.id}.mp4", "")
-    with writing(tmp_path, on_orphaned_media=orphaned_media.append) as harness:
+    with writing(tmp_path) as harness:
         harness.writer.put(event)
         harness.writer.put(recorded)
         wait_for(lambda: harness.writer.pending == 0)
         harness.log.delete([event.event.id])
         harness.writer.put(recorded)
         wait_for(lambda: harness.writer.pending == 0)
-    assert orphaned_media == [recorded]
+    assert harness.listener.orphaned_media == [recorded]
 
 
 def test_updates_put_before_the_stop_are_written(tmp_path: Path) -> None:
@@ -143,7 +167,7 @@ def test_database_locked_for_half_a_minute_loses_nothing(
                 wait_for(lambda: len(harness.written) == second + 3)  # noqa: B023
             assert "database is locked" in harness.writer.unavailable_reason
             assert harness.writer.pending == 31
-        clock.seconds += 10.0
+        clock.seconds += 12.5  # 10 s and its jitter
         wait_for(lambda: harness.writer.pending == 0)
         assert harness.writer.unavailable_reason == ""
         assert len(harness.rows) == 31
@@ -228,18 +252,13 @@ def test_memory_backlog_is_bounded_and_losses_are_logged(
 
 
 def test_inbox_is_bounded(tmp_path: Path) -> None:
-    resume, reached = threading.Event(), threading.Event()
-
-    def block(_: Sequence[LoggedEvent]) -> None:
-        reached.set()
-        assert resume.wait(60)
-
-    with writing(tmp_path, on_written=block, max_pending=20) as harness:
+    listener = BlockingListener()
+    with writing(tmp_path, listener=listener, max_pending=20) as harness:
         harness.put(logged("run", 0.0, 1.0))
-        assert reached.wait(60)
+        assert listener.reached.wait(60)
         harness.put(*many(30))
         assert harness.writer.pending == 20
-        resume.set()
+        listener.resume.set()
     assert harness.metrics.total("lost_events") == 10
     assert len(rows(tmp_path)) == 21
 
@@ -258,10 +277,7 @@ def test_rejected_update_does_not_block_the_others(tmp_path: Path) -> None:
 def test_failing_on_written_does_not_stop_the_writer(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_: Sequence[LoggedEvent]) -> None:
-        raise RuntimeError("not the log's")
-
-    with writing(tmp_path, on_written=fail) as harness:
+    with writing(tmp_path, listener=FailingListener()) as harness:
         harness.put(*many(3))
     assert len(rows(tmp_path)) == 3
     assert "not the log's" in caplog.text
@@ -285,6 +301,18 @@ def test_corrupted_journal_is_counted(tmp_path: Path, caplog: pytest.LogCaptureF
     assert harness.metrics.total("lost_events") == 1
     assert "the journal is corrupted" in caplog.text
     assert len(rows(tmp_path)) == 2
+
+
+def test_crash_is_reported_and_nothing_more_is_accepted(tmp_path: Path) -> None:
+    with writing(tmp_path) as harness:
+        harness.put(replace(logged("wave", 1.0, 2.0), event=None))  # type: ignore[arg-type]
+        wait_for(lambda: harness.listener.crashes)
+        assert not harness.writer.put(logged("wave", 1.0, 2.0))
+        assert harness.writer.is_dead
+    (reason,) = harness.listener.crashes
+    assert reason == harness.writer.unavailable_reason
+    assert reason.startswith("event log crashed: ")
+    assert harness.metrics.totals() == {"log_crashes": 1, "lost_events": 2}
 
 
 @pytest.fixture
@@ -336,15 +364,21 @@ from stream.sinks.event_log.writer import EventWriter
 from stream.sinks.event_log.journal import Journal
 from stream.messages import Event, EventMedia, LoggedEvent
 from stream.runtime.metrics import Metrics
+from tests.written_events import WrittenEvents
 
 START_UTC = datetime(2026, 1, 31, tzinfo=timezone.utc)
 
-def write(folder, seed, pipe):
-    def report(events):
+class Report(WrittenEvents):
+    def __init__(self, pipe):
+        self._pipe = pipe
+
+    def on_written(self, events):
         lines = "".join(f"{one.event.id}\\n" for one in events if one.change == "end")
-        os.write(pipe, lines.encode())
+        os.write(self._pipe, lines.encode())
+
+def write(folder, seed, pipe):
     with EventLog.create(folder) as log:
-        writer = EventWriter(log, Journal(folder), Metrics(), on_written=report)
+        writer = EventWriter(log, Journal(folder), Metrics(), listener=Report(pipe))
         writer.start()
         number = 0
         while True:
@@ -374,8 +408,10 @@ for line in sys.stdin:
             os._exit(9)
     os.close(pipe)
     print(child, flush=True)
-    with os.fdopen(reading) as reports:
-        ids = reports.read().split("\\n")[:-1]  # until the child is killed
+    with os.fdopen(reading, "rb") as reports:
+        first = b"".join(reports.readline() for _ in range(3))
+        print("reports" if first.endswith(b"\\n") else "killed", flush=True)
+        ids = (first + reports.read()).decode().split("\\n")[:-1]  # until the child is killed
     os.waitpid(child, 0)
     print(" ".join(ids), flush=True)
 """
@@ -398,14 +434,22 @@ def fork_server() -> Iterator[subprocess.Popen[str]]:
 def write_until_killed(
     fork_server: subprocess.Popen[str], folder: Path, seed: int, after_s: float
 ) -> set[str]:
-    """The ids of events that a process reported as written before it was killed."""
+    """The ids of events that a process reported as written before it was killed.
+
+    It is killed `after_s` seconds after its start, or with an odd seed after three reports, for
+    which a busy machine may need long.
+    """
     assert fork_server.stdin is not None
     assert fork_server.stdout is not None
     fork_server.stdin.write(f"{folder} {seed}\n")
     fork_server.stdin.flush()
     child = int(fork_server.stdout.readline())
+    if seed % 2:
+        assert fork_server.stdout.readline() == "reports\n"
     threading.Event().wait(after_s)  # a random delay
     os.kill(child, signal.SIGKILL)
+    if not seed % 2:
+        fork_server.stdout.readline()
     return set(fork_server.stdout.readline().split())
 
 

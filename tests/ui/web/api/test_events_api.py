@@ -17,9 +17,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 from websockets.sync.client import connect
 
-from stream.messages import LoggedEvent
+from stream.runtime.metrics import Metrics
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.rows import COLUMNS, iso
+from stream.sinks.subscribers import EventBroadcaster
 from tests import event_archive
 from tests.event_archive import DESK, EVENTS, EVIL, MARKUP, OPEN, START_UTC, TRICKY, WAVE
 from tests.event_samples import NASTY
@@ -34,27 +35,9 @@ class Run:
 
     def __init__(self) -> None:
         self.over = threading.Event()
-        self._updates: list[LoggedEvent] = []
-        self._changed = threading.Condition()
-
-    def publish(self, logged: LoggedEvent) -> None:
-        with self._changed:
-            self._updates.append(logged)
-            self._changed.notify()
-
-    def stop(self) -> None:
-        self.over.set()
-        with self._changed:
-            self._changed.notify()
-
-    def events(self) -> Iterator[LoggedEvent]:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._updates or self.over.is_set())
-                if not self._updates:
-                    return
-                update = self._updates.pop(0)
-            yield update
+        self._broadcaster = EventBroadcaster(Metrics())
+        self.publish = self._broadcaster.on_written
+        self.subscribe = self._broadcaster.subscribe
 
 
 class Anna:
@@ -73,7 +56,7 @@ class Anna:
 def run() -> Iterator[Run]:
     run = Run()
     yield run
-    run.stop()
+    run.over.set()
 
 
 @pytest.fixture
@@ -83,7 +66,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def api(data: Path, run: Run) -> Iterator[httpx.Client]:
-    feed = event_feed.EventFeed(run.events, run.over)
+    feed = event_feed.EventFeed(run.subscribe, run.over)
     # The log stays open, or its open events would count as crashed.
     with EventLog.create(data) as log:
         log.write_updates([EVENTS[-1]])
@@ -97,7 +80,7 @@ def api(data: Path, run: Run) -> Iterator[httpx.Client]:
         app.include_router(timeline_api.router(log, lambda: ["door", "door/gate", "shed"]))
         with serving(Anna(app)) as address, httpx.Client(base_url=address) as client:
             yield client
-            run.stop()
+            run.over.set()
 
 
 def ids(response: httpx.Response) -> list[str]:
@@ -290,6 +273,6 @@ def test_all_subscribers_receive_event_updates_and_reviews(api: httpx.Client, ru
 
 def test_subscribers_are_closed_when_the_run_ends(api: httpx.Client, run: Run) -> None:
     with connect(live(api)) as subscriber:
-        run.stop()
+        run.over.set()
         with pytest.raises(Exception, match="1001"):
             subscriber.recv(timeout=5)
