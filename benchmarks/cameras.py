@@ -27,13 +27,13 @@ import numpy as np
 from benchmarks.report import machine, write_report
 from model.worker import serve
 from stream.capture.camera import Camera
-from stream.config.config import CameraConfig, InferenceConfig
+from stream.config.config import CameraConfig, WorkerConfig
 from stream.messages import Clip, ClipSpec, FrameTime, Prediction, Scores
 from stream.runtime.metrics import Metrics
 from stream.runtime.thread_limits import limit_opencv_threads, worker_environment
 from stream.scheduling.scheduler import Scheduler
 from stream.synthetic import MOTIONS, Scene
-from stream.workers.launcher import worker_command
+from stream.workers.launcher import WorkerSetup, worker_command
 from stream.workers.transport import SchedulerSocket, WorkerClient
 
 _FPS, _STRIDE_S, _BATCH = 15.0, 0.25, 8
@@ -175,7 +175,7 @@ def measure(worker: str, count: int, seconds: float, frames: list[np.ndarray]) -
             predictions=record,
             workers=record,
         )
-        command = worker_command(endpoint, worker, InferenceConfig(max_batch_size=_BATCH))
+        command = worker_command(WorkerSetup(endpoint, worker, WorkerConfig(max_batch_size=_BATCH)))
         if worker == "stub":
             command = [sys.executable, "-m", "benchmarks.cameras", "--stub-for", endpoint]
         limit_opencv_threads()

@@ -2,100 +2,143 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from stream.config.config import WorkerConfig
 from stream.runtime.metrics import Metrics
-from stream.workers.launcher import LocalWorkers
+from stream.workers.launcher import LAUNCHERS, WorkerSetup, worker_name
+from stream.workers.supervisor import Supervisor
 
+_log = logging.getLogger(__name__)
 _MAX_CRASHES, _CRASH_WINDOW_S = 5, 300.0  # per worker, until the run fails
+_REASON_TIMEOUT_S = 1.0
 
 
 class WorkerPool:
-    """The local workers; empty if all workers run on other machines.
+    """The local workers, each with a supervisor; none if all workers run on other machines.
 
-    `command` returns the command line of a worker by its index. `on_failure` receives the reason
-    why the run can't continue.
+    A configured count "auto" means one per GPU: the first worker's Hello has their number, because
+    only workers import torch. `on_failure` receives the reason why the run can't continue.
     """
 
     def __init__(
         self,
-        command: Callable[[int], list[str]],
-        config: WorkerConfig,
+        setup: WorkerSetup,
         metrics: Metrics,
         *,
         on_failure: Callable[[str], None],
+        launcher: str = "subprocess",
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._metrics = metrics
-        self._on_failure = on_failure
-        self._now = now
-        self._lock = threading.Lock()
+        self._setup, self._metrics = setup, metrics
+        self._on_failure, self._now = on_failure, now
+        self._create_launcher = LAUNCHERS[launcher]
+        self._lock = threading.Condition()  # the first Hello may arrive during shutdown
+        self._supervisors: list[Supervisor] = []
+        self._failed: set[int] = set()
+        self._reasons: dict[bytes, str] = {}  # from Failure messages
         self._crashed_at: list[float] = []  # monotonic seconds
-        self._workers = (
-            LocalWorkers(
-                command,
-                None if config.count == "auto" else config.count,
-                on_crash=self._record_crash,
-                on_failure=on_failure,
-                startup_timeout_s=config.startup_timeout,
-            )
-            if config.local
-            else None
-        )
+        self._stopping = False
 
     def __bool__(self) -> bool:
         """Whether the run has local workers."""
-        return self._workers is not None
+        return self._setup.config.local
 
     @property
     def pids(self) -> tuple[int, ...]:
         """Process ids of the running workers."""
-        return self._workers.pids if self._workers else ()
+        pids = (one.pid for one in self._supervisors)
+        return tuple(pid for pid in pids if pid is not None)
 
     def start(self) -> None:
-        if self._workers:
-            self._workers.start()
+        if self:
+            count = self._setup.config.count
+            self._scale_to(1 if count == "auto" else count)
 
     def request_stop(self) -> None:
-        if self._workers:
-            self._workers.request_stop()
+        with self._lock:
+            self._stopping = True
+            self._lock.notify_all()
+            for supervisor in self._supervisors:
+                supervisor.request_stop()
 
     def join(self, timeout_s: float) -> bool:
         """Wait until all workers have ended; False after `timeout_s`."""
-        return self._workers is None or self._workers.join(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        ended = [one.join(max(0.0, deadline - time.monotonic())) for one in self._supervisors]
+        return all(ended)
 
     # On the scheduler's thread, for local and remote workers.
     def on_worker_failure(self, worker: bytes, reason: str) -> None:
         """A worker can't run its model."""
-        if not (self._workers and self._workers.record_failure(worker, reason)):
+        with self._lock:
+            is_local = self._by_name(worker) is not None
+            if is_local:
+                self._reasons[worker] = reason
+                self._lock.notify_all()
+        if not is_local:
             self._on_failure(reason)
 
     def on_hello(self, worker: bytes, devices: int) -> None:
-        if self._workers:
-            self._workers.on_ready(worker, devices)
+        """A worker is ready; the number of devices for workers like it is known."""
+        if (supervisor := self._by_name(worker)) is not None:
+            supervisor.on_ready()
+            if self._setup.config.count == "auto":
+                self._scale_to(devices)
 
     def on_timeout(self, worker: bytes) -> None:
-        """A worker is hung."""
-        if self._workers:
-            self._workers.replace(worker)
+        """A worker is hung. A local one is replaced."""
+        if (supervisor := self._by_name(worker)) is not None:
+            _log.warning("worker %s is hung; replacing it", worker.decode())
+            supervisor.replace()
 
     # On a supervisor's thread.
-    def _record_crash(self, code: int) -> None:
+    def on_crash(self, number: int, code: int) -> None:
+        """A worker is restarted; too many restarts end the run."""
         self._metrics.count("worker_restarts")
-        assert self._workers is not None  # the crash was of one of them
-        max_crashes = _MAX_CRASHES * self._workers.started
         with self._lock:
             now = self._now()
-            recent = [
-                crashed_at for crashed_at in self._crashed_at if now - crashed_at < _CRASH_WINDOW_S
-            ]
+            recent = [at for at in self._crashed_at if now - at < _CRASH_WINDOW_S]
             self._crashed_at = [*recent, now]
-            too_many = len(self._crashed_at) >= max_crashes
+            limit = _MAX_CRASHES * len(self._supervisors)
+            too_many = len(self._crashed_at) >= limit
         if too_many:
             self._on_failure(
-                f"the worker ended {max_crashes} times within {_CRASH_WINDOW_S / 60:.0f} minutes, "
+                f"the worker ended {limit} times within {_CRASH_WINDOW_S / 60:.0f} minutes, "
                 f"the last time with code {code}; see its messages above"
             )
+
+    def on_end(self, number: int, reason: str) -> None:
+        """A worker is not restarted; the run ends with the last one."""
+        with self._lock:
+            self._failed.add(number)
+            none_left = len(self._failed) == len(self._supervisors)
+            name = worker_name(number).encode()
+            # The process has ended, but its Failure message may still be in flight.
+            self._lock.wait_for(lambda: name in self._reasons or self._stopping, _REASON_TIMEOUT_S)
+            reason = self._reasons.get(name, reason)
+        if none_left:
+            self._on_failure(reason)
+        else:
+            _log.warning("%s: %s; the other workers continue", worker_name(number), reason)
+
+    def _by_name(self, identity: bytes) -> Supervisor | None:
+        with self._lock:
+            names = [worker_name(number).encode() for number in range(len(self._supervisors))]
+            return self._supervisors[names.index(identity)] if identity in names else None
+
+    def _scale_to(self, count: int) -> None:
+        with self._lock:
+            launcher = self._create_launcher(replace(self._setup, count=count))
+            for number in range(len(self._supervisors), 0 if self._stopping else count):
+                supervisor = Supervisor(
+                    launcher,
+                    number,
+                    self,
+                    startup_timeout_s=self._setup.config.startup_timeout,
+                )
+                self._supervisors.append(supervisor)
+                supervisor.start()

@@ -1,0 +1,119 @@
+"""A `Supervisor` keeps one worker running; it is restarted with backoff after a crash."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from stream.runtime.backoff import Backoff
+from stream.runtime.service import ServiceThread
+from stream.workers.launcher import EXIT_CANNOT_RUN, LaunchError, WorkerHandle, WorkerLauncher
+
+_log = logging.getLogger(__name__)
+_MIN_DELAY_S, _MAX_DELAY_S = 0.5, 30.0  # before a restart
+_STABLE_AFTER_S = 30.0  # a worker that ran this long restarts with the shortest delay
+_POLL_S = 0.1
+_TERMINATE_TIMEOUT_S = 1.0  # until a worker that was asked to end is killed
+
+
+class SupervisorListener(Protocol):
+    """What a supervisor reports of its worker, on its thread."""
+
+    def on_crash(self, number: int, code: int) -> None:
+        """The worker ended with an exit code; it is restarted."""
+
+    def on_end(self, number: int, reason: str) -> None:
+        """The worker has ended, and a restart can't help."""
+
+
+class Supervisor:
+    """Keeps the worker of one index running between `start` and `request_stop`."""
+
+    def __init__(
+        self,
+        launcher: WorkerLauncher,
+        number: int,
+        listener: SupervisorListener,
+        *,
+        startup_timeout_s: float = math.inf,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._launcher, self._number, self._listener = launcher, number, listener
+        self._startup_timeout_s, self._now = startup_timeout_s, now
+        self._ready = threading.Event()  # the current worker has sent Hello
+        self._replace = threading.Event()
+        self._thread = ServiceThread("supervisor", self._run, on_crash=self._end)
+        self.pid: int | None = None
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def on_ready(self) -> None:
+        """The worker has loaded its model."""
+        self._ready.set()
+
+    def replace(self) -> None:
+        """Kill the hung worker and start another.
+
+        Does nothing while the worker is not ready: then its predecessor timed out, not it.
+        """
+        if self._ready.is_set():
+            self._replace.set()
+
+    def request_stop(self) -> None:
+        self._thread.request_stop()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait until the worker has ended; False after `timeout_s`."""
+        return self._thread.join(timeout_s)
+
+    def _end(self, reason: str) -> None:
+        self._listener.on_end(self._number, reason)
+
+    def _run(self) -> None:
+        backoff = Backoff(_MIN_DELAY_S, _MAX_DELAY_S)
+        stopping = self._thread.stopping
+        while not stopping.is_set():
+            started_at = self._now()
+            self._ready.clear()
+            try:
+                worker = self._launcher.launch(self._number)
+            except LaunchError as error:
+                self._end(str(error))
+                return
+            self.pid = worker.pid
+            code = self._wait(worker, started_at + self._startup_timeout_s)
+            self.pid = None
+            if stopping.is_set():
+                return
+            if code == EXIT_CANNOT_RUN:
+                self._end("the worker can't run; see its message above")
+                return
+            if self._now() - started_at > _STABLE_AFTER_S:
+                backoff.reset()
+            delay_s = backoff.next_s()
+            _log.warning("worker ended with code %s; restarting it in %.1f s", code, delay_s)
+            self._listener.on_crash(self._number, code)
+            stopping.wait(delay_s)
+
+    def _wait(self, worker: WorkerHandle, ready_by: float) -> int:
+        """Wait until the worker has ended or has to be stopped. Returns its exit code."""
+        while not self._thread.stopping.is_set() and not self._replace.is_set():
+            if (code := worker.wait(_POLL_S)) is not None:
+                return code
+            if not self._ready.is_set() and self._now() > ready_by:
+                _log.warning("worker was not ready in %.0f s", self._startup_timeout_s)
+                self._replace.set()
+        if not self._replace.is_set():
+            worker.terminate()
+            if (code := worker.wait(_TERMINATE_TIMEOUT_S)) is not None:
+                return code
+        self._replace.clear()
+        worker.kill()
+        while (code := worker.wait(_POLL_S)) is None:
+            pass
+        return code
