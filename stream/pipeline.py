@@ -233,14 +233,14 @@ class Pipeline:
                 on_rejected=lambda: self.metrics.count("rejected_workers"),
             )
             undo.callback(self._socket.__exit__)
+            self._worker_pool = WorkerPool(
+                WorkerSetup(self._socket.local_endpoint, config.model, config.worker),
+                self.metrics,
+                on_failure=self._fail,
+                now=self._now,
+            )
             self._sinks.start([*self.cameras.values()])
             undo.pop_all()
-        self._worker_pool = WorkerPool(
-            WorkerSetup(self._socket.local_endpoint, config.model, config.worker),
-            self.metrics,
-            on_failure=self._fail,
-            now=self._now,
-        )
         self._scheduler = Scheduler(
             self._socket,
             self._cameras.streams,
@@ -254,6 +254,14 @@ class Pipeline:
             on_crash=self._fail,
             now=self._now,
         )
+        try:
+            self._start(config)
+        except BaseException:  # else threads, sockets and the folder's lock would stay
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self, config: Config) -> None:
         self._scheduler.start()
         self._processor.start()
         self._cameras.start()
@@ -265,7 +273,6 @@ class Pipeline:
                 " --keys worker.keys" if config.worker.keys else "",
                 config.model,
             )
-        return self
 
     def request_stop(self) -> None:
         """Ask all parts to stop. The stop timeout of `__exit__` starts now."""

@@ -60,5 +60,5 @@ class Registry(Mapping[str, T], Generic[T]):
         package = importlib.import_module(self._package)
         for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda one: one.name):
             importlib.import_module(f"{self._package}.{module.name}")
-        for entry in entry_points(group=f"actionwatch.{self.kind.replace(' ', '_')}s"):
+        for entry in entry_points(group=f"actionwatch.{self.kind.replace(' ', '_')}"):
             entry.load()

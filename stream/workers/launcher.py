@@ -107,10 +107,10 @@ def worker_name(number: int) -> str:
 def worker_command(setup: WorkerSetup, number: int = 0) -> list[str]:
     """The command line of a local worker; `number` selects its GPU.
 
-    The program is the entry point "default" of the group `actionwatch.workers`. Raises LaunchError
+    The program is the entry point "default" of the group `actionwatch.worker`. Raises LaunchError
     where there is none.
     """
-    programs = tuple(entry_points(group="actionwatch.workers", name="default"))
+    programs = tuple(entry_points(group="actionwatch.worker", name="default"))
     if not programs:
         raise LaunchError(
             "no worker program is installed; reinstall Actionwatch, such as by `pip install -e .`"
