@@ -17,11 +17,12 @@ from stream.messages import ClipSpec, EventMedia, LoggedEvent, Prediction
 from stream.runtime.metrics import Metrics
 from stream.runtime.service import Service
 from stream.sinks.base import SINKS, EventSink, SinkContext
+from stream.sinks.crash_cleanup import clean_up_after_crash
+from stream.sinks.data_files import delete_media
 from stream.sinks.disk_guard import DiskGuard
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.journal import Journal
 from stream.sinks.event_log.writer import EventWriter
-from stream.sinks.retention import clean_up_after_crash, delete_media
 
 _log = logging.getLogger(__name__)
 

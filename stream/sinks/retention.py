@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -18,31 +17,24 @@ from stream.config.events import RetentionConfig
 from stream.messages import EventMedia
 from stream.runtime.service import ServiceThread
 from stream.sinks.base import SINKS, EventSink, SinkContext
+from stream.sinks.data_files import (
+    KINDS,
+    DataFile,
+    delete_file,
+    delete_files_of,
+    media_files,
+    media_path,
+    score_files,
+)
 from stream.sinks.event_log.database import EventLogError, OpenEventError, UnknownEventError
 from stream.sinks.event_log.event_log import EventLog
-from stream.sinks.event_log.journal import Journal
 from stream.sinks.event_log.query import EventQuery
 from stream.sinks.event_log.rows import iso
-from stream.sinks.score_files import FOLDER as SCORES
 from stream.sinks.score_files import MAX_FILE_S
 
 _log = logging.getLogger(__name__)
 _INTERVAL_S = 3600.0
 _BATCH_SIZE = 200  # rows changed in one transaction
-_MISSING_FILES_WINDOW = timedelta(days=7)  # a run checks the files of events this recent
-# By column: the folder, and the names of files that this program wrote. Others are not touched.
-_KINDS = {
-    "clip": ("clips", re.compile(r"[0-9a-f]{32}\.mp4")),
-    "snapshot": ("snapshots", re.compile(r"[0-9a-f]{32}\.jpg")),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    kind: str  # a key of _KINDS, or "scores"
-    path: Path
-    bytes: int
-    modified_at: float  # seconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +63,15 @@ class PruneResult:
 
 
 @dataclass(slots=True)
-class _Plan:
+class Plan:
     """What to delete, and which rows to update."""
 
     events: list[str] = field(default_factory=list)
-    files: dict[Path, _File] = field(default_factory=dict)
+    files: dict[Path, DataFile] = field(default_factory=dict)
     rows: dict[str, EventMedia] = field(default_factory=dict)  # new values of rows, by event id
 
     def drop(
-        self, row: Mapping[str, Any] | None, file: _File | None, kind: str, reason: str
+        self, row: Mapping[str, Any] | None, file: DataFile | None, kind: str, reason: str
     ) -> None:
         """Delete a file, if it exists, and clear it in the row of its event, if the row stays."""
         if file is not None:
@@ -107,19 +99,19 @@ def prune(
     Deleting an event deletes its clip and snapshot; deleting a clip updates the row of its event.
     With `dry_run` nothing changes. Raises EventLogError if the log can't be used.
     """
-    files = {file.path: file for file in _files(folder)}
+    files = {file.path: file for file in media_files(folder)}
     rows = [row for row in log.rows(EventQuery(has_media=True)) if row["end"] is not None]
-    plan = _Plan(events=list(_old_events(log, config, now_utc)))
-    scores = list(_scores(folder))
+    plan = Plan(events=list(_old_events(log, config, now_utc)))
+    scores = list(score_files(folder))
     _by_age(plan, folder, files, rows, config, now_utc)
     _old_scores(plan, scores, config, now_utc)
     _by_size(plan, folder, [*files.values(), *scores], rows, config, now_utc)
     if not dry_run:
         # Rows first: a file without a row is deleted later, a row without a file misleads.
         log.delete(plan.events)
-        _update_rows(log, plan)
+        update_rows(log, plan)
         for path in plan.files:
-            _delete(path)
+            delete_file(path)
     clips, snapshots, scores = (
         [file for file in plan.files.values() if file.kind == kind]
         for kind in ("clip", "snapshot", "scores")
@@ -149,49 +141,7 @@ def delete_event(log: EventLog, folder: Path, event_id: str) -> None:
     if row["end"] is None:
         raise OpenEventError(f"event {event_id} is still open; delete it when it has ended")
     log.delete([event_id])  # the row first, as in `prune`: a crash leaves only orphaned files
-    _delete_files(folder, row)
-
-
-def delete_media(folder: Path, media: EventMedia) -> None:
-    """Delete the files of an event that was deleted before they were finished."""
-    _delete_files(folder, {"clip": media.clip, "snapshot": media.snapshot})
-
-
-def clean_up_after_crash(
-    log: EventLog,
-    journal: Journal,
-    folder: Path,
-    since: float | None,
-    *,
-    now_utc: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
-) -> None:
-    """Clean up after a killed run. Called at the start of a run, which holds the folder's lock.
-
-    Deletes unfinished files, and clips and snapshots of no event that were written at or after
-    `since`, the start of the previous run (seconds since 1970, None if unknown). Clears missing
-    files in the rows of recent events. An empty log may belong to another folder: then nothing
-    changes. Raises EventLogError if the log can't be used.
-    """
-    if log.count() == 0:
-        return
-    for directory, _ in _KINDS.values():
-        for part in (folder / directory).glob("*.part"):
-            _delete(part)
-    rows = list(log.rows(EventQuery(has_media=True)))
-    known = {_path(folder, kind, row) for row in rows for kind in _KINDS}
-    known |= set(_journaled_files(journal, folder))
-    for file in _files(folder):
-        if since is not None and file.modified_at >= since and file.path not in known:
-            _log.info("deleting %s: it belongs to no event", file.path)
-            _delete(file.path)
-    recent, plan = iso(now_utc() - _MISSING_FILES_WINDOW), _Plan()
-    for row in rows:
-        for kind, (directory, _) in _KINDS.items():
-            is_missing = row[kind] and not (folder / directory / row[kind]).exists()
-            # If the whole folder is missing, a disk is probably not mounted.
-            if is_missing and row["start"] >= recent and (folder / directory).is_dir():
-                plan.drop(row, None, kind, "the file is missing")
-    _update_rows(log, plan)
+    delete_files_of(folder, row)
 
 
 class RetentionThread(EventSink):
@@ -246,7 +196,7 @@ def _make(context: SinkContext) -> EventSink | None:
     return RetentionThread(context.log, context.folder, context.config.retention)
 
 
-def _update_rows(log: EventLog, plan: _Plan) -> None:
+def update_rows(log: EventLog, plan: Plan) -> None:
     """In small batches, so that a run's own updates don't wait for long."""
     rows = list(plan.rows.values())
     for first in range(0, len(rows), _BATCH_SIZE):
@@ -266,9 +216,9 @@ def _old_events(log: EventLog, config: RetentionConfig, now_utc: datetime) -> It
 
 
 def _by_age(
-    plan: _Plan,
+    plan: Plan,
     folder: Path,
-    files: dict[Path, _File],
+    files: dict[Path, DataFile],
     rows: list[dict[str, Any]],
     config: RetentionConfig,
     now_utc: datetime,
@@ -282,7 +232,7 @@ def _by_age(
         ):
             if not row[kind]:
                 continue
-            path = _path(folder, kind, row)
+            path = media_path(folder, kind, row)
             owned.add(path)
             if row["id"] in deleted:
                 plan.drop(None, files.get(path), kind, "")
@@ -295,15 +245,15 @@ def _by_age(
 
 
 def _by_size(
-    plan: _Plan,
+    plan: Plan,
     folder: Path,
-    files: list[_File],
+    files: list[DataFile],
     rows: list[dict[str, Any]],
     config: RetentionConfig,
     now_utc: datetime,
 ) -> None:
     """Delete the oldest remaining files until the rest fits."""
-    owner = {_path(folder, kind, row): row for row in rows for kind in _KINDS if row[kind]}
+    owner = {media_path(folder, kind, row): row for row in rows for kind in KINDS if row[kind]}
     remaining = [file for file in files if file.path not in plan.files]
     size = _sum(remaining)
     in_use = now_utc.timestamp() - MAX_FILE_S
@@ -317,7 +267,7 @@ def _by_size(
 
 
 def _old_scores(
-    plan: _Plan, scores: list[_File], config: RetentionConfig, now_utc: datetime
+    plan: Plan, scores: list[DataFile], config: RetentionConfig, now_utc: datetime
 ) -> None:
     before = _ago(now_utc, config.scores).timestamp()
     for file in scores:
@@ -325,64 +275,11 @@ def _old_scores(
             plan.drop(None, file, file.kind, "")
 
 
-def _files(folder: Path) -> Iterator[_File]:
-    """The clips and snapshots of a data folder."""
-    for kind, (directory, pattern) in _KINDS.items():
-        for path in sorted((folder / directory).glob("*")):
-            file = _file(kind, path) if pattern.fullmatch(path.name) else None
-            if file is not None:
-                yield file
-
-
-def _scores(folder: Path) -> Iterator[_File]:
-    for path in sorted((folder / SCORES).rglob("*.scores")):
-        file = _file("scores", path)
-        if file is not None:
-            yield file
-
-
-def _file(kind: str, path: Path) -> _File | None:
-    try:
-        status = path.lstat()
-    except OSError:  # deleted in the meantime
-        return None
-    return _File(kind, path, status.st_size, status.st_mtime)
-
-
-def _path(folder: Path, kind: str, row: Mapping[str, Any]) -> Path:
-    return folder / _KINDS[kind][0] / row[kind]
-
-
-def _journaled_files(journal: Journal, folder: Path) -> Iterator[Path]:
-    """The files of events that are in the journal, not in the log yet."""
-    try:
-        updates = [update for _, batch in journal.batches() for update in batch]
-    except OSError as error:
-        raise EventLogError(f"the journal in {folder} can't be read: {error.strerror}") from error
-    for update in updates:
-        if isinstance(update, EventMedia):
-            row = {"clip": update.clip, "snapshot": update.snapshot}
-            yield from (_path(folder, kind, row) for kind in _KINDS)
-
-
-def _delete_files(folder: Path, row: Mapping[str, Any]) -> None:
-    for kind, (_, pattern) in _KINDS.items():
-        if pattern.fullmatch(row[kind]):
-            _delete(_path(folder, kind, row))
-
-
-def _delete(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        _log.warning("%s can't be deleted: %s", path, error.strerror)
-
-
-def _paths(files: list[_File]) -> tuple[Path, ...]:
+def _paths(files: list[DataFile]) -> tuple[Path, ...]:
     return tuple(file.path for file in files)
 
 
-def _sum(files: list[_File]) -> int:
+def _sum(files: list[DataFile]) -> int:
     return sum(file.bytes for file in files)
 
 

@@ -235,10 +235,6 @@ class EventLog:
             batch, remaining = remaining[:500], remaining[500:]
             self._execute(events_table.delete().where(events_table.c.id.in_(batch)))
 
-    def delete_run(self, run: str) -> None:
-        """Delete all events of a run."""
-        self._execute(events_table.delete().where(events_table.c.run == run))
-
     def close_crashed(self) -> None:
         """Close events that killed runs left open, where they were last seen."""
         left_open = sa.and_(
@@ -277,10 +273,9 @@ class EventLog:
                 values |= set(connection.execute(distinct).scalars())
         return sorted(values)
 
-    def _execute(self, statement: sa.Delete | sa.Update) -> int:
-        """Returns the number of changed rows."""
+    def _execute(self, statement: sa.Delete | sa.Update) -> None:
         with translate_errors(self._name), self._writer.begin() as connection:
-            return connection.execute(statement).rowcount
+            connection.execute(statement)
 
 
 def _review_values(review: Review, now_utc: datetime) -> dict[str, str]:

@@ -1,81 +1,21 @@
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 
 from stream.config.events import RetentionConfig
-from stream.messages import Event, EventMedia, LoggedEvent
-from stream.sinks.event_log.database import EventLogError, OpenEventError, UnknownEventError
+from stream.messages import EventMedia
+from stream.sinks.data_files import delete_media
+from stream.sinks.event_log.database import OpenEventError, UnknownEventError
 from stream.sinks.event_log.event_log import EventLog
-from stream.sinks.event_log.journal import Journal
-from stream.sinks.retention import (
-    PruneResult,
-    RetentionThread,
-    clean_up_after_crash,
-    delete_event,
-    delete_media,
-    prune,
-)
+from stream.sinks.retention import RetentionThread, delete_event, prune
+from tests.data_folder import DAY_S, NOW, Folder
 from tests.waiting import wait_for
-
-NOW = datetime(2026, 3, 31, 12, tzinfo=timezone.utc)
-DAY_S = 86400.0
-
-
-class Folder:
-    """A data folder with events of different ages, and files of 1000 bytes."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.log = EventLog.create(path, lock_timeout_s=0.02)
-        self.journal = Journal(path)
-        for name in ("clips", "snapshots", "scores"):
-            (path / name).mkdir()
-
-    def event(
-        self, number: int, days_ago: float, label: str = "wave", *, closed: bool = True
-    ) -> str:
-        """Add an event with a clip and a snapshot. Returns its id."""
-        name = f"{number:032x}"
-        end_s = 2.0 if closed else None
-        event = Event(name, "door", label, 0.0, 2.0, end_s, 1.0, 0.9, 1.0, 0.8)
-        start_utc = NOW - timedelta(days=days_ago)
-        media = EventMedia(name, f"{name}.mp4", f"{name}.jpg", "", 0.5)
-        self.log.write_updates([LoggedEvent(event, "end", start_utc, "motion"), media])
-        self.file(f"clips/{name}.mp4", days_ago)
-        self.file(f"snapshots/{name}.jpg", days_ago)
-        return name
-
-    def file(self, name: str, days_ago: float) -> Path:
-        file = self.path / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(bytes(1000))
-        moment = (NOW - timedelta(days=days_ago)).timestamp()
-        os.utime(file, (moment, moment))
-        return file
-
-    def prune(self, *, dry_run: bool = False, **config: object) -> PruneResult:
-        settings = RetentionConfig.model_validate(config)
-        return prune(self.log, self.path, settings, now_utc=NOW, dry_run=dry_run)
-
-    def row(self, name: str) -> dict:
-        return next(row for row in self.log.rows() if row["id"] == name)
-
-    @property
-    def files(self) -> set[str]:
-        """The names of clips, snapshots and score files, without leading zeros."""
-        return {
-            file.name.lstrip("0")
-            for name in ("clips", "snapshots", "scores")
-            for file in (self.path / name).rglob("*.*")
-        }
 
 
 @pytest.fixture
@@ -247,13 +187,6 @@ def test_open_event_cannot_be_deleted(folder: Folder) -> None:
     assert folder.files == set()
 
 
-def test_files_left_by_a_crash_during_delete_are_cleaned_up(folder: Folder) -> None:
-    deleted, stays = folder.event(1, 0), folder.event(2, 0)
-    folder.log.delete([deleted])  # then the program crashes
-    clean_up_after_crash(folder.log, folder.journal, folder.path, NOW.timestamp() - DAY_S)
-    assert folder.files == {f"{stays.lstrip('0')}.mp4", f"{stays.lstrip('0')}.jpg"}
-
-
 def test_scores_are_deleted_by_age(folder: Folder) -> None:
     folder.file("scores/door/2026-03-01.scores", 30)
     folder.file("scores/door/left/2026-03-30.scores", 1)
@@ -292,71 +225,6 @@ def test_prune_while_a_run_is_writing(folder: Folder) -> None:
     assert len(pruned.events) == 1
     folder.event(2, 1)
     assert folder.log.count() == 1
-
-
-def test_files_of_a_killed_run_are_cleaned_up(folder: Folder) -> None:
-    complete = folder.event(1, 1)
-    since = (NOW - timedelta(days=2)).timestamp()
-    folder.file(f"clips/{2:032x}.mp4", 1)
-    folder.file(f"snapshots/{2:032x}.jpg", 1)
-    folder.file(f"clips/{3:032x}.mp4.part", 1)
-    folder.file(f"clips/{4:032x}.mp4", 3)  # older than the killed run
-    folder.file("clips/holiday.mp4", 1)
-    clean_up_after_crash(folder.log, folder.journal, folder.path, since, now_utc=lambda: NOW)
-    assert folder.files == {"1.mp4", "1.jpg", "4.mp4", "holiday.mp4"}
-    assert folder.row(complete)["clip_note"] == ""
-
-
-def test_without_a_previous_run_only_unfinished_files_are_deleted(folder: Folder) -> None:
-    folder.event(1, 1)
-    folder.file(f"clips/{2:032x}.mp4", 1)
-    folder.file(f"clips/{3:032x}.mp4.part", 1)
-    clean_up_after_crash(folder.log, folder.journal, folder.path, None, now_utc=lambda: NOW)
-    assert folder.files == {"1.mp4", "1.jpg", "2.mp4"}
-
-
-def test_empty_log_is_not_trusted(folder: Folder) -> None:
-    folder.file(f"clips/{2:032x}.mp4", 1)
-    folder.file(f"clips/{3:032x}.mp4.part", 1)
-    clean_up_after_crash(folder.log, folder.journal, folder.path, 0.0, now_utc=lambda: NOW)
-    assert folder.files == {"2.mp4", "3.mp4.part"}
-
-
-def test_files_of_events_in_the_journal_stay(folder: Folder) -> None:
-    folder.event(1, 1)
-    media = EventMedia(f"{2:032x}", f"{2:032x}.mp4", f"{2:032x}.jpg")
-    folder.journal.append([media], "killed")
-    for name in ("clips/{:032x}.mp4", "snapshots/{:032x}.jpg"):
-        folder.file(name.format(2), 1)
-    clean_up_after_crash(folder.log, folder.journal, folder.path, 0.0, now_utc=lambda: NOW)
-    assert folder.files == {"1.mp4", "1.jpg", "2.mp4", "2.jpg"}
-
-
-def test_unreadable_journal_is_named_in_the_error(folder: Folder) -> None:
-    folder.event(1, 1)
-    (folder.path / "journal.sqlite").mkdir()
-    with pytest.raises(EventLogError, match=r"journal in .* can't be read: Is a directory"):
-        clean_up_after_crash(folder.log, folder.journal, folder.path, 0.0, now_utc=lambda: NOW)
-
-
-def test_missing_files_are_cleared_in_their_rows(folder: Folder) -> None:
-    new, old, other = folder.event(1, 1), folder.event(2, 8), folder.event(3, 1)
-    for name in (new, old):
-        (folder.path / f"clips/{name}.mp4").unlink()
-    (folder.path / f"snapshots/{other}.jpg").unlink()
-    clean_up_after_crash(folder.log, folder.journal, folder.path, None, now_utc=lambda: NOW)
-    row = folder.row(new)
-    assert (row["clip"], row["clip_note"]) == ("", "removed: the file is missing")
-    assert row["snapshot"] == f"{new}.jpg"
-    assert folder.row(old)["clip"] == f"{old}.mp4"  # too old to be checked
-    assert (folder.row(other)["clip"], folder.row(other)["snapshot"]) == (f"{other}.mp4", "")
-
-
-def test_rows_stay_unchanged_if_the_clips_folder_is_missing(folder: Folder) -> None:
-    name = folder.event(1, 1)
-    (folder.path / "clips").rename(folder.path / "elsewhere")
-    clean_up_after_crash(folder.log, folder.journal, folder.path, 0.0, now_utc=lambda: NOW)
-    assert folder.row(name)["clip"] == f"{name}.mp4"
 
 
 def test_retention_thread_prunes_periodically(
