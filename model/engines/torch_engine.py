@@ -213,7 +213,7 @@ def _fastest(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -
 
 
 def _replay(run: Callable[[], Tensor]) -> Callable[[], object]:
-    """Twenty runs in one CUDA graph: launching a single kernel takes longer than the kernel."""
+    """Twenty runs in one CUDA graph: the launch of a single kernel is slower than the kernel."""
 
     def repeated() -> Tensor:
         return [run() for _ in range(20)][-1]

@@ -113,7 +113,7 @@ def router(reload: ConfigReloader) -> APIRouter:
 
     @api.post("/reload")
     def reload_file() -> ChangeResult:
-        """ConfigReloader the file, as SIGHUP does."""
+        """Reload the file, as SIGHUP does."""
         with config_errors():
             return ChangeResult.of(reload.from_disk(), reload)
 

@@ -1,1 +1,1 @@
-"""Who may use the dashboard: login, tokens, the guard around every route."""
+"""Access to the dashboard: login, API tokens, and the guard around every route."""
