@@ -181,20 +181,20 @@ def test_video_without_a_full_window_is_reported(tmp_path: Path) -> None:
 
 
 def test_scan_errors_are_one_line(tmp_path: Path, video: Path) -> None:
-    notes = tmp_path / "other" / "scanned.json"
-    notes.parent.mkdir()
-    notes.write_text("{")
+    manifest = tmp_path / "other" / "scanned.json"
+    manifest.parent.mkdir()
+    manifest.write_text("{")
     config = tmp_path / "config.yaml"
     create_keys(tmp_path / "keys")
     keys = tmp_path / "keys" / "server.keys"
     config.write_text(f"worker: {{endpoint: 'tcp://192.0.2.1:5555', keys: '{keys}'}}")
-    taken = tmp_path / "taken" / "video.jsonl"
-    taken.mkdir(parents=True)
+    blocked = tmp_path / "blocked" / "video.jsonl"
+    blocked.mkdir(parents=True)
     for arguments, reason in (
-        (("--out", notes.parent), "scanned.json is not a manifest of this version"),
+        (("--out", manifest.parent), "scanned.json is not a manifest of this version"),
         (("--out", tmp_path / "log", "--config", config), "tcp://192.0.2.1:5555 can't be used"),
         (("--out", video), f"{video}"),
-        (("--out", taken.parent), "video.jsonl is no file"),
+        (("--out", blocked.parent), "video.jsonl is not a file"),
     ):
         done = actionwatch("scan", video, *arguments)
         assert (done.returncode, done.stdout) == (2, "")
