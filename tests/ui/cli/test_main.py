@@ -67,7 +67,10 @@ def test_help_lists_the_commands() -> None:
         (["run", "--model", "none", "--no-ui"], ["'none'", "embedded"]),
         (["doctor", "--source", "rtsp://u:pw@127.0.0.1:9/x"], ["nothing listens on port 9"]),
         (["events", "list", "--data", "nowhere"], ["nowhere", "no event log"]),
-        (["events", "export", "--data", ".", "--format", "xml"], ["xml", "jsonl, csv"]),
+        (
+            ["events", "export", "--data", ".", "--format", "xml"],
+            ["xml", "activitynet, csv, elan, jsonl"],
+        ),
         (["evaluate", "none", "synthetic:10"], ["'none'"]),
         (["classify", "x.mp4", "--model", "none"], ["'none'"]),
         (["classify", "x.mp4", "--fit", "stretch"], ["stretch", "crop, squash, letterbox"]),
