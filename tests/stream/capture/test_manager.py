@@ -20,8 +20,10 @@ class HangingSources:
 
     def __init__(self) -> None:
         self.released = threading.Event()
+        self.opening = threading.Semaphore(0)  # counts the calls of `open`
 
     def open(self, *_: object, **__: object) -> None:
+        self.opening.release()
         self.released.wait()
         raise SourceError("released")
 
@@ -58,6 +60,7 @@ def test_hanging_camera_is_removed_at_once() -> None:
 def test_number_of_hanging_cameras_is_limited() -> None:
     with run_of("door") as (cameras, sources):
         for number in range(16):  # each time it is changed
+            assert sources.opening.acquire(timeout=30)  # else it would stop without hanging
             cameras.apply_changes(cameras.plan({"door": CameraConfig(source=f"demo:{number + 5}")}))
         before = cameras.active
         with pytest.raises(SourceError, match="16 cameras that were removed still hang"):
