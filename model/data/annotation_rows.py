@@ -44,7 +44,7 @@ class AnnotationFile:
 
     file: Path
     rows: tuple[AnnotationRow, ...]
-    published: bool = False  # of a public dataset, of which some videos are usually missing
+    published: bool = False  # of a public dataset; usually some of its videos are missing
     problems: tuple[str, ...] = ()  # a line for each file that has no rows
 
 

@@ -44,7 +44,7 @@ _SECRET_KEYS = {"password", "hash"}
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """Rejects duplicate keys, of which YAML would silently use the last."""
+    """Rejects duplicate keys; YAML would silently use the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()

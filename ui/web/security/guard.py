@@ -38,7 +38,7 @@ _ALLOWED_FOR_VIEWERS = {
     ("POST", "/api/tuning"),
     ("POST", "/api/tuning/text"),
 }
-# Our own paths. Gradio serves all others, of which only _GRADIO_PATHS are allowed.
+# Our own paths. Gradio serves all others; only _GRADIO_PATHS of them are allowed.
 _OWN_PATHS = re.compile(r"/(login|logout|healthz|metrics|(api|live|media|ui)/.*)")
 _GRADIO_PATHS = {
     re.compile(r"/"): "the page",
