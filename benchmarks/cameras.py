@@ -30,7 +30,7 @@ from stream.capture.camera import Camera
 from stream.config.config import CameraConfig, WorkerConfig
 from stream.messages import Clip, ClipSpec, FrameTime, Prediction, Scores
 from stream.runtime.metrics import Metrics
-from stream.runtime.thread_limits import limit_opencv_threads, worker_environment
+from stream.runtime.processes import limit_opencv_threads, worker_environment
 from stream.scheduling.scheduler import Scheduler
 from stream.synthetic import MOTIONS, Scene
 from stream.workers.launcher import WorkerSetup, worker_command

@@ -32,7 +32,7 @@ from model.preprocess import normalize
 from model.pretraining.dataset import held_out
 from model.trained_model import TrainedModel, load
 from stream.config.config import InferenceConfig
-from stream.runtime.thread_limits import cores
+from stream.runtime.processes import cores
 from stream.sources.base import SourceError
 from stream.sources.uniform_clips import UniformClips
 

@@ -34,7 +34,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.report import machine, write_report
 from model.worker import serve
 from stream.messages import Clip, ClipSpec, Scores
-from stream.runtime.thread_limits import worker_environment
+from stream.runtime.processes import worker_environment
 from stream.sinks.event_log.event_log import EventLog
 from stream.workers.transport import WorkerClient
 

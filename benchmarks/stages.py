@@ -34,7 +34,7 @@ from stream.messages import Clip, ClipSpec, Event, Frame, LoggedEvent, Predictio
 from stream.regions.frame_ring import FrameRing
 from stream.regions.resize import fit_frame
 from stream.runtime.metrics import Metrics
-from stream.runtime.thread_limits import limit_opencv_threads
+from stream.runtime.processes import limit_opencv_threads
 from stream.sinks.event_log.event_log import EventLog
 from stream.sources.opencv_capture import rgb
 from stream.synthetic import Scene

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from stream.messages import ClipSpec
-from stream.runtime.malloc import limit_malloc_arenas
-from stream.runtime.thread_limits import limit_openmp_spin
+from stream.runtime.processes import limit_malloc_arenas, limit_openmp_spin
 from tests.mosquitto import Broker, Subscriber
 from tests.rtsp import Server
 

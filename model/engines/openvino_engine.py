@@ -17,7 +17,7 @@ from model.families.base import FAMILIES, InferenceOptions
 from model.families.timesformer.inference import attention_fused
 from model.trained_model import TrainedModel
 from stream.config.config import InferenceConfig
-from stream.runtime.thread_limits import cores, needs_all_cores
+from stream.runtime.processes import cores, needs_all_cores
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 

@@ -26,7 +26,7 @@ from model.families.timesformer.inference import (
 )
 from model.trained_model import TrainedModel
 from stream.config.config import InferenceConfig
-from stream.runtime.thread_limits import cores, needs_all_cores
+from stream.runtime.processes import cores, needs_all_cores
 
 _log = logging.getLogger(__name__)
 _MIN_FUSED_TOKENS_CPU = 128  # from this length torch's fused attention is faster on a CPU
@@ -80,7 +80,7 @@ class TorchEngine:
             raise
 
     def _choose_threads(self, model: TrainedModel) -> bool:
-        """Give a large model all cores, see `stream/runtime/thread_limits.py`.
+        """Give a large model all cores, see `stream/runtime/processes.py`.
 
         Returns whether batches are faster, which holds for small models. A batch of a large one
         doesn't fit into the processor's caches: 540 ms a clip instead of 450 for base size in bf16.

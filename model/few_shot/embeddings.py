@@ -17,7 +17,7 @@ from model.data.segments import is_short, read_views, window_ends
 from model.evaluation.inference import in_batches
 from model.trained_model import TrainedModel
 from stream.messages import ClipSpec
-from stream.runtime.thread_limits import cores
+from stream.runtime.processes import cores
 from stream.sources.base import SourceError
 from stream.sources.uniform_clips import frame_timestamps
 from stream.synthetic import ACTIONS, MOTIONS, OTHER, draw_clip

@@ -14,7 +14,7 @@ import torch
 from torch import distributed, nn
 
 from model.checkpoint import CheckpointError
-from stream.runtime.thread_limits import all_cores
+from stream.runtime.processes import all_cores
 
 T = TypeVar("T")
 

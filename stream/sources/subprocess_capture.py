@@ -21,7 +21,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stream.runtime.subprocesses import module_command
+from stream.runtime.processes import module_command
 from stream.sources.base import NetworkOptions
 from stream.sources.opencv_capture import open_network, open_webcam
 

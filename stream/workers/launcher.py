@@ -10,9 +10,8 @@ from importlib.metadata import entry_points
 from typing import Protocol
 
 from stream.config.config import InferenceConfig, WorkerConfig
+from stream.runtime.processes import module_command, worker_environment
 from stream.runtime.registry import Registry
-from stream.runtime.subprocesses import module_command
-from stream.runtime.thread_limits import worker_environment
 
 EXIT_CANNOT_RUN = 2  # exit code of a worker that would fail again
 

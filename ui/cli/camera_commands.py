@@ -44,7 +44,7 @@ def _report_machine() -> None:
     from model.engines.linear import Int8Linear, PackedLinear
     from model.engines.torch_engine import cpu_precision
     from stream.capture.probe import list_webcams
-    from stream.runtime.thread_limits import cores
+    from stream.runtime.processes import cores
 
     print_line(
         f"python {platform.python_version()}, {platform.platform(terse=True)}, {cores()} cores"

@@ -66,7 +66,7 @@ def evaluate(
     from stream.runtime.logs import configure_logging
 
     configure_logging()
-    from stream.runtime.thread_limits import limit_openmp_spin
+    from stream.runtime.processes import limit_openmp_spin
 
     limit_openmp_spin()
     from model.checkpoint import CheckpointError

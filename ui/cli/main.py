@@ -139,8 +139,8 @@ def _run(
     silence_decoders()
 
     from stream.pipeline import Pipeline
-    from stream.runtime.malloc import limit_malloc_arenas
     from stream.runtime.metrics import summary
+    from stream.runtime.processes import limit_malloc_arenas
     from stream.sinks.alerts.sender import AlertError
     from stream.sinks.clips.recorder import RecorderError
     from stream.sinks.event_log.database import EventLogError

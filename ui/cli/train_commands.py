@@ -67,7 +67,7 @@ def train(
     from stream.runtime.logs import configure_logging
 
     configure_logging()
-    from stream.runtime.thread_limits import limit_openmp_spin
+    from stream.runtime.processes import limit_openmp_spin
 
     limit_openmp_spin()
     from model.checkpoint import CheckpointError
@@ -146,7 +146,7 @@ def train_motion(
     ] = "",
 ) -> None:
     """Train the embedded motion model on synthetic clips."""
-    from stream.runtime.thread_limits import limit_openmp_spin
+    from stream.runtime.processes import limit_openmp_spin
 
     limit_openmp_spin()
     from model.pretraining.config import PretrainConfig

@@ -1,4 +1,4 @@
-"""Thread limits of numeric libraries in capture and worker processes.
+"""This process and its subprocesses: cores, threads of numeric libraries, memory, command lines.
 
 Capture and inference share the cores. Numeric libraries start one thread per core, and each spins
 while it waits for the other threads; on a busy machine all threads then wait for the spinning one.
@@ -6,8 +6,11 @@ while it waits for the other threads; on a busy machine all threads then wait fo
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +18,9 @@ from pathlib import Path
 # Measured on two cores: a model of 6 ms per clip gains 3 ms from the second core, but the run needs
 # 1.5 times the processor time, and its slowest windows need twice as long.
 _SMALL_MODEL_S = 0.02
+
+_M_ARENA_MAX = -8  # of glibc's <malloc.h>
+_ARENAS = 2
 
 # Of the OpenMP libraries of GNU, and of Intel and LLVM.
 _SHORT_SPIN = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
@@ -63,6 +69,18 @@ def limit_opencv_threads() -> None:
     cv2.setNumThreads(1)
 
 
+def limit_malloc_arenas() -> None:
+    """Let all threads of this process allocate from two arenas. Call it before they start.
+
+    glibc gives each thread an arena of its own, up to eight per core, and an arena never shrinks
+    below its peak: 70 visits of the page left 90 MB unused in a run, but 6 MB with two arenas.
+    Does nothing with another C library.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
+
+
 def limit_openmp_spin() -> None:
     """Shorten OpenMP spinning in this process. Call it before torch is imported."""
     for key, value in _SHORT_SPIN.items():
@@ -79,3 +97,11 @@ def worker_environment(workers: int = 1) -> dict[str, str]:
     if workers > 1:
         limits["OMP_NUM_THREADS"] = str(max(1, cores() // workers))
     return {**limits, **os.environ}
+
+
+def module_command(module: str, function: str = "main") -> list[str]:
+    """Run a module's function in this Python; its return value is the exit code."""
+    # `-m` would import modules from the current folder first.
+    packages = str(Path(__file__).parents[2])
+    start = f"import sys; sys.path[0] = {packages!r}; import {module}; "
+    return [sys.executable, "-c", f"{start}sys.exit({module}.{function}())"]
