@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model.families.timesformer.configuration import TimesformerConfig
+from stream.runtime.errors import UserError
 from stream.runtime.files import replacing, write_atomically
 
 # Weight files of a folder, preferred first: safetensors hold no code; shards have an index.
@@ -59,7 +60,7 @@ _BACKBONE, _HEAD = "timesformer.", "classifier."  # prefixes
 Network = TypeVar("Network", bound=nn.Module)
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError, ValueError):
     """A checkpoint that can't be used. The message names the file, the problem and the fix."""
 
 

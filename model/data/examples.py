@@ -14,9 +14,10 @@ from model.data.annotation_rows import AnnotationFile, AnnotationRow, printable
 from model.data.annotations import read_annotations
 from model.data.label_folders import read_folder
 from model.data.video_index import VideoIndex
+from stream.runtime.errors import UserError
 
 
-class DataError(Exception):
+class DataError(UserError):
     """Data that can't be used for training. One line for a person."""
 
 

@@ -12,11 +12,12 @@ from pydantic import BaseModel, ValidationError
 
 from stream.config.config import Config, InferenceConfig
 from stream.config.dashboard import HOST_NAME, PASSWORD_HASH, TOKEN_HASH
+from stream.runtime.errors import UserError
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError, ValueError):
     """An invalid configuration. The message is one line for a person."""
 
 

@@ -22,6 +22,7 @@ import av
 
 from stream.datasets.labels import label_dirname
 from stream.regions.clip_source import camera_of
+from stream.runtime.errors import UserError
 from stream.runtime.files import locked, sync_and_rename
 from stream.sinks.event_log.rows import moment
 
@@ -37,7 +38,7 @@ _EXPORTED = re.compile(r"(?!\.)[^/\\]+/([0-9a-f]{32})\.mp4")  # our paths in the
 Row = dict[str, str]  # of the list, by COLUMNS
 
 
-class DatasetExportError(Exception):
+class DatasetExportError(UserError):
     """The training folder can't be read or written. The message is one line for the user."""
 
 

@@ -25,6 +25,7 @@ from stream.capture.frame_quality import FrameQualityCheck
 from stream.datasets.export import LIST
 from stream.datasets.labels import label_dirname
 from stream.messages import FrameTime
+from stream.runtime.errors import UserError
 from stream.runtime.files import PART, replacing, write_atomically
 from stream.sinks.clips.mp4 import ClipFile
 from stream.sources.base import Source, SourceError
@@ -37,7 +38,7 @@ _RECORDED = re.compile(r"sample-(\d+)\.mp4")
 _COMPARE_SIZE = (48, 36)  # frames are compared at this size, nearest neighbor
 
 
-class SampleError(Exception):
+class SampleError(UserError):
     """Samples can't be recorded or stored. The message is one line for the user."""
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from stream.evaluation.matching import LabelMatches, PredictedSegment
 from stream.formats.ground_truth import GroundTruthSegment
+from stream.runtime.errors import UserError
 
 IOU_THRESHOLDS = (0.3, 0.5, 0.7)  # temporal intersection over union for a match
 AP_IOU_THRESHOLDS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))  # ActivityNet's
@@ -19,7 +20,7 @@ _TIMING_IOU = 0.5  # threshold of the matches for start errors and delays
 ALL = "all"
 
 
-class MatchError(ValueError):
+class MatchError(UserError, ValueError):
     """Ground truth and log that don't correspond. The message is one line for a person."""
 
 

@@ -9,11 +9,12 @@ from typing import IO, Any
 
 from stream.formats.ground_truth import GroundTruth
 from stream.formats.relative_times import TIME_BASES, RelativeEvent, to_relative_times
+from stream.runtime.errors import UserError
 from stream.runtime.files import replacing
 from stream.runtime.registry import Registry
 
 
-class ExportError(ValueError):
+class ExportError(UserError, ValueError):
     """An export that is impossible. The message is one line for a person."""
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from stream.runtime.errors import UserError
 
-class GroundTruthError(ValueError):
+
+class GroundTruthError(UserError, ValueError):
     """An unusable file of ground truth or events. The message is one line."""
 
 

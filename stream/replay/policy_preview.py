@@ -23,6 +23,7 @@ from stream.messages import LoggedEvent
 from stream.replay.replay import Difference, Interval, Replayed, compare
 from stream.replay.score_table import ScoreTable, read_tables, score_files, stored_streams
 from stream.replay.vectorized import Smoother, detect_events
+from stream.runtime.errors import UserError
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.query import EventQuery
 
@@ -35,7 +36,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _CLOCK_STEP_S = 1.0
 
 
-class PreviewError(ValueError):
+class PreviewError(UserError, ValueError):
     """A preview that is impossible. The message is one line for a person."""
 
 

@@ -16,6 +16,7 @@ import av
 
 from stream.config.config import Config
 from stream.events.processor import ScanInput
+from stream.runtime.errors import UserError
 from stream.runtime.files import write_atomically
 from stream.sinks.event_log.rows import moment
 
@@ -25,7 +26,7 @@ _MODEL_SUFFIXES = {".json", ".safetensors", ".bin"}
 _MAX_STEM_LENGTH = 55  # with a hyphen and eight digits, a valid camera name
 
 
-class ScanError(Exception):
+class ScanError(UserError):
     """A scan that can't start or continue. The message is one line for a person."""
 
 

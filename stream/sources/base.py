@@ -11,12 +11,13 @@ from typing import Protocol
 import numpy as np
 
 from stream.messages import FrameTime
+from stream.runtime.errors import UserError
 from stream.runtime.registry import Registry
 from stream.runtime.secrets import SecretError, redact
 from stream.sources.source_clock import SourceClock
 
 
-class SourceError(Exception):
+class SourceError(UserError):
     """A source that can't be opened or read. The message is one line for a person."""
 
 

@@ -6,10 +6,12 @@ import os
 import stat
 from pathlib import Path
 
+from stream.runtime.errors import UserError
+
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
-class TransportError(Exception):
+class TransportError(UserError):
     """An endpoint that can't be used. The message is one line for the user."""
 
 

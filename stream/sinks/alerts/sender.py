@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from stream.runtime.errors import UserError
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:
@@ -16,7 +18,7 @@ class Alert:
     event: Mapping[str, Any]  # a row, see event_log/rows.py
 
 
-class AlertError(Exception):
+class AlertError(UserError):
     """An alert can't work as configured; the message says why, in one line, without addresses."""
 
 

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from stream.runtime.errors import UserError
 from stream.runtime.secrets import SecretError, redact, resolve_secrets
 from stream.sinks.event_log.rows import COLUMNS
 
@@ -77,7 +78,7 @@ _SQLITE_STEPS: dict[int, tuple[str, ...]] = {
 }
 
 
-class EventLogError(Exception):
+class EventLogError(UserError):
     """The log can't be opened, read or written. The message is one line for the user."""
 
 
