@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 
 
 class Backoff:
@@ -12,22 +11,15 @@ class Backoff:
     Jitter keeps many clients from retrying at the same moment after an outage.
     """
 
-    def __init__(
-        self,
-        first_s: float,
-        max_s: float,
-        *,
-        jitter: Callable[[float, float], float] = random.uniform,
-    ) -> None:
-        self._first_s, self.max_s = first_s, max_s
-        self._jitter = jitter
+    def __init__(self, first_s: float, max_s: float) -> None:
+        self._first_s, self._max_s = first_s, max_s
         self._delay_s = first_s
 
     def next_s(self) -> float:
         """The delay before the next attempt, in seconds, at most 1.25 `max_s`."""
-        delay_s = min(self._delay_s, self.max_s)
+        delay_s = min(self._delay_s, self._max_s)
         self._delay_s = 2 * delay_s
-        return delay_s * self._jitter(0.75, 1.25)
+        return delay_s * random.uniform(0.75, 1.25)
 
     def reset(self) -> None:
         """An attempt succeeded: start again with the shortest delay."""

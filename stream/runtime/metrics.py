@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 
@@ -23,22 +24,6 @@ class Percentiles:
     p95: float | None
 
 
-class _LatestValues:
-    """A ring buffer of the latest `size` values, allocated once."""
-
-    def __init__(self, size: int) -> None:
-        self._values = np.full(size, np.nan)
-        self._count = 0  # of all values so far
-
-    def put(self, value: float) -> None:
-        self._values[self._count % len(self._values)] = value
-        self._count += 1
-
-    def values(self) -> np.ndarray:
-        """The stored values, unordered."""
-        return self._values[: self._count]
-
-
 class Metrics:
     """Counters and durations of one run. A count of the zone "door/gate" is included in those of
     the camera "door".
@@ -51,19 +36,19 @@ class Metrics:
         self._now = now
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, str]] = Counter()
-        self._measured: dict[str, _LatestValues] = {}
+        self._measured: defaultdict[str, deque[float]] = defaultdict(
+            lambda: deque(maxlen=_MAX_DURATIONS)
+        )
         self._percentiles: dict[str, tuple[float, Percentiles]] = {}  # with the time of computation
-        self._recent: dict[tuple[str, str], _LatestValues] = {}
+        self._counted_at: defaultdict[tuple[str, str], deque[float]] = defaultdict(
+            lambda: deque(maxlen=_MAX_TIMESTAMPS)
+        )
 
     def count(self, name: str, camera: str = "", by: int = 1) -> None:
         """Add to a counter; `camera` is "" for counts of no camera."""
         with self._lock:
             self._counts[name, camera] += by
-            timestamps = self._recent.get((name, camera))
-            if timestamps is None:
-                timestamps = self._recent[name, camera] = _LatestValues(_MAX_TIMESTAMPS)
-            for _ in range(min(by, _MAX_TIMESTAMPS)):
-                timestamps.put(self._now())
+            self._counted_at[name, camera].extend([self._now()] * min(by, _MAX_TIMESTAMPS))
 
     def measure(self, name: str, seconds: float) -> None:
         """Add a duration: the `age` of a displayed prediction, or the time in a stage.
@@ -72,10 +57,7 @@ class Metrics:
         back without its `inference`; `event_detection`, of a prediction, with the event log.
         """
         with self._lock:
-            durations = self._measured.get(name)
-            if durations is None:
-                durations = self._measured[name] = _LatestValues(_MAX_DURATIONS)
-            durations.put(seconds)
+            self._measured[name].append(seconds)
 
     def counts(self) -> dict[tuple[str, str], int]:
         """All counters by name and camera."""
@@ -106,9 +88,10 @@ class Metrics:
         with self._lock:
             since = self._now() - over_s
             count = sum(
-                np.count_nonzero(timestamps.values() > since)
-                for (key, stream), timestamps in self._recent.items()
+                1
+                for (key, stream), counted_at in self._counted_at.items()
                 if key == name and _belongs(stream, camera)
+                for _ in takewhile(lambda at: at > since, reversed(counted_at))
             )
             return count / over_s
 
@@ -120,7 +103,8 @@ class Metrics:
             if now - computed_at < max_age_s:
                 return found
             if name in self._measured:
-                p50, p95 = np.percentile(self._measured[name].values(), (50, 95)).tolist()
+                durations = np.fromiter(self._measured[name], np.float64)
+                p50, p95 = np.percentile(durations, (50, 95)).tolist()
                 found = Percentiles(p50, p95)
             self._percentiles[name] = (now, found)
             return found

@@ -47,7 +47,8 @@ def redact(source: int | str) -> str:
 
 def _before_host(address: str) -> range:
     """The positions of user and password, including the @."""
-    plain = _REFERENCE.sub(_blank, address)
+    # References become placeholders of the same length without special characters.
+    plain = _REFERENCE.sub(lambda match: "x" * len(match[0]), address)
     start = plain.find("://") + 3
     slash = plain.find("/", start)
     authority = plain[start:slash] if slash >= 0 else plain[start:]
@@ -57,11 +58,6 @@ def _before_host(address: str) -> range:
         return range(start, start)
     end = plain.rfind("@") + 1
     return range(start, end if end > start else len(plain))  # without an @ all of it may be secret
-
-
-def _blank(match: re.Match[str]) -> str:
-    """A placeholder of the same length without special characters."""
-    return "x" * len(match[0])
 
 
 def _value(name: str) -> str:
