@@ -81,7 +81,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         # Before loading the model, which may need minutes.
         check_connect_endpoint(options.connect, keyed=options.keys is not None)
-        return _run(options, config, worker_keys(options.keys), stop, is_orphaned)
+        keys = worker_keys(options.keys) if options.keys is not None else None
+        return _run(options, config, keys, stop, is_orphaned)
     except TransportError as error:
         print(f"actionwatch worker: {error}", file=sys.stderr)
         return 2

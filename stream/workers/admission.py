@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import time
 from collections.abc import Callable
 
 import zmq
-from zmq.utils import z85
-from zmq.utils.monitor import parse_monitor_message
+from zmq.auth import Authenticator
+from zmq.utils.monitor import recv_monitor_message
 
 from stream.workers.curve_auth import SERVER_FILE, ServerKeys, WorkerKeys
 from stream.workers.endpoint import TransportError
 
 _log = logging.getLogger(__name__)
+_DOMAIN = "workers"
 _HANDSHAKE_MS = 5000  # a client that connects and sends nothing is disconnected
 _MAX_REQUESTS = 16  # answered per poll: a flood of connections must not starve the workers
 _MAX_EVENTS = 100_000  # zmq's I/O thread blocks when the queue is full
@@ -32,9 +34,10 @@ _PERMANENT = (zmq.Event.HANDSHAKE_FAILED_AUTH, zmq.Event.HANDSHAKE_FAILED_PROTOC
 class CurveServerAuth:
     """The server's side: accepts the workers whose public keys it has. One thread owns it.
 
-    zmq encrypts and checks that a peer has the secret to its public key. It asks over a socket
-    of fixed name (ZAP, rfc.zeromq.org/spec/27), `zap_socket`, whether that public key is known,
-    and passes no message of the peer on before the reply.
+    zmq encrypts and checks that a peer has the secret to its public key. It asks over `zap_socket`
+    whether that public key is known, and passes no message of the peer on before the reply of
+    pyzmq's Authenticator. The counter and the log are own code: the Authenticator has none, passes
+    no addresses on, and does not see handshakes that fail earlier.
     """
 
     def __init__(
@@ -48,16 +51,18 @@ class CurveServerAuth:
         self._context, self._keys = context, keys
         self._on_rejected, self._now = on_rejected, now
         self._logged_at: dict[zmq.Event, float] = {}
-        self._rejected_address = ""  # of the last client with an unknown key
-        self.zap_socket = context.socket(zmq.REP)
-        self.zap_socket.bind("inproc://zeromq.zap.01")
+        self._address = self._rejected_address = ""  # of the last client, and with an unknown key
+        self._authenticator = Authenticator(context)
+        self._authenticator.configure_curve_callback(_DOMAIN, credentials_provider=self)
+        self._authenticator.start()
+        self.zap_socket = self._authenticator.zap_socket
         self._events: zmq.Socket[bytes] | None = None
 
     def protect(self, socket: zmq.Socket[bytes]) -> None:
         """Accept only known workers at the endpoints that this socket binds from now on."""
         socket.set(zmq.CURVE_SERVER, 1)
         socket.set(zmq.CURVE_SECRETKEY, self._keys.secret.encode())
-        socket.set(zmq.ZAP_DOMAIN, b"workers")
+        socket.set(zmq.ZAP_DOMAIN, _DOMAIN.encode())
         socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # no connection without a ZAP reply
         socket.set(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         self._events = _monitor_events(self._context, socket, _FAILED)
@@ -70,25 +75,24 @@ class CurveServerAuth:
         for _ in range(_MAX_REQUESTS):
             if not self.zap_socket.poll(0):
                 break
-            self._authenticate(self.zap_socket.recv_multipart())
+            request = self.zap_socket.recv_multipart()
+            self._address = request[3].decode(errors="replace")
+            asyncio.run(self._authenticator.handle_zap_message(request))
         while self._events is not None and self._events.poll(0):
-            event = parse_monitor_message(self._events.recv_multipart())
+            event = recv_monitor_message(self._events)
             # The socket also has events of local workers, such as one killed while it connects.
             if not event["endpoint"].startswith(b"ipc:"):
                 self._on_rejected()
                 self._log_rejection(zmq.Event(event["event"]))
 
-    def _authenticate(self, request: list[bytes]) -> None:
-        version, number, _, address, _, mechanism, *credentials = request
-        worker = None
-        if mechanism == b"CURVE" and len(credentials) == 1:
-            worker = self._keys.workers.get(z85.encode(credentials[0]).decode())
+    def callback(self, domain: str, key: bytes) -> bool:
+        """Whether a public key is a worker's. The Authenticator calls it for each client."""
+        worker = self._keys.workers.get(key.decode())
         if worker is None:
-            self._rejected_address = address.decode(errors="replace")
-            self.zap_socket.send_multipart([version, number, b"400", b"unknown key", b"", b""])
+            self._rejected_address = self._address
         else:
-            _log.info("worker %s connected from %s", worker, address.decode(errors="replace"))
-            self.zap_socket.send_multipart([version, number, b"200", b"OK", worker.encode(), b""])
+            _log.info("worker %s connected from %s", worker, self._address)
+        return worker is not None
 
     def _log_rejection(self, kind: zmq.Event) -> None:
         logged_at = self._logged_at.get(kind)
@@ -132,7 +136,7 @@ class CurveClientMonitor:
         Raises TransportError for a permanent rejection of a worker that was never `served`.
         """
         while self._events.poll(0):
-            kind = zmq.Event(parse_monitor_message(self._events.recv_multipart())["event"])
+            kind = zmq.Event(recv_monitor_message(self._events)["event"])
             if kind == zmq.Event.HANDSHAKE_SUCCEEDED:
                 self._logged = None
                 continue

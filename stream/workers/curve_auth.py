@@ -2,7 +2,8 @@
 
 A file has one key of 40 characters per line: `secret` and `public` are the owner's key pair.
 `server` is the server's public key in a worker's file, and `worker NAME` a worker's public key in
-the server's file.
+the server's file. `zmq.auth` can't read and write such files: its certificates have no names and
+no server's key, and other users may read its new secrets.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import stat
 import struct
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,14 +25,12 @@ from stream.workers.endpoint import TransportError, others_may_write
 SERVER_FILE = "server.keys"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 _ROLE = re.compile(rf"secret|public|server|worker {_NAME}")
-_KEY = re.compile(r"[0-9A-Za-z.:+=^!/*?&<>()\[\]{}@%$#-]{40}")
 
 _SERVER_TEMPLATE = """\
 # The keys of the server: set worker.keys to this file in its YAML. Keep it secret.
 # Each `worker` may connect. To revoke one, delete its line and restart the server.
 secret {secret}
 public {public}
-worker {name} {worker}
 """
 _WORKER_TEMPLATE = """\
 # The keys of worker {name}: `actionwatch worker --connect tcp://HOST:5555 --keys THIS_FILE`.
@@ -65,10 +65,8 @@ class WorkerKeys:
     server: str  # its public key
 
 
-def server_keys(file: Path | None) -> ServerKeys | None:
-    """Read the server's key file, if one is given. Raises KeysError for an invalid file."""
-    if file is None:
-        return None
+def server_keys(file: Path) -> ServerKeys:
+    """Read the server's key file. Raises KeysError for an invalid file."""
     found = _read(file)
     if "server" in found:
         raise KeysError(f"{file} is the file of a worker; the server needs {SERVER_FILE}")
@@ -76,10 +74,8 @@ def server_keys(file: Path | None) -> ServerKeys | None:
     return ServerKeys(file, found["secret"], found["public"], workers)
 
 
-def worker_keys(file: Path | None) -> WorkerKeys | None:
-    """Read a worker's key file, if one is given. Raises KeysError for an invalid file."""
-    if file is None:
-        return None
+def worker_keys(file: Path) -> WorkerKeys:
+    """Read a worker's key file. Raises KeysError for an invalid file."""
     found = _read(file)
     if "server" not in found:
         raise KeysError(
@@ -102,7 +98,8 @@ def create_keys(folder: Path, worker: str | None = None) -> tuple[Path, ...]:
             f"{name!r} can't be a worker's name: letters, digits, dots, dashes, underscores, "
             "and not server"
         )
-    if worker is None and server_file.exists():
+    is_first = not server_file.exists()
+    if worker is None and not is_first:
         raise KeysError(f"{server_file} exists already; --worker NAME adds another worker to it")
     if worker_file.exists():
         raise KeysError(f"{worker_file} exists already; give the worker another name")
@@ -113,64 +110,43 @@ def create_keys(folder: Path, worker: str | None = None) -> tuple[Path, ...]:
                 f"other users may write to {folder}; use a folder of your own, or "
                 f"`chmod go-w {folder}`"
             )
-        if server_file.exists():
-            _add_worker(server_file, worker_file, name)
-            return (worker_file,)
-        _create_both(server_file, worker_file, name)
+        with ExitStack() as undo:
+            if is_first:
+                _write_secret(server_file, _SERVER_TEMPLATE.format(**_key_pair()))
+                undo.callback(server_file.unlink)
+            server, keys = server_keys(server_file), _key_pair()
+            if name in server.workers.values():
+                raise KeysError(
+                    f"{server_file} has a worker {name} already; delete its line, or use another "
+                    "name"
+                )
+            text = _WORKER_TEMPLATE.format(name=name, server=server.public, **keys)
+            _write_secret(worker_file, text)
+            undo.callback(worker_file.unlink)
+            _append_line(server_file, f"worker {name} {keys['public']}")
+            undo.pop_all()
     except OSError as error:
         raise KeysError(f"{error.filename or folder} can't be written: {error.strerror}") from error
-    return server_file, worker_file
+    return (server_file, worker_file) if is_first else (worker_file,)
 
 
-def _create_both(server_file: Path, worker_file: Path, name: str) -> None:
-    public, secret = _key_pair()
-    worker_public, worker_secret = _key_pair()
-    text = _WORKER_TEMPLATE.format(
-        name=name, secret=worker_secret, public=worker_public, server=public
-    )
-    _write_secret(worker_file, text)
-    try:
-        text = _SERVER_TEMPLATE.format(
-            secret=secret, public=public, name=name, worker=worker_public
-        )
-        _write_secret(server_file, text)
-    except OSError:
-        worker_file.unlink()
-        raise
-
-
-def _add_worker(server_file: Path, worker_file: Path, name: str) -> None:
-    known = server_keys(server_file)
-    assert known is not None
-    if name in known.workers.values():
-        raise KeysError(
-            f"{server_file} has a worker {name} already; delete its line, or use another name"
-        )
-    public, secret = _key_pair()
-    _write_secret(
-        worker_file,
-        _WORKER_TEMPLATE.format(name=name, secret=secret, public=public, server=known.public),
-    )
-    try:
-        ended = server_file.read_bytes().endswith(b"\n")
-        # In place, so that the owner of the file stays the same.
-        with server_file.open("a", encoding="utf-8") as text:
-            text.write(f"{'' if ended else chr(10)}worker {name} {public}\n")
-    except OSError:
-        worker_file.unlink()
-        raise
-
-
-def _key_pair() -> tuple[str, str]:
+def _key_pair() -> dict[str, str]:
     """A new public key and its secret."""
     public, secret = curve_keypair()
-    return public.decode(), secret.decode()
+    return {"public": public.decode(), "secret": secret.decode()}
 
 
 def _write_secret(file: Path, text: str) -> None:
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w", encoding="utf-8") as opened:
         opened.write(text)
+
+
+def _append_line(file: Path, line: str) -> None:
+    """Append in place, so that the owner of the file stays the same."""
+    ended = file.read_bytes().endswith(b"\n")
+    with file.open("a", encoding="utf-8") as opened:
+        opened.write(f"{line}\n" if ended else f"\n{line}\n")
 
 
 def _read(file: Path) -> dict[str, str]:
@@ -217,9 +193,7 @@ def _parsed(file: Path, text: str) -> dict[str, str]:
 
 
 def _is_key(text: str) -> bool:
-    if not _KEY.fullmatch(text):
-        return False
     try:
         return len(z85.decode(text)) == 32
-    except (ValueError, struct.error):  # valid characters, but the number is too large
+    except (ValueError, KeyError, struct.error):  # a wrong length, character or number
         return False

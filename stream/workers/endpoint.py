@@ -27,11 +27,9 @@ def check_bind_endpoint(endpoint: str, *, keyed: bool) -> None:
             "tcp; create them with `actionwatch worker-keys DIR` and set worker.keys to "
             "DIR/server.keys"
         )
-    if not endpoint.startswith(("tcp://", "ipc://")):
-        raise TransportError(
-            f"worker endpoint {endpoint} can't be used; give one like tcp://0.0.0.0:5555"
-        )
-    _check_folder(endpoint)
+    _check_address(
+        endpoint, f"worker endpoint {endpoint} can't be used; give one like tcp://0.0.0.0:5555"
+    )
 
 
 def check_connect_endpoint(endpoint: str, *, keyed: bool) -> None:
@@ -41,11 +39,9 @@ def check_connect_endpoint(endpoint: str, *, keyed: bool) -> None:
             f"can't connect to {endpoint} without keys; create them on the server with "
             "`actionwatch worker-keys DIR`, copy DIR/worker.keys here, and give it as --keys"
         )
-    if not endpoint.startswith(("tcp://", "ipc://")):
-        raise TransportError(
-            f"can't connect to {endpoint}; give an address like tcp://192.0.2.1:5555"
-        )
-    _check_folder(endpoint)
+    _check_address(
+        endpoint, f"can't connect to {endpoint}; give an address like tcp://192.0.2.1:5555"
+    )
 
 
 def restrict_to_owner(endpoint: str) -> None:
@@ -63,7 +59,9 @@ def others_may_write(folder: Path) -> bool:
     return bool(mode & _OTHERS_WRITE) and not mode & stat.S_ISVTX
 
 
-def _check_folder(endpoint: str) -> None:
+def _check_address(endpoint: str, error: str) -> None:
+    if not endpoint.startswith(("tcp://", "ipc://")):
+        raise TransportError(error)
     path = _path(endpoint)
     if path is None:
         return

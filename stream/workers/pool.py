@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from stream.runtime.metrics import Metrics
 from stream.workers.launcher import LAUNCHERS, WorkerSetup, worker_name
@@ -37,8 +38,8 @@ class WorkerPool:
         self._on_failure, self._now = on_failure, now
         self._create_launcher = LAUNCHERS[launcher]
         self._lock = threading.Condition()  # the first Hello may arrive during shutdown
-        self._supervisors: list[Supervisor] = []
-        self._failed: set[int] = set()
+        self._supervisors: dict[bytes, Supervisor] = {}  # by the name of the worker
+        self._failed: set[bytes] = set()
         self._reasons: dict[bytes, str] = {}  # from Failure messages
         self._crashed_at: list[float] = []  # monotonic seconds
         self._stopping = False
@@ -50,7 +51,8 @@ class WorkerPool:
     @property
     def pids(self) -> tuple[int, ...]:
         """Process ids of the running workers."""
-        pids = (one.pid for one in self._supervisors)
+        with self._lock:
+            pids = [one.pid for one in self._supervisors.values()]
         return tuple(pid for pid in pids if pid is not None)
 
     def start(self) -> None:
@@ -62,41 +64,41 @@ class WorkerPool:
         with self._lock:
             self._stopping = True
             self._lock.notify_all()
-            for supervisor in self._supervisors:
+            for supervisor in self._supervisors.values():
                 supervisor.request_stop()
 
     def join(self, timeout_s: float) -> bool:
         """Wait until all workers have ended; False after `timeout_s`."""
-        deadline = time.monotonic() + timeout_s
-        ended = [one.join(max(0.0, deadline - time.monotonic())) for one in self._supervisors]
-        return all(ended)
+        deadline, ended = time.monotonic() + timeout_s, True
+        for supervisor in self._supervisors.values():
+            ended &= supervisor.join(max(0.0, deadline - time.monotonic()))
+        return ended
 
     # On the scheduler's thread, for local and remote workers.
     def on_worker_failure(self, worker: bytes, reason: str) -> None:
         """A worker can't run its model."""
         with self._lock:
-            is_local = self._by_name(worker) is not None
-            if is_local:
+            if worker in self._supervisors:
                 self._reasons[worker] = reason
                 self._lock.notify_all()
-        if not is_local:
-            self._on_failure(reason)
+                return
+        self._on_failure(reason)
 
     def on_hello(self, worker: bytes, devices: int) -> None:
         """A worker is ready; the number of devices for workers like it is known."""
-        if (supervisor := self._by_name(worker)) is not None:
-            supervisor.on_ready()
+        if worker in self._supervisors:
+            self._supervisors[worker].on_ready()
             if self._setup.config.count == "auto":
                 self._scale_to(devices)
 
     def on_timeout(self, worker: bytes) -> None:
         """A worker is hung. A local one is replaced."""
-        if (supervisor := self._by_name(worker)) is not None:
+        if worker in self._supervisors:
             _log.warning("worker %s is hung; replacing it", worker.decode())
-            supervisor.replace()
+            self._supervisors[worker].replace()
 
     # On a supervisor's thread.
-    def on_crash(self, number: int, code: int) -> None:
+    def on_crash(self, code: int) -> None:
         """A worker is restarted; too many restarts end the run."""
         self._metrics.count("worker_restarts")
         with self._lock:
@@ -111,34 +113,29 @@ class WorkerPool:
                 f"the last time with code {code}; see its messages above"
             )
 
-    def on_end(self, number: int, reason: str) -> None:
+    def _on_end(self, name: bytes, reason: str) -> None:
         """A worker is not restarted; the run ends with the last one."""
         with self._lock:
-            self._failed.add(number)
+            self._failed.add(name)
             none_left = len(self._failed) == len(self._supervisors)
-            name = worker_name(number).encode()
             # The process has ended, but its Failure message may still be in flight.
             self._lock.wait_for(lambda: name in self._reasons or self._stopping, _REASON_TIMEOUT_S)
             reason = self._reasons.get(name, reason)
         if none_left:
             self._on_failure(reason)
         else:
-            _log.warning("%s: %s; the other workers continue", worker_name(number), reason)
-
-    def _by_name(self, identity: bytes) -> Supervisor | None:
-        with self._lock:
-            names = [worker_name(number).encode() for number in range(len(self._supervisors))]
-            return self._supervisors[names.index(identity)] if identity in names else None
+            _log.warning("%s: %s; the other workers continue", name.decode(), reason)
 
     def _scale_to(self, count: int) -> None:
         with self._lock:
             launcher = self._create_launcher(replace(self._setup, count=count))
             for number in range(len(self._supervisors), 0 if self._stopping else count):
-                supervisor = Supervisor(
+                name = worker_name(number).encode()
+                self._supervisors[name] = Supervisor(
                     launcher,
                     number,
-                    self,
+                    on_crash=self.on_crash,
+                    on_end=partial(self._on_end, name),
                     startup_timeout_s=self._setup.config.startup_timeout,
                 )
-                self._supervisors.append(supervisor)
-                supervisor.start()
+                self._supervisors[name].start()

@@ -7,7 +7,6 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from stream.runtime.backoff import Backoff
 from stream.runtime.service import ServiceThread
@@ -20,33 +19,29 @@ _POLL_S = 0.1
 _TERMINATE_TIMEOUT_S = 1.0  # until a worker that was asked to end is killed
 
 
-class SupervisorListener(Protocol):
-    """What a supervisor reports of its worker, on its thread."""
-
-    def on_crash(self, number: int, code: int) -> None:
-        """The worker ended with an exit code; it is restarted."""
-
-    def on_end(self, number: int, reason: str) -> None:
-        """The worker has ended, and a restart can't help."""
-
-
 class Supervisor:
-    """Keeps the worker of one index running between `start` and `request_stop`."""
+    """Keeps the worker of one index running between `start` and `request_stop`.
+
+    On its thread, `on_crash` receives the exit code of a worker that is restarted, and `on_end`
+    the reason why a restart can't help.
+    """
 
     def __init__(
         self,
         launcher: WorkerLauncher,
         number: int,
-        listener: SupervisorListener,
         *,
+        on_crash: Callable[[int], None],
+        on_end: Callable[[str], None],
         startup_timeout_s: float = math.inf,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._launcher, self._number, self._listener = launcher, number, listener
+        self._launcher, self._number = launcher, number
+        self._on_crash, self._on_end = on_crash, on_end
         self._startup_timeout_s, self._now = startup_timeout_s, now
         self._ready = threading.Event()  # the current worker has sent Hello
         self._replace = threading.Event()
-        self._thread = ServiceThread("supervisor", self._run, on_crash=self._end)
+        self._thread = ServiceThread("supervisor", self._run, on_crash=on_end)
         self.pid: int | None = None
 
     def start(self) -> None:
@@ -71,9 +66,6 @@ class Supervisor:
         """Wait until the worker has ended; False after `timeout_s`."""
         return self._thread.join(timeout_s)
 
-    def _end(self, reason: str) -> None:
-        self._listener.on_end(self._number, reason)
-
     def _run(self) -> None:
         backoff = Backoff(_MIN_DELAY_S, _MAX_DELAY_S)
         stopping = self._thread.stopping
@@ -83,7 +75,7 @@ class Supervisor:
             try:
                 worker = self._launcher.launch(self._number)
             except LaunchError as error:
-                self._end(str(error))
+                self._on_end(str(error))
                 return
             self.pid = worker.pid
             code = self._wait(worker, started_at + self._startup_timeout_s)
@@ -91,13 +83,13 @@ class Supervisor:
             if stopping.is_set():
                 return
             if code == EXIT_CANNOT_RUN:
-                self._end("the worker can't run; see its message above")
+                self._on_end("the worker can't run; see its message above")
                 return
             if self._now() - started_at > _STABLE_AFTER_S:
                 backoff.reset()
             delay_s = backoff.next_s()
             _log.warning("worker ended with code %s; restarting it in %.1f s", code, delay_s)
-            self._listener.on_crash(self._number, code)
+            self._on_crash(code)
             stopping.wait(delay_s)
 
     def _wait(self, worker: WorkerHandle, ready_by: float) -> int:

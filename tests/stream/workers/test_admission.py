@@ -68,8 +68,6 @@ def keys(tmp_path: Path) -> tuple[ServerKeys, WorkerKeys]:
     create_keys(tmp_path / "keys")
     server = server_keys(tmp_path / "keys" / "server.keys")
     worker = worker_keys(tmp_path / "keys" / "worker.keys")
-    assert server is not None
-    assert worker is not None
     return server, worker
 
 
@@ -96,7 +94,6 @@ def foreign_keys(folder: Path, server: ServerKeys, *, worker: str = "other") -> 
     """An unknown worker's keys, with the right public key of the server."""
     create_keys(folder, worker)
     found = worker_keys(folder / f"{worker}.keys")
-    assert found is not None
     return replace(found, server=server.public)
 
 
@@ -222,7 +219,6 @@ def test_rejected_worker_reports_the_fix(
     with server_file.open("a") as text:
         text.write(f"worker other {foreign.public}\n")
     fixed = server_keys(server_file)
-    assert fixed is not None
     with (
         Server(fixed) as server,
         WorkerClient(server.socket.endpoint, spec, keys=foreign) as worker,
@@ -260,7 +256,6 @@ def test_worker_with_another_servers_key_logs_it_and_retries(
 ) -> None:
     create_keys(tmp_path / "other")
     other = worker_keys(tmp_path / "other" / "worker.keys")
-    assert other is not None
     with (
         Server(keys[0]) as server,
         WorkerClient(server.socket.endpoint, spec, keys=other) as worker,
@@ -282,7 +277,6 @@ def test_worker_is_rejected_while_its_key_is_removed(
     server_file, clock_offset_s = keys[0].file, 0.0
     server_file.write_text(server_file.read_text().partition("worker ")[0])
     fewer = server_keys(server_file)
-    assert fewer is not None
     assert fewer.workers == {}
     with Server(keys[0]) as server:
         endpoint = server.socket.endpoint

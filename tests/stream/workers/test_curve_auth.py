@@ -16,8 +16,6 @@ def test_key_files_of_server_and_worker_match(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "keys"
     assert create_keys(folder) == (folder / "server.keys", folder / "worker.keys")
     server, worker = server_keys(folder / "server.keys"), worker_keys(folder / "worker.keys")
-    assert server is not None
-    assert worker is not None
     assert server.workers == {worker.public: "worker"}
     assert worker.server == server.public
     assert len({server.public, server.secret, worker.public, worker.secret}) == 4
@@ -42,14 +40,11 @@ def test_worker_is_added_and_removed_by_its_line(tmp_path: Path) -> None:
     server_file.write_text(server_file.read_text().rstrip("\n"))  # as some editors leave it
     assert create_keys(tmp_path, "gpu-2") == (tmp_path / "gpu-2.keys",)
     server, second = server_keys(server_file), worker_keys(tmp_path / "gpu-2.keys")
-    assert server is not None
-    assert second is not None
     assert list(server.workers.values()) == ["worker", "gpu-2"]
     assert (server.workers[second.public], second.server) == ("gpu-2", server.public)
     left = [line for line in server_file.read_text().splitlines() if "gpu-2" not in line]
     server_file.write_text("\n".join(left))
     server = server_keys(server_file)
-    assert server is not None
     assert list(server.workers.values()) == ["worker"]
 
 
@@ -132,7 +127,6 @@ def test_invalid_line_is_named_without_its_secret(
     create_keys(tmp_path)
     file = tmp_path / "worker.keys"
     keys = worker_keys(file)
-    assert keys is not None
     text = file.read_text()
     file.write_text(text.replace(f"\n{old}", f"\n{new}"))
     assert file.read_text() != text

@@ -159,11 +159,11 @@ def test_crashes_at_the_same_moment_are_all_counted(tmp_path: Path, toy: str) ->
         return 0.0
 
     harness = PoolHarness(tmp_path, 1, launcher=toy, now=now)
-    thread = threading.Thread(target=harness.pool.on_crash, args=(0, 7), name="slow")
+    thread = threading.Thread(target=harness.pool.on_crash, args=(7,), name="slow")
     thread.start()
     assert slow.wait(10)
     for _ in range(4):
-        harness.pool.on_crash(0, 7)
+        harness.pool.on_crash(7)
     others_counted.set()
     thread.join(10)
     assert harness.reason.startswith("the worker ended 5 times within 5 minutes")
@@ -174,6 +174,6 @@ def test_old_crashes_do_not_count(tmp_path: Path, toy: str) -> None:
     times = iter([0.0, 1.0, 2.0, 3.0, 301.0])
     harness = PoolHarness(tmp_path, 1, launcher=toy, now=lambda: next(times))
     for _ in range(5):
-        harness.pool.on_crash(0, 7)
+        harness.pool.on_crash(7)
     assert not harness.failed.is_set()
     harness.stop()

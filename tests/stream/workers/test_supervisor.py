@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,13 @@ class SupervisorHarness:
         self.failures: list[str] = []
         self.recorded = threading.Condition()
         launcher = ProgramLauncher(worker) if isinstance(worker, str) else worker
-        self.supervisor = Supervisor(launcher, 3, self, startup_timeout_s=startup_timeout_s)
-
-    def on_crash(self, number: int, code: int) -> None:
-        self._record(self.codes, code)
-
-    def on_end(self, number: int, reason: str) -> None:
-        assert number == 3
-        self._record(self.failures, reason)
+        self.supervisor = Supervisor(
+            launcher,
+            3,
+            on_crash=partial(self._record, self.codes),
+            on_end=partial(self._record, self.failures),
+            startup_timeout_s=startup_timeout_s,
+        )
 
     def _record(self, records: list, record: object) -> None:
         with self.recorded:
