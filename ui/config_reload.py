@@ -17,6 +17,7 @@ from stream.config.edit_yaml import with_events
 from stream.config.events import EventsConfig
 from stream.config.load import ConfigError, parse_config, read_text
 from stream.pipeline import Pipeline
+from stream.reconfigure import reconfigure
 from stream.sources.base import SourceError, check_source
 from ui.config_file_backup import replace_with_backup
 
@@ -127,7 +128,7 @@ class ConfigReloader:
             after = before.model_copy(update=changed)
             if problem := _access_problem(after, host):
                 raise ConfigError(f"{problem}; nothing was changed")
-        changes = self._pipeline.reconfigure(config, also=self._also())
+        changes = reconfigure(self._pipeline, config, also=self._also())
         if self._access is not None:
             access.replace(after)
         return changes

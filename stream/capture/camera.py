@@ -136,6 +136,10 @@ class Camera:
         return tuple(one for region in self._regions for one in region.clip_sources().values())
 
     @property
+    def stream_names(self) -> list[str]:
+        return [stream.name for stream in self.streams]
+
+    @property
     def fault(self) -> str:
         """The fault of a live camera's frames, see FrameQualityCheck; "" if there is none."""
         return self._check.fault if self.state == LIVE else ""

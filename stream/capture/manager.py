@@ -31,8 +31,9 @@ class CameraChanges:
 class CameraManager:
     """`active` is replaced as a whole and never modified, so that any thread may iterate over it.
 
-    `make` creates a camera from its name and configuration. With `max_concurrent`, only that many
-    cameras are started at first, and `start_next` starts one more.
+    `make` creates a camera from its name and configuration. `on_all_finished` is called when all
+    active cameras have finished. With `max_concurrent`, only that many cameras are started at
+    first, and each one that finishes starts the next.
     Raises SourceError for a spec that can't be a source.
     """
 
@@ -41,9 +42,10 @@ class CameraManager:
         configs: Mapping[str, CameraConfig],
         make: Callable[[str, CameraConfig], Camera],
         *,
+        on_all_finished: Callable[[], None],
         max_concurrent: int | None = None,
     ) -> None:
-        self._make = make
+        self._make, self._on_all_finished = make, on_all_finished
         self._max_concurrent = max_concurrent
         self._configs = configs
         self.active: Mapping[str, Camera] = {name: make(name, one) for name, one in configs.items()}
@@ -60,10 +62,9 @@ class CameraManager:
 
     def start(self) -> None:
         for _ in range(self._max_concurrent or len(self.active)):
-            self.start_next()
+            self._start_next()
 
-    def start_next(self) -> None:
-        """Start the next waiting camera, if there is one."""
+    def _start_next(self) -> None:
         with self._lock:
             if not self._waiting:
                 return
@@ -116,19 +117,25 @@ class CameraManager:
             camera.request_stop()
             camera.release_buffers()
         for _ in planned.added:
-            self.start_next()
+            self._start_next()
+        self._report_finished()
 
-    def finish(self, camera: Camera) -> bool:
-        """Record that a camera has finished. True if all active cameras have."""
+    def finish(self, camera: Camera) -> None:
+        """A camera delivers no more frames, and all its windows are processed."""
         with self._lock:
             if self.active.get(camera.name) is camera:
                 self._finished.add(camera)
-        return self.all_finished
+        if self._max_concurrent is not None:
+            camera.release_buffers()
+            self._start_next()
+        self._report_finished()
 
-    @property
-    def all_finished(self) -> bool:
+    # On any thread: the last camera may finish while another one is removed.
+    def _report_finished(self) -> None:
         with self._lock:
-            return all(camera in self._finished for camera in self.active.values())
+            all_finished = all(camera in self._finished for camera in self.active.values())
+        if all_finished:
+            self._on_all_finished()
 
     @property
     def finished(self) -> set[str]:

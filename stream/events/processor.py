@@ -16,6 +16,7 @@ from threading import Event as StopEvent
 from typing import Protocol
 
 from stream.capture.camera import Camera
+from stream.capture.manager import CameraManager
 from stream.config.events import EventsConfig
 from stream.events.detector import Detector, deterministic_ids, random_id
 from stream.messages import ClipSpec, Event, LoggedEvent, Prediction
@@ -49,22 +50,17 @@ class ScanInput:
 
 
 class ProcessorListener(Protocol):
-    """Receives what the processor makes of predictions, on its thread."""
+    """Receives what the processor makes of predictions, on its thread. See EventSink."""
 
-    def on_event(self, logged: LoggedEvent) -> None:
-        """An event started, goes on or has ended."""
+    def on_event(self, logged: LoggedEvent) -> None: ...
 
-    def on_processed(self, prediction: Prediction, end_utc: datetime) -> None:
-        """A prediction was processed, and its events were published. `end_utc` is its end."""
+    def on_prediction(self, prediction: Prediction, end_utc: datetime) -> None: ...
 
-    def on_gap(self, stream: str, end_s: float, end_utc: datetime) -> None:
-        """All events of a stream were closed after the window that ended at `end_s`."""
+    def on_gap(self, stream: str, end_s: float, end_utc: datetime) -> None: ...
 
-    def on_camera_finished(self, camera: Camera) -> None:
-        """A camera has ended, all its windows are processed, and its events are closed."""
+    def on_camera_finished(self, camera: Camera) -> None: ...
 
-    def on_cameras_changed(self, removed: Sequence[Camera], added: Sequence[Camera]) -> None:
-        """Cameras were removed, with their events closed, and others added."""
+    def on_cameras(self, removed: Sequence[Camera], added: Sequence[Camera]) -> None: ...
 
 
 class EventProcessor:
@@ -76,7 +72,7 @@ class EventProcessor:
 
     def __init__(
         self,
-        cameras: Mapping[str, Camera],
+        camera_manager: CameraManager,
         config: EventsConfig,
         metrics: Metrics,
         *,
@@ -87,7 +83,8 @@ class EventProcessor:
         now: Callable[[], float] = time.monotonic,
         now_utc: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
-        self._cameras = cameras
+        self._camera_manager = camera_manager
+        self._cameras = camera_manager.active
         self._config = config
         self._metrics = metrics
         self._listener, self._is_drained = listener, is_drained
@@ -144,6 +141,14 @@ class EventProcessor:
     def view(self, stream: str) -> CameraView:
         """The latest prediction and the open events of a camera, or of "camera/zone"."""
         return self._views.get(stream, CameraView(None, ()))
+
+    def views(self, camera: str) -> dict[str, CameraView]:
+        """The views of a camera's zones by name; without zones, of the whole frame under ""."""
+        found = self._camera_manager.active.get(camera)
+        return {
+            stream.name.removeprefix(camera).removeprefix("/"): self.view(stream.name)
+            for stream in (found.streams if found is not None else ())
+        }
 
     @property
     def queued(self) -> int:
@@ -212,7 +217,7 @@ class EventProcessor:
                 self._views[stream] = replace(self.view(stream), open_events=tuple(detector.open()))
         added = [one for name, one in cameras.items() if before.get(name) is not one]
         if removed or added:
-            self._listener.on_cameras_changed(removed, added)
+            self._listener.on_cameras(removed, added)
 
     def _remove_camera(self, camera: Camera) -> None:
         """Close the events and views of a removed camera."""
@@ -251,7 +256,7 @@ class EventProcessor:
         self._metrics.measure("age", self._now() - prediction.newest_at)
         self._metrics.measure("inference", prediction.inference_s)
         self._emit(changed)
-        self._listener.on_processed(prediction, self._utc(stream, prediction.end_s))
+        self._listener.on_prediction(prediction, self._utc(stream, prediction.end_s))
         self._metrics.measure("event_detection", self._now() - started_at)
 
     def _detector(self, stream: str, spec: ClipSpec) -> Detector:
@@ -279,6 +284,7 @@ class EventProcessor:
                 del self._detectors[stream.name]
         self._finished.add(camera)
         self._listener.on_camera_finished(camera)
+        self._camera_manager.finish(camera)
 
     def _close_events(self, stream: str, closed_by: str) -> None:
         """Close the open events of a stream."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import queue
 import threading
-from collections.abc import Callable
-from typing import Protocol
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeVar
 
 from stream.runtime.metrics import Metrics
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
+_POLL_INTERVAL_S = 0.1
 
 
 class Service(Protocol):
@@ -61,6 +66,12 @@ class ServiceThread:
     def request_stop(self) -> None:
         self.stopping.set()
 
+    def items(self, items: queue.Queue[T]) -> Iterator[T]:
+        """The items of a queue until the stop, and those that are in it then."""
+        while not (self.stopping.is_set() and items.empty()):
+            with contextlib.suppress(queue.Empty):
+                yield items.get(timeout=_POLL_INTERVAL_S)
+
     def join(self, timeout_s: float) -> bool:
         """True at once for a thread that was never started."""
         if self._thread.ident is not None:
@@ -77,3 +88,24 @@ class ServiceThread:
                 self._metrics.count(self._counter, self._camera)
             if self._on_crash is not None:
                 self._on_crash(self.crash)
+
+
+class StopDeadline:
+    """The time that all services of a run have together to stop, in seconds."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._at: float | None = None  # monotonic seconds
+
+    def start(self) -> None:
+        """The time starts now, if it has not started yet."""
+        if self._at is None:
+            self._at = time.monotonic() + self._timeout_s
+
+    def join(self, name: str, join: Callable[[float], bool], min_timeout_s: float = 0.1) -> bool:
+        """Call `join` with the seconds that are left. False, and a warning, on a timeout."""
+        left_s = 0.0 if self._at is None else self._at - time.monotonic()
+        ended = join(max(min_timeout_s, left_s))
+        if not ended:
+            _log.warning("%s did not stop in time", name)
+        return ended

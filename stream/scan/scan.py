@@ -94,10 +94,10 @@ def scan(
         with Pipeline(_scan_config(config, jobs), scan_inputs=scan_inputs) as pipeline:
             while pending and not stop.is_set():
                 over = pipeline.over.is_set()  # first, so that no finished file is missed
-                finished = [name for name in pending if name in pipeline.finished]
+                finished = [name for name in pending if name in pipeline.camera_manager.finished]
                 reading = _reading(pipeline, pending)
                 on_progress(Progress(done_s + sum(reading.values()), tuple(reading)))
-                if finished and pipeline.in_database:
+                if finished and pipeline.sinks.in_database:
                     for name in finished:
                         result = finish(name)
                         done_s += result.video_s
@@ -111,7 +111,7 @@ def scan(
                     pipeline.over.wait(_POLL_INTERVAL_S)
             failure = pipeline.failure
         # Leaving the pipeline retries the log once more.
-        for name in [name for name in pending if name in pipeline.finished]:
+        for name in [name for name in pending if name in pipeline.camera_manager.finished]:
             yield finish(name)
         if failure and pending and not stop.is_set():
             raise SourceError(failure)
@@ -190,7 +190,7 @@ def _exports(name: str, out: Path) -> list[Path]:
 
 def _reading(pipeline: Pipeline, names: Iterable[str]) -> dict[str, float]:
     """Seconds of video that are scored, by name."""
-    predictions = {name: pipeline.view(name).prediction for name in names}
+    predictions = {name: pipeline.processor.view(name).prediction for name in names}
     return {name: one.end_s for name, one in predictions.items() if one is not None}
 
 
@@ -235,8 +235,8 @@ def _why_incomplete(job: ScanJob, pipeline: Pipeline) -> str:
     reason = pipeline.cameras[job.name].reason
     if reason:
         return reason
-    if not pipeline.in_database:
-        reason = pipeline.log_unavailable_reason
+    if not pipeline.sinks.in_database:
+        reason = pipeline.sinks.log_unavailable_reason
         return f"{job.file}: not all of its events were logged: {reason}; scan it again"
     if pipeline.metrics.total("lost_events"):  # of any video
         return f"{job.file}: events may be lost, see above; scan it again"

@@ -56,7 +56,7 @@ def test_event_of_a_video_is_logged(tmp_path: Path, write_video: WriteVideo) -> 
     config = config_for(tmp_path, str(file))
     with Pipeline(config) as pipeline:
         assert pipeline.over.wait(60)
-        pid = pipeline.worker_pids[0]
+        pid = pipeline.worker_pool.pids[0]
     assert pipeline.failure == ""
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -80,7 +80,7 @@ def test_predictions_resume_after_the_worker_was_killed(
     config = config_for(tmp_path, "demo:7")
     with Pipeline(config) as pipeline:
         wait_for(lambda: pipeline.metrics.total("windows") >= 3)
-        first = pipeline.worker_pids[0]
+        first = pipeline.worker_pool.pids[0]
         # Stopped first, so that it has clips in flight when it is killed.
         os.kill(first, signal.SIGSTOP)
         before = pipeline.metrics.total("windows")
@@ -88,7 +88,7 @@ def test_predictions_resume_after_the_worker_was_killed(
         wait_for(lambda: pipeline.metrics.total("frames") >= frames + 25)
         os.kill(first, signal.SIGKILL)
         wait_for(lambda: pipeline.metrics.total("windows") >= before + 3)
-        second = pipeline.worker_pids[0]
+        second = pipeline.worker_pool.pids[0]
     assert second != first
     totals = pipeline.metrics.totals()
     assert totals["worker_restarts"] == 1
@@ -100,12 +100,14 @@ def test_predictions_resume_after_the_worker_was_killed(
 def test_windows_are_divided_among_several_workers(tmp_path: Path) -> None:
     config = config_for(tmp_path, "demo:7", "demo:8", worker={"count": 2, "precision": "fp32"})
     with Pipeline(config) as pipeline:
-        wait_for(lambda: len(pipeline.worker_pids) == 2 and pipeline.metrics.total("windows") >= 1)
-        running, killed = pipeline.worker_pids
+        wait_for(
+            lambda: len(pipeline.worker_pool.pids) == 2 and pipeline.metrics.total("windows") >= 1
+        )
+        running, killed = pipeline.worker_pool.pids
         os.kill(killed, signal.SIGKILL)  # the other worker continues
         before = pipeline.metrics.total("windows")
         wait_for(lambda: pipeline.metrics.total("windows") >= before + 4)
-        assert running in pipeline.worker_pids
+        assert running in pipeline.worker_pool.pids
     assert pipeline.metrics.totals()["worker_restarts"] == 1
     assert pipeline.failure == ""
 
@@ -179,7 +181,7 @@ def test_each_zone_has_its_own_events(tmp_path: Path) -> None:
     with Pipeline(config) as pipeline:
         counts = pipeline.metrics.counts
         wait_for(lambda: all(counts().get(("events", f"door/{zone}")) for zone in zones))
-        assert set(pipeline.views("door")) == {"left", "right"}
+        assert set(pipeline.processor.views("door")) == {"left", "right"}
     totals = pipeline.metrics.counts()
     assert totals["windows", "door/left"] >= 1
     assert totals["windows", "door/right"] >= 1
@@ -196,9 +198,9 @@ def test_each_zone_has_its_own_events(tmp_path: Path) -> None:
 def test_repeated_crashes_of_a_worker_end_the_run(tmp_path: Path) -> None:
     with Pipeline(config_for(tmp_path, "demo:7")) as pipeline:
         for _ in range(5):
-            wait_for(lambda: pipeline.over.is_set() or len(pipeline.worker_pids) == 1)
-            for pid in pipeline.worker_pids:
+            wait_for(lambda: pipeline.over.is_set() or len(pipeline.worker_pool.pids) == 1)
+            for pid in pipeline.worker_pool.pids:
                 os.kill(pid, signal.SIGKILL)
-            wait_for(lambda: pipeline.over.is_set() or not pipeline.worker_pids)
+            wait_for(lambda: pipeline.over.is_set() or not pipeline.worker_pool.pids)
         assert pipeline.over.wait(10)
     assert "the worker ended 5 times within 5 minutes" in pipeline.failure

@@ -13,6 +13,7 @@ import pytest
 from stream.config.config import Config
 from stream.config.load import ConfigError
 from stream.pipeline import Pipeline
+from stream.reconfigure import reconfigure
 from stream.sinks.event_log.event_log import EventLog
 from stream.synthetic import Scene
 from tests.waiting import wait_for
@@ -35,27 +36,27 @@ def rows(config: Config, camera: str) -> list[dict[str, Any]]:
         return [row for row in log.rows() if row["camera"] == camera]
 
 
-def has_events(pipeline: Pipeline, camera: str) -> bool:
-    return bool(pipeline.view(camera).open_events)
+def open_ids(pipeline: Pipeline, camera: str) -> set[str]:
+    return {event.id for event in pipeline.processor.view(camera).open_events}
 
 
 def test_cameras_are_added_and_removed_during_a_run(tmp_path: Path) -> None:
     config = settings(tmp_path, "hall", recording={"enabled": True})
     with Pipeline(config) as pipeline:
-        wait_for(lambda: has_events(pipeline, "hall"))
+        wait_for(lambda: open_ids(pipeline, "hall"))
         previous = pipeline.cameras
         both = settings(tmp_path, "hall", "door", recording={"enabled": True})
-        assert pipeline.reconfigure(both).applied == ("cameras.door added",)
+        assert reconfigure(pipeline, both).applied == ("cameras.door added",)
         assert set(previous) == {"hall"}  # callers may still iterate over it
-        wait_for(lambda: has_events(pipeline, "door"))
+        wait_for(lambda: open_ids(pipeline, "door"))
         before = threading.active_count()
 
-        (open_event,) = pipeline.view("hall").open_events[:1]
+        (open_event,) = pipeline.processor.view("hall").open_events[:1]
         removed = pipeline.cameras["hall"]
         only = both.model_copy(update={"cameras": {"door": both.cameras["door"]}})
-        assert pipeline.reconfigure(only).applied == ("cameras.hall removed",)
-        assert pipeline.views("hall") == {}
-        wait_for(lambda: not has_events(pipeline, "hall"))
+        assert reconfigure(pipeline, only).applied == ("cameras.hall removed",)
+        assert pipeline.processor.views("hall") == {}
+        wait_for(lambda: not open_ids(pipeline, "hall"))
         wait_for(lambda: pipeline.metrics.totals("hall").get("clips", 0) >= 1)
         wait_for(lambda: threading.active_count() < before)  # its threads have ended
         assert all(stream.ring is None for stream in removed.streams)
@@ -73,15 +74,15 @@ def test_cameras_are_added_and_removed_during_a_run(tmp_path: Path) -> None:
 def test_changed_camera_is_restarted_under_its_name(tmp_path: Path) -> None:
     config = settings(tmp_path, "door")
     with Pipeline(config) as pipeline:
-        wait_for(lambda: has_events(pipeline, "door"))
+        wait_for(lambda: open_ids(pipeline, "door"))
         previous = pipeline.cameras["door"]
         zones = {"left": {"points": [[0, 0], [0.5, 1]]}}
         changed = settings(tmp_path, cameras={"door": {"source": "demo:9", "zones": zones}})
-        assert pipeline.reconfigure(changed).applied == ("cameras.door changed",)
-        wait_for(lambda: has_events(pipeline, "door/left"))
+        assert reconfigure(pipeline, changed).applied == ("cameras.door changed",)
+        wait_for(lambda: open_ids(pipeline, "door/left"))
         assert pipeline.cameras["door"] is not previous
-        assert set(pipeline.views("door")) == {"left"}
-        assert not has_events(pipeline, "door")
+        assert set(pipeline.processor.views("door")) == {"left"}
+        assert not open_ids(pipeline, "door")
     assert {row["closed_by"] for row in rows(config, "door")} == {"stop"}
     assert rows(config, "door/left")
 
@@ -89,17 +90,17 @@ def test_changed_camera_is_restarted_under_its_name(tmp_path: Path) -> None:
 def test_thresholds_change_while_an_event_is_open(tmp_path: Path) -> None:
     config = settings(tmp_path, "door")
     with Pipeline(config) as pipeline:
-        wait_for(lambda: has_events(pipeline, "door"))
-        (before, *_) = pipeline.view("door").open_events
+        wait_for(lambda: open_ids(pipeline, "door"))
+        (before, *_) = pipeline.processor.view("door").open_events
         longer = settings(tmp_path, "door", events={**ALWAYS, "merge_gap": 3})
-        assert pipeline.reconfigure(longer).applied == ("events.merge_gap",)
+        assert reconfigure(pipeline, longer).applied == ("events.merge_gap",)
         seen = pipeline.metrics.total("windows")
         wait_for(lambda: pipeline.metrics.total("windows") > seen + 2)
-        assert before.id in {event.id for event in pipeline.view("door").open_events}
+        assert before.id in open_ids(pipeline, "door")
         ignoring = settings(tmp_path, "door", events={**ALWAYS, "exclude": [before.label]})
-        pipeline.reconfigure(ignoring)
-        wait_for(lambda: before.id not in {event.id for event in pipeline.view("door").open_events})
-        wait_for(lambda: pipeline.in_database)
+        reconfigure(pipeline, ignoring)
+        wait_for(lambda: before.id not in open_ids(pipeline, "door"))
+        wait_for(lambda: pipeline.sinks.in_database)
         closed = {row["id"]: row for row in rows(config, "door")}[before.id]
         assert closed["closed_by"] == "stop"
 
@@ -122,19 +123,19 @@ def test_invalid_change_is_rejected_as_a_whole(
         wait_for(lambda: pipeline.spec is not None)
         cameras = pipeline.cameras
         with pytest.raises(ConfigError, match=f"{reason}.*; nothing was changed"):
-            pipeline.reconfigure(settings(tmp_path, "door", **{"window": {"stride": 1}, **change}))
+            reconfigure(pipeline, settings(tmp_path, "door", **{"window": {"stride": 1}, **change}))
         assert pipeline.config is config
         assert pipeline.cameras is cameras
-        wait_for(lambda: has_events(pipeline, "door"))
+        wait_for(lambda: open_ids(pipeline, "door"))
         assert pipeline.failure == ""
     with pytest.raises(ConfigError, match="shutting down; configuration not changed"):
-        pipeline.reconfigure(settings(tmp_path, "gate"))
+        reconfigure(pipeline, settings(tmp_path, "gate"))
 
 
 def test_camera_can_be_added_before_the_model_is_loaded(tmp_path: Path) -> None:
     with Pipeline(settings(tmp_path, "hall")) as pipeline:
-        pipeline.reconfigure(settings(tmp_path, "hall", "door"))
-        wait_for(lambda: has_events(pipeline, "hall") and has_events(pipeline, "door"))
+        reconfigure(pipeline, settings(tmp_path, "hall", "door"))
+        wait_for(lambda: open_ids(pipeline, "hall") and open_ids(pipeline, "door"))
 
 
 def test_run_is_over_when_only_finished_videos_are_left(
@@ -147,12 +148,12 @@ def test_run_is_over_when_only_finished_videos_are_left(
     cameras = {**ended, "live": {"source": "demo:7"}}
     config = settings(tmp_path, cameras=cameras)
     with Pipeline(config) as pipeline:
-        wait_for(lambda: pipeline.finished == set(ended))
+        wait_for(lambda: pipeline.camera_manager.finished == set(ended))
         assert not pipeline.over.is_set()
-        pipeline.reconfigure(settings(tmp_path, cameras=ended))
+        reconfigure(pipeline, settings(tmp_path, cameras=ended))
         assert pipeline.over.wait(20)
     assert "broken.mp4: not a video" in pipeline.failure
-    assert any("broken.mp4: not a video" in one.text for one in pipeline.recent_logs)
+    assert any("broken.mp4: not a video" in one.text for one in pipeline.recent_logs.entries)
 
 
 def test_two_browser_sessions_get_their_own_labels_and_are_not_logged(tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ def test_two_browser_sessions_get_their_own_labels_and_are_not_logged(tmp_path: 
 
             wait_for(put_frames)
             assert first.label not in labels[resting.name]
-        wait_for(lambda: has_events(pipeline, "door"))
+        wait_for(lambda: open_ids(pipeline, "door"))
         sessions = pipeline.metrics.totals("browser_session")
     assert sessions["windows"] >= 2
     with EventLog.open(config.data) as log:

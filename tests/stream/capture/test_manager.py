@@ -29,15 +29,16 @@ class HangingSources:
 
 
 @contextmanager
-def run_of(*names: str) -> Iterator[tuple[CameraManager, HangingSources]]:
-    sources, metrics = HangingSources(), Metrics()
+def run_of(*names: str) -> Iterator[tuple[CameraManager, HangingSources, threading.Event]]:
+    sources, metrics, all_finished = HangingSources(), Metrics(), threading.Event()
     cameras = CameraManager(
         configs(*names),
         lambda name, config: Camera(name, config, metrics, opener=sources.open),
+        on_all_finished=all_finished.set,
     )
     cameras.start()
     try:
-        yield cameras, sources
+        yield cameras, sources, all_finished
     finally:
         sources.released.set()
         cameras.request_stop()
@@ -49,7 +50,7 @@ def configs(*names: str) -> dict[str, CameraConfig]:
 
 
 def test_hanging_camera_is_removed_at_once() -> None:
-    with run_of("door", "gate") as (cameras, sources):
+    with run_of("door", "gate") as (cameras, sources, _):
         before = time.monotonic()
         cameras.apply_changes(cameras.plan(configs("door")))
         assert time.monotonic() - before < 1
@@ -58,7 +59,7 @@ def test_hanging_camera_is_removed_at_once() -> None:
 
 
 def test_number_of_hanging_cameras_is_limited() -> None:
-    with run_of("door") as (cameras, sources):
+    with run_of("door") as (cameras, sources, _):
         for number in range(16):  # each time it is changed
             assert sources.opening.acquire(timeout=30)  # else it would stop without hanging
             cameras.apply_changes(cameras.plan({"door": CameraConfig(source=f"demo:{number + 5}")}))
@@ -78,20 +79,30 @@ def test_number_of_hanging_cameras_is_limited() -> None:
 
 
 def test_invalid_plan_names_the_camera() -> None:
-    with run_of("door") as (cameras, _):
+    with run_of("door") as (cameras, _, _):
         wrong = {"door": CameraConfig(source="demo:0"), "gate": CameraConfig(source="ftp://x/")}
         with pytest.raises(SourceError, match=r"^cameras\.gate: source ftp://x/"):
             cameras.plan(wrong)
 
 
 def test_new_camera_with_a_former_name_has_not_finished() -> None:
-    with run_of("door", "gate") as (cameras, _):
+    with run_of("door", "gate") as (cameras, _, all_finished):
         former = cameras.active["door"]
-        assert not cameras.finish(former)
+        cameras.finish(former)
         assert cameras.finished == {"door"}
         changed = {**configs("door", "gate"), "door": CameraConfig(source="demo:9")}
         cameras.apply_changes(cameras.plan(changed))
-        assert not cameras.finish(former)  # a late message about the former camera
+        cameras.finish(former)  # a late message about the former camera
         assert cameras.finished == set()
-        assert not cameras.finish(cameras.active["gate"])
-        assert cameras.finish(cameras.active["door"])
+        cameras.finish(cameras.active["gate"])
+        assert not all_finished.is_set()
+        cameras.finish(cameras.active["door"])
+        assert all_finished.is_set()
+
+
+def test_removal_of_the_last_active_camera_ends_the_run() -> None:
+    with run_of("door", "gate") as (cameras, _, all_finished):
+        cameras.finish(cameras.active["door"])
+        assert not all_finished.is_set()
+        cameras.apply_changes(cameras.plan(configs("door")))
+        assert all_finished.is_set()

@@ -111,7 +111,7 @@ def router(pipeline: Pipeline, access: Access) -> APIRouter:
         return [
             _latest(name, zone, view, top)
             for name in names
-            for zone, view in pipeline.views(name).items()
+            for zone, view in pipeline.processor.views(name).items()
             if view.prediction is not None
         ]
 

@@ -17,7 +17,7 @@ def add_events(app: FastAPI, pipeline: Pipeline, log: EventLog) -> None:
     feed = event_feed.EventFeed(pipeline.subscribe, pipeline.over)
 
     def streams() -> list[str]:
-        return [stream.name for camera in pipeline.cameras.values() for stream in camera.streams]
+        return [name for camera in pipeline.cameras.values() for name in camera.stream_names]
 
     def labels() -> Sequence[str]:
         return pipeline.spec.labels if pipeline.spec is not None else ()

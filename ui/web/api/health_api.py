@@ -106,7 +106,7 @@ def router(status: RunStatus) -> APIRouter:
     def health() -> Health:
         """The status of the run."""
         pipeline = status.pipeline
-        cameras, disk = status.cameras(), status.disk()
+        cameras, disk, queues = status.cameras(), status.disk(), status.queues()
         issues = sorted(_issues(status, cameras, disk), key=lambda issue: issue.severity != "error")
         return Health(
             issues=issues,
@@ -118,21 +118,21 @@ def router(status: RunStatus) -> APIRouter:
                     if not camera
                 }
             ),
-            workers=pipeline.workers,
+            workers=pipeline.scheduler.workers,
             model=pipeline.spec.model if pipeline.spec else None,
             stages=[
                 StageHealth(name=name, p50_s=stage.p50_s, p95_s=stage.p95_s)
                 for name, stage in status.stages().items()
             ],
-            queues=dict(pipeline.queues),
+            queues=queues,
             disk=_disk(disk),
             events=pipeline.metrics.total("events"),
-            pending_writes=pipeline.queues.get("events", 0),
+            pending_writes=queues.get("events", 0),
             uptime_s=round(status.uptime_s, 1),
             versions=installed,
             recent_logs=[
                 LogMessage(at=iso(entry.at), level=entry.level, text=entry.text)
-                for entry in reversed(pipeline.recent_logs)
+                for entry in reversed(pipeline.recent_logs.entries)
             ],
         )
 
@@ -145,19 +145,19 @@ def _issues(
     pipeline = status.pipeline
     if pipeline.failure:
         yield _error(f"The run has failed: {pipeline.failure}")
-    for thread in pipeline.hung_threads:
+    for thread in status.hung_threads():
         yield _error(f"A thread is hung: {thread}. Restart Actionwatch.")
-    if pipeline.log_unavailable_reason:
+    if pipeline.sinks.log_unavailable_reason:
         yield _error(
-            f"The event log can't be written: {pipeline.log_unavailable_reason}. "
+            f"The event log can't be written: {pipeline.sinks.log_unavailable_reason}. "
             "Events are stored in the journal until it can."
         )
     if pipeline.spec is None:
         yield _error("The model is not ready yet: no inference is running.")
-    elif not pipeline.workers:
+    elif not pipeline.scheduler.workers:
         yield _error("No worker is connected: no inference is running.")
     for camera in cameras:
-        yield from _camera_issues(camera, has_model=pipeline.workers > 0)
+        yield from _camera_issues(camera, has_model=pipeline.scheduler.workers > 0)
     if disk is None:
         yield _error("The disk of the data folder can't be read.")
     elif disk.free < disk.keep_free:

@@ -134,7 +134,7 @@ def _response(
             frame, jpeg = newest
             shown = frame.index
     seen_at = frame.seen_at if frame is not None else None
-    views = pipeline.views(camera.name)
+    views = pipeline.processor.views(camera.name)
     now = time.monotonic()
     state = live_state(
         camera.name,

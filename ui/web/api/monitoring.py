@@ -42,11 +42,11 @@ def health(status: RunStatus) -> dict[str, Any]:
     pipeline, cameras = status.pipeline, status.cameras()
     return {
         "ended": pipeline.over.is_set(),
-        "hung": pipeline.hung_threads,  # names of threads
+        "hung": status.hung_threads(),  # names of threads
         "failure": pipeline.failure,
-        "event_log": pipeline.log_unavailable_reason,  # why it can't be written, "" if it can
+        "event_log": pipeline.sinks.log_unavailable_reason,  # why it can't be written, "" if it can
         "model": pipeline.spec.model if pipeline.spec else None,  # None until a worker is ready
-        "workers": pipeline.workers,
+        "workers": pipeline.scheduler.workers,
         "not_live": [camera.name for camera in cameras if not camera.healthy],
         "cameras": {
             camera.name: {
@@ -72,11 +72,11 @@ class _Collector:
         yield from self._stages()
         yield from self._disk()
         pipeline = self._pipeline
-        yield _gauge("workers", "Workers that requested clips recently", pipeline.workers)
+        yield _gauge("workers", "Workers that requested clips recently", pipeline.scheduler.workers)
         queues = GaugeMetricFamily(
             "actionwatch_queue_length", "Items in a queue", labels=("queue",)
         )
-        for name, size in pipeline.queues.items():
+        for name, size in self._status.queues().items():
             queues.add_metric((name,), size)
         yield queues
 

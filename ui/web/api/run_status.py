@@ -19,6 +19,7 @@ from stream.pipeline import Pipeline
 
 _FOLDERS = ("clips", "snapshots", "scores")
 _USAGE_INTERVAL_S = 60.0  # the folders may hold very many files
+_HUNG_AFTER_S = 10.0
 _PACKAGES = ("actionwatch", "torch", "openvino", "opencv-python", "numpy", "gradio")
 
 
@@ -98,9 +99,26 @@ class RunStatus:
             usage.free, usage.total, config.retention.keep_free, self._used(config.data)
         )
 
+    def hung_threads(self) -> list[str]:
+        """The names of the run's threads without a sign of life for 10 s."""
+        alive_at = {
+            "scheduler": self.pipeline.scheduler.alive_at,
+            "event processor": self.pipeline.processor.alive_at,
+        }
+        since = self._now() - _HUNG_AFTER_S
+        return [name for name, at in alive_at.items() if at < since]
+
+    def queues(self) -> dict[str, int]:
+        """Queue lengths by name."""
+        return {
+            "clips": self.pipeline.scheduler.in_flight,
+            "predictions": self.pipeline.processor.queued,
+            **self.pipeline.sinks.queues,
+        }
+
     def _camera(self, camera: Camera) -> CameraStatus:
         metrics, now = self.pipeline.metrics, self._now()
-        views, config = self.pipeline.views(camera.name), self.pipeline.config
+        views, config = self.pipeline.processor.views(camera.name), self.pipeline.config
         settings = config.cameras.get(camera.name)
         is_gated = settings is None or settings.motion_gate is not None
         return CameraStatus(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from stream.events.processor import CameraView
 from stream.messages import ClipSpec, Event
-from stream.pipeline import CameraView
 from stream.runtime.metrics import Metrics
 
 _MIN_STALE_AFTER_S = 10.0

@@ -71,7 +71,7 @@ def start_server(tmp_path: Path, spec: ClipSpec) -> Iterator[Callable[..., Serve
             }
             pipeline = stack.enter_context(Pipeline(Config.model_validate(settings)))
             if ready:
-                pipeline.sessions.on_model(spec, 5.0, pipeline._scheduler)
+                pipeline.sessions.on_model(spec, 5.0, pipeline.scheduler)
             return Server(pipeline, idle_timeout_s)
 
         yield start_server
