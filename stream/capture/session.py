@@ -49,7 +49,6 @@ class CaptureSession:
         self.wakeup.set()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait until the thread ends; False on timeout."""
         return self._thread.join(timeout_s)
 
     @property

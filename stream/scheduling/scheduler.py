@@ -9,21 +9,22 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from threading import Condition, Lock
 from threading import Event as StopEvent
+from typing import Protocol
 
 from stream.messages import Clip, ClipSpec, Prediction, Scores
 from stream.regions.frame_ring import NotCoveredError
 from stream.runtime.metrics import Metrics
 from stream.runtime.service import ServiceThread
-from stream.scheduling.listeners import PredictionListener, WorkerListener
 from stream.scheduling.policy import DispatchPolicy, NewestWins
 from stream.scheduling.stream_registry import StreamRegistry
 from stream.scheduling.window_state import (
     ClipSource,
+    CutClip,
     DueWindow,
     InFlight,
-    RetryClip,
     StreamState,
     WorkerState,
 )
@@ -35,6 +36,27 @@ _MAX_MESSAGES = 64  # between two dispatches: a flood of messages must not starv
 _MAX_LOSSES = 3  # of one window that is retried
 _CAMERA_WINDOWS_PER_SESSION_WINDOW = 4  # under full load
 _READY_TIMEOUT_S = 3.0  # a worker sends Ready every second; after this one it has disconnected
+
+
+class PredictionListener(Protocol):
+    """Receives the model's specification and its predictions, on the scheduler's thread."""
+
+    def on_model(self, spec: ClipSpec) -> None: ...
+
+    def on_prediction(self, prediction: Prediction) -> None: ...
+
+
+class WorkerListener(Protocol):
+    """Receives what workers report of themselves, on the scheduler's thread."""
+
+    def on_hello(self, worker: bytes, devices: int) -> None:
+        """A worker is ready; its machine has so many devices."""
+
+    def on_timeout(self, worker: bytes) -> None:
+        """A worker did not return its results in time."""
+
+    def on_worker_failure(self, worker: bytes, reason: str) -> None:
+        """A worker, or with b"" any worker, can't score a window."""
 
 
 class Scheduler:
@@ -77,7 +99,7 @@ class Scheduler:
         self._registry = StreamRegistry(streams, metrics, stride_s=stride_s, now=now)
         self._workers: dict[bytes, WorkerState] = {}
         self._in_flight: dict[int, InFlight] = {}
-        self._retries: list[RetryClip] = []
+        self._retries: list[CutClip] = []
         self._undelivered: list[Prediction] = []
         self._clip_number = 0
         self._windows_since_session = 0  # windows of cameras since the last one of a session
@@ -92,7 +114,6 @@ class Scheduler:
         self.wake()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait until the thread ends; False on timeout."""
         return self._thread.join(timeout_s)
 
     def wake(self) -> None:
@@ -236,8 +257,8 @@ class Scheduler:
                 camera=sent.stream.name,
                 labels=labels,
                 probabilities=scores.probabilities,
-                start_s=sent.start_s,
-                end_s=sent.end_s,
+                start_s=float(sent.times[0]),
+                end_s=float(sent.times[-1]),
                 newest_at=sent.newest_at,
                 inference_s=scores.inference_s,
                 sent_at=sent.sent_at,
@@ -251,8 +272,7 @@ class Scheduler:
             for identity, worker in self._workers.items()
             if worker.capacity and self._now() - worker.ready_at < _READY_TIMEOUT_S
         }
-        if ready and self._retries:
-            self._send_retries(ready)
+        self._send_retries(ready)
         due, sessions = self._registry.due_windows(self._spec) if ready else ([], [])
         due = self._policy.select(due, self._in_flight_streams())
         if not due and not sessions:
@@ -281,38 +301,22 @@ class Scheduler:
         return sent | {retry.stream.name for retry in self._retries}
 
     def _send_retries(self, ready: dict[bytes, WorkerState]) -> None:
-        for identity, worker in list(ready.items()):
-            if self._retries:
-                retry = self._retries.pop(0)
-                self._metrics.count("resent_windows", retry.stream.metrics_label)
-                cut = [(retry.stream, retry.clip, retry.newest_at)]
-                self._send_batch(identity, worker, cut, retry.losses)
-                del ready[identity]
+        for identity in [*ready][: len(self._retries)]:
+            retry = self._retries.pop(0)
+            self._metrics.count("resent_windows", retry.stream.metrics_label)
+            self._send_batch(identity, ready.pop(identity), [retry])
 
-    def _send_batch(
-        self,
-        identity: bytes,
-        worker: WorkerState,
-        cut: Sequence[tuple[StreamState, Clip, float]],
-        losses: int = 0,
-    ) -> None:
+    def _send_batch(self, identity: bytes, worker: WorkerState, batch: Sequence[CutClip]) -> None:
         worker.capacity, sent_at = 0, self._now()
-        if not self._socket.send(identity, Batch(tuple(clip for _, clip, _ in cut))):
-            for stream, clip, newest_at in cut:
-                self._lose_clip(stream, clip if self._policy.retries else None, newest_at, losses)
-            return
-        for stream, clip, newest_at in cut:
-            first_s, last_s = float(clip.times[0]), float(clip.times[-1])
-            self._in_flight[clip.number] = InFlight(
-                stream,
-                first_s,
-                last_s,
-                newest_at,
-                identity,
-                sent_at,
-                clip if self._policy.retries else None,
-                losses,
-            )
+        is_sent = self._socket.send(identity, Batch(tuple(cut.clip for cut in batch)))
+        for cut in batch:
+            retry = cut if self._policy.retries else None
+            if is_sent:
+                self._in_flight[cut.clip.number] = InFlight(
+                    cut.stream, cut.clip.times, cut.newest_at, identity, sent_at, retry
+                )
+            else:
+                self._lose_clip(cut.stream, retry)
 
     def _should_send(self, due: int, capacity: int) -> bool:
         """Whether a batch of `due` windows is sent now, or waits until it is full."""
@@ -330,8 +334,7 @@ class Scheduler:
             return math.inf
         return max(0.0, self._queued_since + self._max_queue_delay_s - self._now())
 
-    def _cut_clips(self, windows: Iterable[DueWindow]) -> list[tuple[StreamState, Clip, float]]:
-        """The clips of these windows, with the arrival time of their newest frames."""
+    def _cut_clips(self, windows: Iterable[DueWindow]) -> list[CutClip]:
         cut = []
         for due in windows:
             try:
@@ -341,7 +344,7 @@ class Scheduler:
             self._registry.assign(due)
             self._clip_number += 1
             clip = Clip(due.stream.name, self._clip_number, frames, times)
-            cut.append((due.stream, clip, newest_at))
+            cut.append(CutClip(due.stream, clip, newest_at))
         return cut
 
     def _expire_clips(self) -> None:
@@ -352,8 +355,7 @@ class Scheduler:
             for sent in self._in_flight.values()
             if now - sent.sent_at > self._result_timeout_s
         }
-        if late:
-            self._lose_clips(lambda sent: sent.worker in late)
+        self._lose_clips(lambda sent: sent.worker in late)
         for identity in late:
             self._worker_listener.on_timeout(identity)
         for identity, worker in list(self._workers.items()):
@@ -372,18 +374,17 @@ class Scheduler:
         for number, sent in list(self._in_flight.items()):
             if is_lost(sent):
                 del self._in_flight[number]
-                self._lose_clip(sent.stream, sent.clip, sent.newest_at, sent.losses)
+                self._lose_clip(sent.stream, sent.retry)
 
-    def _lose_clip(
-        self, stream: StreamState, clip: Clip | None, newest_at: float, losses: int
-    ) -> None:
+    def _lose_clip(self, stream: StreamState, retry: CutClip | None) -> None:
         if not self._registry.is_active(stream):
             return
-        if clip is None:
+        if retry is None:
             self._metrics.count("lost_windows", stream.metrics_label)
             return
-        self._retries.append(RetryClip(stream, clip, newest_at, losses + 1))
-        if losses + 1 == _MAX_LOSSES:
+        retry = replace(retry, losses=retry.losses + 1)
+        self._retries.append(retry)
+        if retry.losses == _MAX_LOSSES:
             self._worker_listener.on_worker_failure(
                 b"",
                 f"a window of {stream.name} was not scored in {_MAX_LOSSES} tries; is the "

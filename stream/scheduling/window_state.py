@@ -53,28 +53,26 @@ class DueWindow:
     times: np.ndarray
 
 
-@dataclass(frozen=True, slots=True)
-class InFlight:
-    """A clip that was sent to a worker. Its pixels are retained only for a retry."""
-
-    stream: StreamState
-    start_s: float
-    end_s: float
-    newest_at: float  # monotonic seconds of the clip's newest frame
-    worker: bytes
-    sent_at: float
-    clip: Clip | None  # to send again if it is lost; None unless lossless
-    losses: int  # earlier attempts
-
-
 @dataclass(frozen=True, slots=True, eq=False)
-class RetryClip:
-    """A lost clip that is sent again."""
+class CutClip:
+    """A clip that is sent to a worker for the first time, or again after it was lost."""
 
     stream: StreamState
     clip: Clip
     newest_at: float  # monotonic seconds when its newest frame was seen
-    losses: int
+    losses: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InFlight:
+    """A clip that was sent to a worker. Its pixels are retained only for a retry."""
+
+    stream: StreamState
+    times: np.ndarray  # of the clip
+    newest_at: float
+    worker: bytes
+    sent_at: float
+    retry: CutClip | None  # None unless lossless
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable
 
@@ -32,7 +33,9 @@ _PERMANENT = (zmq.Event.HANDSHAKE_FAILED_AUTH, zmq.Event.HANDSHAKE_FAILED_PROTOC
 
 
 class CurveServerAuth:
-    """The server's side: accepts the workers whose public keys it has. One thread owns it.
+    """The server's side: accepts only known workers at the endpoints that `socket` binds later.
+
+    One thread owns both.
 
     zmq encrypts and checks that a peer has the secret to its public key. It asks over `zap_socket`
     whether that public key is known, and passes no message of the peer on before the reply of
@@ -43,29 +46,24 @@ class CurveServerAuth:
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
+        socket: zmq.Socket[bytes],
         keys: ServerKeys,
         *,
         on_rejected: Callable[[], None],
-        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._context, self._keys = context, keys
-        self._on_rejected, self._now = on_rejected, now
-        self._logged_at: dict[zmq.Event, float] = {}
+        self._keys, self._on_rejected = keys, on_rejected
+        self._logged_at: dict[zmq.Event, float] = {}  # monotonic seconds
         self._address = self._rejected_address = ""  # of the last client, and with an unknown key
         self._authenticator = Authenticator(context)
         self._authenticator.configure_curve_callback(_DOMAIN, credentials_provider=self)
         self._authenticator.start()
         self.zap_socket = self._authenticator.zap_socket
-        self._events: zmq.Socket[bytes] | None = None
-
-    def protect(self, socket: zmq.Socket[bytes]) -> None:
-        """Accept only known workers at the endpoints that this socket binds from now on."""
         socket.set(zmq.CURVE_SERVER, 1)
-        socket.set(zmq.CURVE_SECRETKEY, self._keys.secret.encode())
+        socket.set(zmq.CURVE_SECRETKEY, keys.secret.encode())
         socket.set(zmq.ZAP_DOMAIN, _DOMAIN.encode())
         socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # no connection without a ZAP reply
         socket.set(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
-        self._events = _monitor_events(self._context, socket, _FAILED)
+        self._events = _monitor_events(context, socket, _FAILED)
 
     def poll(self) -> None:
         """Answer pending authentication requests and count rejected clients. Does not wait.
@@ -78,7 +76,7 @@ class CurveServerAuth:
             request = self.zap_socket.recv_multipart()
             self._address = request[3].decode(errors="replace")
             asyncio.run(self._authenticator.handle_zap_message(request))
-        while self._events is not None and self._events.poll(0):
+        while self._events.poll(0):
             event = recv_monitor_message(self._events)
             # The socket also has events of local workers, such as one killed while it connects.
             if not event["endpoint"].startswith(b"ipc:"):
@@ -95,10 +93,10 @@ class CurveServerAuth:
         return worker is not None
 
     def _log_rejection(self, kind: zmq.Event) -> None:
-        logged_at = self._logged_at.get(kind)
-        if logged_at is not None and self._now() - logged_at < _WARNING_INTERVAL_S:
+        now = time.monotonic()
+        if now - self._logged_at.get(kind, -math.inf) < _WARNING_INTERVAL_S:
             return
-        self._logged_at[kind] = self._now()
+        self._logged_at[kind] = now
         if kind == zmq.Event.HANDSHAKE_FAILED_AUTH:
             _log.warning(
                 "rejected a worker from %s: its key is not in %s",

@@ -68,7 +68,6 @@ class WorkerPool:
                 supervisor.request_stop()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait until all workers have ended; False after `timeout_s`."""
         deadline, ended = time.monotonic() + timeout_s, True
         for supervisor in self._supervisors.values():
             ended &= supervisor.join(max(0.0, deadline - time.monotonic()))

@@ -63,7 +63,6 @@ class Supervisor:
         self._thread.request_stop()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait until the worker has ended; False after `timeout_s`."""
         return self._thread.join(timeout_s)
 
     def _run(self) -> None:

@@ -81,8 +81,9 @@ class SchedulerSocket:
             restrict_to_owner(local)
             self._auth: CurveServerAuth | None = None
             if endpoint is not None and keys is not None and is_tcp(endpoint):
-                self._auth = CurveServerAuth(self._context, keys, on_rejected=on_rejected)
-                self._auth.protect(self._socket)  # only endpoints that are bound later
+                self._auth = CurveServerAuth(
+                    self._context, self._socket, keys, on_rejected=on_rejected
+                )
                 self.endpoint = self._bind(endpoint)
             self._wake_in, self._wake_out = socket.socketpair()
             undo.callback(self._wake_in.close)

@@ -134,13 +134,9 @@ def _unpack(parts: Sequence[bytes | memoryview]) -> Message:
         case "identify":
             return Identify()
         case "result":
-            return Result(
-                tuple(_scores(entry, data) for entry, data in zip(clips, arrays, strict=True))
-            )
+            return Result(tuple(map(_scores, clips, arrays)))
         case "batch":
-            return Batch(
-                tuple(_clip(entry, data) for entry, data in zip(clips, arrays, strict=True))
-            )
+            return Batch(tuple(map(_clip, clips, arrays)))
     raise WireError(f"unknown type {header.get('type')!r:.40}")
 
 
