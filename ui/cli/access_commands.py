@@ -1,8 +1,10 @@
-"""Credentials for the dashboard: password, token."""
+"""Credentials for the dashboard and for workers: password, token, worker-keys."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -31,6 +33,31 @@ def token() -> None:
     print_line(f"hash: {hashed}")
     print_error("clients send the token, which is not shown again, as Authorization: Bearer aw_...")
     print_error("put the hash into the configuration: dashboard.tokens.NAME.hash")
+
+
+def worker_keys(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="folder for the files", show_default=False)
+    ],
+    worker: Annotated[str | None, typer.Option(help="name of an additional worker")] = None,
+) -> None:
+    """Create keys for a worker on another machine: DIR/server.keys and DIR/worker.keys.
+
+    Existing files are never overwritten.
+    """
+    from stream.workers.curve_auth import SERVER_FILE, create_keys
+
+    created = create_keys(folder, worker)
+    server_file, worker_file = folder / SERVER_FILE, created[-1]
+    print_line(
+        f"{server_file}: set it as worker.keys in the configuration"
+        if server_file in created
+        else f"{server_file}: {worker} was added; restart the run"
+    )
+    print_line(
+        f"{worker_file}: move it to the other machine, for `actionwatch worker --connect "
+        f"tcp://HOST:5555 --keys {worker_file.name}`"
+    )
 
 
 def _read_password() -> str:

@@ -28,12 +28,9 @@ def send_test(
     name: Annotated[str | None, typer.Argument(help="only this alert")] = None,
 ) -> None:
     """Send start and end of a test event to each alert, and print the results."""
-    from stream.config.load import ConfigError, load_config
+    from stream.config.load import load_config
 
-    try:
-        alerts = load_config(config).alerts
-    except ConfigError as error:
-        fail(str(error))
+    alerts = load_config(config).alerts
     if not alerts:
         fail(f"{config} has no alerts: add `alerts:` with a name and a webhook or mqtt address")
     if name is not None and name not in alerts:

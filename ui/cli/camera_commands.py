@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
-from ui.cli.terminal import fail, print_line, silence_decoders
+from ui.cli.options import source_spec
+from ui.cli.terminal import print_line
 
 
 def list_cameras() -> None:
     """List the webcams of this machine."""
-    silence_decoders()
     from stream.capture.probe import list_webcams
 
     found = list(list_webcams())
@@ -31,7 +31,6 @@ def doctor(
     seconds: Annotated[float, typer.Option(min=1, help="how long the source is read")] = 5.0,
 ) -> None:
     """Report what this machine supports; probe a source and recommend settings."""
-    silence_decoders()
     _report_machine()
     if source is not None:
         _report_source(source, seconds)
@@ -81,13 +80,9 @@ def _video(build: str) -> str:
 def _report_source(source: str, seconds: float) -> None:
     from stream.capture.probe import probe_source
     from stream.runtime.secrets import redact
-    from stream.sources.base import SourceError
 
-    spec = int(source) if source.isascii() and source.isdigit() else source
-    try:
-        found = probe_source(spec, seconds=seconds)
-    except SourceError as error:
-        fail(str(error))
+    spec = source_spec(source)
+    found = probe_source(spec, seconds=seconds)
     print_line(f"\n{redact(spec)}: {found.width} x {found.height}, {found.fps:.1f} frames/s")
     print_line(f"opened in {found.open_s:.2f} s, first frame after {found.first_frame_s:.2f} s")
     corrections = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in found.counts.items())

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ui.cli.event_commands import DATA, Data, Since, Until, rows
-from ui.cli.terminal import fail, print_line, silence_decoders
+from ui.cli.event_commands import rows, with_filters
+from ui.cli.options import DATA, Data
+from ui.cli.terminal import count, fail, print_line
 
 
+@with_filters("since", "until")
 def export_dataset(
     out: Annotated[Path, typer.Option(help="the data set folder, new or existing")],
     data: Data = DATA,
@@ -23,12 +25,10 @@ def export_dataset(
         bool,
         typer.Option("--unreviewed", help="add unreviewed events too, with the predicted label"),
     ] = False,
-    since: Since = None,
-    until: Until = None,
+    **filters: Any,
 ) -> None:
     """Copy the clips of reviewed events into a folder per label, to train a model with."""
-    silence_decoders()
-    from stream.datasets.export import LIST, DatasetExportError, select
+    from stream.datasets.export import LIST, select
     from stream.datasets.export import export_dataset as add_clips
 
     if negative_label is not None and not negative_label.strip():
@@ -37,26 +37,18 @@ def export_dataset(
     log_folders = (log / name for name in ("clips", "snapshots", "scores"))
     if target.is_file() or target == log or any(target.is_relative_to(one) for one in log_folders):
         fail(f"--out {out}: must be a separate folder, not one of the event log")
-    selection = select(
-        rows(data, since=since, until=until), negative_label=negative_label, unreviewed=unreviewed
-    )
+    found = rows(data, **filters)
+    selection = select(found, negative_label=negative_label, unreviewed=unreviewed)
     if not selection.examples and not (out / LIST).exists():
         fail(f"{data}: no events to export{_skipped(selection.skipped)}; review some first")
-    try:
-        result = add_clips(out, selection, data / "clips")
-    except DatasetExportError as error:
-        fail(str(error))
+    result = add_clips(out, selection, data / "clips")
     untrimmed = f", {result.untrimmed} of them without start and end" if result.untrimmed else ""
     print_line(
-        f"{_count(result.clips, 'clip')} of {_count(result.labels, 'label')} in {out}, "
+        f"{count(result.clips, 'clip')} of {count(result.labels, 'label')} in {out}, "
         f"{result.new} of them new{untrimmed}{_skipped(result.skipped)}"
     )
 
 
 def _skipped(skipped: Mapping[str, int]) -> str:
-    reasons = (f"{count} {reason}" for reason, count in sorted(skipped.items()))
+    reasons = (f"{number} {reason}" for reason, number in sorted(skipped.items()))
     return f"; skipped: {', '.join(reasons)}" if skipped else ""
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

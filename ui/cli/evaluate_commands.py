@@ -6,11 +6,12 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ui.cli.terminal import fail, print_error, print_line, progress_bar, silence_decoders
+from ui.cli.options import MODEL_HELP, AnnotatedVideos
+from ui.cli.terminal import fail, prepare_torch, print_error, print_line, progress_bar
 
 if TYPE_CHECKING:
     from model.data.examples import Example
@@ -23,9 +24,7 @@ _MAX_MISTAKES = 12  # in the report
 
 
 def evaluate(
-    checkpoint: Annotated[
-        str, typer.Argument(help="embedded name, checkpoint folder, or Hugging Face name")
-    ],
+    checkpoint: Annotated[str, typer.Argument(help=MODEL_HELP)],
     data: Annotated[
         str,
         typer.Argument(
@@ -33,10 +32,7 @@ def evaluate(
             "synthetic clips of the embedded model's classes"
         ),
     ],
-    videos: Annotated[
-        Path | None,
-        typer.Option(help="folder of the annotated videos, else that of the annotation file"),
-    ] = None,
+    videos: AnnotatedVideos = None,
     split: Annotated[
         str,
         typer.Option(
@@ -62,15 +58,8 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="print the metrics as JSON")] = False,
 ) -> None:
     """Evaluate a model on labeled clips."""
-    silence_decoders()
-    from stream.runtime.logs import configure_logging
-
-    configure_logging()
-    from stream.runtime.processes import limit_openmp_spin
-
-    limit_openmp_spin()
-    from model.checkpoint import CheckpointError
-    from model.data.examples import DataError, read_data
+    prepare_torch()
+    from model.data.examples import read_data
     from model.evaluation.corruptions import CORRUPTIONS
     from model.evaluation.evaluate import evaluate as run_evaluation
     from model.evaluation.evaluate import video_samples
@@ -88,33 +77,30 @@ def evaluate(
     windows, crops = _parse_views(views)
     if html is not None and not html.parent.is_dir():
         fail(f"--html {html}: no folder {html.parent}; create it, or give another file")
-    try:
-        model = load(checkpoint)
-        predictor = Predictor(model)
-        samples: Iterable[Sample]
-        if synthetic:
-            count = int(synthetic[1])
-            samples = synthetic_samples(model, count, seed=seed, fps=fps)
-        else:
-            found = read_data(Path(data), videos=videos)
-            for line in found.problems:
-                print_error(line)
-            examples = _select_split(found.examples, split, checkpoint)
-            count = len(examples)
-            samples = video_samples(
-                examples, model.spec, windows=windows, crops=crops, on_problem=print_error
-            )
-        with progress_bar("clips", count) as (bar, task):
-            result = run_evaluation(
-                predictor,
-                model.spec.labels,
-                samples,
-                mistakes=_MAX_MISTAKES if html else 0,
-                corruption=corruption,
-                on_progress=lambda: bar.advance(task, 1),
-            )
-    except (CheckpointError, DataError) as error:
-        fail(str(error))
+    model = load(checkpoint)
+    predictor = Predictor(model)
+    samples: Iterable[Sample]
+    if synthetic:
+        count = int(synthetic[1])
+        samples = synthetic_samples(model, count, seed=seed, fps=fps)
+    else:
+        found = read_data(Path(data), videos=videos)
+        for line in found.problems:
+            print_error(line)
+        examples = _select_split(found.examples, split, checkpoint)
+        count = len(examples)
+        samples = video_samples(
+            examples, model.spec, windows=windows, crops=crops, on_problem=print_error
+        )
+    with progress_bar("clips", count) as (bar, task):
+        result = run_evaluation(
+            predictor,
+            model.spec.labels,
+            samples,
+            mistakes=_MAX_MISTAKES if html else 0,
+            corruption=corruption,
+            on_progress=lambda: bar.advance(task, 1),
+        )
     if as_json:
         options = {
             "checkpoint": checkpoint,
@@ -123,7 +109,13 @@ def evaluate(
             "corruption": corruption,
             "fps": fps,
         }
-        print_line(json.dumps({**options, **_numbers(result)}, ensure_ascii=False))
+        numbers = {
+            **result.report.as_dict(),
+            "windows": result.views,
+            "window_ms": round(1000 * result.window_s, 3),
+            "engine": result.engine,
+        }
+        print_line(json.dumps({**options, **numbers}, ensure_ascii=False))
     else:
         _print_report(result)
     if html:  # last: the metrics may have needed an hour
@@ -205,15 +197,6 @@ def _write_report(
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         fail(f"{file} can't be written: {error.strerror or error}")
-
-
-def _numbers(result: Evaluation) -> dict[str, Any]:
-    return {
-        **result.report.as_dict(),
-        "windows": result.views,
-        "window_ms": round(1000 * result.window_s, 3),
-        "engine": result.engine,
-    }
 
 
 def _print_report(result: Evaluation) -> None:

@@ -1,4 +1,4 @@
-"""Commands for the event log: events list, events export, events formats."""
+"""Commands for the event log: events list, export, formats and prune."""
 
 from __future__ import annotations
 
@@ -6,56 +6,35 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from ui.cli.terminal import fail, print_error, print_line, utc
-
-if TYPE_CHECKING:
-    from stream.formats.base import EventFormat, Options
+from ui.cli.options import DATA, Data, utc
+from ui.cli.terminal import fail, print_error, print_line
+from ui.event_filters import Filter, declare_filters
 
 events_app = typer.Typer(help="Read the event log.", no_args_is_help=True)
 
 _END_REASONS = {"gap": "no data", "stop": "shutdown", "crash": "crash"}
-DATA = Path("actionwatch-data")  # the default of `run`
-Data = Annotated[Path, typer.Option(help="folder of the event log")]
-Camera = Annotated[str | None, typer.Option(help="only this camera and its zones")]
-Label = Annotated[
-    str | None, typer.Option(help="only this label, as predicted or as corrected by a reviewer")
-]
-Since = Annotated[
-    str | None, typer.Option(help="start at or after this ISO 8601 time; UTC if it has no offset")
-]
-Until = Annotated[str | None, typer.Option(help="start before this time")]
-MinPeak = Annotated[float | None, typer.Option(help="only events with at least this peak score")]
-Reviewed = Annotated[
-    bool | None,
-    typer.Option("--reviewed/--unreviewed", help="only events with or without a review"),
-]
+
+
+def _option(one: Filter) -> Any:
+    given_as = str if one.type is datetime else one.type
+    return Annotated[given_as | None, typer.Option(*one.flags, help=one.help)]
+
+
+with_filters = partial(declare_filters, _option)
 
 
 @events_app.command("list")
-def events_list(
-    data: Data = DATA,
-    camera: Camera = None,
-    label: Label = None,
-    since: Since = None,
-    until: Until = None,
-    min_peak: MinPeak = None,
-    reviewed: Reviewed = None,
-) -> None:
+@with_filters()
+def events_list(data: Data = DATA, **filters: Any) -> None:
     """Print events as a table, oldest first."""
-    found = rows(
-        data,
-        camera=camera,
-        label=label,
-        since=since,
-        until=until,
-        min_peak=min_peak,
-        reviewed=reviewed,
-    )
+    found = rows(data, **filters)
     if not found:
         print_error(f"{data}: no events to list")
     width = max((len(row["camera"]) for row in found), default=0)
@@ -72,6 +51,7 @@ def events_list(
 
 
 @events_app.command("export")
+@with_filters()
 def events_export(
     data: Data = DATA,
     format: Annotated[
@@ -90,15 +70,10 @@ def events_export(
         typer.Option(help="media time in seconds that becomes 0, such as the start of a clip"),
     ] = None,
     media: Annotated[Path | None, typer.Option(help="video that an elan file links")] = None,
-    camera: Camera = None,
-    label: Label = None,
-    since: Since = None,
-    until: Until = None,
-    min_peak: MinPeak = None,
-    reviewed: Reviewed = None,
+    **filters: Any,
 ) -> None:
     """Write events to a file or standard output, for other programs."""
-    from stream.formats.base import FORMATS, ExportError, Options, export, export_file
+    from stream.formats.base import FORMATS, Options, export, export_file
 
     if format not in FORMATS:
         fail(f"--format {format}: must be one of {', '.join(sorted(FORMATS))}")
@@ -106,26 +81,18 @@ def events_export(
     event_format = FORMATS[format]
     if out is None and event_format.is_binary and sys.stdout.isatty():
         fail(f"--format {format} is binary and not for a terminal; give a file with --out")
-    found = rows(
-        data,
-        camera=camera,
-        label=label,
-        since=since,
-        until=until,
-        min_peak=min_peak,
-        reviewed=reviewed,
-    )
-    try:
-        options = Options(time_base or "media", time_offset or 0.0, media)
-        _warn_about_mixed_runs(event_format, options, found)
-        if out is not None:
-            left_out = export_file(found, out, format, options)
-        else:
-            with allow_closed_pipe():
-                # The same bytes everywhere, whatever the encoding of the terminal.
-                left_out = export(found, sys.stdout.buffer, format, options)
-    except ExportError as error:
-        fail(str(error))
+    found = rows(data, **filters)
+    options = Options(time_base or "media", time_offset or 0.0, media)
+    if event_format.is_relative and options.time_base == "media":
+        warn_about_clock_resets(
+            found, "choose one with --since and --until, or use --time-base wall"
+        )
+    if out is not None:
+        left_out = export_file(found, out, format, options)
+    else:
+        with allow_closed_pipe():
+            # The same bytes everywhere, whatever the encoding of the terminal.
+            left_out = export(found, sys.stdout.buffer, format, options)
     if left_out:
         print_error(f"skipped {left_out} open events")
     rejected = sum(row["verdict"] == "rejected" for row in found)
@@ -142,34 +109,50 @@ def events_formats() -> None:
         print_line(f"{name:<12}  {FORMATS[name].suffix:<9}  {FORMATS[name].title}")
 
 
-def rows(
-    data: Path,
-    *,
-    camera: str | None = None,
-    label: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    min_peak: float | None = None,
-    reviewed: bool | None = None,
-) -> list[dict[str, Any]]:
-    """Events of the log in a folder; exits with a one-line error if there is no log."""
-    from stream.sinks.event_log.database import EventLogError
+def prune(
+    data: Data,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with `retention`, else the defaults")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only print what would be removed")
+    ] = False,
+) -> None:
+    """Remove events, clips, snapshots and scores that exceed the retention limits."""
+    from stream.config.load import load_config
+    from stream.scan.manifest import read_manifest
+    from stream.sinks import retention
+    from stream.sinks.event_log.event_log import EventLog
+
+    settings = load_config(config)
+    if read_manifest(data):
+        fail(f"{data} holds scanned videos, which are never pruned; remove them yourself")
+    with EventLog.open(data, settings.database) as log:
+        now_utc = datetime.now(timezone.utc)
+        removed = retention.prune(log, data, settings.retention, now_utc=now_utc, dry_run=dry_run)
+    if dry_run:
+        for path in sorted(removed.files):
+            print_line(str(path))
+    print_line(f"{'would remove' if dry_run else 'removed'} {removed}")
+
+
+def rows(data: Path, **filters: Any) -> list[dict[str, Any]]:
+    """Events of the log in a folder. Raises EventLogError; exits if a time is invalid."""
     from stream.sinks.event_log.event_log import EventLog
     from stream.sinks.event_log.query import EventQuery
 
-    query = EventQuery(
-        camera=camera,
-        label=label,
-        since=utc("--since", since),
-        until=utc("--until", until),
-        min_peak=min_peak,
-        reviewed=reviewed,
-    )
-    try:
-        with EventLog.open(data) as log:
-            return list(log.rows(query))
-    except EventLogError as error:
-        fail(str(error))
+    for name in filters.keys() & {"since", "until"}:
+        filters[name] = utc(f"--{name}", filters[name])
+    with EventLog.open(data) as log:
+        return list(log.rows(EventQuery(**filters)))
+
+
+def warn_about_clock_resets(found: list[dict[str, Any]], advice: str) -> None:
+    """Name the cameras whose events are of several runs."""
+    from stream.formats.relative_times import cameras_with_clock_resets
+
+    if mixed := cameras_with_clock_resets(found):
+        print_error(f"{', '.join(mixed)}: contains several runs, and each starts at 0; {advice}")
 
 
 @contextmanager
@@ -212,20 +195,3 @@ def _check_options(
         fail(f"--media is for --format {linking} with media times")
     if media is not None and not media.is_file():
         fail(f"--media {media}: no such file")
-
-
-def _warn_about_mixed_runs(
-    event_format: EventFormat, options: Options, found: list[dict[str, Any]]
-) -> None:
-    from stream.formats.relative_times import cameras_with_clock_resets
-
-    mixed = (
-        cameras_with_clock_resets(found)
-        if event_format.is_relative and options.time_base == "media"
-        else []
-    )
-    if mixed:
-        print_error(
-            f"{', '.join(mixed)}: contains several runs, and each starts at 0; "
-            "choose one with --since and --until, or use --time-base wall"
-        )

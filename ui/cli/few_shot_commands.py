@@ -9,18 +9,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ui.cli.terminal import (
-    fail,
-    print_error,
-    print_line,
-    progress_bar,
-    silence_decoders,
-    stop_at_signals,
-)
+from ui.cli.options import source_spec
+from ui.cli.terminal import count, fail, print_error, print_line, progress_bar, stop_at_signals
 
 if TYPE_CHECKING:
     from model.few_shot.fit import FewShotModel
@@ -57,8 +51,6 @@ def teach(
     ] = None,
 ) -> None:
     """Teach a model an action with a few samples; see docs/training.md."""
-    silence_decoders()
-    from model.checkpoint import CheckpointError
     from model.data.annotation_rows import normalize_label
     from model.data.examples import DataError, read_data
     from model.data.seen_data import read_seen_data
@@ -66,7 +58,6 @@ def teach(
     from model.few_shot.result import check_output_dir, write_model
     from model.hub import find_checkpoint
     from model.trained_model import load
-    from stream.datasets.recorder import SampleError
 
     try:
         label = OTHER if label.strip().casefold() == OTHER else normalize_label(label)
@@ -75,39 +66,36 @@ def teach(
     if head not in (*HEADS, "auto"):
         fail(f"--head {head}: must be auto, {' or '.join(HEADS)}")
     sources = _parse_sources(source)
+    check_output_dir(project / "model")  # before samples are recorded
+    model = load(init)
+    folder = project / "samples"
+    duration_s = duration or model.spec.span_s + 1.0
+    _gather(sources, folder, label, _Recording(samples, duration_s, countdown))
+    data = read_data(folder)
+    for line in data.problems:
+        print_error(line)
     try:
-        check_output_dir(project / "model")  # before samples are recorded
-        model = load(init)
-        folder = project / "samples"
-        duration_s = duration or model.spec.span_s + 1.0
-        _gather(sources, folder, label, _Recording(samples, duration_s, countdown))
-        data = read_data(folder)
-        for line in data.problems:
-            print_error(line)
-        try:
-            check_labels(data.examples)
-        except DataError as error:  # the samples stay; more are needed
-            print_line(f"no model was fitted yet: {error}")
-            return
-        if OTHER not in {one.label for one in data.examples}:
-            print_line(
-                f"there are no negative samples; `actionwatch teach {OTHER} --source FOLDER` with "
-                "videos of anything else reduces false alarms"
-            )
-        with progress_bar("samples", len(data.examples)) as (bar, task):
-            fitted = fit_few_shot(
-                model,
-                init,
-                data.examples,
-                head=head,
-                name="model",
-                seen_data=read_seen_data(find_checkpoint(init)),
-                on_progress=lambda: bar.advance(task, 1),
-                on_problem=print_error,
-            )
-        write_model(fitted, project / "model")
-    except (CheckpointError, DataError, SampleError) as error:
-        fail(str(error))
+        check_labels(data.examples)
+    except DataError as error:  # the samples stay; more are needed
+        print_line(f"no model was fitted yet: {error}")
+        return
+    if OTHER not in {one.label for one in data.examples}:
+        print_line(
+            f"there are no negative samples; `actionwatch teach {OTHER} --source FOLDER` with "
+            "videos of anything else reduces false alarms"
+        )
+    with progress_bar("samples", len(data.examples)) as (bar, task):
+        fitted = fit_few_shot(
+            model,
+            init,
+            data.examples,
+            head=head,
+            name="model",
+            seen_data=read_seen_data(find_checkpoint(init)),
+            on_progress=lambda: bar.advance(task, 1),
+            on_problem=print_error,
+        )
+    write_model(fitted, project / "model")
     _print_result(fitted, project / "model", model)
 
 
@@ -121,20 +109,16 @@ class _Recording:
 
 
 def _parse_sources(given: list[str]) -> list[int | Path | str]:
-    """A Path for each video file or folder, else a camera. Exits if a source is invalid."""
-    from stream.sources.base import SourceError, check_source, source_type
+    """A Path for each video file or folder, else a camera. Raises SourceError."""
+    from stream.sources.base import check_source, source_type
 
     parsed: list[int | Path | str] = []
     for text in given:
-        # Command-line values are text: digits alone are a webcam index.
-        one = int(text) if text.isascii() and text.isdigit() else text
+        one = source_spec(text)
         if isinstance(one, str) and Path(one).is_dir():
             parsed.append(Path(one))
             continue
-        try:
-            check_source(one)
-        except SourceError as error:
-            fail(str(error))
+        check_source(one)
         parsed.append(Path(text) if source_type(one) == "video_file" else one)
     return parsed
 
@@ -156,7 +140,7 @@ def _gather(
             for line in (*problems, *more):
                 print_error(line)
             known = len(videos) - len(more) - new
-            added = f"{new} new sample{'s' * (new != 1)} of {label}"
+            added = f"{count(new, 'new sample')} of {label}"
             print_line(f"{source}: {added}" + (f", {known} known" if known else ""))
             continue
         plan = [(label, recording.samples)]
@@ -195,7 +179,7 @@ def _record(
     reason = f"source {redact(source)}: stopped"
     try:
         with _signals() as stop, closing(open_source(source)) as opened:
-            for number, (label, count) in enumerate(plan):
+            for number, (label, samples) in enumerate(plan):
                 if stop.is_set():
                     break
                 if number:
@@ -207,11 +191,11 @@ def _record(
                     opened,
                     folder,
                     label,
-                    count,
+                    samples,
                     duration_s=recording.duration_s,
                     countdown_s=recording.countdown_s,
                     stop=stop,
-                    callbacks=_callbacks(label, count, recording.duration_s),
+                    callbacks=_callbacks(label, samples, recording.duration_s),
                 )
             if not stop.is_set():
                 return
@@ -220,16 +204,11 @@ def _record(
         if sum(count_samples(folder, label) for label, _ in plan) == before:
             fail(reason)  # it never connected
     recorded = sum(count_samples(folder, label) for label, _ in plan) - before
-    planned = sum(count for _, count in plan)
-    _abort(f"{reason}; {recorded} of {planned} samples were recorded and saved")
+    planned = sum(samples for _, samples in plan)
+    fail(f"{reason}; {recorded} of {planned} samples were recorded and saved", code=1)
 
 
-def _abort(reason: str) -> NoReturn:
-    print_error(reason)
-    raise typer.Exit(1)
-
-
-def _callbacks(label: str, count: int, duration_s: float) -> RecordingCallbacks:
+def _callbacks(label: str, samples: int, duration_s: float) -> RecordingCallbacks:
     """Callbacks that print a countdown, one line per second."""
     from stream.datasets.recorder import RecordingCallbacks
 
@@ -239,7 +218,7 @@ def _callbacks(label: str, count: int, duration_s: float) -> RecordingCallbacks:
         nonlocal last
         now = (sample, max(1, math.ceil(left_s - 0.01)))
         if now != last:
-            print_line(f"{label}, sample {sample} of {count}: in {now[1]} s")
+            print_line(f"{label}, sample {sample} of {samples}: in {now[1]} s")
         last = now
 
     def on_rejected(sample: int, reason: str) -> None:
@@ -248,10 +227,10 @@ def _callbacks(label: str, count: int, duration_s: float) -> RecordingCallbacks:
     return RecordingCallbacks(
         on_countdown=on_countdown,
         on_recording=lambda sample: print_line(
-            f"{label}, sample {sample} of {count}: now, for {duration_s:.1f} s"
+            f"{label}, sample {sample} of {samples}: now, for {duration_s:.1f} s"
         ),
         on_rejected=on_rejected,
-        on_saved=lambda sample: print_line(f"{label}, sample {sample} of {count}: saved"),
+        on_saved=lambda sample: print_line(f"{label}, sample {sample} of {samples}: saved"),
     )
 
 
@@ -276,9 +255,9 @@ def _print_result(fitted: FewShotModel, folder: Path, init: TrainedModel) -> Non
     else:
         print_line("leave-one-out recall:")
         recall = report.recall()
-        for label, count in sorted(fitted.samples_per_label.items()):
+        for label, samples in sorted(fitted.samples_per_label.items()):
             result = (
-                f"{recall[label]:6.1%} of {count} samples" if label in recall else "not measured"
+                f"{recall[label]:6.1%} of {samples} samples" if label in recall else "not measured"
             )
             print_line(f"  {label:<26} {result}")
         if set(recall) == set(fitted.samples_per_label):
@@ -290,12 +269,12 @@ def _print_result(fitted: FewShotModel, folder: Path, init: TrainedModel) -> Non
             )
     fewest = min(fitted.samples_per_label.values())
     print_line(
-        f"with {fewest} sample{'s' * (fewest != 1)} of a label the standard error is "
+        f"with {count(fewest, 'sample')} of a label the standard error is "
         f"±{standard_error(fitted):.0%}"
     )
     if fewest < _FEW:
         few = ", ".join(
-            one for one, count in sorted(fitted.samples_per_label.items()) if count < _FEW
+            one for one, samples in sorted(fitted.samples_per_label.items()) if samples < _FEW
         )
         print_error(f"fewer than {_FEW} samples are hardly enough ({few}); record more")
     print_line(

@@ -18,21 +18,21 @@ from ui.cli import (
     evaluate_commands,
     event_commands,
     few_shot_commands,
-    key_commands,
-    log_commands,
     model_commands,
     replay_commands,
     score_commands,
     train_commands,
     video_commands,
 )
-from ui.cli.terminal import fail, silence_decoders, stop_at_signals
+from ui.cli.options import Model, source_spec
+from ui.cli.terminal import CommandGroup, fail, stop_at_signals
 
 if TYPE_CHECKING:
     from stream.config.config import Config
 
 app = typer.Typer(
     name="actionwatch",
+    cls=CommandGroup,
     help="Recognize actions in live video.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -40,7 +40,7 @@ app = typer.Typer(
 )
 app.add_typer(event_commands.events_app, name="events")
 event_commands.events_app.command()(replay_commands.replay)
-event_commands.events_app.command()(log_commands.prune)
+event_commands.events_app.command()(event_commands.prune)
 event_commands.events_app.command()(dataset_commands.export_dataset)
 app.add_typer(alert_commands.alerts_app, name="alerts")
 for command in (
@@ -58,7 +58,7 @@ for command in (
     model_commands.bench,
     access_commands.password,
     access_commands.token,
-    key_commands.worker_keys,
+    access_commands.worker_keys,
 ):
     app.command()(command)
 
@@ -73,9 +73,7 @@ def run(
             "repeatable"
         ),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="embedded name, checkpoint folder, or Hugging Face name")
-    ] = None,
+    model: Model = None,
     data: Annotated[
         Path | None, typer.Option(help="folder of the event log, else actionwatch-data")
     ] = None,
@@ -95,7 +93,7 @@ def run(
 
     SIGHUP reloads the YAML file.
     """
-    from stream.config.load import ConfigError, load_config
+    from stream.config.load import load_config
 
     overrides: dict[str, Any] = {}
     if source:
@@ -115,10 +113,7 @@ def run(
     dashboard = {key: value for key, value in dashboard_flags.items() if value is not None}
     if dashboard:
         overrides["dashboard"] = dashboard
-    try:
-        settings = load_config(config, overrides)
-    except ConfigError as error:
-        fail(str(error))
+    settings = load_config(config, overrides)
     if "cameras" not in settings.model_fields_set:
         typer.echo("no camera given: using the synthetic scene demo:", err=True)
     _run(settings, duration, file=config, overrides=overrides)
@@ -126,53 +121,38 @@ def run(
 
 def _cameras(sources: list[str]) -> dict[str, Any]:
     """Cameras from the command line: `camera`, or `camera-1`, `camera-2`, ... if several."""
-    # Command-line values are text: digits alone are a webcam index.
-    specs = [int(source) if source.isascii() and source.isdigit() else source for source in sources]
-    if len(specs) == 1:
-        return {"camera": {"source": specs[0]}}
-    return {f"camera-{number}": {"source": spec} for number, spec in enumerate(specs, start=1)}
+    cameras = [{"source": source_spec(source)} for source in sources]
+    if len(cameras) == 1:
+        return {"camera": cameras[0]}
+    return {f"camera-{number}": one for number, one in enumerate(cameras, start=1)}
 
 
 def _run(
     config: Config, duration: float | None, *, file: Path | None, overrides: dict[str, Any]
 ) -> None:
-    silence_decoders()
-
     from stream.pipeline import Pipeline
+    from stream.runtime.logs import configure_logging
     from stream.runtime.metrics import summary
     from stream.runtime.processes import limit_malloc_arenas
-    from stream.sinks.alerts.sender import AlertError
-    from stream.sinks.clips.recorder import RecorderError
-    from stream.sinks.event_log.database import EventLogError
-    from stream.sources.base import SourceError
-    from stream.workers.transport import TransportError
     from ui.config_reload import ConfigReloader
     from ui.sighup import SighupHandler
 
     limit_malloc_arenas()
-    from stream.runtime.logs import configure_logging
-
     configure_logging()
     stopped = stop_at_signals()
-    try:
-        with ExitStack() as stack:
-            if config.dashboard.enabled:
-                from ui.web.server import Server, ServerError, open_listener
+    with ExitStack() as stack:
+        if config.dashboard.enabled:
+            from ui.web.server import Server, open_listener
 
-                try:
-                    listener = stack.enter_context(open_listener(config.dashboard))
-                except ServerError as error:
-                    fail(str(error))
-            pipeline = stack.enter_context(Pipeline(config))
-            reload = ConfigReloader(pipeline, file, overrides)
-            sighup = SighupHandler(reload, stopped)
-            sighup.listen()
-            if config.dashboard.enabled:
-                stack.enter_context(Server(pipeline, listener, reload))
-            _wait(pipeline.over, stopped, duration, sighup.poll)
-            pipeline.request_stop()  # the dashboard and the pipeline stop in parallel
-    except (SourceError, TransportError, EventLogError, RecorderError, AlertError) as error:
-        fail(str(error))
+            listener = stack.enter_context(open_listener(config.dashboard))
+        pipeline = stack.enter_context(Pipeline(config))
+        reload = ConfigReloader(pipeline, file, overrides)
+        sighup = SighupHandler(reload, stopped)
+        sighup.listen()
+        if config.dashboard.enabled:
+            stack.enter_context(Server(pipeline, listener, reload))
+        _wait(pipeline.over, stopped, duration, sighup.poll)
+        pipeline.request_stop()  # the dashboard and the pipeline stop in parallel
     scored = pipeline.metrics.total("windows")
     if scored or not pipeline.failure:
         typer.echo(summary(pipeline.metrics))
@@ -219,7 +199,3 @@ def worker(context: typer.Context) -> None:
 
 def main() -> None:
     app()
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ui.cli.terminal import fail, print_error, print_line, progress_bar, silence_decoders
+from ui.cli.options import MODEL_HELP
+from ui.cli.terminal import fail, print_error, print_line, progress_bar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,12 +21,11 @@ if TYPE_CHECKING:
     from stream.sources.uniform_clips import UniformClips
 
 _BATCH_SIZE = 4  # clips; limits memory
-_MODEL_HELP = "embedded name, checkpoint folder, or Hugging Face name"
 
 
 def classify(
     files: Annotated[list[Path], typer.Argument(help="video files", show_default=False)],
-    model: Annotated[str, typer.Option(help=_MODEL_HELP)] = "motion",
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "motion",
     top_k: Annotated[int, typer.Option(min=1, help="how many labels to print")] = 5,
     clips: Annotated[
         int | None,
@@ -38,28 +38,21 @@ def classify(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON Lines")] = False,
 ) -> None:
     """Classify video files: average the probabilities of uniformly sampled clips."""
-    silence_decoders()
-
     from dataclasses import replace
 
-    from model.checkpoint import CheckpointError
     from model.predictor import Predictor
     from model.trained_model import load
     from stream.messages import FITS, top_labels
+    from stream.runtime.logs import configure_logging
     from stream.runtime.secrets import redact
     from stream.sources.base import SourceError
     from stream.sources.uniform_clips import UniformClips
 
     if fit is not None and fit not in FITS:
         fail(f"--fit {fit}: must be one of {', '.join(FITS)}")
-    from stream.runtime.logs import configure_logging
-
     configure_logging()
-    try:
-        trained = load(model)
-        predictor = Predictor(trained)
-    except CheckpointError as error:
-        fail(str(error))
+    trained = load(model)
+    predictor = Predictor(trained)
     spec = replace(trained.spec, fit=fit) if fit else trained.spec
     failed = False
     with progress_bar("files", len(files)) as (bar, task):
@@ -134,19 +127,15 @@ def convert(
     ] = None,
 ) -> None:
     """Convert a checkpoint of the TimeSformer authors to a folder for `--model`."""
-    from model.checkpoint import CheckpointError
     from model.families.timesformer.convert import convert as converted
     from model.families.timesformer.convert import read_labels
     from model.trained_model import save
 
-    try:
-        if (out / "config.json").exists() or (out.exists() and not out.is_dir()):
-            fail(f"{out} exists already; give another folder")
-        names = read_labels(labels) if labels else None
-        model = converted(file, name=out.name, labels=names, span_s=span, heads=heads)
-        save(model, out)
-    except CheckpointError as error:
-        fail(str(error))
+    if (out / "config.json").exists() or (out.exists() and not out.is_dir()):
+        fail(f"{out} exists already; give another folder")
+    names = read_labels(labels) if labels else None
+    model = converted(file, name=out.name, labels=names, span_s=span, heads=heads)
+    save(model, out)
     config, spec = model.network.config, model.spec
     typer.echo(
         f"wrote {out}: {config.attention_type}, {config.num_hidden_layers} layers, "
@@ -158,7 +147,7 @@ def convert(
 
 
 def bench(
-    model: Annotated[str, typer.Option(help=_MODEL_HELP)] = "motion",
+    model: Annotated[str, typer.Option(help=MODEL_HELP)] = "motion",
     batch: Annotated[int, typer.Option(min=1, max=256, help="clips per batch")] = 1,
     clips: Annotated[int, typer.Option(min=1, help="synthetic clips to compare")] = 50,
     rounds: Annotated[int, typer.Option(min=1, help="timed repetitions")] = 9,
@@ -167,26 +156,22 @@ def bench(
     import numpy as np
 
     from model.bench import compare, fastest
-    from model.checkpoint import CheckpointError
     from model.pretraining.dataset import held_out
     from model.trained_model import load
     from stream.runtime.logs import configure_logging
 
     configure_logging()
-    try:
-        trained = load(model)
-        synthetic = held_out(trained, clips, seed=0)
-        sample = np.stack([synthetic[number][0].numpy() for number in range(clips)])
-        with progress_bar("variants", 1) as (bar, task):
-            rows = compare(
-                trained,
-                sample,
-                batch=batch,
-                rounds=rounds,
-                on_progress=lambda name: bar.update(task, state=name),
-            )
-    except CheckpointError as error:
-        fail(str(error))
+    trained = load(model)
+    synthetic = held_out(trained, clips, seed=0)
+    sample = np.stack([synthetic[number][0].numpy() for number in range(clips)])
+    with progress_bar("variants", 1) as (bar, task):
+        rows = compare(
+            trained,
+            sample,
+            batch=batch,
+            rounds=rounds,
+            on_progress=lambda name: bar.update(task, state=name),
+        )
     exact = rows[0]
     print_line(f"{'':<24} {'ms/clip':>10} {'ratio':>6} {'same label':>11} {'difference':>11}")
     for row in sorted(rows, key=lambda row: row.median_s):

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ui.cli.event_commands import DATA
-from ui.cli.terminal import fail, print_line, show_warnings, utc
+from ui.cli.options import DATA, utc
+from ui.cli.terminal import fail, print_line, show_warnings
 
 if TYPE_CHECKING:
     from stream.replay.replay import Difference
-    from stream.sinks.event_log.event_log import EventLog
 
 
 def replay(
@@ -24,34 +23,31 @@ def replay(
 ) -> None:
     """Detect events in stored scores again, and show what would change in the log."""
     show_warnings()
-    from stream.config.load import ConfigError, load_config
-    from stream.formats.base import ExportError
+    from stream.config.load import load_config
     from stream.replay.replay import compare, without_reviewed
     from stream.replay.replay import replay as detect
-    from stream.scan.manifest import ScanError
     from stream.scan.scan import rewrite_exports
-    from stream.sinks.event_log.database import EventLogError
     from stream.sinks.event_log.event_log import EventLog
     from stream.sinks.event_log.query import EventQuery
 
     after = utc("--since", since)
-    try:
-        settings = load_config(config)
-        with EventLog.create(data) if apply else EventLog.open(data) as log:
+    settings = load_config(config)
+    with EventLog.create(data) if apply else EventLog.open(data) as log:
+        try:
             replayed = detect(data, settings.events, since=after)
-            if not replayed.intervals:
-                period = " since then" if since else ""
-                fail(f"{data}: no scores were stored{period}; see retention.scores")
-            rows = log.rows(EventQuery(since=after))
-            difference, reviewed_rows = without_reviewed(compare(rows, replayed))
-            _show(difference, len(reviewed_rows), apply=apply)
-            if apply:
-                _apply(difference, log)
-                rewrite_exports(log, data)
-    except (ConfigError, EventLogError, ExportError, ScanError) as error:
-        fail(str(error))
-    except ValueError as error:  # an unknown label
-        fail(f"{config}: events: {error}")
+        except ValueError as error:  # an unknown label
+            fail(f"{config}: events: {error}")
+        if not replayed.intervals:
+            period = " since then" if since else ""
+            fail(f"{data}: no scores were stored{period}; see retention.scores")
+        rows = log.rows(EventQuery(since=after))
+        difference, reviewed_rows = without_reviewed(compare(rows, replayed))
+        _show(difference, len(reviewed_rows), apply=apply)
+        if apply:
+            # Write before deleting: a crash in between leaves extra events instead of losing some.
+            log.write_updates([*difference.added, *(logged for _, logged in difference.moved)])
+            log.delete([row["id"] for row in difference.removed])
+            rewrite_exports(log, data)
 
 
 def _show(difference: Difference, reviewed: int, *, apply: bool) -> None:
@@ -78,12 +74,6 @@ def _show(difference: Difference, reviewed: int, *, apply: bool) -> None:
         + (f", {reviewed} not changed because they are reviewed" if reviewed else "")
         + ("" if apply or not changes else "; nothing was written: use --apply")
     )
-
-
-def _apply(difference: Difference, log: EventLog) -> None:
-    # Write before deleting: a crash in between leaves extra events instead of losing some.
-    log.write_updates([*difference.added, *(logged for _, logged in difference.moved)])
-    log.delete([row["id"] for row in difference.removed])
 
 
 def _describe(row: Mapping[str, Any]) -> str:

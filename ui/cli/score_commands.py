@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ui.cli.event_commands import allow_closed_pipe, rows
+from ui.cli.event_commands import allow_closed_pipe, rows, warn_about_clock_resets
 from ui.cli.terminal import fail, print_error, print_line
 
 if TYPE_CHECKING:
@@ -42,13 +42,11 @@ def evaluate_events(
 ) -> None:
     """Compare an event log with ground truth: F1, mAP, delays, false alarms."""
     from stream.evaluation.event_metrics import (
-        MatchError,
         cameras_of,
         evaluate,
         predicted_segments,
         total_duration_s,
     )
-    from stream.formats.ground_truth import GroundTruthError
 
     for flag, value, choices in (
         ("--rank", rank, ("peak", "mean")),
@@ -56,21 +54,18 @@ def evaluate_events(
     ):
         if value not in choices:
             fail(f"{flag} {value}: must be one of {', '.join(choices)}")
-    try:
-        truth_set = _map_labels(_truth(truth, label_from), map or [])
-        logged = _log(log)
-        labels = {one.label for one in truth_set.segments}
-        log_cameras = list(dict.fromkeys(row["camera"] for row in logged))
-        for flag, wanted_names, known_names in (
-            ("--camera", camera or [], {*log_cameras, *truth_set.files}),
-            ("--label", label or [], {row["label"] for row in logged} | labels),
-        ):
-            if unknown := [one for one in wanted_names if one not in known_names]:
-                fail(f"{flag} {unknown[0]}: not in the log and not in the truth")
-        cameras = list(dict.fromkeys(camera or log_cameras))
-        camera_of = cameras_of(truth_set.files, cameras)
-    except (GroundTruthError, MatchError) as error:
-        fail(str(error))
+    truth_set = _map_labels(_truth(truth, label_from), map or [])
+    logged = _log(log)
+    labels = {one.label for one in truth_set.segments}
+    log_cameras = list(dict.fromkeys(row["camera"] for row in logged))
+    for flag, wanted_names, known_names in (
+        ("--camera", camera or [], {*log_cameras, *truth_set.files}),
+        ("--label", label or [], {row["label"] for row in logged} | labels),
+    ):
+        if unknown := [one for one in wanted_names if one not in known_names]:
+            fail(f"{flag} {unknown[0]}: not in the log and not in the truth")
+    cameras = list(dict.fromkeys(camera or log_cameras))
+    camera_of = cameras_of(truth_set.files, cameras)
     if cameras and truth_set.files and not camera_of:
         fail(
             f"no camera of the log ({', '.join(cameras)}) has the name of a file of the truth "
@@ -133,15 +128,9 @@ def _map_labels(truth: GroundTruth, pairs: Sequence[str]) -> GroundTruth:
 
 def _log(log: Path) -> list[dict[str, Any]]:
     from stream.evaluation.ground_truth import read_rows
-    from stream.formats.relative_times import cameras_with_clock_resets
 
     found = rows(log) if log.is_dir() else read_rows(log)
-    mixed = cameras_with_clock_resets(found)
-    if mixed:
-        print_error(
-            f"{', '.join(mixed)}: contains several runs, and each starts at 0; export one of them "
-            "with `events export --since --until`"
-        )
+    warn_about_clock_resets(found, "export one of them with `events export --since --until`")
     still_open = sum(row["end_s"] is None for row in found)
     if still_open:
         print_error(f"skipped {still_open} open events")

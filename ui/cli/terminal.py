@@ -1,4 +1,4 @@
-"""Terminal output of the commands: progress bars, lines, and one-line errors."""
+"""What commands print: progress bars, lines, and one-line errors."""
 
 from __future__ import annotations
 
@@ -9,21 +9,34 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import typer
+from typer.core import TyperGroup
+
+from stream.runtime.errors import UserError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-_USAGE_ERROR = 2  # exit code
+USAGE_ERROR = 2  # exit code
 
 
-def fail(reason: str) -> NoReturn:
-    """Print a user error as one line, and exit with code 2."""
+class CommandGroup(TyperGroup):
+    """Prints a UserError of a command as one line, and exits with code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        silence_decoders()
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            fail(str(error))
+
+
+def fail(reason: str, code: int = USAGE_ERROR) -> NoReturn:
+    """Print an error as one line, and exit."""
     print_error(reason)
-    raise typer.Exit(_USAGE_ERROR)
+    raise typer.Exit(code)
 
 
 def print_error(reason: str) -> None:
@@ -40,6 +53,11 @@ def print_line(text: str, to: TextIO | None = None) -> None:
     print(text, file=to or sys.stdout, flush=True)
 
 
+def count(number: int, noun: str) -> str:
+    """A number with its noun, like "2 files"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def show_warnings() -> None:
     """Log warnings only; the command prints the rest itself."""
     logging.basicConfig(level=logging.WARNING, format="actionwatch: %(message)s")
@@ -47,16 +65,13 @@ def show_warnings() -> None:
     logging.getLogger("stream.capture.camera").setLevel(logging.ERROR)
 
 
-def utc(option: str, text: str | None) -> datetime | None:
-    """Parse the time of an option; UTC unless it has an offset. Exits if it is invalid."""
-    if text is None:
-        return None
-    from stream.sinks.event_log.rows import moment
+def prepare_torch() -> None:
+    """Configure the log, and the threads of torch: call it before the first import of torch."""
+    from stream.runtime.logs import configure_logging
+    from stream.runtime.processes import limit_openmp_spin
 
-    try:
-        return moment(text)
-    except ValueError:
-        fail(f"{option} {text}: must be a time like 2026-01-31 or 2026-01-31T08:00:00Z")
+    configure_logging()
+    limit_openmp_spin()
 
 
 def stop_at_signals() -> threading.Event:

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ui.cli.terminal import fail, print_error, print_line, progress_bar, silence_decoders
+from stream.runtime.errors import UserError
+from ui.cli.options import AnnotatedVideos, CheckpointOut
+from ui.cli.terminal import (
+    USAGE_ERROR,
+    fail,
+    prepare_torch,
+    print_error,
+    print_line,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
     from model.training.distributed import DistributedContext
-    from model.training.fit import EpochMetrics
+    from model.training.fit import EpochMetrics, TrainCallbacks
     from model.training.tensorboard import TensorBoardLogger
-    from model.training.train import TrainCallbacks, TrainResult
+    from model.training.train import TrainResult
     from model.training.trainer import Progress
 
-_USER_ERROR, _INTERRUPTED = 2, 130  # exit codes; shells use 130 for Ctrl+C
+_INTERRUPTED = 130  # exit code, as of shells
 
 
 def train(
@@ -29,9 +38,7 @@ def train(
         Path,
         typer.Argument(help="folder with a folder of videos per label, or an annotation file"),
     ],
-    out: Annotated[
-        Path, typer.Option(help="folder of the checkpoint; an interrupted run is resumed")
-    ],
+    out: CheckpointOut,
     init: Annotated[
         str,
         typer.Option(help="initial checkpoint: embedded name, folder, or Hugging Face name"),
@@ -42,10 +49,7 @@ def train(
     config: Annotated[
         Path | None, typer.Option(help="YAML file with training settings, see docs/training.md")
     ] = None,
-    videos: Annotated[
-        Path | None,
-        typer.Option(help="folder of the annotated videos, else that of the annotation file"),
-    ] = None,
+    videos: AnnotatedVideos = None,
     unfreeze: Annotated[
         str | None, typer.Option(help="layers to train: all, head, or a number of last layers")
     ] = None,
@@ -63,25 +67,19 @@ def train(
     ] = None,
 ) -> None:
     """Train a model on your own clips; see docs/training.md."""
-    silence_decoders()
-    from stream.runtime.logs import configure_logging
-
-    configure_logging()
-    from stream.runtime.processes import limit_openmp_spin
-
-    limit_openmp_spin()
-    from model.checkpoint import CheckpointError
-    from model.data.examples import DataError, read_data
+    prepare_torch()
+    from model.data.examples import read_data
     from model.data.seen_data import SeenData, read_seen_data
     from model.data.splits import split
     from model.hub import find_checkpoint
     from model.trained_model import load
     from model.training.distributed import init_distributed
-    from model.training.tensorboard import open_tensorboard
-    from model.training.train import InitCheckpoint, TrainCallbacks
+    from model.training.fit import TrainCallbacks
+    from model.training.tensorboard import TensorBoardLogger
+    from model.training.train import InitCheckpoint
     from model.training.train import train as run_training
     from model.training.train_config import TrainConfig
-    from stream.config.load import ConfigError, parse, read_text
+    from stream.config.load import parse, read_text
 
     flags = {
         "layers": _parse_unfreeze(unfreeze),
@@ -89,24 +87,21 @@ def train(
         "epochs": epochs,
         "seed": seed,
     }
-    try:
-        train_config = parse(
-            TrainConfig,
-            read_text(config) if config else "",
-            config,
-            {key: value for key, value in flags.items() if value is not None},
-        )
-        model = load(init)
-        found = read_data(data, videos=videos)
-        record = SeenData() if scratch else read_seen_data(find_checkpoint(init))
-        splits = split(
-            found.examples,
-            val_fraction=train_config.val_fraction,
-            seed=train_config.seed,
-            was_trained_on=record.was_trained_on,
-        )
-    except (ConfigError, CheckpointError, DataError) as error:
-        fail(str(error))
+    train_config = parse(
+        TrainConfig,
+        read_text(config) if config else "",
+        config,
+        {key: value for key, value in flags.items() if value is not None},
+    )
+    model = load(init)
+    found = read_data(data, videos=videos)
+    record = SeenData() if scratch else read_seen_data(find_checkpoint(init))
+    splits = split(
+        found.examples,
+        val_fraction=train_config.val_fraction,
+        seed=train_config.seed,
+        was_trained_on=record.was_trained_on,
+    )
     checkpoint = InitCheckpoint(
         model, f"the architecture of {init}" if scratch else init, scratch, record
     )
@@ -118,7 +113,7 @@ def train(
             callbacks = TrainCallbacks()
             if context.is_main:  # only the main process prints
                 bar, task = stack.enter_context(progress_bar("", 1))
-                tensorboard_logger = stack.enter_context(open_tensorboard(tensorboard))
+                tensorboard_logger = stack.enter_context(closing(TensorBoardLogger(tensorboard)))
                 callbacks = _callbacks(bar, task, tensorboard_logger, train_config.epochs)
             result = run_training(
                 splits,
@@ -134,9 +129,7 @@ def train(
 
 
 def train_motion(
-    out: Annotated[
-        Path, typer.Option(help="folder of the checkpoint; an interrupted run is resumed")
-    ] = Path("my-motion"),
+    out: CheckpointOut = Path("my-motion"),
     clips: Annotated[int, typer.Option(min=2, help="number of training clips")] = 260_000,
     seed: Annotated[
         int, typer.Option(min=0, help="random seed of the clips and the initial weights")
@@ -183,15 +176,11 @@ def train_motion(
 @contextmanager
 def _report_errors(context: DistributedContext) -> Iterator[None]:
     """Report errors and Ctrl+C of a run in one line, from the main process only."""
-    from model.checkpoint import CheckpointError
-    from model.data.examples import DataError
-    from stream.sources.base import SourceError
-
     try:
         yield
         return
-    except (CheckpointError, DataError, SourceError, OSError) as error:
-        reason, code = str(error), _USER_ERROR
+    except (UserError, OSError) as error:
+        reason, code = str(error), USAGE_ERROR
     except KeyboardInterrupt:
         reason = "stopped; run the same command again to resume from the last saved state"
         code = _INTERRUPTED
@@ -212,7 +201,7 @@ def _callbacks(
     bar: Bar, task: TaskID, tensorboard_logger: TensorBoardLogger, epochs: int
 ) -> TrainCallbacks:
     """Callbacks that update the progress bar, print epochs, and log to TensorBoard."""
-    from model.training.train import TrainCallbacks
+    from model.training.fit import TrainCallbacks
 
     def on_decode_start(examples: int) -> None:
         bar.update(task, total=examples, state="videos decoded")

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stream.runtime.errors import UserError
+from ui.cli.options import Model, utc
 from ui.cli.terminal import (
+    count,
     fail,
     print_error,
     print_line,
     progress_bar,
     show_warnings,
-    silence_decoders,
     stop_at_signals,
-    utc,
 )
 
 if TYPE_CHECKING:
@@ -46,9 +47,7 @@ def scan(
         Path, typer.Option(help="folder of the event log, the scores and each file's exports")
     ] = Path("actionwatch-scan"),
     config: Annotated[Path | None, typer.Option(help=_CONFIG_HELP)] = None,
-    model: Annotated[
-        str | None, typer.Option(help="embedded name, checkpoint folder, or Hugging Face name")
-    ] = None,
+    model: Model = None,
     start_time: Annotated[
         str | None,
         typer.Option(
@@ -61,8 +60,6 @@ def scan(
 
     A stopped scan resumes with the first unfinished file.
     """
-    silence_decoders()
-    from stream.scan.manifest import ScanError
     from stream.scan.scan import pending_jobs
 
     existing = [file for file in files if file.is_file()]
@@ -71,10 +68,7 @@ def scan(
             print_error(f"{file}: {_why_not_a_file(file)}")
     settings = _settings(config, model, out)
     jobs = _plan(existing, settings, utc("--start-time", start_time))
-    try:
-        pending = jobs if force else pending_jobs(jobs, out)
-    except ScanError as error:
-        fail(str(error))
+    pending = jobs if force else pending_jobs(jobs, out)
     for one in jobs:
         for copy in one.copies:
             print_line(f"{copy}: the same video as {one.file}")
@@ -82,15 +76,13 @@ def scan(
             print_line(f"{one.file}: already scanned; use --force to scan it again")
 
     def print_result(one: ScanResult) -> None:
-        events = "1 event" if one.events == 1 else f"{one.events} events"
-        print_line(f"{one.job.file}: {events}, {out / one.job.name}.jsonl")
+        print_line(f"{one.job.file}: {count(one.events, 'event')}, {out / one.job.name}.jsonl")
 
     result = _scan_all(pending, settings, print_result) if pending else _Result()
     succeeded = len(jobs) - len(pending) + result.done
     if result.done + result.failed < len(pending) and not result.failure:
         left = len(pending) - result.done - result.failed
-        print_error(f"stopped; {left} file{'s' * (left != 1)} left: scan again to resume")
-        raise typer.Exit(1)
+        fail(f"stopped; {count(left, 'file')} left: scan again to resume", code=1)
     if succeeded < len(jobs) or len(existing) < len(files):
         raise typer.Exit(1 if succeeded else 2)
 
@@ -99,18 +91,14 @@ def annotate(
     file: Annotated[Path, typer.Argument(help="video file", show_default=False)],
     out: Annotated[Path, typer.Option("--out", "-o", help="MP4 file to write")],
     config: Annotated[Path | None, typer.Option(help=_CONFIG_HELP)] = None,
-    model: Annotated[
-        str | None, typer.Option(help="embedded name, checkpoint folder, or Hugging Face name")
-    ] = None,
+    model: Model = None,
     top: Annotated[int, typer.Option(min=0, max=20, help="labels shown as bars")] = 3,
 ) -> None:
     """Write a video with its predictions and events drawn on it, with its audio."""
-    silence_decoders()
     import tempfile
 
     from stream.sinks.event_log.event_log import EventLog
     from stream.sinks.score_files import read_scores
-    from stream.sources.base import SourceError
     from ui.cli.annotate import annotate as write
     from ui.cli.annotate import check_writable
 
@@ -137,23 +125,18 @@ def annotate(
         with EventLog.open(folder) as log:
             events = [(row["label"], row["start_s"], row["end_s"]) for row in log.rows()]
     stop = stop_at_signals()
-    with progress_bar("seconds annotated", max(1, round(job.duration_s or 0))) as (
-        bar,
-        task,
-    ):
+    total_s = max(1, round(job.duration_s or 0))
+    with progress_bar("seconds annotated", total_s) as (bar, task):
 
         def show(seconds: float) -> None:
             bar.update(task, completed=seconds)
 
         try:
             completed = write(file, out, predictions, events, top=top, stop=stop, on_progress=show)
-        except SourceError as error:
-            fail(str(error))
         except OSError as error:
             fail(f"{out} can't be written: {error.strerror or error}")
     if not completed:
-        print_error("stopped; nothing was written")
-        raise typer.Exit(1)
+        fail("stopped; nothing was written", code=1)
     print_line(f"wrote {out}")
 
 
@@ -166,7 +149,7 @@ def _plan(
 ) -> list[ScanJob]:
     """Read and hash the files once, with a progress bar."""
     from model.hub import local_folder
-    from stream.scan.manifest import ScanError, plan
+    from stream.scan.manifest import plan
 
     try:
         size = sum(file.stat().st_size for file in files)
@@ -180,33 +163,23 @@ def _plan(
             )
     except OSError as error:
         fail(f"{error.filename} can't be read: {error.strerror}")
-    except ScanError as error:
-        fail(str(error))
 
 
 def _settings(config: Path | None, model: str | None, out: Path) -> Config:
-    from stream.config.load import ConfigError, load_config
+    from stream.config.load import load_config
 
     overrides: dict[str, Any] = {"data": str(out)}
     if model is not None:
         overrides["model"] = model
-    try:
-        settings = load_config(config, overrides)
-    except ConfigError as error:
-        fail(str(error))
-    return settings.model_copy(update={"database": None})
+    return load_config(config, overrides).model_copy(update={"database": None})
 
 
 def _scan_all(
     jobs: Sequence[ScanJob], settings: Config, on_result: Callable[[ScanResult], None]
 ) -> _Result:
     """Scan with a progress bar and report each video, until a signal stops it."""
-    from stream.scan.manifest import ScanError
     from stream.scan.scan import Progress
     from stream.scan.scan import scan as scan_videos
-    from stream.sinks.event_log.database import EventLogError
-    from stream.sources.base import SourceError
-    from stream.workers.transport import TransportError
 
     show_warnings()
     stop = stop_at_signals()
@@ -231,7 +204,7 @@ def _scan_all(
                 if one.note:
                     print_error(one.note)
                 on_result(one)
-        except (ScanError, SourceError, EventLogError, TransportError) as error:
+        except UserError as error:
             result.failure = str(error)
             print_error(result.failure)
     elapsed_s = time.monotonic() - started_at

@@ -11,6 +11,7 @@ import uvicorn
 
 from stream.config.dashboard import DashboardConfig
 from stream.pipeline import Pipeline
+from stream.runtime.errors import UserError
 from stream.sinks.event_log.event_log import EventLog
 from ui.config_reload import ConfigReloader
 from ui.web.security.access import Access, load_secret
@@ -20,7 +21,7 @@ _log = logging.getLogger(__name__)
 _MAX_MESSAGE_BYTES = 2**20  # of a WebSocket: one JPEG
 
 
-class ServerError(Exception):
+class ServerError(UserError):
     """The server can't listen on its address. The message is one line for the user."""
 
 

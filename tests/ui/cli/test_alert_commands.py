@@ -15,7 +15,6 @@ from tests.mosquitto import Broker, Subscriber, mosquitto
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
-PROGRAM = "from ui.cli.alert_commands import alerts_app; alerts_app(prog_name='actionwatch alerts')"
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def alerts_test(folder: Path, text: str, *names: str) -> subprocess.CompletedPro
     config = folder / "config.yaml"
     config.write_text(text)
     return subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, "test", str(config), *names],
+        [sys.executable, "-W", "error", "-m", "ui.cli", "alerts", "test", str(config), *names],
         cwd=ROOT,
         env={**os.environ, "NO_PROXY": "127.0.0.1", "TOKEN": "t0ken"},
         capture_output=True,

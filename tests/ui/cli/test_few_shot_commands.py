@@ -5,20 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
 from model.trained_model import load
 from tests.two_kinds import write_videos
-from ui.cli.few_shot_commands import teach
-
-app = typer.Typer()
-app.command()(teach)
+from ui.cli.main import app
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, list(map(str, arguments)))
+    return CliRunner().invoke(app, ["teach", *map(str, arguments)])
 
 
 @pytest.fixture

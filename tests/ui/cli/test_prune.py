@@ -1,3 +1,5 @@
+"""`actionwatch events prune`, through the command line."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -5,20 +7,17 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from stream.messages import EventMedia
 from stream.sinks.event_log.event_log import EventLog
 from tests.event_samples import logged
-from ui.cli.log_commands import prune
+from ui.cli.main import app
 
 
 def run_prune(*arguments: object) -> tuple[int, str]:
     """Exit code and output."""
-    app = typer.Typer()
-    app.command()(prune)
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(app, ["events", "prune", *map(str, arguments)])
     return result.exit_code, result.output
 
 
