@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timezone
 from functools import partial
 from math import inf, nextafter
 from pathlib import Path
@@ -13,8 +14,8 @@ import cv2
 import numpy as np
 
 from stream.capture.latest_frame import LatestFrame
-from stream.config.events import RecordingConfig
-from stream.messages import Event, EventMedia, Frame
+from stream.config.events import EventsConfig, RecordingConfig
+from stream.messages import Event, EventMedia, Frame, LoggedEvent
 from stream.runtime.metrics import Metrics
 from stream.sinks.clips.buffer import ClipBuffer
 from stream.sinks.clips.recorder import Recorder
@@ -30,7 +31,7 @@ def frame_times(fps: float, seconds: float) -> list[float]:
     return [round(1000 * number / fps) / 1000 for number in range(int(seconds * fps) + 1)]
 
 
-def event(event_id: str = "e1", **changes: object) -> Event:
+def event(event_id: str = "e1", **changes: object) -> LoggedEvent:
     """An open event that started at 8.02 s and was last seen at 10 s."""
     opened = Event(
         id=event_id,
@@ -44,7 +45,8 @@ def event(event_id: str = "e1", **changes: object) -> Event:
         peak_s=9.1,
         mean=0.8,
     )
-    return replace(opened, **changes)  # type: ignore[arg-type]
+    changed = replace(opened, **changes)  # type: ignore[arg-type]
+    return LoggedEvent(changed, "progress", datetime(2026, 5, 1, tzinfo=timezone.utc), "motion")
 
 
 class RecorderHarness:
@@ -67,15 +69,15 @@ class RecorderHarness:
         if self.recorder is not None:
             self.stop()
 
-    def start(self, *, max_end_shift_s: float = 1.0, **settings: float) -> Recorder:
+    def start(self, *, smoothing: float = 0.3, **settings: float) -> Recorder:
         values = {"pre_roll": 3.0, "post_roll": 2.0, **settings}
         recorder = self.recorder = Recorder(
             self.folder,
             RecordingConfig().model_copy(update=values),
+            EventsConfig(smoothing=smoothing),
             self.metrics,
             on_media=self.rows.append,
             allowed=lambda: self.allowed(),
-            max_end_shift_s=max_end_shift_s,
             now=self.clock,
         )
         self.buffer = recorder.add_camera("door", self.latest_frame)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from stream.messages import EventMedia, LoggedEvent
 
 
@@ -13,8 +11,8 @@ class WrittenEvents:
         self.orphaned_media: list[EventMedia] = []
         self.crashes: list[str] = []
 
-    def on_written(self, events: Sequence[LoggedEvent]) -> None:
-        self.events += events
+    def on_written(self, logged: LoggedEvent) -> None:
+        self.events.append(logged)
 
     def on_orphaned_media(self, media: EventMedia) -> None:
         self.orphaned_media.append(media)

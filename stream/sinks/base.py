@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 
 from stream.capture.camera import Camera
 from stream.config.config import Config
 from stream.messages import ClipSpec, LoggedEvent, Prediction
 from stream.runtime.metrics import Metrics
 from stream.runtime.registry import Registry
+from stream.runtime.service import Service
 from stream.sinks.disk_guard import DiskGuard
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.writer import EventWriter
 
 
-class EventSink(Protocol):
+class EventSink:
     """Receives the predictions and events of a run. A sink derives from it, and overrides what it
     needs; what it does not override does nothing.
 
@@ -29,53 +30,50 @@ class EventSink(Protocol):
     name: str
     feeds_log: bool = False  # stopped before the event log, so that its updates are still written
     min_stop_s: float = 0.1  # minimum timeout of `join`
+    services: Sequence[Service] = ()  # started and stopped with the sink, such as its thread
 
     def start(self) -> None:
-        """Start threads, if any. May raise an error, in one line, that ends the run."""
-        return
+        """May raise an error, in one line, that ends the run."""
+        for service in self.services:
+            service.start()
 
     def request_stop(self) -> None:
         """Begin to stop; nothing more is received. May be called without `start`."""
-        return
+        for service in self.services:
+            service.request_stop()
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end; False if it did not come within `timeout_s` seconds."""
-        return True
+        deadline = time.monotonic() + timeout_s
+        ended = [service.join(max(0.0, deadline - time.monotonic())) for service in self.services]
+        return all(ended)
 
     def on_model(self, spec: ClipSpec, streams: Sequence[str]) -> None:
         """The model is known, on the scheduler's thread, before the first prediction."""
-        return
 
     def on_prediction(self, prediction: Prediction, end_utc: datetime) -> None:
         """A window was scored; `end_utc` is its end. Its events were published before."""
-        return
 
     def on_event(self, logged: LoggedEvent) -> None:
         """An event started, goes on or has ended; it may not be stored yet."""
-        return
 
     def on_written(self, logged: LoggedEvent) -> None:
         """An event update is safely stored. On the event log's thread."""
-        return
 
     def on_gap(self, stream: str, end_s: float, end_utc: datetime) -> None:
         """All events of a stream were closed after the window that ended at `end_s`."""
-        return
 
     def on_camera_finished(self, camera: Camera) -> None:
         """A camera has ended; all its events were published."""
-        return
 
     def on_cameras(self, removed: Sequence[Camera], added: Sequence[Camera]) -> None:
         """Cameras were removed, after their last events, and others added.
 
         Called before `start` with the first cameras, too.
         """
-        return
 
     def update_config(self, config: Config) -> None:
         """Apply another configuration. On any thread."""
-        return
 
     @property
     def queues(self) -> Mapping[str, int]:

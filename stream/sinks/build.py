@@ -45,7 +45,8 @@ class EventSinks:
         is_scan: bool = False,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder, self._metrics, self._on_failure = config.data, metrics, on_failure
+        self._folder, self._metrics = config.data, metrics
+        self.on_crash = on_failure  # of the event log's thread
         self._accepted = self._written = 0  # event updates
         self._failed: set[str] = set()  # names of sinks whose errors were logged
         with ExitStack() as undo:
@@ -121,18 +122,12 @@ class EventSinks:
         self._each(lambda sink: sink.on_cameras(removed, added))
 
     # On the event log's thread.
-    def on_written(self, events: Sequence[LoggedEvent]) -> None:
-        try:
-            for logged in events:
-                self._each(lambda sink: sink.on_written(logged))  # noqa: B023 - called at once
-        finally:
-            self._written += len(events)
+    def on_written(self, logged: LoggedEvent) -> None:
+        self._each(lambda sink: sink.on_written(logged))
+        self._written += 1
 
     def on_orphaned_media(self, media: EventMedia) -> None:
         delete_media(self._folder, media)
-
-    def on_crash(self, reason: str) -> None:
-        self._on_failure(reason)
 
     @property
     def flushed(self) -> bool:

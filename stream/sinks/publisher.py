@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import queue
 import time
@@ -25,7 +24,6 @@ VERSION = 1  # of the messages, see docs/alerts.md
 _MAX_QUEUED = 1000  # messages in our queue, and then in ZeroMQ's for each subscriber
 _TOP_K = 10  # labels
 _LINGER_MS = 500
-_POLL_INTERVAL_S = 0.1
 
 
 class Publisher(EventSink):
@@ -51,6 +49,7 @@ class Publisher(EventSink):
         self._thread = ServiceThread(
             self.name, self._run, metrics=metrics, crashes="publisher_crashes"
         )
+        self.services = (self._thread,)
         self.endpoint = address  # after `start` with the port that the system assigned
 
     def start(self) -> None:
@@ -68,13 +67,7 @@ class Publisher(EventSink):
             ) from error
         self.endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
         self._context, self._socket = context, socket
-        self._thread.start()
-
-    def request_stop(self) -> None:
-        self._thread.request_stop()
-
-    def join(self, timeout_s: float) -> bool:
-        return self._thread.join(timeout_s)
+        super().start()
 
     def on_prediction(self, prediction: Prediction, end_utc: datetime) -> None:
         self._put(prediction, prediction.camera)
@@ -92,9 +85,8 @@ class Publisher(EventSink):
         assert self._context is not None
         assert self._socket is not None
         try:
-            while not (self._thread.stopping.is_set() and self._queue.empty()):
-                with contextlib.suppress(queue.Empty):
-                    self._send(self._socket, self._queue.get(timeout=_POLL_INTERVAL_S))
+            for item in self._thread.items(self._queue):
+                self._send(self._socket, item)
         finally:
             self._socket.close(linger=_LINGER_MS)
             self._context.term()

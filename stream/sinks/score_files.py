@@ -137,7 +137,7 @@ def record_dtype(labels: int) -> np.dtype:
     return np.dtype([*fields, ("probabilities", "<f2", (_TOP_K,)), ("indices", "<u2", (_TOP_K,))])
 
 
-def header_line(spec: ClipSpec, run: str, camera: str, gap_s: float) -> bytes:
+def header_line(spec: ClipSpec, run: str, camera: str) -> bytes:
     """The header of a file."""
     header = {
         "version": 1,
@@ -146,18 +146,16 @@ def header_line(spec: ClipSpec, run: str, camera: str, gap_s: float) -> bytes:
         "model": spec.model,
         "labels": spec.labels,
         "background": sorted(spec.background),
-        "gap_s": gap_s,
+        "gap_s": spec.event_gap_s,
     }
     return json.dumps(header, ensure_ascii=False).encode() + b"\n"
 
 
-def pack(
-    end_s: float, utc: datetime, length_s: float, probabilities: np.ndarray, dtype: np.dtype
-) -> bytes:
+def pack(end_s: float, utc: datetime, length_s: float, probabilities: np.ndarray) -> bytes:
     """A record of a window that ended at `end_s`, or, with a length of NaN, of a gap."""
-    record = np.zeros((), dtype)
+    record = np.zeros((), record_dtype(len(probabilities)))
     record["end_s"], record["utc"], record["length_s"] = end_s, utc.timestamp(), length_s
-    if "indices" in (dtype.names or ()):
+    if len(probabilities) > _MAX_DENSE_LABELS:
         indices = _order(probabilities)[:_TOP_K]
         record["indices"], record["probabilities"] = indices, probabilities[indices]
     else:
@@ -166,7 +164,7 @@ def pack(
 
 
 def _unpack(record: np.void, labels: int) -> np.ndarray:
-    if "indices" not in (record.dtype.names or ()):
+    if labels <= _MAX_DENSE_LABELS:
         return record["probabilities"].astype(np.float32)
     probabilities = np.zeros(labels, np.float32)
     probabilities[record["indices"]] = record["probabilities"]

@@ -16,107 +16,66 @@ from stream.capture.camera import Camera
 from stream.messages import ClipSpec, Prediction
 from stream.runtime.metrics import Metrics
 from stream.sinks.base import SINKS, EventSink, SinkContext
-from stream.sinks.score_files import FOLDER, MAX_FILE_S, header_line, pack, record_dtype
+from stream.sinks.score_files import FOLDER, MAX_FILE_S, header_line, pack
 
 _log = logging.getLogger(__name__)
 _WRITE_INTERVAL_S = 1.0
 
 
-class ScoreSink(EventSink):
-    """Stores the scores of a run once its model is known."""
+class ScoreLog(EventSink):
+    """Stores the scores of a run in its data folder. Counter: `scores_not_stored`."""
 
     name = "scores"
 
-    def __init__(self, context: SinkContext) -> None:
-        self._context = context
-        self._scores: ScoreLog | None = None
+    def __init__(
+        self,
+        folder: Path,
+        run: str,
+        metrics: Metrics,
+        *,
+        allowed: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._folder, self._run, self._metrics = folder / FOLDER, run, metrics
+        self._allowed = allowed  # False while the disk is nearly full
+        self._spec: ClipSpec | None = None
+        self._files: dict[str, tuple[datetime, IO[bytes]]] = {}  # by stream, with their start times
+        self._pending: dict[str, list[bytes]] = {}  # records by stream
+        self._written_at: datetime | None = None
 
     def on_model(self, spec: ClipSpec, streams: Sequence[str]) -> None:
-        context = self._context
-        self._scores = ScoreLog(
-            context.folder,
-            context.log.run,
-            spec,
-            context.metrics,
-            gap_s=spec.event_gap_s,
-            allowed=lambda: context.disk.scores_allowed,
-        )
+        self._spec = spec
 
     def on_prediction(self, prediction: Prediction, end_utc: datetime) -> None:
-        if self._scores is not None:
-            self._scores.put(prediction, end_utc)
+        if not self._allowed():
+            self._metrics.count("scores_not_stored", prediction.camera)
+            return
+        length_s = prediction.end_s - prediction.start_s
+        record = pack(prediction.end_s, end_utc, length_s, prediction.probabilities)
+        self._append(prediction.camera, record, end_utc)
 
     def on_gap(self, stream: str, end_s: float, end_utc: datetime) -> None:
-        if self._scores is not None:
-            self._scores.mark_gap(stream, end_s, end_utc)
+        assert self._spec is not None  # known before the first prediction
+        if self._allowed():
+            zeros = np.zeros(len(self._spec.labels), np.float32)
+            self._append(stream, pack(end_s, end_utc, math.nan, zeros), end_utc)
 
     def on_camera_finished(self, camera: Camera) -> None:
-        if self._scores is not None:
-            for stream in camera.streams:
-                self._scores.close(stream.name)
+        for stream in camera.streams:
+            self._close(stream.name)
 
     def on_cameras(self, removed: Sequence[Camera], added: Sequence[Camera]) -> None:
         for camera in removed:  # a later camera with this name has another clock
             self.on_camera_finished(camera)
 
     def join(self, timeout_s: float) -> bool:
-        if self._scores is not None:
-            self._scores.close_all()
+        for stream in {*self._pending, *self._files}:
+            self._close(stream)
         return True
 
-
-@SINKS.register(ScoreSink.name)
-def _make(context: SinkContext) -> EventSink | None:
-    return ScoreSink(context) if context.config.retention.scores else None
-
-
-class ScoreLog:
-    """Writes the scores of a run to a data folder. Counter: `scores_not_stored`."""
-
-    def __init__(
-        self,
-        folder: Path,
-        run: str,
-        spec: ClipSpec,
-        metrics: Metrics,
-        *,
-        gap_s: float,
-        allowed: Callable[[], bool] = lambda: True,
-    ) -> None:
-        self._folder = folder / FOLDER
-        self._run = run
-        self._spec = spec
-        self._metrics = metrics
-        self._gap_s = gap_s
-        self._allowed = allowed  # False while the disk is nearly full
-        self._dtype = record_dtype(len(spec.labels))
-        self._files: dict[str, tuple[datetime, IO[bytes]]] = {}  # by stream, with their start times
-        self._pending: dict[str, list[bytes]] = {}  # records by stream
-        self._written_at: datetime | None = None
-
-    def put(self, prediction: Prediction, utc: datetime) -> None:
-        """Store a prediction. `utc` is the end of its window."""
-        if not self._allowed():
-            self._metrics.count("scores_not_stored", prediction.camera)
-            return
-        length_s = prediction.end_s - prediction.start_s
-        record = pack(prediction.end_s, utc, length_s, prediction.probabilities, self._dtype)
-        self._append(prediction.camera, record, utc)
-
-    def mark_gap(self, stream: str, end_s: float, utc: datetime) -> None:
-        """Record that all events of a stream were closed after the window that ended at `end_s`."""
-        if self._allowed():
-            zeros = np.zeros(len(self._spec.labels), np.float32)
-            self._append(stream, pack(end_s, utc, math.nan, zeros, self._dtype), utc)
-
-    def close(self, stream: str) -> None:
+    def _close(self, stream: str) -> None:
         """Write the pending records of a stream; later ones go to a new file."""
         self._write(stream, self._pending.pop(stream, []), self._written_at)
         self._close_file(stream)
-
-    def close_all(self) -> None:
-        for stream in {*self._pending, *self._files}:
-            self.close(stream)
 
     def _append(self, stream: str, record: bytes, utc: datetime) -> None:
         self._pending.setdefault(stream, []).append(record)
@@ -148,8 +107,9 @@ class ScoreLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("ab", buffering=0)  # written records survive a crash of this process
         if file.tell() == 0:
+            assert self._spec is not None  # known before the first prediction
             try:
-                _write_all(file, header_line(self._spec, self._run, stream, self._gap_s))
+                _write_all(file, header_line(self._spec, self._run, stream))
             except OSError:  # records without a header can't be read
                 file.close()
                 path.unlink()
@@ -161,6 +121,18 @@ class ScoreLog:
         _, file = self._files.pop(stream, (None, None))
         if file is not None:
             file.close()
+
+
+@SINKS.register(ScoreLog.name)
+def _make(context: SinkContext) -> EventSink | None:
+    if not context.config.retention.scores:
+        return None
+    return ScoreLog(
+        context.folder,
+        context.log.run,
+        context.metrics,
+        allowed=lambda: context.disk.scores_allowed,
+    )
 
 
 def _write_all(file: IO[bytes], data: bytes) -> None:

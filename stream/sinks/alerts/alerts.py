@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -47,7 +46,7 @@ class Alerts(EventSink):
             name: make_sender(name, config, folder, first_delay_s=first_delay_s)
             for name, config in configs.items()
         }
-        self._dispatchers = [
+        self.services = self._dispatchers = [
             AlertDispatcher(
                 name,
                 AlertFilter(config),
@@ -59,16 +58,12 @@ class Alerts(EventSink):
             for name, config in configs.items()
         ]
 
-    def start(self) -> None:
-        for dispatcher in self._dispatchers:
-            dispatcher.start()
-
     def on_model(self, spec: ClipSpec, streams: Sequence[str]) -> None:
         self._labels = tuple(label for label in spec.labels if label not in spec.background)
         self.announce(streams, self._labels)
 
     def on_cameras(self, removed: Sequence[Camera], added: Sequence[Camera]) -> None:
-        streams = [stream.name for camera in added for stream in camera.streams]
+        streams = [name for camera in added for name in camera.stream_names]
         self.announce(streams, self._labels)
 
     def announce(self, cameras: Iterable[str], labels: Iterable[str]) -> None:
@@ -90,19 +85,6 @@ class Alerts(EventSink):
     def queues(self) -> dict[str, int]:
         """Queue lengths by name."""
         return {f"alert {dispatcher.name}": dispatcher.queued for dispatcher in self._dispatchers}
-
-    def request_stop(self) -> None:
-        for dispatcher in self._dispatchers:
-            dispatcher.request_stop()
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for one last delivery attempt. Returns whether all threads ended in time."""
-        deadline = time.monotonic() + timeout_s
-        ended = [
-            dispatcher.join(max(0.0, deadline - time.monotonic()))
-            for dispatcher in self._dispatchers
-        ]
-        return all(ended)
 
 
 @SINKS.register(Alerts.name)

@@ -1,5 +1,5 @@
 """Video clips of events, encoded as H.264."""
 
-from stream.sinks.clips.sink import ClipSink
+from stream.sinks.clips.recorder import Recorder
 
-__all__ = ["ClipSink"]  # registers itself
+__all__ = ["Recorder"]  # registers itself

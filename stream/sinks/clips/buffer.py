@@ -5,12 +5,13 @@ It owns the thread that encodes the JPEGs; the capture thread only queues frames
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
 from stream.capture.latest_frame import LatestFrame
 from stream.messages import Frame
@@ -18,6 +19,7 @@ from stream.runtime.metrics import Metrics
 from stream.runtime.service import ServiceThread
 
 _MAX_QUEUED = 8  # frames that wait for encoding: uncompressed, up to 25 MB each
+_time_s = attrgetter("time_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,11 @@ class ClipBuffer:
         self._duration_s, self._max_bytes = duration_s, max_bytes
         self._on_buffered = on_buffered
         self._now = now
-        self._queue: deque[tuple[Frame, int]] = deque()  # with the number dropped before it
+        # Frames with the number dropped before each.
+        self._queue: queue.Queue[tuple[Frame, int]] = queue.Queue(_MAX_QUEUED)
         self._dropped = 0  # since the newest queued frame
-        self._queue_changed = threading.Condition()
         self._lock = threading.Lock()  # guards the fields below
-        self._times: list[float] = []  # of `_frames`, for bisection
-        self._frames: list[BufferedFrame] = []
+        self._frames: list[BufferedFrame] = []  # by time
         self._bytes = 0
         self._evicted_s: float | None = None
         self._retain_from_s: float | None = None
@@ -79,9 +80,7 @@ class ClipBuffer:
     def request_stop(self) -> None:
         """Accept no more frames; queued ones are still encoded."""
         self._unsubscribe()
-        with self._queue_changed:
-            self._thread.request_stop()
-            self._queue_changed.notify()
+        self._thread.request_stop()
 
     def join(self, timeout_s: float) -> bool:
         """Wait until the thread ends. Returns whether it ended in time."""
@@ -91,7 +90,7 @@ class ClipBuffer:
     def newest_s(self) -> float | None:
         """Time of the newest frame, None before the first."""
         with self._lock:
-            return self._times[-1] if self._times else None
+            return self._frames[-1].time_s if self._frames else None
 
     @property
     def evicted_s(self) -> float | None:
@@ -122,14 +121,14 @@ class ClipBuffer:
     def nearest(self, time_s: float) -> BufferedFrame | None:
         """The frame nearest to a time."""
         with self._lock:
-            after = bisect_left(self._times, time_s)
+            after = bisect_left(self._frames, time_s, key=_time_s)
             neighbors = self._frames[max(0, after - 1) : after + 1]
             return min(neighbors, key=lambda frame: abs(frame.time_s - time_s), default=None)
 
     def first_from(self, time_s: float) -> BufferedFrame | None:
         """The first frame at or after a time."""
         with self._lock:
-            index = bisect_left(self._times, time_s)
+            index = bisect_left(self._frames, time_s, key=_time_s)
             return self._frames[index] if index < len(self._frames) else None
 
     def between(self, after_s: float, until_s: float, max_frames: int) -> list[BufferedFrame]:
@@ -140,8 +139,8 @@ class ClipBuffer:
         with self._lock:
             if self._evicted_s is not None and self._evicted_s > after_s:
                 raise LookupError("unwritten frames exceeded recording.max_buffer")
-            first = bisect_right(self._times, after_s)
-            last = bisect_right(self._times, until_s)
+            first = bisect_right(self._frames, after_s, key=_time_s)
+            last = bisect_right(self._frames, until_s, key=_time_s)
             return self._frames[first : min(last, first + max_frames)]
 
     def _enqueue(self) -> None:
@@ -149,54 +148,40 @@ class ClipBuffer:
         frame = self._latest_frame.frame
         if frame is None:
             return
-        with self._queue_changed:
-            if len(self._queue) == _MAX_QUEUED:
-                self._dropped += 1
-                self._metrics.count("recorder_dropped_frames", self.camera)
-                return
-            self._queue.append((frame, self._dropped))
+        try:
+            self._queue.put_nowait((frame, self._dropped))
             self._dropped = 0
-            self._queue_changed.notify()
+        except queue.Full:
+            self._dropped += 1
+            self._metrics.count("recorder_dropped_frames", self.camera)
 
     def _run(self) -> None:
-        while (queued := self._next()) is not None:
-            frame, dropped_before = queued
-            self._store(
-                BufferedFrame(frame.time_s, self._latest_frame.jpeg_of(frame), dropped_before)
-            )
+        for frame, dropped_before in self._thread.items(self._queue):
+            jpeg = self._latest_frame.jpeg_of(frame)
+            self._store(BufferedFrame(frame.time_s, jpeg, dropped_before))
             self._on_buffered()
-
-    def _next(self) -> tuple[Frame, int] | None:
-        """Wait for the oldest queued frame; None after the stop, once the queue is empty."""
-        with self._queue_changed:
-            while not self._queue:
-                if self._thread.stopping.is_set():
-                    return None
-                self._queue_changed.wait()
-            return self._queue.popleft()
 
     def _store(self, frame: BufferedFrame) -> None:
         with self._lock:
-            if self._times and frame.time_s <= self._times[-1]:
+            if self._frames and frame.time_s <= self._frames[-1].time_s:
                 return  # times in a clip must increase
-            self._times.append(frame.time_s)
             self._frames.append(frame)
             self._bytes += len(frame.jpeg)
             self._arrived_at = self._now()
             self._evict()
 
     def _evict(self) -> None:
-        if not self._times:
+        if not self._frames:
             return
-        from_s = self._times[-1] - self._duration_s
+        from_s = self._frames[-1].time_s - self._duration_s
         if self._retain_from_s is not None:
             from_s = min(from_s, self._retain_from_s)
-        count = bisect_left(self._times, from_s)
+        count = bisect_left(self._frames, from_s, key=_time_s)
         size = self._bytes - sum(len(frame.jpeg) for frame in self._frames[:count])
         while size > self._max_bytes and count < len(self._frames) - 1:
             size -= len(self._frames[count].jpeg)
             count += 1
         if count:
-            self._evicted_s = self._times[count - 1]
+            self._evicted_s = self._frames[count - 1].time_s
             self._bytes = size
-            del self._times[:count], self._frames[:count]
+            del self._frames[:count]

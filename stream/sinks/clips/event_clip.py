@@ -34,7 +34,7 @@ class EventClip:
     ) -> None:
         self.event = event  # latest update
         self.buffer = buffer
-        self.start_s: float | None = None  # time of the clip's first frame
+        self.start_s: float | None = None  # time of the clip's first frame, None if there is none
         self.is_done = False  # the clip is complete, or dropped
         self.is_complete = False
         self.wants_snapshot = True
@@ -125,7 +125,7 @@ class EventClip:
         self.wants_snapshot = snapshot
         if self._file is not None:
             self._file.discard()
-        self._file, self.is_done, self.notes = None, True, [note]
+        self._file, self.start_s, self.is_done, self.notes = None, None, True, [note]
 
     def _until_s(self) -> float:
         """End of the clip, as far as it is certain."""

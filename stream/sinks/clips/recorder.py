@@ -9,28 +9,34 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import os
 import sys
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from stream.capture.camera import Camera
 from stream.capture.latest_frame import LatestFrame
-from stream.config.events import RecordingConfig
-from stream.messages import Event, EventMedia
+from stream.config.config import Config
+from stream.config.events import EventsConfig, RecordingConfig
+from stream.messages import Event, EventMedia, LoggedEvent
 from stream.regions.clip_source import camera_of
+from stream.runtime.errors import UserError
 from stream.runtime.files import PART, write_atomically
 from stream.runtime.metrics import Metrics
 from stream.runtime.service import ServiceThread
+from stream.sinks.base import SINKS, EventSink, SinkContext
 from stream.sinks.clips.buffer import ClipBuffer
 from stream.sinks.clips.event_clip import EventClip
 from stream.sinks.clips.mp4 import ClipFile
 
 _log = logging.getLogger(__name__)
 _POLL_INTERVAL_S = 0.25  # to notice that frames stopped arriving
+_MAX_SPAN_S = 13.0  # a little more than the longest clip of the published models
 _MAX_OPEN_CLIPS = 16  # each has an encoder of about 20 MB
 _MAX_UPDATES = 1000  # events that wait for the thread
 _MAX_REPORTED = 1000  # ids of finished events, so that they are not recorded twice
@@ -39,37 +45,35 @@ _ABORT_RESERVE_S = 1.0  # part of the stop timeout for dropping open clips
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class RecorderError(Exception):
+class RecorderError(UserError):
     """Clips can't be written at all; the message names the cause and the fix, in one line."""
 
 
-class Recorder:
+class Recorder(EventSink):
     """Writes `clips/ID.mp4` and `snapshots/ID.jpg` in a folder between `start` and `request_stop`.
 
     `on_media` is called once per ended event, on the recorder's thread. While `allowed` returns
-    False (the disk is nearly full), no clip is started, and open ones end early. An event has its
-    full pre-roll if it is detected within `max_detection_delay_s` of its start. The end of an open
-    event may still be up to `max_end_shift_s` before its `latest_s`: that much of the post-roll is
-    written only when the event has ended.
+    False (the disk is nearly full), no clip is started, and open ones end early.
     """
+
+    name = "recorder"
+    feeds_log = True
+    min_stop_s = 2.0  # finishes open clips
 
     def __init__(
         self,
         folder: Path,
         config: RecordingConfig,
+        events: EventsConfig,
         metrics: Metrics,
         *,
-        on_media: Callable[[EventMedia], None],
+        on_media: Callable[[EventMedia], object],
         allowed: Callable[[], bool] = lambda: True,
-        max_detection_delay_s: float = 15.0,
-        max_end_shift_s: float = 1.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clips, self._snapshots = folder / "clips", folder / "snapshots"
-        self._config, self._metrics = config, metrics
+        self._config, self._events, self._metrics = config, events, metrics
         self._on_media, self._allowed = on_media, allowed
-        self._buffer_s = config.pre_roll + max_detection_delay_s
-        self._max_end_shift_s = max_end_shift_s
         self._now = now
         self._lock = threading.Lock()  # guards updates and buffers
         self._buffers: dict[str, ClipBuffer] = {}  # by camera; replaced, never mutated
@@ -85,8 +89,14 @@ class Recorder:
         self._abort = threading.Event()
         # The run continues without clips after a crash.
         self._thread = ServiceThread(
-            "recorder", self._run, metrics=metrics, crashes="recorder_crashes"
+            self.name, self._run, metrics=metrics, crashes="recorder_crashes"
         )
+
+    def on_cameras(self, removed: Sequence[Camera], added: Sequence[Camera]) -> None:
+        for camera in removed:
+            self.remove_camera(camera.name)
+        for camera in added:
+            self.add_camera(camera.name, camera.latest_frame)
 
     def add_camera(self, camera: str, latest_frame: LatestFrame) -> ClipBuffer:
         """Record events of a camera. Returns its buffer."""
@@ -94,7 +104,7 @@ class Recorder:
             camera,
             latest_frame,
             self._metrics,
-            duration_s=self._buffer_s,
+            duration_s=self._buffer_s(),
             max_bytes=self._config.max_buffer,
             on_buffered=self._on_buffered,
             now=self._now,
@@ -116,13 +126,14 @@ class Recorder:
             ]
         buffer.request_stop()
 
-    def update_config(self, *, max_detection_delay_s: float, max_end_shift_s: float) -> None:
-        """Change the limits of the event detection; see the class."""
+    def update_config(self, config: Config) -> None:
         with self._lock:
-            self._buffer_s = self._config.pre_roll + max_detection_delay_s
-            self._max_end_shift_s = max_end_shift_s
+            self._events = config.events
             for buffer in self._buffers.values():
-                buffer.set_duration(self._buffer_s)
+                buffer.set_duration(self._buffer_s())
+
+    def _buffer_s(self) -> float:
+        return self._config.pre_roll + max_detection_delay_s(self._events)
 
     def start(self) -> None:
         """Raises RecorderError if the folders can't be created or written to."""
@@ -140,8 +151,9 @@ class Recorder:
             self._started = True
         self._thread.start()
 
-    def on_event(self, event: Event) -> None:
-        """Queue an event update: start, progress or end. Any thread may call it; never blocks."""
+    def on_event(self, logged: LoggedEvent) -> None:
+        """Queue an event update. Any thread may call it."""
+        event = logged.event
         with self._lock:
             buffer = self._buffers.get(camera_of(event.camera))
             if buffer is None:
@@ -227,7 +239,7 @@ class Recorder:
             buffer,
             self._config,
             lambda: self._create(file),
-            max_end_shift_s=self._max_end_shift_s,
+            max_end_shift_s=max_end_shift_s(self._events),
         )
 
     def _create(self, file: Path) -> ClipFile:
@@ -279,14 +291,37 @@ class Recorder:
                 snapshot = f"{name}.jpg"
             except OSError as error:
                 clip.notes.append(f"no snapshot: {_reason(error)}")
-        if clip.is_complete:
+        file = f"{name}.mp4" if clip.is_complete else ""
+        if file:
             self._metrics.count("clips", clip.buffer.camera)
-        notes = "; ".join(clip.notes)
-        if clip.is_complete:
-            media = EventMedia(name, f"{name}.mp4", snapshot, notes, clip.start_s)
-        else:
-            media = EventMedia(name, "", snapshot, notes)
-        self._on_media(media)
+        self._on_media(EventMedia(name, file, snapshot, "; ".join(clip.notes), clip.start_s))
+
+
+@SINKS.register(Recorder.name)
+def _make(context: SinkContext) -> EventSink | None:
+    if not context.config.recording.enabled:
+        return None
+    return Recorder(
+        context.folder,
+        context.config.recording,
+        context.config.events,
+        context.metrics,
+        on_media=context.writer.put,
+        allowed=lambda: context.disk.clips_allowed,
+        now=context.now,
+    )
+
+
+def max_detection_delay_s(policy: EventsConfig) -> float:
+    """Maximum delay from an event's start to its detection; its pre-roll stays buffered so long."""
+    min_duration = max(policy.policy(label).min_duration for label in ("", *policy.labels))
+    return _MAX_SPAN_S + min_duration + 5 * policy.smoothing
+
+
+def max_end_shift_s(policy: EventsConfig) -> float:
+    """By how much the end of an open event may move back when the event closes."""
+    release = min(policy.policy(label).release_threshold for label in ("", *policy.labels))
+    return max(1.0, policy.smoothing * math.log(1 / max(release, 0.05)))
 
 
 def _prepare_folder(folder: Path) -> None:

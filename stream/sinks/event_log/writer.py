@@ -27,9 +27,9 @@ _POLL_INTERVAL_S = 0.1  # for retries, as the clock is injected
 class WriterListener(Protocol):
     """Called on the writer's thread."""
 
-    def on_written(self, events: Sequence[LoggedEvent]) -> None:
-        """Each event update once, when it is in the database or in the journal, or, if the disk is
-        full too, in memory."""
+    def on_written(self, logged: LoggedEvent) -> None:
+        """An event update is in the database or in the journal, or, if the disk is full too, in
+        memory."""
 
     def on_orphaned_media(self, media: EventMedia) -> None:
         """The media of an event that was deleted in the meantime."""
@@ -172,12 +172,12 @@ class EventWriter:
         if self._unavailable_reason:
             self._write_to_journal(updates)
         self._in_flight = 0
-        events = [update for update in updates if isinstance(update, LoggedEvent)]
-        if events and self._listener is not None:
-            try:
-                self._listener.on_written(events)
-            except Exception:  # a receiver's error must not stop the log
-                _log.exception("on_written failed")
+        for update in updates:
+            if isinstance(update, LoggedEvent) and self._listener is not None:
+                try:
+                    self._listener.on_written(update)
+                except Exception:  # a receiver's error must not stop the log
+                    _log.exception("on_written failed")
 
     def _write_backlog(self) -> None:
         if len(self._journal):

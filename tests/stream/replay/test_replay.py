@@ -26,7 +26,8 @@ def logged_rows(tmp_path: Path, spec: ClipSpec) -> list[dict[str, Any]]:
 
     A certain jump of 3 s at 10 s, a less certain one at 30 s, and an open one at 50 s.
     """
-    scores = ScoreLog(tmp_path, "a" * 32, spec, Metrics(), gap_s=5.0)
+    scores = ScoreLog(tmp_path, "a" * 32, Metrics())
+    scores.on_model(spec, ())
     detector = Detector("door", EventsConfig(), spec.background)
     events: list[Event] = []
     for step in range(1, 241):
@@ -36,9 +37,9 @@ def logged_rows(tmp_path: Path, spec: ClipSpec) -> list[dict[str, Any]]:
         one = Prediction(
             "door", spec.labels, quantize(probabilities), at_s - 0.15, at_s + 0.15, 0.0, 0.0
         )
-        scores.put(one, NOON + timedelta(seconds=one.end_s))
+        scores.on_prediction(one, NOON + timedelta(seconds=one.end_s))
         events += detector.update(one)
-    scores.close_all()
+    scores.join(0)
     events += detector.flush("stop")
     return [
         as_row(LoggedEvent(event, "end", NOON, spec.model))
@@ -96,13 +97,14 @@ def test_two_replays_give_the_same_ids(tmp_path: Path, logged_rows: list[Any]) -
     assert [one.event.id for one in first.events] == [one.event.id for one in second.events]
 
 
-def store_run(folder: Path, spec: ClipSpec, script: list[tuple[float, float, float]], *, gap_s=5.0):
+def store_run(folder: Path, spec: ClipSpec, script: list[tuple[float, float, float]]):
     """Store scores of a jump: (seconds, probability, seconds by which the clock is ahead).
 
     Returns the rows that the run logged.
     """
-    scores = ScoreLog(folder, "a" * 32, spec, Metrics(), gap_s=gap_s)
-    detector = Detector("door", EventsConfig(), spec.background, gap_s=gap_s)
+    scores = ScoreLog(folder, "a" * 32, Metrics())
+    scores.on_model(spec, ())
+    detector = Detector("door", EventsConfig(), spec.background)
     start_utc_of: dict[str, datetime] = {}
     rows = []
 
@@ -117,9 +119,9 @@ def store_run(folder: Path, spec: ClipSpec, script: list[tuple[float, float, flo
         zero = NOON + timedelta(seconds=ahead_s)
         probabilities = quantize(np.array([1 - jump, jump, 0.0], np.float32))
         one = Prediction("door", spec.labels, probabilities, at_s - 0.15, at_s + 0.15, 0.0, 0.0)
-        scores.put(one, zero + timedelta(seconds=one.end_s))
+        scores.on_prediction(one, zero + timedelta(seconds=one.end_s))
         collect(detector.update(one), zero)
-    scores.close_all()
+    scores.join(0)
     collect(detector.flush("stop"), zero)
     return rows
 
@@ -154,15 +156,16 @@ def test_clock_step_changes_nothing(tmp_path: Path, spec: ClipSpec, ahead_s: flo
 
 def test_gap_marks_close_events_in_a_replay(tmp_path: Path, spec: ClipSpec) -> None:
     """Results arrived late: the camera's clock has no gap, but the system clock has one."""
-    scores = ScoreLog(tmp_path, "a" * 32, spec, Metrics(), gap_s=5.0)
+    scores = ScoreLog(tmp_path, "a" * 32, Metrics())
+    scores.on_model(spec, ())
     for step in range(4, 80):
         at_s = step * 0.25
         probabilities = quantize(np.array([0.05, 0.95, 0.0], np.float32))
         one = Prediction("door", spec.labels, probabilities, at_s - 0.15, at_s + 0.15, 0.0, 0.0)
-        scores.put(one, NOON + timedelta(seconds=one.end_s))
+        scores.on_prediction(one, NOON + timedelta(seconds=one.end_s))
         if step == 40:
-            scores.mark_gap("door", one.end_s, NOON + timedelta(seconds=one.end_s + 6))
-    scores.close_all()
+            scores.on_gap("door", one.end_s, NOON + timedelta(seconds=one.end_s + 6))
+    scores.join(0)
     first, second = replay(tmp_path, EventsConfig()).events
     assert (first.event.closed_by, second.event.closed_by) == ("gap", "stop")
     assert first.event.end_s == second.event.start_s == pytest.approx(10.15)

@@ -27,7 +27,8 @@ def store_scores(
     rng = np.random.default_rng(seed)
     names = ("still", *(f"label {number}" for number in range(1, labels)))
     spec = ClipSpec("small", names, frozenset({"still"}), 4, 0.4, 8, 8)
-    log = ScoreLog(folder, f"{seed:032x}", spec, Metrics(), gap_s=5.0)
+    log = ScoreLog(folder, f"{seed:032x}", Metrics())
+    log.on_model(spec, ())
     weights, end_s, ahead_s = np.zeros(labels), 0.4, 0.0
     for _ in range(windows):
         end_s += float(rng.choice([0.25, 0.27, 0.8, 6.0, -0.1], p=[0.6, 0.3, 0.08, 0.01, 0.01]))
@@ -39,10 +40,12 @@ def store_scores(
         raw = np.exp(weights + rng.normal(0, 0.5, labels))
         probabilities = quantize((raw / raw.sum()).astype(np.float32))
         at_utc = NOON + timedelta(seconds=end_s + ahead_s)
-        log.put(Prediction("door", names, probabilities, end_s - 0.4, end_s, 0.0, 0.0), at_utc)
+        log.on_prediction(
+            Prediction("door", names, probabilities, end_s - 0.4, end_s, 0.0, 0.0), at_utc
+        )
         if rng.random() < 0.005:
-            log.mark_gap("door", end_s, at_utc)
-    log.close_all()
+            log.on_gap("door", end_s, at_utc)
+    log.join(0)
     return list(names)
 
 

@@ -30,10 +30,11 @@ def prediction(spec: ClipSpec, end_s: float, *, camera: str = "door", seed: int 
 
 
 def store(folder: Path, spec: ClipSpec, predictions: list[Prediction], run: str = "a" * 32) -> None:
-    log = ScoreLog(folder, run, spec, Metrics(), gap_s=5.0)
+    log = ScoreLog(folder, run, Metrics())
+    log.on_model(spec, ())
     for one in predictions:
-        log.put(one, NOON + timedelta(seconds=one.end_s))
-    log.close_all()
+        log.on_prediction(one, NOON + timedelta(seconds=one.end_s))
+    log.join(0)
 
 
 @pytest.fixture
@@ -105,17 +106,18 @@ def test_header_that_did_not_fit_on_the_disk_is_written_again(
     tmp_path: Path, spec: ClipSpec, header_bytes: int
 ) -> None:
     metrics = Metrics()
-    log = ScoreLog(tmp_path, "a" * 32, spec, metrics, gap_s=5.0)
+    log = ScoreLog(tmp_path, "a" * 32, metrics)
+    log.on_model(spec, ())
     written = [prediction(spec, step * 0.5) for step in range(1, 13)]
 
     def put(predictions: list[Prediction]) -> None:
         for one in predictions:
-            log.put(one, NOON + timedelta(seconds=one.end_s))
+            log.on_prediction(one, NOON + timedelta(seconds=one.end_s))
 
     with max_file_size(header_bytes):
         put(written[:4])
     put(written[4:])
-    log.close_all()
+    log.join(0)
     (stored,) = read_scores(tmp_path)
     lost = metrics.total("scores_not_stored")
     assert lost >= 3
@@ -126,8 +128,9 @@ def test_header_that_did_not_fit_on_the_disk_is_written_again(
 
 def test_nothing_is_stored_while_not_allowed(tmp_path: Path, spec: ClipSpec) -> None:
     metrics = Metrics()
-    log = ScoreLog(tmp_path, "a" * 32, spec, metrics, gap_s=5.0, allowed=lambda: False)
-    log.put(prediction(spec, 1.0), NOON)
-    log.close_all()
+    log = ScoreLog(tmp_path, "a" * 32, metrics, allowed=lambda: False)
+    log.on_model(spec, ())
+    log.on_prediction(prediction(spec, 1.0), NOON)
+    log.join(0)
     assert read_scores(tmp_path) == []
     assert metrics.total("scores_not_stored") == 1

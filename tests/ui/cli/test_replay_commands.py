@@ -28,7 +28,8 @@ def data(tmp_path: Path, spec: ClipSpec) -> Path:
     """A log with jumps at 10 s (score 0.95) and 30 s (0.7), and the scores of that minute."""
     folder = tmp_path / "data"
     with EventLog.create(folder) as log:
-        scores = ScoreLog(folder, log.run, spec, Metrics(), gap_s=5.0)
+        scores = ScoreLog(folder, log.run, Metrics())
+        scores.on_model(spec, ())
         detector = Detector("door", EventsConfig(), spec.background)
         events = []
         for step in range(1, 241):
@@ -36,9 +37,9 @@ def data(tmp_path: Path, spec: ClipSpec) -> Path:
             jump = 0.95 if 10 <= at_s < 13 else 0.7 if 30 <= at_s < 33 else 0.02
             shares = quantize(np.array([1 - jump, jump, 0.0], np.float32))
             one = Prediction("door", spec.labels, shares, at_s - 0.15, at_s + 0.15, 0.0, 0.0)
-            scores.put(one, NOON + timedelta(seconds=one.end_s))
+            scores.on_prediction(one, NOON + timedelta(seconds=one.end_s))
             events += detector.update(one)
-        scores.close_all()
+        scores.join(0)
         log.write_updates(
             [LoggedEvent(one, "end", NOON, spec.model) for one in events if one.end_s]
         )

@@ -58,11 +58,11 @@ def test_clip_contains_pre_roll_event_and_post_roll(
     assert harness.metrics.totals() == {"clips": 1}
 
 
-@pytest.mark.parametrize(("max_end_shift_s", "end_s"), [(1.0, 11.1), (2.5, 9.6)])
+@pytest.mark.parametrize(("smoothing", "end_s"), [(0.3, 11.1), (2.7, 9.6)])
 def test_clip_of_an_open_event_is_written_up_to_its_earliest_possible_end(
-    harness: RecorderHarness, max_end_shift_s: float, end_s: float
+    harness: RecorderHarness, smoothing: float, end_s: float
 ) -> None:
-    recorder = harness.start(post_roll=1.5, max_end_shift_s=max_end_shift_s)
+    recorder = harness.start(post_roll=1.5, smoothing=smoothing)
     harness.feed(frame_times(15, 14))
     recorder.on_event(event(latest_s=12.0))
     part = harness.folder / "clips" / "e1.mp4.part"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stream.capture.latest_frame import LatestFrame
-from stream.config.events import RecordingConfig
+from stream.config.events import EventsConfig, RecordingConfig
 from stream.runtime.metrics import Metrics
 from stream.sinks.clips.recorder import Recorder
 from tests.conftest import Clock
@@ -79,7 +79,9 @@ def test_stop_drops_clips_that_need_too_long(harness: RecorderHarness) -> None:
 
 
 def test_stop_before_start(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path, RecordingConfig(), Metrics(), on_media=lambda _: None)
+    recorder = Recorder(
+        tmp_path, RecordingConfig(), EventsConfig(), Metrics(), on_media=lambda _: None
+    )
     recorder.add_camera("door", LatestFrame())
     recorder.request_stop()
     assert recorder.join(0.1)

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +33,7 @@ KILLS = 50
 
 
 class FailingListener(WrittenEvents):
-    def on_written(self, events: Sequence[LoggedEvent]) -> None:
+    def on_written(self, logged: LoggedEvent) -> None:
         raise RuntimeError("not the log's")
 
 
@@ -44,7 +44,7 @@ class BlockingListener(WrittenEvents):
         super().__init__()
         self.reached, self.resume = threading.Event(), threading.Event()
 
-    def on_written(self, events: Sequence[LoggedEvent]) -> None:
+    def on_written(self, logged: LoggedEvent) -> None:
         self.reached.set()
         assert self.resume.wait(60)
 
@@ -168,8 +168,8 @@ def test_database_locked_for_half_a_minute_loses_nothing(
             assert "database is locked" in harness.writer.unavailable_reason
             assert harness.writer.pending == 31
         clock.seconds += 12.5  # 10 s and its jitter
-        wait_for(lambda: harness.writer.pending == 0)
-        assert harness.writer.unavailable_reason == ""
+        wait_for(lambda: harness.writer.unavailable_reason == "")
+        assert harness.writer.pending == 0
         assert len(harness.rows) == 31
         assert ("run", 1.0, 9.0) in harness.rows
     counts = harness.metrics.totals()
@@ -372,9 +372,9 @@ class Report(WrittenEvents):
     def __init__(self, pipe):
         self._pipe = pipe
 
-    def on_written(self, events):
-        lines = "".join(f"{one.event.id}\\n" for one in events if one.change == "end")
-        os.write(self._pipe, lines.encode())
+    def on_written(self, logged):
+        if logged.change == "end":
+            os.write(self._pipe, f"{logged.event.id}\\n".encode())
 
 def write(folder, seed, pipe):
     with EventLog.create(folder) as log:

@@ -28,7 +28,8 @@ MEDIUM, HIGH = 0.7, 0.95
 def settings(tmp_path: Path) -> Iterator[Settings]:
     """A run with scores and events of a minute: jumps at 10 s (0.95) and at 30 s (0.7)."""
     data = tmp_path / "data"
-    scores = ScoreLog(data, "a" * 32, SPEC, Metrics(), gap_s=5.0)
+    scores = ScoreLog(data, "a" * 32, Metrics())
+    scores.on_model(SPEC, ())
     detector = Detector("door", EventsConfig(), SPEC.background)
     events = []
     for step in range(1, 241):
@@ -38,9 +39,9 @@ def settings(tmp_path: Path) -> Iterator[Settings]:
         prediction = Prediction(
             "door", SPEC.labels, probabilities, at_s - 0.2, at_s + 0.2, 0.0, 0.0
         )
-        scores.put(prediction, NOON + timedelta(seconds=prediction.end_s))
+        scores.on_prediction(prediction, NOON + timedelta(seconds=prediction.end_s))
         events += detector.update(prediction)
-    scores.close_all()
+    scores.join(0)
     with EventLog.create(data) as log:
         closed = [event for event in events if event.end_s is not None]
         log.write_updates([LoggedEvent(event, "end", NOON, SPEC.model) for event in closed])

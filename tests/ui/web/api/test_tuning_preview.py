@@ -22,7 +22,8 @@ def test_moved_event_leaves_another_label_with_the_same_start_unchanged(
     tmp_path: Path, spec: ClipSpec
 ) -> None:
     logged_with = EventsConfig(threshold=0.4, release_threshold=0.2, smoothing=0.0)
-    scores = ScoreLog(tmp_path, "a" * 32, spec, Metrics(), gap_s=5.0)
+    scores = ScoreLog(tmp_path, "a" * 32, Metrics())
+    scores.on_model(spec, ())
     detector = Detector("door", logged_with, spec.background)
     updates = []
     for step in range(1, 81):
@@ -31,9 +32,9 @@ def test_moved_event_leaves_another_label_with_the_same_start_unchanged(
         run = jump or (0.3 if 8 <= at_s < 10 else 0.0)  # fades out
         probabilities = quantize(np.array([1 - jump - run, jump, run], np.float32))
         one = Prediction("door", spec.labels, probabilities, at_s - 0.15, at_s + 0.15, 0.0, 0.0)
-        scores.put(one, NOON + timedelta(seconds=one.end_s))
+        scores.on_prediction(one, NOON + timedelta(seconds=one.end_s))
         updates += detector.update(one)
-    scores.close_all()
+    scores.join(0)
     steeper = logged_with.model_copy(update={"release_threshold": 0.35})  # ends `run` earlier
     score_range = ScoreRange("door", spec.model, NOON, NOON + timedelta(minutes=1))
     with EventLog.create(tmp_path) as log:
