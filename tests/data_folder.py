@@ -10,7 +10,7 @@ from stream.config.events import RetentionConfig
 from stream.messages import Event, EventMedia, LoggedEvent
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.journal import Journal
-from stream.sinks.retention import PruneResult, prune
+from stream.sinks.retention import PrunePlan, prune
 
 NOW = datetime(2026, 3, 31, 12, tzinfo=timezone.utc)
 DAY_S = 86400.0
@@ -48,7 +48,7 @@ class Folder:
         os.utime(file, (moment, moment))
         return file
 
-    def prune(self, *, dry_run: bool = False, **config: object) -> PruneResult:
+    def prune(self, *, dry_run: bool = False, **config: object) -> PrunePlan:
         settings = RetentionConfig.model_validate(config)
         return prune(self.log, self.path, settings, now_utc=NOW, dry_run=dry_run)
 

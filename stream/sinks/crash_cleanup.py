@@ -14,7 +14,7 @@ from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.journal import Journal
 from stream.sinks.event_log.query import EventQuery
 from stream.sinks.event_log.rows import iso
-from stream.sinks.retention import Plan, update_rows
+from stream.sinks.retention import PrunePlan, update_rows
 
 _log = logging.getLogger(__name__)
 _MISSING_FILES_WINDOW = timedelta(days=7)  # a run checks the files of events this recent
@@ -47,13 +47,13 @@ def clean_up_after_crash(
         if since is not None and file.modified_at >= since and file.path not in known:
             _log.info("deleting %s: it belongs to no event", file.path)
             delete_file(file.path)
-    recent, plan = iso(now_utc() - _MISSING_FILES_WINDOW), Plan()
+    recent, plan = iso(now_utc() - _MISSING_FILES_WINDOW), PrunePlan()
     for row in rows:
         for kind, (directory, _) in KINDS.items():
             is_missing = row[kind] and not (folder / directory / row[kind]).exists()
             # If the whole folder is missing, a disk is probably not mounted.
             if is_missing and row["start"] >= recent and (folder / directory).is_dir():
-                plan.drop(row, None, kind, "the file is missing")
+                plan.clear(row, kind, "the file is missing")
     update_rows(log, plan)
 
 

@@ -36,54 +36,40 @@ _log = logging.getLogger(__name__)
 _INTERVAL_S = 3600.0
 _BATCH_SIZE = 200  # rows changed in one transaction
 
-
-@dataclass(frozen=True, slots=True)
-class PruneResult:
-    """What `prune` deleted, or would delete."""
-
-    events: tuple[str, ...] = ()  # ids
-    clips: tuple[Path, ...] = ()
-    snapshots: tuple[Path, ...] = ()
-    scores: tuple[Path, ...] = ()
-    clip_bytes: int = 0
-    snapshot_bytes: int = 0
-    score_bytes: int = 0
-
-    def __bool__(self) -> bool:
-        return bool(self.events or self.clips or self.snapshots or self.scores)
-
-    def __str__(self) -> str:
-        files = (
-            (f"{len(self.clips)} clips", self.clip_bytes),
-            (f"{len(self.snapshots)} snapshots", self.snapshot_bytes),
-            (f"{len(self.scores)} score files", self.score_bytes),
-        )
-        sizes = (f"{count} ({size / 1e6:.1f} MB)" for count, size in files)
-        return ", ".join((f"{len(self.events)} events", *sizes))
+Owners = Mapping[Path, tuple[str, Mapping[str, Any]]]  # kind and row of each file of an event
 
 
 @dataclass(slots=True)
-class Plan:
+class PrunePlan:
     """What to delete, and which rows to update."""
 
-    events: list[str] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)  # ids
     files: dict[Path, DataFile] = field(default_factory=dict)
     rows: dict[str, EventMedia] = field(default_factory=dict)  # new values of rows, by event id
 
-    def drop(
-        self, row: Mapping[str, Any] | None, file: DataFile | None, kind: str, reason: str
-    ) -> None:
-        """Delete a file, if it exists, and clear it in the row of its event, if the row stays."""
-        if file is not None:
-            self.files[file.path] = file
-        if row is not None:
-            names = ("id", "clip", "snapshot", "clip_note", "clip_start_s")
-            media = self.rows.get(row["id"]) or EventMedia(*(row[name] for name in names))
-            if kind == "clip":
-                media = replace(media, clip="", note=f"removed: {reason}", clip_start_s=None)
-            else:
-                media = replace(media, snapshot="")
-            self.rows[row["id"]] = media
+    def __bool__(self) -> bool:
+        return bool(self.events or self.files)
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.events)} events"]
+        for kind, name in (("clip", "clips"), ("snapshot", "snapshots"), ("scores", "score files")):
+            sizes = self.sizes(kind)
+            parts.append(f"{len(sizes)} {name} ({sum(sizes) / 1e6:.1f} MB)")
+        return ", ".join(parts)
+
+    def sizes(self, kind: str) -> list[int]:
+        """The bytes of each file of one kind."""
+        return [file.bytes for file in self.files.values() if file.kind == kind]
+
+    def clear(self, row: Mapping[str, Any], kind: str, reason: str) -> None:
+        """Clear a deleted file in the row of its event."""
+        names = ("id", "clip", "snapshot", "clip_note", "clip_start_s")
+        media = self.rows.get(row["id"]) or EventMedia(*(row[name] for name in names))
+        if kind == "clip":
+            media = replace(media, clip="", note=f"removed: {reason}", clip_start_s=None)
+        else:
+            media = replace(media, snapshot="")
+        self.rows[row["id"]] = media
 
 
 def prune(
@@ -93,38 +79,30 @@ def prune(
     *,
     now_utc: datetime,
     dry_run: bool = False,
-) -> PruneResult:
+) -> PrunePlan:
     """Delete what exceeds the limits in `config` from a data folder. A run may be writing to it.
 
     Deleting an event deletes its clip and snapshot; deleting a clip updates the row of its event.
-    With `dry_run` nothing changes. Raises EventLogError if the log can't be used.
+    Returns what was deleted. With `dry_run` nothing changes. Raises EventLogError if the log can't
+    be used.
     """
-    files = {file.path: file for file in media_files(folder)}
-    rows = [row for row in log.rows(EventQuery(has_media=True)) if row["end"] is not None]
-    plan = Plan(events=list(_old_events(log, config, now_utc)))
-    scores = list(score_files(folder))
-    _by_age(plan, folder, files, rows, config, now_utc)
-    _old_scores(plan, scores, config, now_utc)
-    _by_size(plan, folder, [*files.values(), *scores], rows, config, now_utc)
+    files = {file.path: file for file in (*media_files(folder), *score_files(folder))}
+    owners = {
+        media_path(folder, kind, row): (kind, row)
+        for row in log.rows(EventQuery(has_media=True))
+        for kind in KINDS
+        if row[kind] and row["end"] is not None
+    }
+    plan = PrunePlan(list(_old_events(log, config, now_utc)))
+    _by_age(plan, files, owners, config, now_utc)
+    _by_size(plan, files, owners, config, now_utc)
     if not dry_run:
         # Rows first: a file without a row is deleted later, a row without a file misleads.
         log.delete(plan.events)
         update_rows(log, plan)
         for path in plan.files:
             delete_file(path)
-    clips, snapshots, scores = (
-        [file for file in plan.files.values() if file.kind == kind]
-        for kind in ("clip", "snapshot", "scores")
-    )
-    return PruneResult(
-        events=tuple(plan.events),
-        clips=_paths(clips),
-        snapshots=_paths(snapshots),
-        scores=_paths(scores),
-        clip_bytes=_sum(clips),
-        snapshot_bytes=_sum(snapshots),
-        score_bytes=_sum(scores),
-    )
+    return plan
 
 
 def delete_event(log: EventLog, folder: Path, event_id: str) -> None:
@@ -161,19 +139,11 @@ class RetentionThread(EventSink):
         self._log, self._folder, self._config = log, folder, config
         self._interval_s, self._now_utc = interval_s, now_utc
         self._thread = ServiceThread(self.name, self._run)
-
-    def start(self) -> None:
-        self._thread.start()
+        self.services = (self._thread,)
 
     def update_config(self, config: Config) -> None:
         """Apply other limits from the next pass."""
         self._config = config.retention
-
-    def request_stop(self) -> None:
-        self._thread.request_stop()
-
-    def join(self, timeout_s: float) -> bool:
-        return self._thread.join(timeout_s)
 
     def _run(self) -> None:
         stopping = self._thread.stopping
@@ -196,7 +166,7 @@ def _make(context: SinkContext) -> EventSink | None:
     return RetentionThread(context.log, context.folder, context.config.retention)
 
 
-def update_rows(log: EventLog, plan: Plan) -> None:
+def update_rows(log: EventLog, plan: PrunePlan) -> None:
     """In small batches, so that a run's own updates don't wait for long."""
     rows = list(plan.rows.values())
     for first in range(0, len(rows), _BATCH_SIZE):
@@ -209,78 +179,56 @@ def _old_events(log: EventLog, config: RetentionConfig, now_utc: datetime) -> It
     if not limits:
         return
     for row in log.rows(EventQuery(until=_ago(now_utc, min(limits)))):
-        own = config.labels.get(row["label"])
-        age = (own.events if own else None) or config.events
+        age = config.labels.get(row["label"], config).events or config.events
         if age is not None and row["end"] is not None and row["start"] < iso(_ago(now_utc, age)):
             yield row["id"]
 
 
 def _by_age(
-    plan: Plan,
-    folder: Path,
-    files: dict[Path, DataFile],
-    rows: list[dict[str, Any]],
+    plan: PrunePlan,
+    files: Mapping[Path, DataFile],
+    owners: Owners,
     config: RetentionConfig,
     now_utc: datetime,
 ) -> None:
-    deleted, owned = set(plan.events), set()
-    for row in rows:
-        own = config.labels.get(row["label"])
-        for kind, age in (
-            ("clip", (own.clips if own else None) or config.clips),
-            ("snapshot", (own.snapshots if own else None) or config.snapshots),
-        ):
-            if not row[kind]:
-                continue
-            path = media_path(folder, kind, row)
-            owned.add(path)
-            if row["id"] in deleted:
-                plan.drop(None, files.get(path), kind, "")
-            elif row["start"] < iso(_ago(now_utc, age)):
-                plan.drop(row, files.get(path), kind, f"older than {_duration(age)}")
-    for file in files.values():  # files of no event
-        age = config.clips if file.kind == "clip" else config.snapshots
-        if file.path not in owned and file.modified_at < _ago(now_utc, age).timestamp():
-            plan.drop(None, file, file.kind, "")
+    ages = {"clip": config.clips, "snapshot": config.snapshots, "scores": config.scores}
+    deleted = set(plan.events)
+    for path, (kind, row) in owners.items():
+        own = config.labels.get(row["label"], config)
+        age = (own.clips if kind == "clip" else own.snapshots) or ages[kind]
+        is_old = row["start"] < iso(_ago(now_utc, age))
+        if path in files and (is_old or row["id"] in deleted):
+            plan.files[path] = files[path]
+        if is_old and row["id"] not in deleted:
+            plan.clear(row, kind, f"older than {_duration(age)}")
+    for file in files.values():  # score files, and files of no event
+        old_at = _ago(now_utc, ages[file.kind]).timestamp()
+        if file.path not in owners and file.modified_at < old_at:
+            plan.files[file.path] = file
 
 
 def _by_size(
-    plan: Plan,
-    folder: Path,
-    files: list[DataFile],
-    rows: list[dict[str, Any]],
+    plan: PrunePlan,
+    files: Mapping[Path, DataFile],
+    owners: Owners,
     config: RetentionConfig,
     now_utc: datetime,
 ) -> None:
     """Delete the oldest remaining files until the rest fits."""
-    owner = {media_path(folder, kind, row): row for row in rows for kind in KINDS if row[kind]}
-    remaining = [file for file in files if file.path not in plan.files]
-    size = _sum(remaining)
+    remaining = [file for file in files.values() if file.path not in plan.files]
+    size = sum(file.bytes for file in remaining)
     in_use = now_utc.timestamp() - MAX_FILE_S
     reason = f"clips, snapshots and scores were more than {config.max_size / 1e9:g} GB"
     for file in sorted(remaining, key=lambda file: (file.modified_at, file.path)):
         if size <= config.max_size:
             return
-        if file.kind != "scores" or file.modified_at < in_use:
-            size -= file.bytes
-            plan.drop(owner.get(file.path), file, file.kind, reason)
-
-
-def _old_scores(
-    plan: Plan, scores: list[DataFile], config: RetentionConfig, now_utc: datetime
-) -> None:
-    before = _ago(now_utc, config.scores).timestamp()
-    for file in scores:
-        if file.modified_at < before:
-            plan.drop(None, file, file.kind, "")
-
-
-def _paths(files: list[DataFile]) -> tuple[Path, ...]:
-    return tuple(file.path for file in files)
-
-
-def _sum(files: list[DataFile]) -> int:
-    return sum(file.bytes for file in files)
+        if file.kind == "scores" and file.modified_at >= in_use:
+            continue
+        size -= file.bytes
+        plan.files[file.path] = file
+        if file.path in owners:
+            _, row = owners[file.path]
+            plan.clear(row, file.kind, reason)
 
 
 def _ago(now_utc: datetime, seconds: float) -> datetime:

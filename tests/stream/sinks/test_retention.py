@@ -13,7 +13,7 @@ from stream.messages import EventMedia
 from stream.sinks.data_files import delete_media
 from stream.sinks.event_log.database import OpenEventError, UnknownEventError
 from stream.sinks.event_log.event_log import EventLog
-from stream.sinks.retention import RetentionThread, delete_event, prune
+from stream.sinks.retention import PrunePlan, RetentionThread, delete_event, prune
 from tests.data_folder import DAY_S, NOW, Folder
 from tests.waiting import wait_for
 
@@ -24,6 +24,11 @@ def folder(tmp_path: Path) -> Iterator[Folder]:
     yield folder
     folder.journal.close()
     folder.log.close()
+
+
+def names(plan: PrunePlan) -> list[str]:
+    """Folder and name of each deleted file."""
+    return [f"{path.parent.name}/{path.name}" for path in plan.files]
 
 
 def test_recent_files_stay(folder: Folder) -> None:
@@ -39,8 +44,8 @@ def test_recent_files_stay(folder: Folder) -> None:
 def test_old_clips_are_deleted_and_noted_in_their_rows(folder: Folder) -> None:
     old, new = folder.event(1, 31), folder.event(2, 29)
     pruned = folder.prune(snapshots="90d")
-    assert [path.name for path in pruned.clips] == [f"{old}.mp4"]
-    assert (pruned.events, pruned.snapshots, pruned.clip_bytes) == ((), (), 1000)
+    assert (pruned.events, names(pruned)) == ([], [f"clips/{old}.mp4"])
+    assert (pruned.sizes("snapshot"), pruned.sizes("clip")) == ([], [1000])
     row = folder.row(old)
     assert (row["clip"], row["clip_note"]) == ("", "removed: older than 30 days")
     assert row["clip_start_s"] is None
@@ -48,7 +53,7 @@ def test_old_clips_are_deleted_and_noted_in_their_rows(folder: Folder) -> None:
     assert folder.row(new)["clip"] == f"{new}.mp4"
     assert folder.files == {"1.jpg", "2.mp4", "2.jpg"}
     pruned = folder.prune(snapshots="12h", clips="1d")
-    assert len(pruned.snapshots) == 2
+    assert len(pruned.sizes("snapshot")) == 2
     assert folder.row(old)["clip_note"] == "removed: older than 30 days"
     assert folder.row(new)["clip_note"] == "removed: older than 1 day"
     assert folder.files == set()
@@ -58,8 +63,8 @@ def test_old_events_are_deleted_with_their_files(folder: Folder) -> None:
     old, new = folder.event(1, 11), folder.event(2, 9)
     open_id = folder.event(3, 12, closed=False)
     pruned = folder.prune(events="10d")
-    assert pruned.events == (old,)
-    assert (len(pruned.clips), len(pruned.snapshots)) == (1, 1)
+    assert pruned.events == [old]
+    assert (len(pruned.sizes("clip")), len(pruned.sizes("snapshot"))) == (1, 1)
     assert [row["id"] for row in folder.log.rows()] == [open_id, new]
     assert folder.files == {"2.mp4", "2.jpg", "3.mp4", "3.jpg"}
 
@@ -78,13 +83,11 @@ def test_oldest_files_are_deleted_until_the_rest_fits(folder: Folder) -> None:
     ids = [folder.event(number, 20 - number) for number in range(1, 7)]
     folder.file(f"clips/{99:032x}.mp4", 25)  # of no event
     pruned = folder.prune(max_size="0.008 MB")
-    assert [path.stem[-2:] for path in (*pruned.clips, *pruned.snapshots)] == [
-        "63",
-        "01",
-        "02",
-        "01",
-        "02",
-    ]
+    assert {name.replace("0" * 30, "") for name in names(pruned)} == {
+        "clips/63.mp4",
+        *(f"clips/0{number}.mp4" for number in (1, 2)),
+        *(f"snapshots/0{number}.jpg" for number in (1, 2)),
+    }
     assert folder.files == {f"{n}.{kind}" for n in range(3, 7) for kind in ("mp4", "jpg")}
     row = folder.row(ids[0])
     assert (row["clip"], row["snapshot"]) == ("", "")
@@ -102,8 +105,12 @@ def test_size_limit_covers_clips_snapshots_and_scores(folder: Folder) -> None:
     assert len(folder.files) == 7
     pruned = folder.prune(max_size="0.003 MB")
     assert pruned == planned
-    assert [path.name for path in pruned.scores] == ["5.scores", "3.scores"]
-    assert (pruned.score_bytes, pruned.clip_bytes, pruned.snapshot_bytes) == (2000, 1000, 1000)
+    assert [name for name in names(pruned) if "scores" in name] == [
+        "door/5.scores",
+        "door/3.scores",
+    ]
+    sizes = [sum(pruned.sizes(kind)) for kind in ("scores", "clip", "snapshot")]
+    assert sizes == [2000, 1000, 1000]
     assert folder.files == {"1.mp4", "1.jpg", "1.scores"}
 
 
@@ -121,7 +128,7 @@ def test_orphaned_files_are_deleted_by_their_own_age(folder: Folder) -> None:
     folder.file(f"clips/{1:032x}.mp4", 31)
     folder.file(f"clips/{2:032x}.mp4", 29)
     pruned = folder.prune()
-    assert len(pruned.clips) == 1
+    assert len(pruned.sizes("clip")) == 1
     assert folder.files == {"2.mp4"}
 
 
@@ -191,8 +198,8 @@ def test_scores_are_deleted_by_age(folder: Folder) -> None:
     folder.file("scores/door/2026-03-01.scores", 30)
     folder.file("scores/door/left/2026-03-30.scores", 1)
     pruned = folder.prune()
-    assert [path.name for path in pruned.scores] == ["2026-03-01.scores"]
-    assert pruned.score_bytes == 1000
+    assert names(pruned) == ["door/2026-03-01.scores"]
+    assert pruned.sizes("scores") == [1000]
     assert folder.files == {"2026-03-30.scores"}
 
 
@@ -214,7 +221,7 @@ def test_missing_file_is_ignored(folder: Folder) -> None:
     old = folder.event(1, 31)
     (folder.path / f"clips/{old}.mp4").unlink()
     pruned = folder.prune()
-    assert (pruned.clips, len(pruned.snapshots)) == ((), 1)
+    assert (pruned.sizes("clip"), len(pruned.sizes("snapshot"))) == ([], 1)
     assert folder.row(old)["clip"] == ""
 
 
