@@ -62,7 +62,7 @@ class Camera:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         check_source(config.source)
-        self.name = name
+        self.name, self.config = name, config
         self.source = redact(config.source)
         self.latest_frame = LatestFrame(default_width)
         self.state = CONNECTING
@@ -71,7 +71,6 @@ class Camera:
         self.changed_at = self.created_at  # monotonic seconds of the latest state change
         self._regions = regions_of(name, config)
         self.started_at: float | None = None  # monotonic seconds of time 0 of this camera's clock
-        self._config = config
         self._network = NetworkOptions(
             config.transport, config.open_timeout, min(config.read_timeout, config.stall_timeout)
         )
@@ -90,9 +89,9 @@ class Camera:
         self._buffering = threading.Event()
         self._lock = threading.Lock()  # so that an abandoned session changes nothing
         self._session: CaptureSession | None = None
-        self._stopping: list[CaptureSession] = []  # abandoned; may still be in a read
-        self._hung: list[CaptureSession] = []  # abandoned; should have returned by now
-        self._thread = ServiceThread(f"camera {name}", self._run, on_crash=self._on_crash)
+        self._abandoned: list[CaptureSession] = []  # whose threads may still be in a read
+        on_crash = partial(self._set_state, FAILED)
+        self._thread = ServiceThread(f"camera {name}", self._run, on_crash=on_crash)
         self.stopping = self._thread.stopping
 
     def start(self) -> None:
@@ -162,9 +161,6 @@ class Camera:
         finally:
             self._on_frame(self)
 
-    def _on_crash(self, reason: str) -> None:
-        self._set_state(FAILED, reason)
-
     def _keep_open(self) -> None:
         while (session := self._start_session()) is not None:
             stalled = self._supervise(session)
@@ -189,7 +185,7 @@ class Camera:
         )
         session = CaptureSession(
             self.name,
-            partial(self._opener, self._config.source, options),
+            partial(self._opener, self.config.source, options),
             self._process_frame,
             ready=self._buffering,
             now=self._now,
@@ -204,7 +200,7 @@ class Camera:
     def _supervise(self, session: CaptureSession) -> bool:
         """Wait until a session ends. True if it stalled instead."""
         while not session.ended and not self.stopping.is_set():
-            timeout_s = self._config.stall_timeout
+            timeout_s = self.config.stall_timeout
             if not session.has_frames:
                 timeout_s = max(timeout_s, self._network.open_timeout_s + _OPEN_OVERHEAD_S)
             left_s = session.newest_at + timeout_s - self._now()
@@ -233,21 +229,18 @@ class Camera:
             self._last_s = None
             self._clear_rings()
         session.request_stop()
-        self._stopping.append(session)
+        self._abandoned.append(session)
         self._metrics.count("reconnect_attempts", self.name)
 
     def _count_hung_reads(self) -> int:
         """Number of reads that have not returned although they timed out."""
-        self._hung = [one for one in self._hung if not one.join(0)]
-        for session in list(self._stopping):
-            waited_s = self._now() - (session.stop_requested_at or 0.0)
-            if session.join(0):
-                self._stopping.remove(session)
-            elif waited_s > self._network.read_timeout_s:
-                self._stopping.remove(session)
-                self._hung.append(session)
+        self._abandoned = [one for one in self._abandoned if not one.join(0)]
+        for session in self._abandoned:
+            waited_s = self._now() - session.stop_requested_at
+            if not session.hangs and waited_s > self._network.read_timeout_s:
+                session.hangs = True
                 self._metrics.count("hung_reads", self.name)
-        return len(self._hung)
+        return sum(session.hangs for session in self._abandoned)
 
     def _process_frame(self, session: CaptureSession, source: Source, moment: FrameTime) -> None:
         """Handle a new frame. Runs on the session's thread."""
@@ -283,35 +276,32 @@ class Camera:
             self.started_at = moment.seen_at - moment.time_s
         if self.state != LIVE:
             self._set_state(LIVE)
-        if self._last_s is not None:
+        if self._last_s is not None and self._spec is not None:
             gap_s = moment.time_s - self._last_s
-            self._check_frame_rate(gap_s)
-            self._check_gap(gap_s)
+            self._check_frame_rate(self._spec, gap_s)
+            if gap_s > max_gap_s(self._spec):
+                self._metrics.count("gaps", self.name)
+                self._clear_rings()
         self._last_s = moment.time_s
-
-    def _check_gap(self, gap_s: float) -> None:
-        if self._spec is not None and gap_s > max_gap_s(self._spec):
-            self._metrics.count("gaps", self.name)
-            self._clear_rings()
 
     def _clear_rings(self) -> None:
         for region in self._regions:
             region.clear()
 
-    def _check_frame_rate(self, gap_s: float) -> None:
+    def _check_frame_rate(self, spec: ClipSpec, gap_s: float) -> None:
         """Warn once if the camera's frame rate is too low for the model."""
-        if self._spec is None or len(self._gaps) == _FRAME_RATE_SAMPLES:
+        if len(self._gaps) == _FRAME_RATE_SAMPLES:
             return
         self._gaps.append(gap_s)
         mean_gap_s = sum(self._gaps) / len(self._gaps)
-        if len(self._gaps) == _FRAME_RATE_SAMPLES and mean_gap_s > self._spec.step_s:
+        if len(self._gaps) == _FRAME_RATE_SAMPLES and mean_gap_s > spec.step_s:
             _log.warning(
                 "camera %s delivers %.1f fps, but model %s was trained at %.1f fps: "
                 "its predictions will be worse; set a higher frame rate in the camera",
                 self.name,
                 1 / mean_gap_s,
-                self._spec.model,
-                1 / self._spec.step_s,
+                spec.model,
+                1 / spec.step_s,
             )
 
     def _set_state(self, state: str, reason: str = "") -> None:

@@ -29,7 +29,6 @@ class LatestFrame:
         self._lock = threading.Lock()
         self._encoding = threading.Lock()
         self._frame: Frame | None = None
-        self._newest: dict[int, tuple[Frame, bytes]] = {}  # of one frame, by width
         # By index, time and width, not by frame: that would keep the pixels alive.
         self._jpegs: OrderedDict[tuple[int, float, int], bytes] = OrderedDict()
         self._subscribers: set[Callable[[], None]] = set()
@@ -63,25 +62,18 @@ class LatestFrame:
             if frame is None:
                 return None
             requested = self._default_width if width is None else _round_up(width)
-            exact = self._exact(frame, requested)
-            newest = self._newest.get(exact)
-            if newest is None or newest[0] is not frame:
-                if any(other is not frame for other, _ in self._newest.values()):
-                    self._newest.clear()
-                newest = self._newest[exact] = (frame, self._encode_once(frame, exact))
-            return newest
+            return frame, self._encode_once(frame, requested)
 
     def jpeg_of(self, frame: Frame) -> bytes:
         """The JPEG of a recent frame."""
         with self._encoding:
-            return self._encode_once(frame, self._exact(frame, self._default_width))
+            return self._encode_once(frame, self._default_width)
 
     def clear(self) -> None:
         """Free the memory of the frame and all JPEGs."""
         with self._lock:
             self._frame = None
         with self._encoding:
-            self._newest.clear()
             self._jpegs.clear()
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
@@ -95,11 +87,8 @@ class LatestFrame:
 
         return unsubscribe
 
-    @staticmethod
-    def _exact(frame: Frame, width: int) -> int:
-        return min(width, frame.pixels.shape[1])
-
     def _encode_once(self, frame: Frame, width: int) -> bytes:
+        width = min(width, frame.pixels.shape[1])
         key = (frame.index, frame.time_s, width)
         jpeg = self._jpegs.get(key)
         if jpeg is None:

@@ -19,7 +19,6 @@ _MAX_LEAVING = 16  # removed cameras whose threads hang in a read
 class CameraChanges:
     """Cameras to remove, cameras to add, and the active cameras after it."""
 
-    configs: Mapping[str, CameraConfig]
     removed: tuple[Camera, ...]
     added: tuple[Camera, ...]
     active: Mapping[str, Camera]
@@ -47,7 +46,6 @@ class CameraManager:
     ) -> None:
         self._make, self._on_all_finished = make, on_all_finished
         self._max_concurrent = max_concurrent
-        self._configs = configs
         self.active: Mapping[str, Camera] = {name: make(name, one) for name, one in configs.items()}
         self._lock = threading.Lock()  # of all below
         self._waiting = list(self.active.values())  # to be started
@@ -87,7 +85,7 @@ class CameraManager:
         Changes nothing yet. Raises SourceError for a spec that can't be a source, and if too many
         removed cameras still hang.
         """
-        same = {name for name, one in configs.items() if self._configs.get(name) == one}
+        same = {name for name, one in self.active.items() if configs.get(name) == one.config}
         removed = tuple(one for name, one in self.active.items() if name not in same)
         with self._lock:
             self._leaving = [one for one in self._leaving if not one.join(0)]
@@ -104,12 +102,12 @@ class CameraManager:
                 except SourceError as error:
                     raise SourceError(f"cameras.{name}: {error}") from error
         active = {name: added.get(name) or self.active[name] for name in configs}
-        return CameraChanges(configs, removed, tuple(added.values()), active)
+        return CameraChanges(removed, tuple(added.values()), active)
 
     def apply_changes(self, planned: CameraChanges) -> None:
         """Stop the removed cameras, without waiting for them, and start the added ones."""
         with self._lock:
-            self._configs, self.active = planned.configs, planned.active
+            self.active = planned.active
             self._waiting += planned.added
             self._leaving += planned.removed
             self._finished.difference_update(planned.removed)

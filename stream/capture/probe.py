@@ -15,8 +15,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from stream.capture.camera import Opener
 from stream.capture.frame_quality import FrameQualityCheck
-from stream.sources.base import NetworkOptions, OpenOptions, Source, open_source
+from stream.sources.base import NetworkOptions, OpenOptions, open_source
 from stream.sources.opencv_capture import open_webcam
 from stream.sources.source_clock import SourceClock
 
@@ -70,7 +71,7 @@ def probe_source(
     *,
     seconds: float = 5.0,
     network: NetworkOptions | None = None,
-    opener: Callable[[int | str, OpenOptions], Source] = open_source,
+    opener: Opener = open_source,
     now: Callable[[], float] = time.monotonic,
 ) -> ProbeReport:
     """Open a source and read it for some seconds. Raises SourceError where that fails."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable
 
@@ -35,7 +36,8 @@ class CaptureSession:
         self.error = ""  # why it ended, if that was unexpected
         self.is_permanent = False  # the error will not go away
         self.wakeup = threading.Event()  # it ended, or a stop was requested
-        self.stop_requested_at: float | None = None
+        self.stop_requested_at = math.inf  # monotonic seconds
+        self.hangs = False  # set by the supervisor: its read should have returned by now
         self._opener, self._on_frame, self._now = opener, on_frame, now
         self._ready = ready
         self._thread = ServiceThread(f"capture {name}", self._read)

@@ -187,7 +187,10 @@ def test_jpeg_is_encoded_once_for_all_viewers(
 ) -> None:
     camera = run_camera(str(write_video([np.zeros((48, 64, 3), np.uint8)] * 2)), Metrics(), spec)
     camera.join(10)
-    assert camera.latest_frame.jpeg() is camera.latest_frame.jpeg()
+    first, second = camera.latest_frame.jpeg(), camera.latest_frame.jpeg()
+    assert first is not None
+    assert second is not None
+    assert first[1] is second[1]
 
 
 def test_subscribers_are_called_until_they_unsubscribe(
