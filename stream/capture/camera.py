@@ -126,7 +126,7 @@ class Camera:
         deadline = time.monotonic() + timeout_s
         ended, session = self._thread.join(timeout_s), self._session
         if session is not None:
-            ended &= session.join(max(0.0, deadline - time.monotonic()))
+            ended &= session.thread.join(max(0.0, deadline - time.monotonic()))
         return ended
 
     @property
@@ -194,7 +194,7 @@ class Camera:
             if self.stopping.is_set():
                 return None
             self._session = session
-        session.start()
+        session.thread.start()
         return session
 
     def _supervise(self, session: CaptureSession) -> bool:
@@ -234,7 +234,7 @@ class Camera:
 
     def _count_hung_reads(self) -> int:
         """Number of reads that have not returned although they timed out."""
-        self._abandoned = [one for one in self._abandoned if not one.join(0)]
+        self._abandoned = [one for one in self._abandoned if not one.thread.join(0)]
         for session in self._abandoned:
             waited_s = self._now() - session.stop_requested_at
             if not session.hangs and waited_s > self._network.read_timeout_s:

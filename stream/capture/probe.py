@@ -15,9 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stream.capture.camera import Opener
 from stream.capture.frame_quality import FrameQualityCheck
-from stream.sources.base import NetworkOptions, OpenOptions, open_source
+from stream.sources.base import OpenOptions, open_source
 from stream.sources.opencv_capture import open_webcam
 from stream.sources.source_clock import SourceClock
 
@@ -67,19 +66,13 @@ class ProbeReport:
 
 
 def probe_source(
-    source: int | str,
-    *,
-    seconds: float = 5.0,
-    network: NetworkOptions | None = None,
-    opener: Opener = open_source,
-    now: Callable[[], float] = time.monotonic,
+    source: int | str, *, seconds: float = 5.0, now: Callable[[], float] = time.monotonic
 ) -> ProbeReport:
     """Open a source and read it for some seconds. Raises SourceError where that fails."""
     counts: Counter[str] = Counter()
     clock = SourceClock(count=lambda name: counts.update([name]))
     check, times, shape, started_at = FrameQualityCheck(), [], (0, 0, 3), now()
-    options = OpenOptions(now, clock, network or NetworkOptions())
-    with contextlib.closing(opener(source, options)) as opened:
+    with contextlib.closing(open_source(source, OpenOptions(now, clock))) as opened:
         opened_at = now()
         first_at = until = None
         while until is None or now() < until:

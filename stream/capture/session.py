@@ -40,25 +40,19 @@ class CaptureSession:
         self.hangs = False  # set by the supervisor: its read should have returned by now
         self._opener, self._on_frame, self._now = opener, on_frame, now
         self._ready = ready
-        self._thread = ServiceThread(f"capture {name}", self._read)
-
-    def start(self) -> None:
-        self._thread.start()
+        self.thread = ServiceThread(f"capture {name}", self._read)
 
     def request_stop(self) -> None:
         self.stop_requested_at = self._now()
-        self._thread.request_stop()
+        self.thread.request_stop()
         self.wakeup.set()
-
-    def join(self, timeout_s: float) -> bool:
-        return self._thread.join(timeout_s)
 
     @property
     def has_frames(self) -> bool:
         return self.newest_at > self.started_at
 
     def _read(self) -> None:
-        stop = self._thread.stopping
+        stop = self.thread.stopping
         try:
             with contextlib.closing(self._opener()) as source:
                 self.finite = source.finite

@@ -42,9 +42,9 @@ class LogEntry:
 class RecentLogHandler(logging.Handler):
     """Stores messages that are logged between `__enter__` and `__exit__`. Thread-safe."""
 
-    def __init__(self, *, max_entries: int = _MAX_ENTRIES) -> None:
+    def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._entries: deque[LogEntry] = deque(maxlen=max_entries)
+        self._entries: deque[LogEntry] = deque(maxlen=_MAX_ENTRIES)
 
     @property
     def entries(self) -> tuple[LogEntry, ...]:

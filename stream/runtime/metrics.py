@@ -13,6 +13,7 @@ from itertools import takewhile
 import numpy as np
 
 _MAX_DURATIONS = 20_000
+_RATE_S = 3.0  # rates are averages over the last seconds
 _MAX_TIMESTAMPS = 1024  # per counter, for its rate: 60 frames a second for 17 seconds
 
 
@@ -71,8 +72,7 @@ class Metrics:
 
     def total(self, name: str) -> int:
         """A counter over all cameras."""
-        with self._lock:
-            return sum(value for (key, _), value in self._counts.items() if key == name)
+        return self.totals().get(name, 0)
 
     def totals(self, camera: str | None = None) -> dict[str, int]:
         """All counters by name, of one camera or over all of them."""
@@ -83,17 +83,17 @@ class Metrics:
                     sums[name] += value
             return dict(sorted(sums.items()))
 
-    def rate(self, name: str, camera: str = "", *, over_s: float = 3.0) -> float:
-        """The average count per second over the last `over_s` seconds."""
+    def rate(self, name: str, camera: str = "") -> float:
+        """The average count per second over the last seconds."""
         with self._lock:
-            since = self._now() - over_s
+            since = self._now() - _RATE_S
             count = sum(
                 1
                 for (key, stream), counted_at in self._counted_at.items()
                 if key == name and _belongs(stream, camera)
                 for _ in takewhile(lambda at: at > since, reversed(counted_at))
             )
-            return count / over_s
+            return count / _RATE_S
 
     def percentiles(self, name: str, *, max_age_s: float = 0.0) -> Percentiles:
         """Percentiles of the latest durations in seconds, computed at most `max_age_s` ago."""

@@ -27,7 +27,13 @@ def resolve_secrets(source: str) -> str:
     before_host = _before_host(source)
 
     def value(match: re.Match[str]) -> str:
-        found = _value(match[1])
+        name = match[1]
+        if name.startswith("file:"):
+            found = _content(name.removeprefix("file:"))
+        elif name in os.environ:
+            found = os.environ[name]
+        else:
+            raise SecretError(f"${{{name}}}: environment variable not set; set it")
         return quote(found, safe="") if match.start() in before_host else found
 
     return _REFERENCE.sub(value, source)
@@ -58,14 +64,6 @@ def _before_host(address: str) -> range:
         return range(start, start)
     end = plain.rfind("@") + 1
     return range(start, end if end > start else len(plain))  # without an @ all of it may be secret
-
-
-def _value(name: str) -> str:
-    if name.startswith("file:"):
-        return _content(name.removeprefix("file:"))
-    if name not in os.environ:
-        raise SecretError(f"${{{name}}}: environment variable not set; set it")
-    return os.environ[name]
 
 
 def _content(file: str) -> str:

@@ -35,7 +35,7 @@ class ServiceThread:
     `work` runs on the thread and returns when `stopping` is set or nothing is left to do. If it
     raises, `crash` holds the reason in one line, the counter `crashes` goes up by one, and
     `on_crash` receives that line on the dying thread; a service that a run can't do without
-    passes the run's failure handler. `is_dead` stays True after a crash.
+    passes the run's failure handler.
     """
 
     def __init__(
@@ -54,11 +54,6 @@ class ServiceThread:
         self._work, self._on_crash = work, on_crash
         self._metrics, self._counter, self._camera = metrics, crashes, camera
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether `work` raised an exception."""
-        return bool(self.crash)
 
     def start(self) -> None:
         self._thread.start()

@@ -43,7 +43,6 @@ class StreamRegistry:
         self._streams.pop(name, None)
 
     def set_stride(self, stride_s: float) -> None:
-        """Let windows end at multiples of another stride from now on."""
         self._stride_s = stride_s
         for stream in self._streams.values():
             stream.grid.set_stride(stride_s)

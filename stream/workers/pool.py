@@ -65,12 +65,12 @@ class WorkerPool:
             self._stopping = True
             self._lock.notify_all()
             for supervisor in self._supervisors.values():
-                supervisor.request_stop()
+                supervisor.thread.request_stop()
 
     def join(self, timeout_s: float) -> bool:
         deadline, ended = time.monotonic() + timeout_s, True
         for supervisor in self._supervisors.values():
-            ended &= supervisor.join(max(0.0, deadline - time.monotonic()))
+            ended &= supervisor.thread.join(max(0.0, deadline - time.monotonic()))
         return ended
 
     # On the scheduler's thread, for local and remote workers.
@@ -86,7 +86,7 @@ class WorkerPool:
     def on_hello(self, worker: bytes, devices: int) -> None:
         """A worker is ready; the number of devices for workers like it is known."""
         if worker in self._supervisors:
-            self._supervisors[worker].on_ready()
+            self._supervisors[worker].ready.set()
             if self._setup.config.count == "auto":
                 self._scale_to(devices)
 
@@ -137,4 +137,4 @@ class WorkerPool:
                     on_end=partial(self._on_end, name),
                     startup_timeout_s=self._setup.config.startup_timeout,
                 )
-                self._supervisors[name].start()
+                self._supervisors[name].thread.start()

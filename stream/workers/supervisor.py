@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ _TERMINATE_TIMEOUT_S = 1.0  # until a worker that was asked to end is killed
 
 
 class Supervisor:
-    """Keeps the worker of one index running between `start` and `request_stop`.
+    """Keeps the worker of one index running while its `thread` runs.
 
     On its thread, `on_crash` receives the exit code of a worker that is restarted, and `on_end`
     the reason why a restart can't help.
@@ -33,44 +32,30 @@ class Supervisor:
         *,
         on_crash: Callable[[int], None],
         on_end: Callable[[str], None],
-        startup_timeout_s: float = math.inf,
-        now: Callable[[], float] = time.monotonic,
+        startup_timeout_s: float,
     ) -> None:
         self._launcher, self._number = launcher, number
         self._on_crash, self._on_end = on_crash, on_end
-        self._startup_timeout_s, self._now = startup_timeout_s, now
-        self._ready = threading.Event()  # the current worker has sent Hello
+        self._startup_timeout_s = startup_timeout_s
+        self.ready = threading.Event()  # to be set when the current worker has sent Hello
         self._replace = threading.Event()
-        self._thread = ServiceThread("supervisor", self._run, on_crash=on_end)
+        self.thread = ServiceThread("supervisor", self._run, on_crash=on_end)
         self.pid: int | None = None
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def on_ready(self) -> None:
-        """The worker has loaded its model."""
-        self._ready.set()
 
     def replace(self) -> None:
         """Kill the hung worker and start another.
 
         Does nothing while the worker is not ready: then its predecessor timed out, not it.
         """
-        if self._ready.is_set():
+        if self.ready.is_set():
             self._replace.set()
-
-    def request_stop(self) -> None:
-        self._thread.request_stop()
-
-    def join(self, timeout_s: float) -> bool:
-        return self._thread.join(timeout_s)
 
     def _run(self) -> None:
         backoff = Backoff(_MIN_DELAY_S, _MAX_DELAY_S)
-        stopping = self._thread.stopping
+        stopping = self.thread.stopping
         while not stopping.is_set():
-            started_at = self._now()
-            self._ready.clear()
+            started_at = time.monotonic()
+            self.ready.clear()
             try:
                 worker = self._launcher.launch(self._number)
             except LaunchError as error:
@@ -84,7 +69,7 @@ class Supervisor:
             if code == EXIT_CANNOT_RUN:
                 self._on_end("the worker can't run; see its message above")
                 return
-            if self._now() - started_at > _STABLE_AFTER_S:
+            if time.monotonic() - started_at > _STABLE_AFTER_S:
                 backoff.reset()
             delay_s = backoff.next_s()
             _log.warning("worker ended with code %s; restarting it in %.1f s", code, delay_s)
@@ -93,10 +78,10 @@ class Supervisor:
 
     def _wait(self, worker: WorkerHandle, ready_by: float) -> int:
         """Wait until the worker has ended or has to be stopped. Returns its exit code."""
-        while not self._thread.stopping.is_set() and not self._replace.is_set():
+        while not self.thread.stopping.is_set() and not self._replace.is_set():
             if (code := worker.wait(_POLL_S)) is not None:
                 return code
-            if not self._ready.is_set() and self._now() > ready_by:
+            if not self.ready.is_set() and time.monotonic() > ready_by:
                 _log.warning("worker was not ready in %.0f s", self._startup_timeout_s)
                 self._replace.set()
         if not self._replace.is_set():

@@ -20,8 +20,9 @@ _log = logging.getLogger("stream.test")
 
 def test_latest_warnings_are_stored_as_lines_of_text() -> None:
     before = datetime.now(timezone.utc)
-    with RecentLogHandler(max_entries=2) as logs:
-        _log.warning("the first")
+    with RecentLogHandler() as logs:
+        for number in range(30):
+            _log.warning("the camera is offline, attempt %d", number)
         _log.info("all is well")
         _log.warning("door\nis %s", "offline")
         try:
@@ -29,7 +30,8 @@ def test_latest_warnings_are_stored_as_lines_of_text() -> None:
         except ValueError:
             _log.exception("event processor crashed")
     _log.warning("after the end")
-    assert [(one.level, one.text) for one in logs.entries] == [
+    assert len(logs.entries) == 20
+    assert [(one.level, one.text) for one in logs.entries[-2:]] == [
         ("warning", "door is offline"),
         ("error", "event processor crashed: ValueError"),
     ]

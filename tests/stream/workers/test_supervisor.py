@@ -37,16 +37,16 @@ class SupervisorHarness:
 
     def wait_for_crashes(self, count: int) -> None:
         with self.recorded:
-            assert self.recorded.wait_for(lambda: len(self.codes) >= count, timeout=20)
+            assert self.recorded.wait_for(lambda: len(self.codes) >= count, timeout=60)
 
     def stop(self) -> None:
-        self.supervisor.request_stop()
-        assert self.supervisor.join(10)
+        self.supervisor.thread.request_stop()
+        assert self.supervisor.thread.join(60)
 
 
 def test_crashed_process_is_restarted() -> None:
     harness = SupervisorHarness("raise SystemExit(7)")
-    harness.supervisor.start()
+    harness.supervisor.thread.start()
     harness.wait_for_crashes(2)
     harness.stop()
     assert set(harness.codes) == {7}
@@ -54,8 +54,8 @@ def test_crashed_process_is_restarted() -> None:
 
 def test_process_that_can_not_run_is_not_restarted() -> None:
     harness = SupervisorHarness("raise SystemExit(2)")
-    harness.supervisor.start()
-    assert harness.supervisor.join(10)
+    harness.supervisor.thread.start()
+    assert harness.supervisor.thread.join(60)
     assert harness.codes == []
     assert len(harness.failures) == 1
 
@@ -85,15 +85,15 @@ class BrokenLauncher:
 )
 def test_worker_that_can_not_be_started_is_a_failure(launcher: WorkerLauncher, reason: str) -> None:
     harness = SupervisorHarness(launcher)
-    harness.supervisor.start()
-    assert harness.supervisor.join(10)
+    harness.supervisor.thread.start()
+    assert harness.supervisor.thread.join(60)
     assert re.match(reason, harness.failures[0])
 
 
 def test_stop_kills_a_process_that_ignores_sigterm(tmp_path: Path) -> None:
     ignore = "signal.signal(signal.SIGTERM, signal.SIG_IGN)"
     harness = SupervisorHarness(sleeping_program(tmp_path / "pid", ignore))
-    harness.supervisor.start()
+    harness.supervisor.thread.start()
     pid = wait_for_pid(tmp_path / "pid")
     harness.stop()
     assert not alive(pid)
@@ -101,7 +101,7 @@ def test_stop_kills_a_process_that_ignores_sigterm(tmp_path: Path) -> None:
 
 def test_killed_process_is_replaced(tmp_path: Path) -> None:
     harness = SupervisorHarness(sleeping_program(tmp_path / "pid"))
-    harness.supervisor.start()
+    harness.supervisor.thread.start()
     first = wait_for_pid(tmp_path / "pid")
     os.kill(first, signal.SIGKILL)
     wait_for_pid(tmp_path / "pid", other_than=first)
@@ -111,12 +111,12 @@ def test_killed_process_is_replaced(tmp_path: Path) -> None:
 
 def test_hung_process_can_be_replaced(tmp_path: Path) -> None:
     harness = SupervisorHarness(sleeping_program(tmp_path / "pid"))
-    harness.supervisor.start()
+    harness.supervisor.thread.start()
     first = wait_for_pid(tmp_path / "pid")
     os.kill(first, signal.SIGSTOP)
     harness.supervisor.replace()  # not ready yet: its predecessor was hung
     assert not harness.supervisor._replace.is_set()
-    harness.supervisor.on_ready()
+    harness.supervisor.ready.set()
     harness.supervisor.replace()
     wait_for_pid(tmp_path / "pid", other_than=first)
     harness.stop()
@@ -125,7 +125,7 @@ def test_hung_process_can_be_replaced(tmp_path: Path) -> None:
 
 def test_process_that_is_not_ready_in_time_is_replaced(tmp_path: Path) -> None:
     harness = SupervisorHarness(sleeping_program(tmp_path / "pid"), startup_timeout_s=0.3)
-    harness.supervisor.start()
+    harness.supervisor.thread.start()
     first = wait_for_pid(tmp_path / "pid")
     second = wait_for_pid(tmp_path / "pid", other_than=first)
     assert not alive(first)
