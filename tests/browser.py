@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from tests.waiting import wait_for
 
 _PROGRAM = shutil.which("chromium")
+_TIMEOUT_MS = 60_000  # on a busy machine
 _FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -20,6 +21,7 @@ _FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+expect.set_options(timeout=_TIMEOUT_MS)
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def new_page(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
         )
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(_TIMEOUT_MS)
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         yield page

@@ -29,8 +29,7 @@ from tests.event_archive import EVIL, WAVE, fill
 from tests.jpegs import IMAGE, claiming, jpeg_of
 from tests.site import Site, start_site
 from tests.waiting import wait_for
-from ui.web.security.access import Access
-from ui.web.security.passwords import hash_password
+from ui.web.security.access import Access, hash_password
 
 PASSWORD, TOKEN = "correct horse", "aw_of-a-program"
 TABS = ("Live", "Timeline", "Events", "Tuning", "Try it", "Health", "Configuration")
@@ -78,7 +77,7 @@ class Target:
         return [one for one in self.operations if one[0] != "GET"]
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
-        return httpx.request(method, self.site.url(path), timeout=20, **more)
+        return httpx.request(method, self.site.url(path), timeout=60, **more)
 
     def session(self, secret: bytes, age_s: float = 0.0, host: str = "") -> dict[str, str]:
         """A session cookie of anna from a run with that secret."""
@@ -255,7 +254,7 @@ def send_raw(
     if anna:
         lines.append(f"Cookie: {target.anna['cookie']}")
     sent, answer = 0, b""
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
         with contextlib.suppress(ConnectionError):
             while sent < max_bytes:
@@ -300,7 +299,7 @@ def close_code(websocket: ClientConnection) -> int:
     """The close code of a session, after all earlier messages."""
     with contextlib.suppress(ConnectionClosed):
         while True:
-            websocket.recv(timeout=20)
+            websocket.recv(timeout=60)
     return websocket.close_code or 0
 
 
@@ -330,7 +329,7 @@ def test_flood_of_sessions_does_not_affect_the_run(target: Target) -> None:
     assert target.ask("GET", "healthz", headers=target.vera).status_code == 200
     with open_session(target) as websocket:  # a session is available
         websocket.send(bytes(8) + jpeg)
-        assert '"labels"' in websocket.recv(timeout=20)
+        assert '"labels"' in websocket.recv(timeout=60)
 
 
 # Text on canvases can't be read back from the page.
@@ -374,6 +373,6 @@ def test_labels_of_a_checkpoint_are_escaped_on_every_tab(target: Target) -> None
             if label == "Events":
                 page.locator("aw-events tbody tr").last.click()
             if label in ("Timeline", "Events", "Tuning", "Try it"):
-                expect(panel).to_contain_text("<img src=x", timeout=60_000)
+                expect(panel).to_contain_text("<img src=x")
             assert page.locator("[onerror], img[src=x]").count() == 0, label
         assert (violations, page.title()) == ([], "Actionwatch")

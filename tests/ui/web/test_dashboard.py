@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from stream.synthetic import MOTIONS
+from stream.synthetic.motions import MOTIONS
 from tests.browser import new_page, open_tab
 from tests.site import Site, start_site
 from tests.waiting import wait_for
@@ -51,14 +51,14 @@ def test_live_view_shows_new_frames_and_announces_the_label(page: Page) -> None:
     first = canvas.evaluate("canvas => canvas.toDataURL()")
     wait_for(lambda: canvas.evaluate("canvas => canvas.toDataURL()") != first)
     expect(page.locator("aw-live [role=status]")).to_have_text(
-        re.compile(rf"demo, ({'|'.join(MOTIONS)})"), timeout=60_000
+        re.compile(rf"demo, ({'|'.join(MOTIONS)})")
     )
 
 
 def test_new_events_appear_in_the_table(page: Page) -> None:
     open_tab(page, "Events")
     motion = re.compile(r"wave|approach|recede|move \w+")
-    expect(page.locator("aw-events tbody tr").first).to_contain_text(motion, timeout=60_000)
+    expect(page.locator("aw-events tbody tr").first).to_contain_text(motion)
 
 
 def test_cross_site_live_websocket_is_rejected(site: Site) -> None:
@@ -70,14 +70,14 @@ def test_cross_site_live_websocket_is_rejected(site: Site) -> None:
 @pytest.mark.parametrize("path", ["/", "/live/demo"])
 def test_foreign_host_name_is_rejected(site: Site, path: str) -> None:
     """DNS rebinding: a foreign name resolves to this address."""
-    connection = http.client.HTTPConnection(site.host, timeout=10)
+    connection = http.client.HTTPConnection(site.host, timeout=60)
     connection.request("GET", path, headers={"Host": "evil.example"})
     assert connection.getresponse().status in (400, 404)
     connection.close()
 
 
 def fetch(site: Site, path: str) -> str:
-    connection = http.client.HTTPConnection(site.host, timeout=10)
+    connection = http.client.HTTPConnection(site.host, timeout=60)
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -88,7 +88,7 @@ def fetch(site: Site, path: str) -> str:
 
 
 def test_healthz_reports_the_run(page: Page, site: Site) -> None:
-    expect(page.locator("aw-live .aw-status")).to_contain_text("inferences/s", timeout=30_000)
+    expect(page.locator("aw-live .aw-status")).to_contain_text("inferences/s")
     health = json.loads(fetch(site, "/healthz"))
     assert (health["ended"], health["not_live"], health["failure"]) == (False, [], "")
     assert (health["model"], health["workers"]) == ("motion", 1)
@@ -97,7 +97,7 @@ def test_healthz_reports_the_run(page: Page, site: Site) -> None:
 
 
 def test_metrics_are_valid_for_prometheus(page: Page, site: Site) -> None:
-    expect(page.locator("aw-live .aw-status")).to_contain_text("inferences/s", timeout=30_000)
+    expect(page.locator("aw-live .aw-status")).to_contain_text("inferences/s")
     families = {
         family.name: family for family in text_string_to_metric_families(fetch(site, "/metrics"))
     }

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from stream.sinks.event_log.event_log import EventLog
-from stream.synthetic import MOTIONS
+from stream.synthetic.motions import MOTIONS
 from tests import event_archive
 from tests.browser import new_page, open_tab
 from tests.event_archive import DESK, MARKUP, PRE_ROLL_S, TRICKY, WAVE, id_of
@@ -71,12 +71,12 @@ def link_to(page: Page, site: Site, event_id: str) -> None:
 
 
 def stored(site: Site, event_id: str) -> dict:
-    with urllib.request.urlopen(site.url(f"api/events/{event_id}"), timeout=10) as response:
+    with urllib.request.urlopen(site.url(f"api/events/{event_id}"), timeout=60) as response:
         return json.load(response)
 
 
 def test_new_events_appear_without_moving_rows_under_the_mouse(page: Page) -> None:
-    expect(rows(page).first).to_contain_text(MOTION, timeout=60_000)
+    expect(rows(page).first).to_contain_text(MOTION)
     rows(page).nth(2).hover()
     before = rows(page).first.get_attribute("data-id")
     more = page.get_by_role("button", name=re.compile("new event"))

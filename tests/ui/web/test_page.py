@@ -24,7 +24,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             page.goto(site.page)
             open_tab(page, "Events")
             row = page.locator("aw-events tbody tr").first
-            expect(row).to_contain_text(re.compile("wave|approach|recede|move"), timeout=60_000)
+            expect(row).to_contain_text(re.compile("wave|approach|recede|move"))
         yield site
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 from websockets.sync.client import connect
 
@@ -26,7 +25,7 @@ from tests.event_archive import DESK, EVENTS, EVIL, MARKUP, OPEN, START_UTC, TRI
 from tests.event_samples import NASTY
 from tests.web import serving
 from ui.web.api import event_export, event_feed, events_api, timeline_api
-from ui.web.app import invalid_request
+from ui.web.api.errors import add_error_handlers
 from ui.web.security.access import Identity
 
 
@@ -70,7 +69,8 @@ def api(data: Path, run: Run) -> Iterator[httpx.Client]:
     # The log stays open, or its open events would count as crashed.
     with EventLog.create(data) as log:
         log.write_updates([EVENTS[-1]])
-        app = FastAPI(exception_handlers={RequestValidationError: invalid_request})
+        app = FastAPI()
+        add_error_handlers(app)
         app.router.routes.extend(event_feed.routes(feed))
         app.include_router(event_export.router(log))
         model = ("wave", "jump", "still")
@@ -263,11 +263,11 @@ def test_all_subscribers_receive_event_updates_and_reviews(api: httpx.Client, ru
     with connect(live(api)) as first, connect(live(api)) as second:
         run.publish(EVENTS[2])
         for subscriber in (first, second):
-            update = json.loads(subscriber.recv(timeout=10))
+            update = json.loads(subscriber.recv(timeout=60))
             assert (update["change"], update["dropped"]) == ("end", 0)
             assert (update["event"]["id"], update["event"]["label"]) == (MARKUP, EVIL)
         api.patch(f"/api/events/{DESK}", json={"verdict": "rejected"})
-        update = json.loads(second.recv(timeout=10))
+        update = json.loads(second.recv(timeout=60))
         assert (update["change"], update["event"]["verdict"]) == ("review", "rejected")
 
 
@@ -275,4 +275,4 @@ def test_subscribers_are_closed_when_the_run_ends(api: httpx.Client, run: Run) -
     with connect(live(api)) as subscriber:
         run.over.set()
         with pytest.raises(Exception, match="1001"):
-            subscriber.recv(timeout=5)
+            subscriber.recv(timeout=60)

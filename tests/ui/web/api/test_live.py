@@ -27,13 +27,6 @@ cameras:
 """
 
 
-@pytest.fixture(autouse=True, scope="module")
-def long_timeout() -> Iterator[None]:
-    expect.set_options(timeout=30_000)
-    yield
-    expect.set_options()
-
-
 @pytest.fixture(scope="module")
 def street() -> Iterator[HttpCamera]:
     with http_camera(width=1600, height=900, fps=8.0) as camera:
@@ -99,7 +92,7 @@ def assert_no_requests(page: Page, site: Site) -> None:
 
 def request_frame(viewer: ClientConnection, width: int) -> tuple[dict, bytes]:
     viewer.send(str(width))
-    message = viewer.recv(timeout=10)
+    message = viewer.recv(timeout=60)
     assert isinstance(message, bytes)
     length = int.from_bytes(message[:4], "big")
     return json.loads(message[4 : 4 + length]), message[4 + length :]
@@ -153,7 +146,7 @@ def test_invalid_width_closes_the_connection(site: Site, invalid: str | bytes) -
     with connect(site.socket("live/door")) as viewer:
         viewer.send(invalid)
         with pytest.raises(ConnectionClosed) as caught:
-            viewer.recv(timeout=10)
+            viewer.recv(timeout=60)
     assert caught.value.rcvd is not None
     assert caught.value.rcvd.code == 1008
 

@@ -38,7 +38,7 @@ def requested(
     host: str, path: str, method: str = "GET", **headers: str
 ) -> tuple[http.client.HTTPResponse, bytes]:
     """Send the path unchanged: httpx would normalize `..` first."""
-    connection = http.client.HTTPConnection(host, timeout=10)
+    connection = http.client.HTTPConnection(host, timeout=60)
     try:
         connection.request(method, path, headers=headers)
         response = connection.getresponse()
