@@ -11,30 +11,28 @@ import argparse
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
-import threading
 import time
 from array import array
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from threading import Event as StopEvent
 
 import numpy as np
 
-from benchmarks.report import machine, write_report
-from model.worker import serve
+from benchmarks.processes import resources, start_process, work
+from benchmarks.report import Report, parse_args
 from stream.capture.camera import Camera
 from stream.config.config import CameraConfig, WorkerConfig
-from stream.messages import Clip, ClipSpec, FrameTime, Prediction, Scores
+from stream.messages import Clip, ClipSpec, FrameTime, Prediction
 from stream.runtime.metrics import Metrics
 from stream.runtime.processes import limit_opencv_threads, worker_environment
 from stream.scheduling.scheduler import Scheduler
-from stream.synthetic import MOTIONS, Scene
+from stream.synthetic.motions import MOTIONS
+from stream.synthetic.scene import Scene
 from stream.workers.launcher import WorkerSetup, worker_command
-from stream.workers.transport import SchedulerSocket, WorkerClient
+from stream.workers.transport import SchedulerSocket
 
 _FPS, _STRIDE_S, _BATCH = 15.0, 0.25, 8
 _SETTLE_S = 10.0  # until the rings are full: their memory is allocated when it is written to
@@ -89,36 +87,14 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60, help="duration of each row")
     parser.add_argument("--cameras", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32, 64])
     parser.add_argument("--workers", nargs="+", default=["stub", "motion"], help="stub, or models")
-    parser.add_argument("--quick", action="store_true", help="4 and 32 cameras, 8 seconds each")
-    parser.add_argument("--json", type=Path, help="also write the rows to this file")
-    parser.add_argument("--stub-for", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.stub_for:
-        stub(args.stub_for)
-        return
-    seconds, counts = (8.0, [4, 32]) if args.quick else (args.seconds, args.cameras)
-    print(machine())
-    print(
-        f"{'worker':<8} {'cameras':>7} {'windows/s':>10} {'due/s':>7} {'slowest':>8} {'p50 ms':>7} "
-        f"{'p95 ms':>7} {'skipped':>8} {'cpu each':>9} {'MB':>6} {'grown':>6} {'late':>6}"
-    )
+    args = parse_args(parser, seconds=8.0, cameras=[4, 32])
+    report = Report(args.json)
     scene = Scene(3, width=640, height=480)
     frames = [scene.render(number / _FPS) for number in range(60)]
-    rows = []
     for worker in args.workers:
-        for count in counts:
-            row = measure(worker, count, seconds, frames)
-            rows.append(row)
-            print(
-                f"{row.worker:<8} {row.cameras:>7} {row.windows_s:>10.1f} {row.due_s:>7.1f} "
-                f"{row.slowest:>8.0%} {1000 * row.age_p50_s:>7.0f} {1000 * row.age_p95_s:>7.0f} "
-                f"{row.skipped:>8} {row.cpu:>9.3f} "
-                f"{row.memory_mb:>6.0f} {row.grown_mb:>6.1f} "
-                f"{row.grown_late_mb:>6.1f}",
-                flush=True,
-            )
-    if args.json:
-        write_report(args.json, rows)
+        for count in args.cameras:
+            report.add(measure(worker, count, args.seconds, frames))
+    report.write()
 
 
 class _Record:
@@ -175,12 +151,13 @@ def measure(worker: str, count: int, seconds: float, frames: list[np.ndarray]) -
             predictions=record,
             workers=record,
         )
-        command = worker_command(WorkerSetup(endpoint, worker, WorkerConfig(max_batch_size=_BATCH)))
-        if worker == "stub":
-            command = [sys.executable, "-m", "benchmarks.cameras", "--stub-for", endpoint]
         limit_opencv_threads()
         scheduler.start()
-        process = subprocess.Popen(command, env=worker_environment(), stderr=subprocess.DEVNULL)
+        if worker == "stub":
+            process = start_process(stub, endpoint)
+        else:
+            setup = WorkerSetup(endpoint, worker, WorkerConfig(max_batch_size=_BATCH))
+            process = subprocess.Popen(worker_command(setup), env=worker_environment())
         try:
             for camera in cameras.values():
                 camera.start()
@@ -234,29 +211,21 @@ def stub(endpoint: str) -> None:
     """A worker with the same time for every batch."""
     probabilities = np.full(len(MOTIONS), 1 / len(MOTIONS), np.float32)
 
-    def predict(clips: tuple[Clip, ...]) -> tuple[Scores, ...]:
+    def score(clips: tuple[Clip, ...]) -> list[np.ndarray]:
         time.sleep(_STUB_S)
-        return tuple(Scores(clip.number, probabilities, _STUB_S) for clip in clips)
+        return [probabilities] * len(clips)
 
-    parent = os.getppid()
-    with WorkerClient(endpoint, _SPEC) as link:
-        serve(
-            predict,
-            link,
-            threading.Event(),
-            capacity=lambda: _BATCH,
-            is_orphaned=lambda: os.getppid() != parent,
-        )
+    work(endpoint, _SPEC, score, max_batch_size=_BATCH)
 
 
 def _memory_mb() -> float:
     """Resident memory of this process: the median over two seconds, because the number of frames
     of a megabyte that cameras hold varies from moment to moment."""
-    pages = []
+    samples = []
     for _ in range(40):
-        pages.append(int(Path("/proc/self/statm").read_text().split()[1]))
+        samples.append(resources(os.getpid())["memory, MB"])
         time.sleep(0.05)
-    return statistics.median(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return statistics.median(samples)
 
 
 if __name__ == "__main__":

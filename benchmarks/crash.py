@@ -14,7 +14,6 @@ import random
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -22,7 +21,8 @@ from pathlib import Path
 
 import zmq
 
-from benchmarks.report import write_report
+from benchmarks.processes import ACTIONWATCH
+from benchmarks.report import Report, parse_args
 from stream.sinks.event_log.database import FILE
 from stream.sinks.event_log.event_log import EventLog
 
@@ -48,10 +48,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--quick", action="store_true", help="three kills")
-    parser.add_argument("--json", type=Path, help="also write the row to this file")
-    args = parser.parse_args()
-    row, rng = Row(), random.Random(args.seed)
+    args = parse_args(parser, kills=3)
+    report, row, rng = Report(args.json), Row(), random.Random(args.seed)
     with tempfile.TemporaryDirectory() as folder:
         data, address = Path(folder) / "data", f"ipc://{folder}/published"
         config = Path(folder) / "run.yaml"
@@ -60,17 +58,17 @@ def main() -> None:
             "recording: {enabled: true, pre_roll: 1s, post_roll: 0.5s}\n"
         )
         ended: set[str] = set()
-        for _ in range(3 if args.quick else args.kills):
+        for _ in range(args.kills):
             ended |= _run(config, data, address, rng.uniform(0.0, 8.0), row)
             _check(data, ended, row)
             print(row, flush=True)
-    if args.json:
-        write_report(args.json, [row])
+    report.add(row)
+    report.write()
 
 
 def _run(config: Path, data: Path, address: str, run_s: float, row: Row) -> set[str]:
     """Kill a run `run_s` after its first prediction. Returns ids of published event ends."""
-    command = [sys.executable, "-m", "ui.cli", "run", str(config), "--no-ui", "--data", str(data)]
+    command = [*ACTIONWATCH, "run", str(config), "--no-ui", "--data", str(data)]
     command += ["--source", f"demo:{row.kills}"]
     ended: set[str] = set()
     started_at = time.time()

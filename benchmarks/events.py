@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,13 +21,14 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
-from benchmarks.report import write_report
+from benchmarks.processes import actionwatch
+from benchmarks.report import Report, parse_args
 from stream.config.load import load_config
-from stream.evaluation.event_metrics import Report, evaluate, predicted_segments
+from stream.evaluation.event_metrics import LabelMetrics, evaluate, predicted_segments
 from stream.formats.ground_truth import GroundTruthSegment
 from stream.replay.replay import replay
 from stream.sinks.event_log.rows import as_row
-from stream.synthetic import Scene
+from stream.synthetic.scene import Scene
 
 _FPS = 25
 _SIZE = (320, 240)
@@ -49,6 +48,21 @@ class Row:
     delay_s: float | None
     false_alarms_per_hour: float | None
 
+    @classmethod
+    def of(cls, label: str, metrics: LabelMetrics) -> Row:
+        f1_03, f1_05, f1_07 = (at.f1 for at in metrics.at_iou)
+        return cls(
+            label,
+            metrics.truth,
+            metrics.events,
+            f1_03,
+            f1_05,
+            f1_07,
+            metrics.start_error_s,
+            metrics.delay_s,
+            metrics.false_alarms_per_hour,
+        )
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -58,35 +72,42 @@ def main() -> None:
     parser.add_argument("--model", default="motion")
     parser.add_argument("--config", type=Path, help="YAML file with other `events:`")
     parser.add_argument("--folder", type=Path, help="where videos and scores stay")
-    parser.add_argument("--quick", action="store_true", help="two videos of each, of 30 seconds")
-    parser.add_argument("--json", type=Path, help="write the rows here as well")
-    args = parser.parse_args()
-    scenes, empty = (2, 2) if args.quick else (args.scenes, args.empty)
-    seconds = 30 if args.quick else args.seconds
+    args = parse_args(parser, scenes=2, empty=2, seconds=30)
+    report = Report(args.json)
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        videos = [_video(folder, seed, seconds, still=False) for seed in range(scenes)]
-        empty_videos = [_video(folder, seed, seconds, still=True) for seed in range(empty)]
-        _scan([*videos, *empty_videos], folder / "log", args.model)
+        videos = [_video(folder, seed, args.seconds, still=False) for seed in range(args.scenes)]
+        empty = [_video(folder, seed, args.seconds, still=True) for seed in range(args.empty)]
+        log = folder / "log"
+        print(actionwatch("scan", "--out", log, "--model", args.model, *videos, *empty))
         config = load_config(args.config).events
-        logged = predicted_segments(as_row(one) for one in replay(folder / "log", config).events)
+        logged = predicted_segments(as_row(one) for one in replay(log, config).events)
     names = {video.stem for video in videos}
     truth = [
-        GroundTruthSegment(video.stem, one.label, one.start_s, min(one.end_s, float(seconds)))
+        segment
         for seed, video in enumerate(videos)
-        for one in Scene(seed, width=_SIZE[0], height=_SIZE[1]).ground_truth(seconds)
+        for segment in truth_of(
+            Scene(seed, width=_SIZE[0], height=_SIZE[1]), video.stem, args.seconds
+        )
     ]
     moving = [one for one in logged if one.file in names]
-    report = evaluate(truth, moving, duration_s=float(seconds * scenes))
-    rows = _rows(report)
-    _print(rows)
-    alarms = len(logged) - len(moving)
-    hours = seconds * empty / 3600
-    print(f"\nmedian absolute start error: {report.overall.start_error_abs_s:.3f} s")
+    metrics = evaluate(truth, moving, duration_s=float(args.seconds * args.scenes))
+    for one in (*metrics.labels, metrics.overall):
+        report.add(Row.of(one.label, one))
+    alarms, hours = len(logged) - len(moving), args.seconds * args.empty / 3600
+    error_s = metrics.overall.start_error_abs_s
+    print(f"median absolute start error: {'-' if error_s is None else f'{error_s:.3f} s'}")
     print(f"{alarms} false alarms in {hours:.2f} h of empty scenes: {alarms / hours:.2f} an hour")
-    if args.json:
-        write_report(args.json, rows, empty_false_alarms=alarms, empty_hours=hours)
+    report.write(empty_false_alarms=alarms, empty_hours=hours)
+
+
+def truth_of(scene: Scene, file: str, seconds: float) -> list[GroundTruthSegment]:
+    """The scene's motions; the last one is cut at the end of the video."""
+    return [
+        GroundTruthSegment(file, motion.label, motion.start_s, min(motion.end_s, seconds))
+        for motion in scene.ground_truth(seconds)
+    ]
 
 
 def _video(folder: Path, seed: int, seconds: int, *, still: bool) -> Path:
@@ -132,46 +153,6 @@ def _frames(seed: int, seconds: int, *, still: bool) -> Iterator[np.ndarray]:
         center = tuple(round(float(value)) for value in position + jitter)
         cv2.circle(pixels, center, 7, color, -1, cv2.LINE_AA)
         yield cv2.convertScaleAbs(pixels, alpha=1 + 0.08 * math.sin(2 * math.pi * now / drift))
-
-
-def _scan(videos: list[Path], out: Path, model: str) -> None:
-    command = [sys.executable, "-m", "ui.cli", "scan", "--out", str(out), "--model", model]
-    done = subprocess.run(
-        [*command, *map(str, videos)], check=False, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise SystemExit(f"actionwatch scan failed: {done.stderr.strip()[-500:]}")
-    print(done.stdout.strip().splitlines()[-1], file=sys.stderr)
-
-
-def _rows(report: Report) -> list[Row]:
-    return [
-        Row(
-            label=one.label,
-            truth=one.truth,
-            events=one.events,
-            f1_03=one.at_iou[0].f1,
-            f1_05=one.at_iou[1].f1,
-            f1_07=one.at_iou[2].f1,
-            start_error_s=one.start_error_s,
-            delay_s=one.delay_s,
-            false_alarms_per_hour=one.false_alarms_per_hour,
-        )
-        for one in (*report.labels, report.overall)
-    ]
-
-
-def _print(rows: list[Row]) -> None:
-    names = ("label", "truth", "events", "F1 0.3", "F1 0.5", "F1 0.7", "start", "delay", "false/h")
-    print(f"{names[0]:<26}" + "".join(f"{name:>9}" for name in names[1:]))
-    for row in rows:
-        values = (row.f1_03, row.f1_05, row.f1_07, row.start_error_s, row.delay_s)
-        cells = "".join(f"{'-' if value is None else f'{value:.2f}':>9}" for value in values)
-        alarms = row.false_alarms_per_hour
-        print(
-            f"{row.label:<26}{row.truth:>9}{row.events:>9}{cells}"
-            f"{'-' if alarms is None else f'{alarms:.1f}':>9}"
-        )
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report import machine, write_report
+from benchmarks.report import Report, parse_args
 from model.data.examples import Example, read_data
 from model.data.splits import Splits, leave_one_group_out, split
 from model.evaluation.metrics import ClassificationReport
@@ -38,7 +38,9 @@ class Row:
     top1: float
     clips: int  # held out
     duration_s: float
-    curve: list[float]  # balanced accuracy after each epoch, mean over the folds
+    curve: list[float] = field(
+        repr=False
+    )  # balanced accuracy after each epoch, mean over the folds
 
 
 def main() -> None:
@@ -50,18 +52,15 @@ def main() -> None:
     parser.add_argument("--val-fraction", type=float, default=0.2, help="of the sources, held out")
     parser.add_argument("--leave-out", action="store_true", help="hold out each source in turn")
     parser.add_argument("--only", choices=["init", "scratch"], help="run one of the two")
-    parser.add_argument("--json", type=Path, help="write the rows to this file, too")
-    given = parser.parse_args()
+    given = parse_args(parser)
     text = read_text(given.config) if given.config else ""
     config = parse(TrainConfig, text, given.config, {"checkpoint": "last"})
     examples = read_data(given.data).examples
     model = load(given.init)
-    print(machine())
-    rows: list[Row] = []
+    report = Report(given.json)
     with tempfile.TemporaryDirectory() as cache:
-        run(given, config, examples, model, Path(cache), rows)
-    if given.json:
-        write_report(given.json, rows, config=config.model_dump(mode="json"))
+        run(given, config, examples, model, Path(cache), report)
+    report.write(config=config.model_dump(mode="json"))
 
 
 def run(
@@ -70,9 +69,9 @@ def run(
     examples: tuple[Example, ...],
     model: TrainedModel,
     cache: Path,
-    rows: list[Row],
+    report: Report,
 ) -> None:
-    """Measure fine-tuning and training from scratch; print each result at once."""
+    """Measure fine-tuning and training from scratch."""
     for scratch in (False, True):
         if given.only == ("init" if scratch else "scratch"):
             continue
@@ -80,19 +79,14 @@ def run(
         for seed in range(given.seeds):
             folds = list(make_folds(examples, given.leave_out, given.val_fraction, seed))
             seed_config = config.model_copy(update={"seed": seed})
-            row = measure(InitCheckpoint(model, name, scratch), folds, seed_config, cache)
-            rows.append(row)
-            print(
-                f"{name:<14} seed {seed}  mean class accuracy {row.balanced_accuracy:6.1%}  "
-                f"top-1 {row.top1:6.1%}  of {row.clips} clips  {row.duration_s:.0f} s",
-                flush=True,
-            )
-        accuracies = [row.balanced_accuracy for row in rows if row.init == name]
+            report.add(measure(InitCheckpoint(model, name, scratch), folds, seed_config, cache))
+        rows = [row for row in report.rows if row.init == name]
+        accuracies = [row.balanced_accuracy for row in rows]
         deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
         print(
             f"{name:<14} mean {statistics.mean(accuracies):.1%}, standard deviation {deviation:.1%}"
         )
-        curve = np.array([row.curve for row in rows if row.init == name]).mean(axis=0)
+        curve = np.array([row.curve for row in rows]).mean(axis=0)
         steps = range(0, len(curve), max(1, len(curve) // 8))
         print("  curve: " + "  ".join(f"{step + 1}: {curve[step]:.0%}" for step in steps))
 

@@ -9,12 +9,7 @@ same camera as MJPEG in an <img>, over the same slow link.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -22,19 +17,20 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from benchmarks.page_probes import CLICK, ON_DRAW, ON_IMG_FRAME, RESPONSIVENESS
-from benchmarks.report import machine, write_report
+from benchmarks.processes import free_port, start_process
+from benchmarks.report import Report, parse_args
 from benchmarks.slow_link import slow_link
-from benchmarks.soak import free_port
 from tests import burnt_clock
+from tests.browser import new_page
 from tests.http_camera import HttpCamera
+from tests.site import start_site
 
 _LINK_BYTES_PER_S = 1e6
 _WARM_UP_S = 6.0
 _SIZES = {"large": (1280, 720, 25.0), "many": (640, 360, 10.0)}  # width, height, FPS
-_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 
 
 @dataclass(frozen=True)
@@ -63,29 +59,13 @@ class Grid:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=30, help="duration of each measurement")
-    parser.add_argument("--quick", action="store_true", help="8 seconds each")
-    parser.add_argument("--json", type=Path, help="write the rows here as well")
-    parser.add_argument("--camera", nargs=2, metavar=("SIZE", "PORT"), help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.camera:
-        run_camera(given.camera[0], int(given.camera[1]))
-        return
-    seconds = 8.0 if given.quick else given.seconds
-    print(machine())
-    rows = []
-    print(f"{'':<28} {'width':>6} {'fps':>6} {'p50 ms':>7} {'p95 ms':>7}")
-    for row in (*three_viewers(seconds), *over_a_slow_link(seconds)):
-        rows.append(row)
-        ages = f"{row.age_p50_ms:>7.0f} {row.age_p95_ms:>7.0f}"
-        print(f"{row.what:<28} {row.width:>6} {row.fps:>6.1f} {ages}", flush=True)
-    grid = many_cameras(16, seconds)
-    print(
-        f"{grid.cameras} cameras: {grid.fps_each:.1f} FPS each, page busy {grid.busy:.0%}, "
-        f"frame p95 {grid.frame_p95_ms:.0f} ms, click p50 {grid.click_p50_ms:.0f} ms, "
-        f"p95 {grid.click_p95_ms:.0f} ms"
-    )
-    if given.json:
-        write_report(given.json, rows, grid=asdict(grid))
+    args = parse_args(parser, seconds=8.0)
+    report = Report(args.json)
+    for row in (*three_viewers(args.seconds), *over_a_slow_link(args.seconds)):
+        report.add(row)
+    grid = many_cameras(16, args.seconds)
+    print(grid)
+    report.write(grid=asdict(grid))
 
 
 def three_viewers(seconds: float) -> Iterator[Row]:
@@ -98,10 +78,10 @@ def three_viewers(seconds: float) -> Iterator[Row]:
 
 def over_a_slow_link(seconds: float) -> Iterator[Row]:
     with camera("large") as port, run([port]) as page_port, browser() as chromium:
-        with slow_link("127.0.0.1", page_port, bytes_s=_LINK_BYTES_PER_S) as link:
+        with slow_link(page_port, bytes_s=_LINK_BYTES_PER_S) as link:
             (read,) = _readings([_live_page(chromium, link)], seconds)
             yield _row("1 MB/s, Live tab", read, seconds)
-        with slow_link("127.0.0.1", port, bytes_s=_LINK_BYTES_PER_S) as link:
+        with slow_link(port, bytes_s=_LINK_BYTES_PER_S) as link:
             page = chromium.new_page()
             page.add_init_script(ON_IMG_FRAME)
             page.goto(f"http://127.0.0.1:{link}/page", wait_until="commit")
@@ -154,68 +134,38 @@ def _row(what: str, readings: list[list[float]], seconds: float) -> Row:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=list(_FLAGS)
-        )
-        try:
-            yield chromium
-        finally:
-            chromium.close()
+    with new_page() as page:
+        chromium = page.context.browser
+        assert chromium is not None
+        yield chromium
 
 
 @contextmanager
 def camera(size: str) -> Iterator[int]:
     """Start a camera process. Yields its port."""
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks.live", "--camera", size, str(port)]
-    with _process(command, f"http://127.0.0.1:{port}/page"):
+    process = start_process(run_camera, size, port)
+    try:
         yield port
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextmanager
 def run(ports: list[int]) -> Iterator[int]:
     """Run Actionwatch on the cameras of these ports. Yields the port of its page."""
-    port = free_port()
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "live.yaml"
         config.write_text(
-            f"data: {folder}/data\ndashboard: {{port: {port}}}\n"
             f"window: {{stride: {'0.25s' if len(ports) == 1 else '1s'}}}\ncameras:\n"
             + "".join(
-                f"  c{number}: {{source: 'http://127.0.0.1:{one}/'}}\n"
-                for number, one in enumerate(ports)
+                f"  c{number}: {{source: 'http://127.0.0.1:{port}/'}}\n"
+                for number, port in enumerate(ports)
             )
         )
-        command = [sys.executable, "-m", "ui.cli", "run", str(config)]
-        with _process(command, f"http://127.0.0.1:{port}/healthz"):
-            yield port
-
-
-@contextmanager
-def _process(command: list[str], health_url: str) -> Iterator[None]:
-    """A subprocess that responds at a URL."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        until = time.monotonic() + 60
-        while not _responds(health_url):
-            if process.poll() is not None or time.monotonic() > until:
-                raise SystemExit(f"{' '.join(command)} did not start")
-            time.sleep(0.2)
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _responds(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2):
-            return True
-    except urllib.error.HTTPError:
-        return True  # any HTTP status will do
-    except OSError:
-        return False
+        with start_site(Path(folder), config=config) as site:
+            yield int(site.host.partition(":")[2])
 
 
 def run_camera(size: str, port: int) -> None:
@@ -227,14 +177,11 @@ def run_camera(size: str, port: int) -> None:
     wall = (128 + 60 * texture / texture.std()).clip(0, 255).astype(np.uint8)[..., None]
 
     def draw(now: float) -> np.ndarray:
-        image = burnt_clock.draw(now, width=width, height=height)
-        upper = height - height // 8
-        from_row = int(now * 40) % height
-        image[:upper] = wall[from_row : from_row + upper]
-        return image
+        first_row = int(now * 40) % height
+        image = wall[first_row : first_row + height].repeat(3, axis=2)
+        return burnt_clock.stamp(image, now)
 
-    server = HttpCamera(fps, draw, port=port)
-    server.start()
+    HttpCamera(fps, draw, port=port).start()
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ import argparse
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +22,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.report import machine, write_report
+from benchmarks.report import Report, parse_args
 from model.bench import BENCH_CONFIGS, interleaved_medians
 from model.checkpoint import CheckpointError
 from model.engines.base import EngineError
 from model.engines.linear import Int8Linear, PackedLinear
 from model.families.timesformer.configuration import TimesformerConfig
 from model.predictor import Predictor
-from model.preprocess import normalize
 from model.pretraining.dataset import held_out
-from model.trained_model import TrainedModel, load
+from model.trained_model import TrainedModel, load, normalize
 from stream.config.config import InferenceConfig
 from stream.runtime.processes import cores
 from stream.sources.base import SourceError
 from stream.sources.uniform_clips import UniformClips
 
 _REFERENCE = "transformers fp32"
+Method = Callable[[np.ndarray], np.ndarray]  # uint8 (N, T, H, W, 3) -> logits (N, labels)
 
 
 @dataclass(frozen=True)
 class Row:
     """One method of running one network at one batch size."""
 
-    model: str
-    engine: str  # torch, openvino or transformers
     method: str  # all settings, readable
-    precision: str
+    model: str
+    engine: str = field(repr=False)  # torch, openvino or transformers
+    precision: str = field(repr=False)
     batch: int
     median_s: float  # for the whole batch
     ratio: float  # how many times faster than transformers in fp32
@@ -59,40 +60,31 @@ class Row:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few rounds and clips")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
-    parser.add_argument(
-        "--clips", type=int, default=500, help="for comparing the outputs of the embedded model"
-    )
-    parser.add_argument(
-        "--videos", type=Path, nargs="*", default=[], help="add clips of these videos"
-    )
-    parser.add_argument(
-        "--compiled", action="store_true", help="also torch.compile (slow to start)"
-    )
-    parser.add_argument("--json", type=Path, help="also write the rows to this file")
-    args = parser.parse_args()
-    rounds, clips = (3, 16) if args.quick else (args.rounds, args.clips)
-    batches = [1] if args.quick else args.batches
+    parser.add_argument("--clips", type=int, default=500, help="for comparing the outputs")
+    parser.add_argument("--videos", type=Path, nargs="*", default=[], help="add their clips")
+    parser.add_argument("--compiled", action="store_true", help="torch.compile too: a slow start")
+    args = parse_args(parser, rounds=3, clips=16, batches=[1])
     warnings.filterwarnings("ignore")
     logging.disable(logging.INFO)
-    print(machine())
+    report = Report(args.json)
     peaks = measured_peaks()
     print("peak: " + ", ".join(f"{name} {value:.0f} GFLOP/s" for name, value in peaks.items()))
-    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         for name, model, count in (
-            ("base", random_base(Path(folder) / "base"), min(clips, 4)),
-            ("motion", load("motion"), clips),
+            ("base", random_base(Path(folder) / "base"), min(args.clips, 4)),
+            ("motion", load("motion"), args.clips),
         ):
             sample = sample_clips(model, count, args.videos)
-            for batch in batches:
-                new = compare(name, model, sample, batch, rounds, peaks, compiled=args.compiled)
-                show(new)
-                rows += new
-    if args.json:
-        write_report(args.json, rows, peaks_gflops=peaks)
+            for batch in args.batches:
+                methods = {
+                    **transformers_methods(model),
+                    **own_methods(model, batch, compiled=args.compiled),
+                }
+                for row in compare(name, model, methods, sample, batch, args.rounds, peaks):
+                    report.add(row)
+    report.write(peaks_gflops=peaks)
 
 
 def random_base(folder: Path) -> TrainedModel:
@@ -121,49 +113,41 @@ def sample_clips(model: TrainedModel, count: int, videos: list[Path]) -> np.ndar
 def compare(
     name: str,
     model: TrainedModel,
+    methods: dict[str, Method],
     sample: np.ndarray,
     batch: int,
     rounds: int,
     peaks: dict[str, float],
-    *,
-    compiled: bool,
-) -> list[Row]:
+) -> Iterator[Row]:
     clips = np.concatenate([sample] * -(-batch // len(sample)))[:batch]
-    methods = {**transformers_methods(model), **own_methods(model, batch, compiled=compiled)}
-    runs = {method: _bind(run, clips) for method, run in methods.items()}
-    medians = interleaved_medians(runs, rounds)
+    medians = interleaved_medians({one: partial(methods[one], clips) for one in methods}, rounds)
     logits = {method: _in_batches(run, sample, batch) for method, run in methods.items()}
     exact, gflop = logits[_REFERENCE], batch * gflop_per_clip(model.network.config)
-    rows = []
     for method, output in logits.items():
         engine, precision = method.split(" ")[:2]
-        peak = peaks.get(precision)
-        rows.append(
-            Row(
-                name,
-                engine,
-                method,
-                precision,
-                batch,
-                medians[method],
-                medians[_REFERENCE] / medians[method],
-                gflop / medians[method],
-                None
-                if peak is None or engine == "transformers"
-                else gflop / medians[method] / peak,
-                float((output.argmax(axis=1) == exact.argmax(axis=1)).mean()),
-                float(np.abs(output - exact).max()),
-                float(np.corrcoef(output.ravel(), exact.ravel())[0, 1]),
-            )
+        peak = None if engine == "transformers" else peaks.get(precision)
+        gflops = gflop / medians[method]
+        yield Row(
+            method,
+            name,
+            engine,
+            precision,
+            batch,
+            medians[method],
+            medians[_REFERENCE] / medians[method],
+            gflops,
+            None if peak is None else gflops / peak,
+            float((output.argmax(axis=1) == exact.argmax(axis=1)).mean()),
+            float(np.abs(output - exact).max()),
+            float(np.corrcoef(output.ravel(), exact.ravel())[0, 1]),
         )
-    return rows
 
 
-def transformers_methods(model: TrainedModel) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+def transformers_methods(model: TrainedModel) -> dict[str, Method]:
     """transformers as in its documentation, in fp32 and bf16."""
     from transformers import TimesformerForVideoClassification as HFTimesformer
 
-    methods: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
+    methods: dict[str, Method] = {}
     with tempfile.TemporaryDirectory() as folder:
         model.network.save_pretrained(folder)
         for name, dtype in ((_REFERENCE, torch.float32), ("transformers bf16", torch.bfloat16)):
@@ -182,15 +166,11 @@ def transformers_methods(model: TrainedModel) -> dict[str, Callable[[np.ndarray]
     return methods
 
 
-def own_methods(
-    model: TrainedModel, batch: int, *, compiled: bool
-) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    methods: dict[str, Callable[[np.ndarray], np.ndarray]] = {}
+def own_methods(model: TrainedModel, batch: int, *, compiled: bool) -> dict[str, Method]:
+    methods: dict[str, Method] = {}
     choices = list(BENCH_CONFIGS)
     if compiled:
-        choices += [
-            InferenceConfig(precision=precision, compile="on") for precision in ("fp32", "bf16")
-        ]
+        choices += [InferenceConfig(precision=one, compile="on") for one in ("fp32", "bf16")]
     for choice in choices:
         try:
             predictor = Predictor(model, choice.model_copy(update={"max_batch_size": batch}))
@@ -225,14 +205,13 @@ def measured_peaks() -> dict[str, float]:
     runs: dict[str, Callable[[], object]] = {}
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         a, b = left.to(device, dtype), right.to(device, dtype)
-        runs[f"{name} product"] = _product(a, b, device)
+        runs[f"{name} product"] = partial(_product, a, b)
         if device == "cpu" and PackedLinear.available(dtype):
-            runs[f"{name} packed"] = _bind(PackedLinear(b, None, size), a)
+            runs[f"{name} packed"] = partial(PackedLinear(b, None, size), a)
     if device == "cpu" and Int8Linear.available():
         quantized = Int8Linear.quantize(left)
-        runs["int8 packed"] = _bind(
-            Int8Linear(right, None, size).multiply, *quantized, torch.bfloat16
-        )
+        multiply = Int8Linear(right, None, size).multiply
+        runs["int8 packed"] = partial(multiply, *quantized, torch.bfloat16)
     torch.set_num_threads(cores())
     with torch.inference_mode():
         medians = interleaved_medians(runs, 15)
@@ -243,37 +222,15 @@ def measured_peaks() -> dict[str, float]:
     return peaks
 
 
-def _product(a: Tensor, b: Tensor, device: str) -> Callable[[], object]:
-    def run() -> None:
-        a @ b
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    return run
+def _product(a: Tensor, b: Tensor) -> None:
+    a @ b
+    if a.is_cuda:
+        torch.cuda.synchronize()
 
 
-def _bind(run: Callable[..., object], *arguments: object) -> Callable[[], object]:
-    return lambda: run(*arguments)
-
-
-def _in_batches(
-    run: Callable[[np.ndarray], np.ndarray], clips: np.ndarray, batch: int
-) -> np.ndarray:
+def _in_batches(run: Method, clips: np.ndarray, batch: int) -> np.ndarray:
     starts = range(0, len(clips), batch)
     return np.concatenate([run(clips[start : start + batch]) for start in starts])
-
-
-def show(rows: list[Row]) -> None:
-    print(f"\n{rows[0].model}, batch {rows[0].batch}")
-    print(
-        f"{'':<30} {'ms':>9} {'ratio':>6} {'of peak':>8} {'agree':>7} {'max diff':>9} {'corr':>8}"
-    )
-    for row in rows:
-        fraction = f"{row.peak_fraction:.0%}" if row.peak_fraction is not None else ""
-        print(
-            f"{row.method:<30} {1000 * row.median_s:>9.1f} {row.ratio:>6.2f} {fraction:>8} "
-            f"{row.agreement:>7.1%} {row.difference:>9.2g} {row.correlation:>8.5f}"
-        )
 
 
 if __name__ == "__main__":

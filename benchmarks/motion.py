@@ -10,9 +10,8 @@ from __future__ import annotations
 import argparse
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
-from benchmarks.report import machine, write_report
+from benchmarks.report import Report, parse_args
 from model.evaluation.corruptions import CORRUPTIONS
 from model.evaluation.evaluate import evaluate
 from model.predictor import Predictor
@@ -32,16 +31,15 @@ class Row:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", nargs="?", default="motion", help="embedded name or folder")
     parser.add_argument("--clips", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+    args = parse_args(parser)
     model = load(args.model)
     predictor = Predictor(model)
-    rows: list[Row] = []
-    print(f"{machine()}, {predictor.name}, {args.clips} clips")
+    report = Report(args.json)
+    print(f"{predictor.name}, {args.clips} clips")
     kinds: list[tuple[str, str | None, float | None]] = [("as rendered", None, None)]
     kinds += [(name, name, None) for name in CORRUPTIONS]
     kinds += [(f"{_FPS:g} fps", None, _FPS)]
@@ -55,19 +53,13 @@ def main() -> None:
         accuracy = result.report.top(1)
         standard_error = math.sqrt(accuracy * (1 - accuracy) / args.clips)
         error = result.report.calibration_error()
-        rows.append(Row(name, accuracy, standard_error, error, 1000 * result.window_s))
-        print(
-            f"{name:<10} {accuracy:6.1%} (±{standard_error:.1%})  calibration error {error:.1%}  "
-            f"{1000 * result.window_s:.1f} ms per window",
-            flush=True,
-        )
+        report.add(Row(name, accuracy, standard_error, error, 1000 * result.window_s))
         if name == "as rendered":
             for label, recall in result.report.recall().items():
                 print(f"    {label:<26} {recall:6.1%}")
             for truth, predicted, count in result.report.mistakes(6):
                 print(f"    {truth} -> {predicted}: {count}")
-    if args.json:
-        write_report(args.json, rows, model=args.model, engine=predictor.name)
+    report.write(model=args.model, engine=predictor.name)
 
 
 if __name__ == "__main__":

@@ -14,15 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.report import machine, write_report
+from benchmarks.report import Report, parse_args
 from model.trained_model import load
 from stream.config.config import MotionGateConfig
 from stream.messages import ClipSpec, FrameTime
 from stream.regions.clip_source import RegionClipSource
-from stream.regions.motion_gate import MotionGate
 from stream.scheduling.window_grid import WindowGrid
 from stream.sources.video_file import VideoReader, open_video
-from stream.synthetic import Scene, Segment
+from stream.synthetic.scene import Scene, Segment
 
 _FPS, _STRIDE_S = 25.0, 0.25
 TimedFrame = tuple[float, np.ndarray]
@@ -46,38 +45,27 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120, help="length of each scene")
     parser.add_argument("--areas", type=float, nargs="+", default=[0.001, 0.002, 0.005, 0.02])
     parser.add_argument("--videos", type=Path, nargs="*", default=[])
-    parser.add_argument("--quick", action="store_true", help="3 scenes of 40 seconds")
-    parser.add_argument("--json", type=Path, help="also write the rows to this file")
-    args = parser.parse_args()
-    scenes, seconds = (3, 40.0) if args.quick else (args.scenes, args.seconds)
+    args = parse_args(parser, scenes=3, seconds=40.0)
     spec = load("motion").spec
-    print(machine())
-    print(f"{'':<40} {'area':>6} {'windows':>8} {'gated':>7} {'motions':>8} {'missed':>7}")
-    rows = []
+    report = Report(args.json)
     for area in args.areas:
         scene_rows = [
-            measure(f"demo:{seed}", scene_frames(Scene(seed), seconds), spec, area, truth)
-            for seed in range(scenes)
-            for truth in [Scene(seed).ground_truth(seconds)]
+            measure(f"demo:{seed}", scene_frames(Scene(seed), args.seconds), spec, area, truth)
+            for seed in range(args.scenes)
+            for truth in [Scene(seed).ground_truth(args.seconds)]
         ]
-        rows.append(total(f"{scenes} synthetic scenes", scene_rows))
-        show(rows[-1])
+        report.add(total(f"{args.scenes} synthetic scenes", scene_rows))
         for video in args.videos:
             with contextlib.closing(open_video(str(video))) as reader:
-                rows.append(measure(video.name, video_frames(reader), spec, area, []))
-            show(rows[-1])
-    if args.json:
-        write_report(args.json, rows)
+                report.add(measure(video.name, video_frames(reader), spec, area, []))
+    report.write()
 
 
 def measure(
     name: str, frames: Iterable[TimedFrame], spec: ClipSpec, area: float, truth: list[Segment]
 ) -> Row:
-    default = MotionGateConfig()
-    gate = MotionGate(
-        min_area=area, pixel_threshold=default.pixel_threshold, max_interval_s=default.max_interval
-    )
-    stream, grid = RegionClipSource(name, gate=gate), WindowGrid(_STRIDE_S)
+    gate = MotionGateConfig(min_area=area)
+    stream, grid = RegionClipSource(name, motion_gate=gate), WindowGrid(_STRIDE_S)
     stream.start_buffering(spec)
     scored, windows = [], 0
     for time_s, pixels in frames:
@@ -124,14 +112,6 @@ def total(name: str, rows: list[Row]) -> Row:
         sum(row.gated * row.windows for row in rows) / max(1, windows),
         sum(row.motions for row in rows),
         sum(row.missed for row in rows),
-    )
-
-
-def show(row: Row) -> None:
-    print(
-        f"{row.source:<40} {row.area:>6} {row.windows:>8} {row.gated:>7.0%} {row.motions:>8} "
-        f"{row.missed:>7}",
-        flush=True,
     )
 
 

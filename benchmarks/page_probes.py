@@ -7,14 +7,9 @@ from tests.http_camera import PERIOD_S
 
 _CLOCK = f"""
 window.readings = [];
+const readClock = {burnt_clock.READ_IN_BROWSER};
 const read = (context) => {{
-  const {{ width, height }} = context.canvas;
-  const row = context.getImageData(0, height - Math.floor(height / 16), width, 1).data;
-  let ms = 0;
-  for (let bit = 0; bit < {burnt_clock.BITS}; bit += 1) {{
-    const at = 4 * Math.floor(((bit + 0.5) * width) / {burnt_clock.BITS});
-    if (row[at] + row[at + 1] + row[at + 2] > 381) ms += 2 ** bit;
-  }}
+  const ms = 1000 * readClock(context, context.canvas.width, context.canvas.height);
   const period = {round(PERIOD_S * 1000)};
   return (((Date.now() % period) - ms + period / 2) % period) - period / 2;
 }};

@@ -30,8 +30,8 @@ class _RateLimiter:
 
 
 @contextmanager
-def slow_link(host: str, port: int, *, bytes_s: float) -> Iterator[int]:
-    """Yields a port of 127.0.0.1 that forwards to the server over the link."""
+def slow_link(port: int, *, bytes_s: float) -> Iterator[int]:
+    """Yields a port that forwards to a server on port `port` over the link."""
     limiter = _RateLimiter(bytes_s)
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
@@ -44,7 +44,7 @@ def slow_link(host: str, port: int, *, bytes_s: float) -> Iterator[int]:
                 near, _ = listener.accept()
                 far = socket.socket()
                 far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER)
-                far.connect((host, port))
+                far.connect(("127.0.0.1", port))
                 for source, sink, limit in ((near, far, None), (far, near, limiter)):
                     threading.Thread(target=_pump, args=(source, sink, limit), daemon=True).start()
 

@@ -10,33 +10,27 @@ camera and worker were up.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import random
 import signal
-import socket
 import statistics
 import subprocess
-import sys
 import tempfile
-import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import cv2
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.report import machine, write_report
-from model.worker import serve
-from stream.messages import Clip, ClipSpec, Scores
-from stream.runtime.processes import worker_environment
+from benchmarks.processes import free_port, growth, resources, start_process, work
+from benchmarks.report import Report, parse_args
+from stream.messages import ClipSpec
 from stream.sinks.event_log.event_log import EventLog
-from stream.workers.transport import WorkerClient
+from stream.sinks.event_log.rows import moment
+from tests.http_camera import HttpCamera
+from tests.site import Site, start_site
 
 _FPS = 15.0
 _LABELS = ("nothing", "one", "two", "three")
@@ -47,26 +41,18 @@ _RECOVERY_S = 4.0  # after a restart: connecting, and the first window
 _SAMPLE_S = 2.0
 
 
-@dataclass(frozen=True)
-class Row:
-    """A measured quantity: medians of the first and of the last quarter."""
-
-    quantity: str
-    first: float
-    last: float
-
-
 @dataclass
 class Process:
     """A process that is killed and restarted, and its up times, in UTC seconds."""
 
-    command: list[str]
+    function: Callable[..., None]
+    arguments: tuple[int | str, ...]
     up_times: list[tuple[float, float]] = field(default_factory=list)
     started_at: float = 0.0
     running: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        self.running = subprocess.Popen(self.command, env=worker_environment())
+        self.running = start_process(self.function, *self.arguments)
         self.started_at = time.time()
 
     def kill(self) -> None:
@@ -82,89 +68,58 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--cameras", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0, help="of the faults")
-    parser.add_argument("--quick", action="store_true", help="one minute")
-    parser.add_argument("--json", type=Path, help="also write the rows to this file")
-    parser.add_argument("--camera", type=int, nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--work-for", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.camera:
-        run_camera(*args.camera)
-    elif args.work_for:
-        run_worker(args.work_for)
-    else:
-        print(machine())
-        soak(60.0 if args.quick else 60 * args.minutes, args.cameras, args.seed, args.json)
+    args = parse_args(parser, minutes=1.0)
+    soak(60 * args.minutes, args.cameras, random.Random(args.seed), Report(args.json))
 
 
-def soak(seconds: float, count: int, seed: int, file: Path | None) -> None:
-    own_command = [sys.executable, "-m", "benchmarks.soak"]
-    rng = random.Random(seed)
+def soak(seconds: float, count: int, rng: random.Random, report: Report) -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        ports = [free_port() for _ in range(count + 1)]
-        cameras = [
-            Process([*own_command, "--camera", str(port), str(number)])
-            for number, port in enumerate(ports[:count])
-        ]
-        worker = Process([*own_command, "--work-for", f"ipc://{folder}/scheduler"])
+        folder, endpoint = Path(temporary), f"ipc://{temporary}/scheduler"
+        ports = [free_port() for _ in range(count)]
+        cameras = [Process(run_camera, (port, number)) for number, port in enumerate(ports)]
+        worker = Process(run_worker, (endpoint,))
         config = folder / "soak.yaml"
         config.write_text(
-            f"worker: {{local: false, endpoint: 'ipc://{folder}/scheduler', result_timeout: 20s}}\n"
-            f"data: {folder / 'data'}\ndashboard: {{port: {ports[-1]}}}\n"
+            f"worker: {{local: false, endpoint: '{endpoint}', result_timeout: 20s}}\n"
             "events: {min_duration: 0.5s}\ncameras:\n"
             + "".join(
                 f"  c{number}: {{source: 'http://127.0.0.1:{port}/', max_retry_delay: 2s}}\n"
-                for number, port in enumerate(ports[:count])
+                for number, port in enumerate(ports)
             )
         )
         for process in (*cameras, worker):
             process.start()
-        command = [sys.executable, "-m", "ui.cli", "run", str(config)]
-        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         paused: list[tuple[float, float]] = []
         try:
-            samples = inject_faults(seconds, run, cameras, worker, paused, rng, ports[-1])
+            with start_site(folder, config=config) as site:
+                samples = inject_faults(seconds, site, cameras, worker, paused, rng)
         finally:
-            run.send_signal(signal.SIGINT)
-            run.wait(20)
             for process in (*cameras, worker):
                 process.kill()
         with EventLog.open(folder / "data") as log:
             logged = list(log.rows())
-    rows = [
-        Row(name, *quarter_medians([sample[name] for sample in samples if name in sample]))
-        for name in ("memory MB", "threads", "files", "age s")
-    ]
-    print(f"{'':<12} {'first quarter':>14} {'last quarter':>13}")
-    for row in rows:
-        print(f"{row.quantity:<12} {row.first:>14.2f} {row.last:>13.2f}")
-    ready_at = min((sample["at"] for sample in samples if "age s" in sample), default=time.time())
+    ready_at = min((sample["at"] for sample in samples if "age, s" in sample), default=time.time())
+    for row in growth(samples[max(1, len(samples) // 10) :]):  # without the startup
+        if row.quantity != "at":
+            report.add(row)
     expected, missing, duplicated = compare(cameras, worker, paused, logged, ready_at)
     spurious = sum(not happened(row) for row in logged)
-    kills = (
-        sum(len(camera.up_times) - 1 for camera in cameras),
-        len(worker.up_times) - 1,
-        len(paused),
-    )
     print(
-        f"{kills[0]} camera kills, {kills[1]} worker kills, {kills[2]} worker pauses; "
+        f"{sum(len(camera.up_times) - 1 for camera in cameras)} camera kills, "
+        f"{len(worker.up_times) - 1} worker kills, {len(paused)} worker pauses; "
         f"{expected} undisturbed events: {missing} missing, {duplicated} duplicated; "
         f"{len(logged)} logged, {spurious} spurious"
     )
-    if file:
-        write_report(
-            file, rows, expected=expected, missing=missing, duplicated=duplicated, spurious=spurious
-        )
+    report.write(expected=expected, missing=missing, duplicated=duplicated, spurious=spurious)
 
 
 def inject_faults(
     seconds: float,
-    run: subprocess.Popen[bytes],
+    site: Site,
     cameras: list[Process],
     worker: Process,
     paused: list[tuple[float, float]],
     rng: random.Random,
-    port: int,
 ) -> list[dict[str, float]]:
     """Inject faults at random, and sample the run. Returns the samples."""
     samples, deadline = [], time.monotonic() + seconds
@@ -172,9 +127,7 @@ def inject_faults(
     next_kill = time.monotonic() + 15
     while time.monotonic() < deadline:
         time.sleep(_SAMPLE_S)
-        if run.poll() is not None:
-            raise SystemExit("the run has ended")
-        samples.append(sample_run(run.pid, port))
+        samples.append(sample_run(site))
         for number in [index for index, at in restart_at.items() if at < time.monotonic()]:
             del restart_at[number]
             cameras[number].start()
@@ -201,35 +154,19 @@ def inject_faults(
     return samples
 
 
-def sample_run(pid: int, port: int) -> dict[str, float]:
-    process = Path(f"/proc/{pid}")
-    pages = int((process / "statm").read_text().split()[1])
-    status = (process / "status").read_text()
-    sample = {
-        "at": time.time(),
-        "memory MB": pages * os.sysconf("SC_PAGE_SIZE") / 2**20,
-        "threads": float(status.partition("Threads:")[2].split()[0]),
-        "files": float(len(list((process / "fd").iterdir()))),
-    }
-    with contextlib.suppress(OSError):  # the dashboard starts later than the run
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
-            families = text_string_to_metric_families(response.read().decode())
-        ages = [
-            metric.value
-            for family in families
-            if family.name == "actionwatch_prediction_age_seconds"
-            for metric in family.samples
-        ]
-        if ages:
-            sample["age s"] = statistics.median(ages)  # over cameras: some may be down
+def sample_run(site: Site) -> dict[str, float]:
+    sample = {"at": time.time(), **resources(site.pid)}
+    with urllib.request.urlopen(site.url("metrics"), timeout=5) as response:
+        families = text_string_to_metric_families(response.read().decode())
+    ages = [
+        metric.value
+        for family in families
+        if family.name == "actionwatch_prediction_age_seconds"
+        for metric in family.samples
+    ]
+    if ages:
+        sample["age, s"] = statistics.median(ages)  # over cameras: some may be down
     return sample
-
-
-def quarter_medians(values: list[float]) -> tuple[float, float]:
-    """Medians of the first and of the last quarter, without the startup."""
-    values = values[max(1, len(values) // 10) :]
-    quarter = max(1, len(values) // 4)
-    return statistics.median(values[:quarter]), statistics.median(values[-quarter:])
 
 
 def compare(
@@ -273,7 +210,7 @@ def worker_was_up(
 def happened(row: dict) -> bool:
     """Whether a camera showed the logged event at all."""
     number = int(row["camera"].removeprefix("c"))
-    start = datetime.fromisoformat(row["start"]).replace(tzinfo=timezone.utc).timestamp()
+    start = _utc_s(row["start"])
     near = round(start / _PERIOD_S)
     return any(
         row["label"] == _label(number, index) and abs(start - index * _PERIOD_S) < _DURATION_S + 1
@@ -284,11 +221,12 @@ def happened(row: dict) -> bool:
 def overlaps(row: dict, label: str, start_s: float, end_s: float) -> bool:
     if row["label"] != label or row["end"] is None:
         return False
-    start, end = (datetime.fromisoformat(row[key]) for key in ("start", "end"))
-    event_start, event_end = (
-        moment.replace(tzinfo=timezone.utc).timestamp() for moment in (start, end)
-    )
-    return min(event_end, end_s) - max(event_start, start_s) > 0.5 * _DURATION_S
+    shared_s = min(_utc_s(row["end"]), end_s) - max(_utc_s(row["start"]), start_s)
+    return shared_s > 0.5 * _DURATION_S
+
+
+def _utc_s(text: str) -> float:
+    return moment(text).timestamp()
 
 
 def _label(camera: int, index: int) -> str:
@@ -297,67 +235,30 @@ def _label(camera: int, index: int) -> str:
 
 def run_camera(port: int, number: int) -> None:
     """A camera process: the shown label depends only on the time of day."""
+    rng = np.random.default_rng(number)
 
-    class Stream(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-            self.end_headers()
-            rng = np.random.default_rng(number)
-            with contextlib.suppress(OSError):
-                while True:
-                    jpeg = render_jpeg(number, time.time(), rng)
-                    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}"
-                    self.wfile.write(head.encode() + b"\r\n\r\n" + jpeg + b"\r\n")
-                    time.sleep(1 / _FPS - time.time() % (1 / _FPS))
+    def draw(_: float) -> np.ndarray:
+        index, elapsed_s = divmod(time.time(), _PERIOD_S)
+        shown = _LABELS.index(_label(number, int(index))) if elapsed_s < _DURATION_S else 0
+        return rng.normal(30 + _LEVELS * shown, 4, (120, 160, 3)).clip(0, 255).astype(np.uint8)
 
-        def log_message(self, format: str, *arguments: object) -> None:
-            pass
-
-    _end_with_parent()
-    with ThreadingHTTPServer(("127.0.0.1", port), Stream) as server:
-        server.daemon_threads = True
-        server.serve_forever()
-
-
-def render_jpeg(number: int, now: float, rng: np.random.Generator) -> bytes:
-    index, elapsed_s = divmod(now, _PERIOD_S)
-    shown = _LABELS.index(_label(number, int(index))) if elapsed_s < _DURATION_S else 0
-    pixels = rng.normal(30 + _LEVELS * shown, 4, (120, 160, 3)).clip(0, 255).astype(np.uint8)
-    return cv2.imencode(".jpg", pixels)[1].tobytes()
+    HttpCamera(_FPS, draw, port=port).start()
 
 
 def run_worker(endpoint: str) -> None:
     """The worker process: reads the labels from the brightness."""
-
-    def predict(clips: tuple[Clip, ...]) -> tuple[Scores, ...]:
-        return tuple(Scores(clip.number, label_fractions(clip.frames), 0.0) for clip in clips)
-
-    _end_with_parent()
-    with WorkerClient(endpoint, _SPEC, name="soak") as link:
-        serve(predict, link, threading.Event(), capacity=lambda: 8, is_orphaned=lambda: False)
+    work(
+        endpoint,
+        _SPEC,
+        lambda clips: [label_fractions(clip.frames) for clip in clips],
+        max_batch_size=8,
+    )
 
 
 def label_fractions(frames: np.ndarray) -> np.ndarray:
     """uint8 (T, H, W, 3) -> fraction of frames with each label, float32 (labels,)."""
     levels = np.rint((frames.mean(axis=(1, 2, 3)) - 30) / _LEVELS).astype(int).clip(0, 3)
     return (np.bincount(levels, minlength=len(_LABELS)) / len(levels)).astype(np.float32)
-
-
-def _end_with_parent() -> None:
-    parent = os.getppid()
-
-    def poll() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(0)
-
-    threading.Thread(target=poll, daemon=True).start()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

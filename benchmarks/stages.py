@@ -9,10 +9,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import statistics
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,25 +20,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.report import machine, write_report
+from benchmarks.processes import work
+from benchmarks.report import Report, parse_args
+from model.bench import interleaved_medians
 from model.predictor import Predictor
 from model.trained_model import load
-from model.worker import serve
 from stream.capture.latest_frame import LatestFrame
 from stream.config.events import EventsConfig
 from stream.events.detector import Detector
 from stream.events.processor import CameraView
-from stream.messages import Clip, ClipSpec, Event, Frame, LoggedEvent, Prediction, Scores
+from stream.messages import Clip, ClipSpec, Event, Frame, LoggedEvent, Prediction
 from stream.regions.frame_ring import FrameRing
 from stream.regions.resize import fit_frame
 from stream.runtime.metrics import Metrics
 from stream.runtime.processes import limit_opencv_threads
 from stream.sinks.event_log.event_log import EventLog
 from stream.sources.opencv_capture import rgb
-from stream.synthetic import Scene
-from stream.workers.transport import SchedulerSocket, WorkerClient
+from stream.synthetic.scene import Scene
+from stream.workers.transport import SchedulerSocket
 from stream.workers.wire import Batch, Hello, Message, Ready, Result, pack, unpack
-from ui.web.api.views import live_state
+from ui.web.api.live import live_state
 
 _FPS, _STRIDE_S = 25.0, 0.25
 _INFER = "infer"
@@ -59,28 +58,19 @@ class Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="motion", help="embedded name or folder")
-    parser.add_argument(
-        "--size", type=int, nargs=2, default=[640, 480], help="frame size of the camera"
-    )
+    parser.add_argument("--size", type=int, nargs=2, default=[640, 480], help="of a frame")
     parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--quick", action="store_true", help="20 rounds")
-    parser.add_argument("--json", type=Path, help="also write the rows to this file")
-    args = parser.parse_args()
-    print(machine())
+    args = parse_args(parser, rounds=20)
+    report = Report(args.json)
     limit_opencv_threads()
     with contextlib.ExitStack() as stack:
         stages = prepare_stages(args.model, tuple(args.size), stack)
-        rows = []
         for name, (calls, run) in stages.items():
-            call_us = 1e6 * median_s(run, 20 if args.quick else args.rounds)
-            rows.append(Row(name, call_us, calls, call_us * calls))
-    print(f"{'stage':<22} {'us/call':>9} {'calls':>6} {'us/window':>12}")
-    for row in rows:
-        print(f"{row.stage:<22} {row.call_us:>9.0f} {row.calls:>6.2f} {row.window_us:>12.0f}")
-    overhead = sum(row.window_us for row in rows if row.stage != _INFER)
-    print(f"{'all but inference':<22} {'':>9} {'':>6} {overhead:>12.0f}")
-    if args.json:
-        write_report(args.json, rows, overhead_us=overhead)
+            call_us = 1e6 * interleaved_medians({name: run}, args.rounds)[name]
+            report.add(Row(name, call_us, calls, call_us * calls))
+    overhead_us = sum(row.window_us for row in report.rows if row.stage != _INFER)
+    print(f"all but inference: {overhead_us:.0f} us per window")
+    report.write(overhead_us=overhead_us)
 
 
 def prepare_stages(
@@ -177,14 +167,11 @@ class WorkerLink:
         self._clip, self._stop = clip, threading.Event()
         self._link = SchedulerSocket(f"ipc://{folder}/workers")
 
-        def predict(clips: tuple[Clip, ...]) -> tuple[Scores, ...]:
-            return tuple(Scores(clip.number, probabilities, 0.0) for clip in clips)
-
-        def run_worker() -> None:
-            with WorkerClient(self._link.endpoint, spec) as worker:
-                serve(predict, worker, self._stop, capacity=lambda: 1, is_orphaned=lambda: False)
-
-        self._thread = threading.Thread(target=run_worker)
+        self._thread = threading.Thread(
+            target=work,
+            args=(self._link.endpoint, spec, lambda clips: [probabilities]),
+            kwargs={"stop": self._stop},
+        )
 
     def __enter__(self) -> WorkerLink:
         self._thread.start()
@@ -218,16 +205,6 @@ def write_video(file: Path, frames_rgb: list[np.ndarray]) -> Path:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     writer.release()
     return file
-
-
-def median_s(run: Callable[[], object], rounds: int) -> float:
-    run()
-    times = []
-    for _ in range(rounds):
-        started_at = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started_at)
-    return statistics.median(times)
 
 
 if __name__ == "__main__":

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import statistics
 import tempfile
 import time
 import urllib.request
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from pathlib import Path
 
-from playwright.sync_api import BrowserContext, Error, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Error, Page
 
-from benchmarks.report import machine, write_report
+from benchmarks.processes import growth, resources
+from benchmarks.report import Report, parse_args
+from model.bench import interleaved_medians
 from stream.messages import Event, LoggedEvent
 from stream.sinks.event_log.event_log import EventLog
+from tests.browser import new_page
 from tests.site import start_site
 
 _TABS = ("Timeline", "Events", "Tuning", "Health", "Configuration", "Live")
@@ -40,40 +42,29 @@ _QUERIES = (
 _REPEATS = 20  # of each query
 
 
-@dataclass(frozen=True)
-class Row:
-    """A measured quantity: medians of the first and of the last quarter."""
-
-    what: str
-    first: float
-    last: float
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--events", type=int, default=100_000, help="in the log")
-    parser.add_argument("--json", type=Path, help="write the rows here as well")
-    given = parser.parse_args()
-    print(machine())
+    given = parse_args(parser)
+    report = Report(given.json)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         fill(folder / "data", given.events)
         config = folder / "config.yaml"
         config.write_text("cameras: {yard: {source: 'demo:0'}}\n")
         with start_site(folder, config=config) as site:
-            response_times = [response_time(site.url(f"api/events?{query}")) for query in _QUERIES]
-            rows, visits = measure(site.page, site.pid, 60 * given.minutes)
-    for query, seconds in zip(_QUERIES, response_times, strict=True):
+            response_times = interleaved_medians(
+                {query: partial(get, site.url(f"api/events?{query}")) for query in _QUERIES},
+                _REPEATS,
+            )
+            samples, visits = measure(site.page, site.pid, 60 * given.minutes)
+    for query, seconds in response_times.items():
         print(f"/api/events?{query:<45} {seconds * 1000:6.0f} ms")
     print(f"{visits} visits")
-    for row in rows:
-        print(f"{row.what:<24} {row.first:10.1f} {row.last:10.1f}")
-    if given.json:
-        by_query = dict(zip(_QUERIES, response_times, strict=True))
-        write_report(
-            given.json, rows, visits=visits, response_times_s=by_query, events=given.events
-        )
+    for row in growth(samples):
+        report.add(row)
+    report.write(visits=visits, response_times_s=response_times, events=given.events)
 
 
 def fill(folder: Path, count: int) -> None:
@@ -107,29 +98,19 @@ def fill(folder: Path, count: int) -> None:
             log.write_updates(updates)
 
 
-def response_time(url: str) -> float:
-    """Median response time in seconds."""
-    times_s = []
-    for _ in range(_REPEATS):
-        started_at = time.perf_counter()
-        with urllib.request.urlopen(url) as response:
-            response.read()
-        times_s.append(time.perf_counter() - started_at)
-    return statistics.median(times_s)
+def get(url: str) -> None:
+    with urllib.request.urlopen(url) as response:
+        response.read()
 
 
-def measure(url: str, pid: int, seconds: float) -> tuple[list[Row], int]:
-    """Visit the page for `seconds` after the warm-up. Returns the rows and the number of visits."""
+def measure(url: str, pid: int, seconds: float) -> tuple[list[dict[str, float]], int]:
+    """Visit the page for `seconds` after the warm-up. Returns samples and the number of visits."""
     samples: list[dict[str, float]] = []
     visits = 0
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=[
-                *("--no-sandbox", "--disable-gpu"),
-                *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-            ],
-        )
+    flags = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    with new_page(*flags) as page:
+        browser = page.context.browser
+        assert browser is not None
         started_at = time.monotonic()
         while time.monotonic() < started_at + _WARM_UP_S + seconds or not samples:
             contexts = [browser.new_context() for _ in range(_CONCURRENT_PAGES)]
@@ -141,17 +122,7 @@ def measure(url: str, pid: int, seconds: float) -> tuple[list[Row], int]:
             visits += len(contexts)
             if time.monotonic() > started_at + _WARM_UP_S:
                 samples.append(resources(pid))
-        browser.close()
-    quarter = max(1, len(samples) // 4)
-    rows = [
-        Row(
-            what,
-            statistics.median(sample[what] for sample in samples[:quarter]),
-            statistics.median(sample[what] for sample in samples[-quarter:]),
-        )
-        for what in samples[0]
-    ]
-    return rows, visits
+    return samples, visits
 
 
 def visit(context: BrowserContext, url: str) -> Page:
@@ -165,25 +136,6 @@ def visit(context: BrowserContext, url: str) -> Page:
     page.get_by_role("button", name="Use my webcam").click()
     page.wait_for_timeout(_TAB_MS)
     return page
-
-
-def resources(pid: int) -> dict[str, float]:
-    """The resources of a process."""
-    status = dict(
-        line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
-    )
-    links = []
-    for file in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            links.append(os.readlink(file))
-        except OSError:  # closed meanwhile
-            continue
-    return {
-        "memory, MB": int(status["VmRSS"].split()[0]) / 1024,
-        "threads": float(status["Threads"]),
-        "sockets": float(sum(link.startswith("socket:") for link in links)),
-        "files": float(sum(link.startswith("/") for link in links)),
-    }
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
+from tests.browser import new_page
 from tests.motion_video import write_webcam
 
 _HERE = Path(__file__).parent
@@ -20,25 +21,18 @@ _SETTLE_MS = 3000  # charts and video appear some time after their tab
 
 def main(url: str) -> None:
     """A screenshot of each tab, and of the first one on a phone and with the dark theme."""
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder:
         webcam = write_webcam("wave", Path(folder))
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium",
-            args=[
-                *("--no-sandbox", "--disable-gpu"),
-                *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
-                f"--use-file-for-fake-video-capture={webcam}",
-            ],
-        )
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        for tab in _TABS:
-            _screenshot(page, url, tab, f"dashboard-{tab.lower().replace(' ', '-')}.png")
-        page.close()
-        dark = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="dark")
-        _screenshot(dark, url, "Live", "dashboard-dark.png")
-        phone = browser.new_page(viewport={"width": 390, "height": 844})
-        _screenshot(phone, url, "Live", "dashboard-phone.png")
-        browser.close()
+        with new_page(
+            *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+            f"--use-file-for-fake-video-capture={webcam}",
+        ) as page:
+            for tab in _TABS:
+                _screenshot(page, url, tab, f"dashboard-{tab.lower().replace(' ', '-')}.png")
+    with new_page(dark=True) as page:
+        _screenshot(page, url, "Live", "dashboard-dark.png")
+    with new_page(width=390, height=844) as page:
+        _screenshot(page, url, "Live", "dashboard-phone.png")
 
 
 def _screenshot(page: Page, url: str, tab: str, file: str) -> None:

@@ -14,6 +14,12 @@ def draw(time_s: float, *, width: int = 320, height: int = 240) -> np.ndarray:
     frame = np.full((height, width, 3), 110, np.uint8)
     x = int(width * (0.1 + 0.8 * (time_s % 1)))
     cv2.circle(frame, (x, height // 2), height // 8, (220, 40, 60), -1)
+    return stamp(frame, time_s)
+
+
+def stamp(frame: np.ndarray, time_s: float) -> np.ndarray:
+    """Draw the time over a frame, uint8 (H, W, 3), and return the frame."""
+    height, width = frame.shape[:2]
     milliseconds = round(time_s * 1000)
     for bit in range(BITS):
         left, right = bit * width // BITS, (bit + 1) * width // BITS

@@ -22,11 +22,19 @@ class HttpCamera:
     """Sends `fps` frames a second to every client, while it is on.
 
     `draw` gets the time since 1970 modulo PERIOD_S, in seconds; each frame is drawn once for all
-    clients. "/page" is a page that shows the stream in an <img>.
+    clients. "/page" is a page that shows the stream in an <img>. A slow client misses frames, or,
+    if the camera has a `queue`, gets each one late.
     """
 
-    def __init__(self, fps: float, draw: Callable[[float], np.ndarray], *, port: int = 0) -> None:
-        self._fps, self._draw = fps, draw
+    def __init__(
+        self,
+        fps: float,
+        draw: Callable[[float], np.ndarray],
+        *,
+        port: int = 0,
+        queue: bool = False,
+    ) -> None:
+        self._fps, self._draw, self._queue = fps, draw, queue
         self._on = threading.Event()
         self._on.set()
         self._lock = threading.Lock()
@@ -58,8 +66,9 @@ class HttpCamera:
     def parts(self) -> Iterator[bytes]:
         """Frames in real time, each with the boundary after it: browsers wait for that."""
         yield b"--frame\r\n"
+        index = int(time.time() * self._fps)
         while self._on.is_set():
-            index = int(time.time() * self._fps) + 1
+            index = index + 1 if self._queue else int(time.time() * self._fps) + 1
             time.sleep(max(0.0, index / self._fps - time.time()))
             jpeg = self._jpeg(index)
             head = f"Content-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
@@ -68,7 +77,8 @@ class HttpCamera:
     def _jpeg(self, index: int) -> bytes:
         with self._lock:
             if index > self._latest[0]:
-                bgr = cv2.cvtColor(self._draw(time.time() % PERIOD_S), cv2.COLOR_RGB2BGR)
+                now = index / self._fps if self._queue else time.time()
+                bgr = cv2.cvtColor(self._draw(now % PERIOD_S), cv2.COLOR_RGB2BGR)
                 jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
                 self._latest = (index, jpeg)
             return self._latest[1]
