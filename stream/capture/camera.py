@@ -18,10 +18,9 @@ from stream.config.config import CameraConfig
 from stream.messages import ClipSpec, Frame, FrameTime
 from stream.regions.base import regions_of
 from stream.regions.clip_source import RegionClipSource
-from stream.runtime.backoff import Backoff
 from stream.runtime.metrics import Metrics
 from stream.runtime.secrets import redact
-from stream.runtime.service import ServiceThread
+from stream.runtime.service import Backoff, ServiceThread, join_all
 from stream.sources.base import NetworkOptions, OpenOptions, Source, check_source, open_source
 from stream.sources.source_clock import SourceClock
 
@@ -122,12 +121,9 @@ class Camera:
                 self._session.request_stop()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait until the threads end; False on timeout."""
-        deadline = time.monotonic() + timeout_s
-        ended, session = self._thread.join(timeout_s), self._session
-        if session is not None:
-            ended &= session.thread.join(max(0.0, deadline - time.monotonic()))
-        return ended
+        session = self._session
+        threads = [self._thread] if session is None else [self._thread, session.thread]
+        return join_all(threads, timeout_s)
 
     @property
     def streams(self) -> tuple[RegionClipSource, ...]:
@@ -204,12 +200,9 @@ class Camera:
             if not session.has_frames:
                 timeout_s = max(timeout_s, self._network.open_timeout_s + _OPEN_OVERHEAD_S)
             left_s = session.newest_at + timeout_s - self._now()
-            if session.finite:  # video files may pause
-                session.wakeup.wait()
-            elif left_s <= 0:
+            if left_s <= 0 and not session.finite:
                 return True
-            else:
-                session.wakeup.wait(left_s)
+            session.wakeup.wait(None if session.finite else left_s)  # video files may pause
         return False
 
     def _abandon(self, session: CaptureSession, stalled: bool) -> None:

@@ -28,7 +28,7 @@ class LatestFrame:
         self._default_width = default_width
         self._lock = threading.Lock()
         self._encoding = threading.Lock()
-        self._frame: Frame | None = None
+        self.frame: Frame | None = None
         # By index, time and width, not by frame: that would keep the pixels alive.
         self._jpegs: OrderedDict[tuple[int, float, int], bytes] = OrderedDict()
         self._subscribers: set[Callable[[], None]] = set()
@@ -36,21 +36,16 @@ class LatestFrame:
     def is_due(self, seen_at: float) -> bool:
         """Whether a frame of that moment is needed; without subscribers one a second is."""
         with self._lock:
-            if self._subscribers or self._frame is None:
+            if self._subscribers or self.frame is None:
                 return True
-            return seen_at - self._frame.seen_at >= _IDLE_INTERVAL_S
+            return seen_at - self.frame.seen_at >= _IDLE_INTERVAL_S
 
     def put(self, frame: Frame) -> None:
         with self._lock:
-            self._frame = frame
+            self.frame = frame
             subscribers = list(self._subscribers)
         for callback in subscribers:
             callback()
-
-    @property
-    def frame(self) -> Frame | None:
-        with self._lock:
-            return self._frame
 
     def jpeg(self, width: int | None = None) -> tuple[Frame, bytes] | None:
         """The newest frame and its JPEG, or None before the first frame.
@@ -72,7 +67,7 @@ class LatestFrame:
     def clear(self) -> None:
         """Free the memory of the frame and all JPEGs."""
         with self._lock:
-            self._frame = None
+            self.frame = None
         with self._encoding:
             self._jpegs.clear()
 

@@ -1,13 +1,14 @@
-"""Service: what is started, asked to stop and joined; and the one implementation of its thread."""
+"""Service: what is started, asked to stop and joined; its thread, and the delays of its retries."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import queue
+import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 from stream.runtime.metrics import Metrics
@@ -85,6 +86,13 @@ class ServiceThread:
                 self._on_crash(self.crash)
 
 
+def join_all(services: Iterable[Service], timeout_s: float) -> bool:
+    """Join services within one timeout. False where one of them did not end."""
+    deadline = time.monotonic() + timeout_s
+    ended = [service.join(max(0.0, deadline - time.monotonic())) for service in services]
+    return all(ended)
+
+
 class StopDeadline:
     """The time that all services of a run have together to stop, in seconds."""
 
@@ -104,3 +112,24 @@ class StopDeadline:
         if not ended:
             _log.warning("%s did not stop in time", name)
         return ended
+
+
+class Backoff:
+    """Delays that double from `first_s` to `max_s` seconds, each with a quarter of jitter.
+
+    Jitter keeps many clients from retrying at the same moment after an outage.
+    """
+
+    def __init__(self, first_s: float, max_s: float) -> None:
+        self._first_s, self._max_s = first_s, max_s
+        self._delay_s = first_s
+
+    def next_s(self) -> float:
+        """The delay before the next attempt, in seconds, at most 1.25 `max_s`."""
+        delay_s = min(self._delay_s, self._max_s)
+        self._delay_s = 2 * delay_s
+        return delay_s * random.uniform(0.75, 1.25)
+
+    def reset(self) -> None:
+        """An attempt succeeded: start again with the shortest delay."""
+        self._delay_s = self._first_s

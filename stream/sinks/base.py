@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +12,7 @@ from stream.config.config import Config
 from stream.messages import ClipSpec, LoggedEvent, Prediction
 from stream.runtime.metrics import Metrics
 from stream.runtime.registry import Registry
-from stream.runtime.service import Service
+from stream.runtime.service import Service, join_all
 from stream.sinks.disk_guard import DiskGuard
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.writer import EventWriter
@@ -44,9 +43,7 @@ class EventSink:
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the end; False if it did not come within `timeout_s` seconds."""
-        deadline = time.monotonic() + timeout_s
-        ended = [service.join(max(0.0, deadline - time.monotonic())) for service in self.services]
-        return all(ended)
+        return join_all(self.services, timeout_s)
 
     def on_model(self, spec: ClipSpec, streams: Sequence[str]) -> None:
         """The model is known, on the scheduler's thread, before the first prediction."""

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from stream.runtime.metrics import Metrics
+from stream.runtime.service import join_all
 from stream.workers.launcher import LAUNCHERS, WorkerSetup, worker_name
 from stream.workers.supervisor import Supervisor
 
@@ -68,10 +69,7 @@ class WorkerPool:
                 supervisor.thread.request_stop()
 
     def join(self, timeout_s: float) -> bool:
-        deadline, ended = time.monotonic() + timeout_s, True
-        for supervisor in self._supervisors.values():
-            ended &= supervisor.thread.join(max(0.0, deadline - time.monotonic()))
-        return ended
+        return join_all([one.thread for one in self._supervisors.values()], timeout_s)
 
     # On the scheduler's thread, for local and remote workers.
     def on_worker_failure(self, worker: bytes, reason: str) -> None:

@@ -7,8 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from stream.runtime.backoff import Backoff
-from stream.runtime.service import ServiceThread
+from stream.runtime.service import Backoff, ServiceThread
 from stream.workers.launcher import EXIT_CANNOT_RUN, LaunchError, WorkerHandle, WorkerLauncher
 
 _log = logging.getLogger(__name__)
