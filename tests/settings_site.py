@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stream.config.dashboard import Role
@@ -21,8 +20,8 @@ from stream.sinks.event_log.event_log import EventLog
 from tests.web import serving
 from ui.config_reload import ConfigReloader
 from ui.web.api import configuration_api, health_api, monitoring, tuning_api
+from ui.web.api.errors import add_error_handlers
 from ui.web.api.run_status import RunStatus
-from ui.web.app import invalid_request
 from ui.web.security.access import Access, Identity
 
 SPEC = ClipSpec("small", ("still", "jump", "run"), frozenset({"still"}), 4, 0.4, 8, 8)
@@ -74,7 +73,7 @@ def serve_settings(folder: Path, *, with_file: bool = True) -> Iterator[Settings
         reload.attach_access(access, "127.0.0.1")
         status = RunStatus(pipeline)
         app = FastAPI()
-        app.add_exception_handler(RequestValidationError, invalid_request)
+        add_error_handlers(app)
         app.include_router(tuning_api.router(pipeline, PolicyPreview(config.data, log), reload))
         app.include_router(configuration_api.router(reload))
         app.include_router(health_api.router(status))

@@ -30,16 +30,13 @@ def replace_with_backup(
     """
     new = file.with_name(f".{file.name}.new")
     try:
-        _write(new, text, like=file)
-    except OSError as error:
-        with suppress(OSError):
-            new.unlink()
-        raise FileError(f"{file} can't be written: {error.strerror or error}") from error
-    try:
-        yield
-        backup_utc = now_utc or datetime.now(timezone.utc)
         try:
-            _back_up(file, backup_utc)
+            _write(new, text, like=file)
+        except OSError as error:
+            raise FileError(f"{file} can't be written: {error.strerror or error}") from error
+        yield
+        try:
+            _back_up(file, now_utc or datetime.now(timezone.utc))
             sync_and_rename(new, file)
         except OSError as error:
             raise FileError(

@@ -8,10 +8,9 @@ from __future__ import annotations
 import hashlib
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from stream.config.config import Config
-from stream.config.dashboard import DashboardConfig
 from stream.config.diff import Changes, check_labels, compare
 from stream.config.edit_yaml import with_events
 from stream.config.events import EventsConfig
@@ -20,9 +19,7 @@ from stream.pipeline import Pipeline
 from stream.reconfigure import reconfigure
 from stream.sources.base import SourceError, check_source
 from ui.config_file_backup import replace_with_backup
-
-if TYPE_CHECKING:
-    from ui.web.security.access import Access
+from ui.web.security.access import Access, exposure_problem
 
 MAX_TEXT_CHARS = 200_000  # of a file that may be edited on the page
 _ACCESS_KEYS = ("users", "tokens", "allowed_hosts", "session_lifetime")
@@ -47,12 +44,13 @@ class ConfigReloader:
         self._pipeline = pipeline
         self.file = file.resolve() if file is not None else None  # a symbolic link is not replaced
         self._overrides = overrides
-        self._access: tuple[Access, str] | None = None
+        self._access: Access | None = None
+        self._host = ""
         self._changing = threading.Lock()
 
     def attach_access(self, access: Access, host: str) -> None:
         """Apply changes to `access` too; `host` is the address that the server listens on."""
-        self._access = (access, host)
+        self._access, self._host = access, host
 
     @property
     def flags(self) -> list[str]:
@@ -114,23 +112,17 @@ class ConfigReloader:
         file, config = self._known_file(), self._parsed(text)
         if content_hash(self.text()) != seen:
             raise EditConflictError("the file has changed since it was loaded; load it again")
-        with replace_with_backup(
-            file, text
-        ):  # written beside it first, moved in its place afterwards
+        with replace_with_backup(file, text):
             return self._apply(config)
 
     def _apply(self, config: Config) -> Changes:
-        before = self._pipeline.config.dashboard
-        after = before
-        if self._access is not None:
-            access, host = self._access
-            changed = {key: getattr(config.dashboard, key) for key in _ACCESS_KEYS}
-            after = before.model_copy(update=changed)
-            if problem := _access_problem(after, host):
-                raise ConfigError(f"{problem}; nothing was changed")
+        changed = {key: getattr(config.dashboard, key) for key in _ACCESS_KEYS}
+        dashboard = self._pipeline.config.dashboard.model_copy(update=changed)
+        if self._access is not None and (problem := exposure_problem(dashboard, self._host)):
+            raise ConfigError(f"{problem}; nothing was changed")
         changes = reconfigure(self._pipeline, config, also=self._also())
         if self._access is not None:
-            access.replace(after)
+            self._access.config = dashboard
         return changes
 
     def _also(self) -> tuple[str, ...]:
@@ -151,13 +143,6 @@ class ConfigReloader:
 def content_hash(text: str) -> str:
     """Identifies a version of the file."""
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _access_problem(config: DashboardConfig, host: str) -> str:
-    """Why serving this configuration is insecure; see Access.problem."""
-    from ui.web.security.access import Access
-
-    return Access(config, b"").problem(host)
 
 
 def _dotted(values: dict[str, Any], path: str = "") -> list[str]:

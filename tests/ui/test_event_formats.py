@@ -17,7 +17,7 @@ from stream.formats.ground_truth import GroundTruth, checked_segment
 from stream.sinks.event_log.event_log import EventLog
 from tests.event_samples import ROWS, logged
 from ui.cli.main import app
-from ui.web.api import event_export
+from ui.web.api import event_files
 
 
 def write(rows: Iterable[Mapping[str, Any]], file: IO[bytes], options: Options) -> None:
@@ -71,7 +71,7 @@ def test_command_line_knows_an_added_format(tmp_path: Path, data: Path) -> None:
 def test_api_knows_an_added_format(data: Path) -> None:
     api = FastAPI()
     with EventLog.open(data) as log:
-        api.include_router(event_export.router(log))
+        api.include_router(event_files.export_router(log))
         with TestClient(api) as client:
             choices = client.get("/api/events/formats").json()
             assert {"name": "toy", "title": "Toy"} in choices

@@ -15,7 +15,7 @@ _MIN_CHARS = 8
 
 def password() -> None:
     """Ask for a password and print its hash for the configuration."""
-    from ui.web.security.passwords import hash_password
+    from ui.web.security.access import hash_password
 
     entered = _read_password()
     if len(entered) < _MIN_CHARS:

@@ -66,6 +66,7 @@ def _problem(name: str, config: AlertConfig) -> str:
 
 def _test_alerts() -> list[Alert]:
     """Start and end of an invented event of a camera "test"."""
+    from dataclasses import replace
     from datetime import datetime, timedelta, timezone
 
     from stream.messages import Event, LoggedEvent
@@ -73,20 +74,20 @@ def _test_alerts() -> list[Alert]:
     from stream.sinks.event_log.rows import as_row
 
     start_utc = datetime.now(timezone.utc) - timedelta(seconds=3)
-    alerts: list[Alert] = []
-    for change, latest_s, end_s in (("start", 1.2, None), ("end", 3.0, 3.0)):
-        event = Event(
-            id=f"test-{uuid.uuid4()}" if not alerts else alerts[0].event["id"],
-            camera="test",
-            label="test",
-            start_s=1.0,
-            latest_s=latest_s,
-            end_s=end_s,
-            detected_s=1.2,
-            peak=0.9,
-            peak_s=1.2,
-            mean=0.8,
-        )
-        row = as_row(LoggedEvent(event, change, start_utc, "test"))
-        alerts.append(Alert(f"{event.id}-{change}", change, row))
-    return alerts
+    start = Event(
+        id=f"test-{uuid.uuid4()}",
+        camera="test",
+        label="test",
+        start_s=1.0,
+        latest_s=1.2,
+        end_s=None,
+        detected_s=1.2,
+        peak=0.9,
+        peak_s=1.2,
+        mean=0.8,
+    )
+    end = replace(start, latest_s=3.0, end_s=3.0)
+    return [
+        Alert(f"{event.id}-{change}", change, as_row(LoggedEvent(event, change, start_utc, "test")))
+        for change, event in (("start", start), ("end", end))
+    ]

@@ -92,14 +92,14 @@ def evaluate(
         samples = video_samples(
             examples, model.spec, windows=windows, crops=crops, on_problem=print_error
         )
-    with progress_bar("clips", count) as (bar, task):
+    with progress_bar("clips", count) as bar:
         result = run_evaluation(
             predictor,
             model.spec.labels,
             samples,
             mistakes=_MAX_MISTAKES if html else 0,
             corruption=corruption,
-            on_progress=lambda: bar.advance(task, 1),
+            on_progress=bar.advance,
         )
     if as_json:
         options = {

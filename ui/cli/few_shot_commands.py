@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import signal
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Event
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -84,7 +81,7 @@ def teach(
             f"there are no negative samples; `actionwatch teach {OTHER} --source FOLDER` with "
             "videos of anything else reduces false alarms"
         )
-    with progress_bar("samples", len(data.examples)) as (bar, task):
+    with progress_bar("samples", len(data.examples)) as bar:
         fitted = fit_few_shot(
             model,
             init,
@@ -92,7 +89,7 @@ def teach(
             head=head,
             name="model",
             seen_data=read_seen_data(find_checkpoint(init)),
-            on_progress=lambda: bar.advance(task, 1),
+            on_progress=bar.advance,
             on_problem=print_error,
         )
     write_model(fitted, project / "model")
@@ -178,7 +175,7 @@ def _record(
     before = sum(count_samples(folder, label) for label, _ in plan)
     reason = f"source {redact(source)}: stopped"
     try:
-        with _signals() as stop, closing(open_source(source)) as opened:
+        with stop_at_signals() as stop, closing(open_source(source)) as opened:
             for number, (label, samples) in enumerate(plan):
                 if stop.is_set():
                     break
@@ -232,18 +229,6 @@ def _callbacks(label: str, samples: int, duration_s: float) -> RecordingCallback
         on_rejected=on_rejected,
         on_saved=lambda sample: print_line(f"{label}, sample {sample} of {samples}: saved"),
     )
-
-
-@contextmanager
-def _signals() -> Iterator[Event]:
-    """An event that signals set inside the context; restores the handlers afterwards."""
-    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {getattr(signal, name): signal.getsignal(getattr(signal, name)) for name in names}
-    try:
-        yield stop_at_signals()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _print_result(fitted: FewShotModel, folder: Path, init: TrainedModel) -> None:

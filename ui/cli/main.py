@@ -24,7 +24,7 @@ from ui.cli import (
     train_commands,
     video_commands,
 )
-from ui.cli.options import Model, source_spec
+from ui.cli.options import Model, given, source_spec
 from ui.cli.terminal import CommandGroup, fail, stop_at_signals
 
 if TYPE_CHECKING:
@@ -95,24 +95,16 @@ def run(
     """
     from stream.config.load import load_config
 
-    overrides: dict[str, Any] = {}
-    if source:
-        overrides["cameras"] = _cameras(source)
-    if model is not None:
-        overrides["model"] = model
-    if data is not None:
-        overrides["data"] = str(data)
-    if record:
-        overrides["recording"] = {"enabled": True}
-    dashboard_flags = {
-        "host": host,
-        "port": port,
-        "enabled": False if no_ui else None,
-        "insecure": insecure or None,
-    }
-    dashboard = {key: value for key, value in dashboard_flags.items() if value is not None}
-    if dashboard:
-        overrides["dashboard"] = dashboard
+    dashboard = given(
+        host=host, port=port, enabled=False if no_ui else None, insecure=insecure or None
+    )
+    overrides = given(
+        cameras=_cameras(source) if source else None,
+        model=model,
+        data=None if data is None else str(data),
+        recording={"enabled": True} if record else None,
+        dashboard=dashboard or None,
+    )
     settings = load_config(config, overrides)
     if "cameras" not in settings.model_fields_set:
         typer.echo("no camera given: using the synthetic scene demo:", err=True)
@@ -139,8 +131,8 @@ def _run(
 
     limit_malloc_arenas()
     configure_logging()
-    stopped = stop_at_signals()
     with ExitStack() as stack:
+        stopped = stack.enter_context(stop_at_signals())
         if config.dashboard.enabled:
             from ui.web.server import Server, open_listener
 

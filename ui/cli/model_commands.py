@@ -55,10 +55,10 @@ def classify(
     predictor = Predictor(trained)
     spec = replace(trained.spec, fit=fit) if fit else trained.spec
     failed = False
-    with progress_bar("files", len(files)) as (bar, task):
+    with progress_bar("files", len(files)) as bar:
         for file in files:
             name = redact(str(file))
-            bar.update(task, state=name)
+            bar.update(state=name)
             try:
                 sampled = UniformClips(file, spec, clips)
                 best = top_labels(spec.labels, _average(predictor, sampled), top_k)
@@ -70,8 +70,8 @@ def classify(
                     print_line(json.dumps({"file": name, "error": reason}, ensure_ascii=False))
             else:
                 print_line(_format(name, spec, sampled, best, as_json=as_json))
-            bar.advance(task)
-        bar.update(task, state="")
+            bar.advance()
+        bar.update(state="")
     if failed:
         raise typer.Exit(1)
 
@@ -164,13 +164,13 @@ def bench(
     trained = load(model)
     synthetic = held_out(trained, clips, seed=0)
     sample = np.stack([synthetic[number][0].numpy() for number in range(clips)])
-    with progress_bar("variants", 1) as (bar, task):
+    with progress_bar("variants", 1) as bar:
         rows = compare(
             trained,
             sample,
             batch=batch,
             rounds=rounds,
-            on_progress=lambda name: bar.update(task, state=name),
+            on_progress=lambda name: bar.update(state=name),
         )
     exact = rows[0]
     print_line(f"{'':<24} {'ms/clip':>10} {'ratio':>6} {'same label':>11} {'difference':>11}")
@@ -183,5 +183,5 @@ def bench(
     chosen = fastest(rows)
     print_line(
         "in the YAML, the fastest that agrees with fp32: "
-        f"worker: {{engine: {chosen.config.engine}, precision: {chosen.precision}}}"
+        f"worker: {{engine: {chosen.config.engine}, precision: {chosen.config.precision}}}"
     )

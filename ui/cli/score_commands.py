@@ -152,18 +152,9 @@ def _as_json(report: Report, camera_of: dict[str, str]) -> str:
 def _label_as_dict(one: LabelMetrics) -> dict[str, Any]:
     from stream.evaluation.event_metrics import AP_IOU_THRESHOLDS
 
-    values = asdict(one)
-    average = None if one.mean_ap is None else round(one.mean_ap, 4)
     at = None if one.ap is None else dict(zip(map(str, AP_IOU_THRESHOLDS), one.ap, strict=True))
-    return _rounded({**values, "ap": at, "mean_ap": average})
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, 4)
-    if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
-    return [_rounded(one) for one in value] if isinstance(value, tuple | list) else value
+    text = json.dumps({**asdict(one), "ap": at, "mean_ap": one.mean_ap})
+    return json.loads(text, parse_float=lambda number: round(float(number), 4))
 
 
 def _as_text(report: Report) -> str:

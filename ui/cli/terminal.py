@@ -74,17 +74,21 @@ def prepare_torch() -> None:
     limit_openmp_spin()
 
 
-def stop_at_signals() -> threading.Event:
-    """An event that SIGINT, SIGTERM and SIGHUP set."""
+@contextmanager
+def stop_at_signals() -> Iterator[threading.Event]:
+    """An event that SIGINT, SIGTERM and SIGHUP set; restores their handlers afterwards."""
     stopped = threading.Event()
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
-        if not hasattr(signal, name):
-            continue
-        number = getattr(signal, name)
-        if name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN:
-            continue  # started by nohup, to outlive its terminal
-        signal.signal(number, lambda *_: stopped.set())
-    return stopped
+    before: dict[int, Any] = {}
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is None or (name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN):
+            continue  # ignored if started by nohup, to outlive its terminal
+        before[number] = signal.signal(number, lambda *_: stopped.set())
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def silence_decoders() -> None:
@@ -96,9 +100,22 @@ def silence_decoders() -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
+class ProgressBar:
+    """The task of a progress bar of rich, with a text field `state`."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+
+    def advance(self, by: float = 1.0) -> None:
+        self._progress.advance(self._task, by)
+
+    def update(self, **fields: Any) -> None:
+        self._progress.update(self._task, **fields)
+
+
 @contextmanager
-def progress_bar(unit: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
-    """A progress bar on standard error, with a text field `state`."""
+def progress_bar(unit: str, total: int, *, visible: bool = True) -> Iterator[ProgressBar]:
+    """A progress bar on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -109,8 +126,8 @@ def progress_bar(unit: str, total: int) -> Iterator[tuple[Progress, TaskID]]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[state]}", markup=False),
         console=console,
-        disable=not console.is_terminal,
+        disable=not (visible and console.is_terminal),
         redirect_stdout=sys.stdout.isatty(),  # a redirected stdout must stay as it is
     )
     with bar:
-        yield bar, bar.add_task("", total=total, state="")
+        yield ProgressBar(bar, bar.add_task("", total=total, state=""))

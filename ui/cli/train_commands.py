@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stream.runtime.errors import UserError
-from ui.cli.options import AnnotatedVideos, CheckpointOut
+from ui.cli.options import AnnotatedVideos, CheckpointOut, given
 from ui.cli.terminal import (
     USAGE_ERROR,
+    ProgressBar,
     fail,
     prepare_torch,
     print_error,
@@ -21,9 +22,6 @@ from ui.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
-    from rich.progress import TaskID
-
     from model.training.distributed import DistributedContext
     from model.training.fit import EpochMetrics, TrainCallbacks
     from model.training.tensorboard import TensorBoardLogger
@@ -81,18 +79,13 @@ def train(
     from model.training.train_config import TrainConfig
     from stream.config.load import parse, read_text
 
-    flags = {
-        "layers": _parse_unfreeze(unfreeze),
-        "background": tuple(background) if background else None,
-        "epochs": epochs,
-        "seed": seed,
-    }
-    train_config = parse(
-        TrainConfig,
-        read_text(config) if config else "",
-        config,
-        {key: value for key, value in flags.items() if value is not None},
+    flags = given(
+        layers=_parse_unfreeze(unfreeze),
+        background=tuple(background) if background else None,
+        epochs=epochs,
+        seed=seed,
     )
+    train_config = parse(TrainConfig, read_text(config) if config else "", config, flags)
     model = load(init)
     found = read_data(data, videos=videos)
     record = SeenData() if scratch else read_seen_data(find_checkpoint(init))
@@ -112,9 +105,9 @@ def train(
         with _report_errors(context), ExitStack() as stack:
             callbacks = TrainCallbacks()
             if context.is_main:  # only the main process prints
-                bar, task = stack.enter_context(progress_bar("", 1))
+                bar = stack.enter_context(progress_bar("", 1))
                 tensorboard_logger = stack.enter_context(closing(TensorBoardLogger(tensorboard)))
-                callbacks = _callbacks(bar, task, tensorboard_logger, train_config.epochs)
+                callbacks = _callbacks(bar, tensorboard_logger, train_config.epochs)
             result = run_training(
                 splits,
                 out,
@@ -143,33 +136,26 @@ def train_motion(
 
     limit_openmp_spin()
     from model.pretraining.config import PretrainConfig
-    from model.pretraining.finalize import HELD_OUT, finalize_checkpoint
+    from model.pretraining.evaluate import HELD_OUT, finalize_checkpoint
     from model.pretraining.train import Progress as PretrainProgress
     from model.pretraining.train import train_motion as run_pretraining
     from model.training.distributed import init_distributed
 
     config = PretrainConfig(clips=clips, seed=seed, init=init)
     with init_distributed() as context, _report_errors(context):
-        with ExitStack() as stack:
-            bar, task = None, None
-            if context.is_main:  # only the main process prints
-                bar, task = stack.enter_context(progress_bar("clips", clips))
+        with progress_bar("clips", clips, visible=context.is_main) as bar:
 
             def show(state: PretrainProgress) -> None:
-                if bar is not None and task is not None:
-                    bar.update(
-                        task,
-                        completed=state.clips,
-                        state=f"loss {state.loss:.3f}  accuracy {state.accuracy:.3f}  "
-                        f"difficulty {state.difficulty:.2f}",
-                    )
+                bar.update(
+                    completed=state.clips,
+                    state=f"loss {state.loss:.3f}  accuracy {state.accuracy:.3f}  "
+                    f"difficulty {state.difficulty:.2f}",
+                )
 
             run_pretraining(out, config, context=context, on_progress=show)
         if context.is_main:
-            with progress_bar("clips", HELD_OUT) as (bar, task):
-                measured = finalize_checkpoint(
-                    out, config, on_progress=lambda: bar.advance(task, 1)
-                )
+            with progress_bar("clips", HELD_OUT) as bar:
+                measured = finalize_checkpoint(out, config, on_progress=bar.advance)
             print_line(f"wrote {out}: top-1 {measured.top(1):.1%} on {HELD_OUT} held-out clips")
 
 
@@ -198,17 +184,16 @@ def _parse_unfreeze(text: str | None) -> str | int | None:
 
 
 def _callbacks(
-    bar: Bar, task: TaskID, tensorboard_logger: TensorBoardLogger, epochs: int
+    bar: ProgressBar, tensorboard_logger: TensorBoardLogger, epochs: int
 ) -> TrainCallbacks:
     """Callbacks that update the progress bar, print epochs, and log to TensorBoard."""
     from model.training.fit import TrainCallbacks
 
     def on_decode_start(examples: int) -> None:
-        bar.update(task, total=examples, state="videos decoded")
+        bar.update(total=examples, state="videos decoded")
 
     def on_step(progress: Progress) -> None:
         bar.update(
-            task,
             total=epochs,
             completed=progress.epoch - 1 + progress.step / progress.steps,
             state=f"epochs  loss {progress.loss:.3f}",
@@ -226,7 +211,7 @@ def _callbacks(
     return TrainCallbacks(
         on_resume=lambda epochs: print_line(f"resumed after epoch {epochs}"),
         on_decode_start=on_decode_start,
-        on_decoded=lambda: bar.advance(task, 1),
+        on_decoded=bar.advance,
         on_problem=print_error,
         on_step=on_step,
         on_epoch=on_epoch,

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stream.runtime.errors import UserError
-from ui.cli.options import Model, utc
+from ui.cli.options import Model, given, utc
 from ui.cli.terminal import (
     count,
     fail,
@@ -124,12 +124,11 @@ def annotate(
         ]
         with EventLog.open(folder) as log:
             events = [(row["label"], row["start_s"], row["end_s"]) for row in log.rows()]
-    stop = stop_at_signals()
     total_s = max(1, round(job.duration_s or 0))
-    with progress_bar("seconds annotated", total_s) as (bar, task):
+    with stop_at_signals() as stop, progress_bar("seconds annotated", total_s) as bar:
 
         def show(seconds: float) -> None:
-            bar.update(task, completed=seconds)
+            bar.update(completed=seconds)
 
         try:
             completed = write(file, out, predictions, events, top=top, stop=stop, on_progress=show)
@@ -153,13 +152,13 @@ def _plan(
 
     try:
         size = sum(file.stat().st_size for file in files)
-        with progress_bar("MB read", max(1, round(size / 1e6))) as (bar, task):
+        with progress_bar("MB read", max(1, round(size / 1e6))) as bar:
             return plan(
                 files,
                 settings,
                 model_folder=local_folder(settings.model),
                 start_utc=start_utc,
-                on_read=lambda count: bar.advance(task, count / 1e6),
+                on_read=lambda read: bar.advance(read / 1e6),
             )
     except OSError as error:
         fail(f"{error.filename} can't be read: {error.strerror}")
@@ -168,10 +167,8 @@ def _plan(
 def _settings(config: Path | None, model: str | None, out: Path) -> Config:
     from stream.config.load import load_config
 
-    overrides: dict[str, Any] = {"data": str(out)}
-    if model is not None:
-        overrides["model"] = model
-    return load_config(config, overrides).model_copy(update={"database": None})
+    settings = load_config(config, given(data=str(out), model=model))
+    return settings.model_copy(update={"database": None})
 
 
 def _scan_all(
@@ -182,16 +179,15 @@ def _scan_all(
     from stream.scan.scan import scan as scan_videos
 
     show_warnings()
-    stop = stop_at_signals()
-    total_s = sum(one.duration_s or 0.0 for one in jobs)
+    total_s = max(1, round(sum(one.duration_s or 0.0 for one in jobs)))
     result = _Result()
     started_at = time.monotonic()
-    with progress_bar("seconds of video", max(1, round(total_s))) as (bar, task):
+    with stop_at_signals() as stop, progress_bar("seconds of video", total_s) as bar:
 
         def show(progress: Progress) -> None:
             speed = progress.done_s / (time.monotonic() - started_at)
             names = ", ".join(progress.reading)
-            bar.update(task, completed=progress.done_s, state=f"{speed:.1f} x  {names:.40}")
+            bar.update(completed=progress.done_s, state=f"{speed:.1f} x  {names:.40}")
 
         try:
             for one in scan_videos(jobs, settings, stop=stop, on_progress=show):

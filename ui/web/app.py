@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
@@ -19,13 +16,17 @@ from ui.config_reload import ConfigReloader
 from ui.web.api import (
     cameras_api,
     configuration_api,
+    event_feed,
+    event_files,
+    events_api,
     health_api,
     live,
     monitoring,
+    timeline_api,
     try_it,
     tuning_api,
 )
-from ui.web.api.event_parts import add_events
+from ui.web.api.errors import add_error_handlers
 from ui.web.api.run_status import RunStatus
 from ui.web.dashboard import mount
 from ui.web.security.access import Access
@@ -45,8 +46,16 @@ def build(
     port: int,
 ) -> ASGIApp:
     """All routes, guarded. `log` reads the run's events."""
-    dashboard, status = pipeline.config.dashboard, RunStatus(pipeline)
+    config, status = pipeline.config, RunStatus(pipeline)
+    feed = event_feed.EventFeed(pipeline.subscribe, pipeline.over)
     reload.attach_access(access, host)
+
+    def streams() -> list[str]:
+        return [name for camera in pipeline.cameras.values() for name in camera.stream_names]
+
+    def labels() -> Sequence[str]:
+        return pipeline.spec.labels if pipeline.spec is not None else ()
+
     app = FastAPI(
         title="Actionwatch",
         docs_url=None,  # it loads scripts from another site
@@ -58,25 +67,26 @@ def build(
             413: {"description": "the request is too large"},
         },
     )
-    app.add_exception_handler(RequestValidationError, invalid_request)
-    app.router.routes.extend(login_routes(access))
-    app.router.routes.extend(monitoring.routes(status))
-    app.router.routes.extend(live.routes(pipeline))
-    app.include_router(cameras_api.router(pipeline, access))
-    add_events(app, pipeline, log)
-    app.include_router(try_it.router(pipeline))
-    app.include_router(
-        tuning_api.router(pipeline, PolicyPreview(pipeline.config.data, log), reload)
-    )
-    app.include_router(health_api.router(status))
-    app.include_router(configuration_api.router(reload))
+    add_error_handlers(app)
+    for routes in (
+        login_routes(access),
+        monitoring.routes(status),
+        live.routes(pipeline),
+        event_files.media_routes(log, config.data),
+        event_feed.routes(feed),
+    ):
+        app.router.routes.extend(routes)
+    for router in (
+        cameras_api.router(pipeline, access),
+        event_files.export_router(log),
+        events_api.router(log, config.data, lambda: pipeline.cameras, labels, publish=feed.publish),
+        timeline_api.router(log, streams),
+        try_it.router(pipeline),
+        tuning_api.router(pipeline, PolicyPreview(config.data, log), reload),
+        health_api.router(status),
+        configuration_api.router(reload),
+    ):
+        app.include_router(router)
     app.mount("/ui", StaticFiles(directory=_STATIC))
     mount(app)
-    return Guard(app, access, host=host, port=port, https=dashboard.certificate is not None)
-
-
-async def invalid_request(_: Request, error: Exception) -> Response:
-    """The problem without the input: FastAPI's own handler echoes it, and fails on surrogates."""
-    assert isinstance(error, RequestValidationError)
-    detail = [{key: item[key] for key in ("loc", "msg", "type")} for item in error.errors()]
-    return Response(json.dumps({"detail": detail}), 422, media_type="application/json")
+    return Guard(app, access, host=host, port=port, https=access.https)

@@ -7,7 +7,6 @@ client, so no Python function can be called through Gradio.
 from __future__ import annotations
 
 import os
-from html import escape
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # sends no request to other machines
 
@@ -23,13 +22,10 @@ TABS = (
     ("Health", "aw-health"),
     ("Configuration", "aw-configuration"),
 )
-_STYLES = (
-    "base",
-    *(f"{tab}/{tab}" for tab in ("live", "timeline", "events", "tuning", "try", "health")),
-    "configuration/configuration",
-)
+_FOLDERS = [element.removeprefix("aw-") for _, element in TABS]
 _HEAD = (
-    "".join(f'<link rel="stylesheet" href="ui/{escape(name)}.css">' for name in _STYLES)
+    '<link rel="stylesheet" href="ui/base.css">'
+    + "".join(f'<link rel="stylesheet" href="ui/{name}/{name}.css">' for name in _FOLDERS)
     + '<script type="module" src="ui/app.js"></script>'
 )
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-import threading
 
 import uvicorn
 
 from stream.config.dashboard import DashboardConfig
 from stream.pipeline import Pipeline
 from stream.runtime.errors import UserError
+from stream.runtime.service import ServiceThread
 from stream.sinks.event_log.event_log import EventLog
 from ui.config_reload import ConfigReloader
-from ui.web.security.access import Access, load_secret
+from ui.web.security.access import Access, exposure_problem, load_secret
 from ui.web.security.addresses import is_loopback
 
 _log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def open_listener(config: DashboardConfig) -> socket.socket:
     Raises ServerError if the address is in use, if serving it is insecure, or if the certificate
     can't be used.
     """
-    if problem := Access(config, b"").problem(config.host) or _certificate_problem(config):
+    if problem := exposure_problem(config, config.host) or _certificate_problem(config):
         raise ServerError(problem)
     if config.users and config.certificate is None and not is_loopback(config.host):
         _log.warning(
@@ -68,33 +68,28 @@ def _certificate_problem(config: DashboardConfig) -> str:
 
 
 class Server:
-    """Serves the dashboard of a pipeline on a listening socket, as a context manager."""
+    """Serves the dashboard of a pipeline on a listening socket, as a context manager.
+
+    The run continues if it crashes.
+    """
 
     def __init__(self, pipeline: Pipeline, listener: socket.socket, reload: ConfigReloader) -> None:
         self._pipeline = pipeline
         self._reload = reload
         self._listener = listener
         self._uvicorn: uvicorn.Server | None = None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="dashboard", daemon=True)
+        self._thread = ServiceThread("dashboard", self._serve, metrics=pipeline.metrics)
 
     def __enter__(self) -> Server:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stopping.set()
+        self._thread.request_stop()
         if self._uvicorn is not None:
             self._uvicorn.should_exit = True
-        self._thread.join(2.0)
-        if self._thread.is_alive():
+        if not self._thread.join(2.0):
             _log.warning("the dashboard did not stop in time")
-
-    def _run(self) -> None:
-        try:
-            self._serve()
-        except Exception:  # the run continues without its dashboard
-            _log.exception("the dashboard crashed")
 
     def _serve(self) -> None:
         from ui.web.app import build  # importing Gradio needs seconds; cameras don't wait
@@ -118,7 +113,7 @@ class Server:
                     timeout_graceful_shutdown=1,  # an open page must not delay the exit
                 )
             )
-            if not self._stopping.is_set():
+            if not self._thread.stopping.is_set():
                 scheme = "https" if tls.certificate else "http"
                 address = f"[{host}]" if ":" in host else host
                 _log.info("dashboard: %s://%s:%s", scheme, address, port)

@@ -10,8 +10,7 @@ import pytest
 
 from stream.config.load import ConfigError, load_config
 from tests.guarded import configured
-from ui.web.security.access import Access, Identity
-from ui.web.security.passwords import verify_password
+from ui.web.security.access import Access, Identity, verify_password
 
 ROOT = Path(__file__).parents[3]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from stream.config.dashboard import DashboardConfig, UserConfig
-from ui.web.security.passwords import hash_password
+from ui.web.security.access import hash_password
 from ui.web.server import ServerError, open_listener
 
 

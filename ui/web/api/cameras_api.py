@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import time
-from datetime import datetime, timedelta, timezone
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
@@ -13,7 +12,7 @@ from pydantic import BaseModel
 from stream.capture.camera import Camera
 from stream.events.processor import CameraView
 from stream.pipeline import Pipeline
-from stream.sinks.event_log.rows import iso
+from ui.web.api.run_status import utc_ago
 from ui.web.security.access import Access
 
 Top = Annotated[int, Query(ge=1, le=1000, description="labels of each prediction")]
@@ -119,19 +118,23 @@ def router(pipeline: Pipeline, access: Access) -> APIRouter:
 
 
 def _state(camera: Camera) -> CameraState:
-    since = datetime.now(timezone.utc) - timedelta(seconds=time.monotonic() - camera.since_at)
     return CameraState(
         name=camera.name,
         source=camera.source,
         state=camera.state,
         reason=camera.reason or camera.fault,
-        since=iso(since),
-        zones=[
-            ZoneOutline(name=stream.name.partition("/")[2], points=list(stream.zone.points))
-            for stream in camera.streams
-            if stream.zone is not None
-        ],
+        since=utc_ago(time.monotonic() - camera.since_at),
+        zones=zone_outlines(camera),
     )
+
+
+def zone_outlines(camera: Camera) -> list[ZoneOutline]:
+    """The zones of a camera."""
+    return [
+        ZoneOutline(name=stream.name.partition("/")[2], points=list(stream.zone.points))
+        for stream in camera.streams
+        if stream.zone is not None
+    ]
 
 
 def _latest(camera: str, zone: str, view: CameraView, top: int) -> LatestPrediction:

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from stream.config.diff import Changes
 from stream.config.load import ConfigError
-from ui.config_file_backup import FileError
-from ui.config_reload import (
-    MAX_TEXT_CHARS,
-    ConfigReloader,
-    EditConflictError,
-    NoConfigFileError,
-    content_hash,
+from ui.config_reload import MAX_TEXT_CHARS, ConfigReloader, NoConfigFileError, content_hash
+from ui.web.api.errors import error_responses, printable
+
+CONFIG_ERRORS = error_responses(
+    {
+        400: "invalid; nothing was changed",
+        403: "only operators are allowed to",
+        409: "no file, or it was changed by somebody else",
+        503: "the file can't be written",
+    }
 )
-from ui.web.api.events_api import ErrorBody
-
-CONFIG_ERRORS: dict[int | str, dict[str, Any]] = {
-    400: {"model": ErrorBody, "description": "invalid; nothing was changed"},
-    403: {"model": ErrorBody, "description": "only operators are allowed to"},
-    409: {"model": ErrorBody, "description": "no file, or it was changed by somebody else"},
-    503: {"model": ErrorBody, "description": "the file can't be written"},
-}
 
 
-class _Request(BaseModel):
+class StrictRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
-class CheckConfiguration(_Request):
+class CheckConfiguration(StrictRequest):
     """A configuration to check."""
 
     text: Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
@@ -84,16 +76,18 @@ def router(reload: ConfigReloader) -> APIRouter:
     @api.get("")
     def configuration(request: Request) -> Configuration:
         """The file's text; operators only, because it may contain passwords."""
-        _only_operators(request)
+        if not request.state.identity.may_change:
+            raise HTTPException(
+                403, "only operators may see the configuration: it may contain passwords"
+            )
         if reload.file is None:
             return Configuration(file="", folder="", text="", version="", flags=reload.flags)
-        with config_errors():
-            text = reload.text()
+        text = reload.text()
         if len(text) > MAX_TEXT_CHARS:
             raise HTTPException(409, f"{reload.file} is too long to edit here")
         return Configuration(
             file=reload.file.name,
-            folder=str(Path(reload.file).parent),
+            folder=str(reload.file.parent),
             text=text,
             version=content_hash(text),
             flags=reload.flags,
@@ -102,44 +96,16 @@ def router(reload: ConfigReloader) -> APIRouter:
     @api.post("/check")
     def check(request: CheckConfiguration) -> ChangeResult:
         """The changes that a text would make, or its error. Changes nothing."""
-        with config_errors():
-            return ChangeResult.of(reload.check(request.text), reload)
+        return ChangeResult.of(reload.check(request.text), reload)
 
     @api.put("")
     def save(request: SaveConfiguration) -> ChangeResult:
         """Save a text with a backup of the old file and apply it, or change nothing."""
-        with config_errors():
-            return ChangeResult.of(reload.save(request.text, request.version), reload)
+        return ChangeResult.of(reload.save(request.text, request.version), reload)
 
     @api.post("/reload")
     def reload_file() -> ChangeResult:
         """Reload the file, as SIGHUP does."""
-        with config_errors():
-            return ChangeResult.of(reload.from_disk(), reload)
+        return ChangeResult.of(reload.from_disk(), reload)
 
     return api
-
-
-@contextmanager
-def config_errors() -> Iterator[None]:
-    """Turn errors of a change into HTTP errors."""
-    try:
-        yield
-    except ConfigError as error:
-        raise HTTPException(400, printable(str(error))) from error
-    except (NoConfigFileError, EditConflictError) as error:
-        raise HTTPException(409, str(error)) from error
-    except FileError as error:
-        raise HTTPException(503, str(error)) from error
-
-
-def printable(text: str) -> str:
-    """Text that can be encoded as UTF-8: lone surrogates are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _only_operators(request: Request) -> None:
-    if not request.state.identity.may_change:
-        raise HTTPException(
-            403, "only operators may see the configuration: it may contain passwords"
-        )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -25,9 +25,8 @@ class Subscriber:
     """The queue of one WebSocket. Belongs to the event loop's thread, except `publish`."""
 
     def __init__(self) -> None:
-        self.ready = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[dict[str, Any]] = deque()
+        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_MAX_QUEUED)
         self._dropped = 0
 
     def publish(self, message: dict[str, Any]) -> None:
@@ -36,19 +35,16 @@ class Subscriber:
             self._loop.call_soon_threadsafe(self._put, message)
 
     def _put(self, message: dict[str, Any]) -> None:
-        if len(self._queue) == _MAX_QUEUED:
-            self._queue.popleft()
+        if self._queue.full():
+            self._queue.get_nowait()
             self._dropped += 1
-        self._queue.append(message)
-        self.ready.set()
+        self._queue.put_nowait(message)
 
-    def next(self) -> dict[str, Any] | None:
-        """The oldest message, with the number dropped before it; None if the queue is empty."""
-        if not self._queue:
-            self.ready.clear()
-            return None
+    async def next(self) -> dict[str, Any]:
+        """The oldest message, with the number dropped before it."""
+        message = await self._queue.get()
         dropped, self._dropped = self._dropped, 0
-        return {**self._queue.popleft(), "dropped": dropped}
+        return {**message, "dropped": dropped}
 
 
 EventCallback = Callable[[LoggedEvent], None]
@@ -105,9 +101,11 @@ def routes(feed: EventFeed) -> list[WebSocketRoute]:
             return
         try:
             await websocket.accept()
-            await _send_all(websocket, feed, subscriber)
-        except WebSocketDisconnect:
-            pass
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_send_all, websocket, feed, subscriber)
+                while (await websocket.receive())["type"] != "websocket.disconnect":
+                    pass  # messages of a subscriber are ignored
+                tasks.cancel_scope.cancel()
         finally:
             feed.unsubscribe(subscriber)
 
@@ -115,26 +113,14 @@ def routes(feed: EventFeed) -> list[WebSocketRoute]:
 
 
 async def _send_all(websocket: WebSocket, feed: EventFeed, subscriber: Subscriber) -> None:
-    disconnected = asyncio.create_task(_until_disconnected(websocket))
-    try:
-        while not disconnected.done():
-            if (message := subscriber.next()) is not None:
+    """Send events until the run or the connection ends."""
+    with contextlib.suppress(WebSocketDisconnect):
+        while True:
+            try:
+                message = await asyncio.wait_for(subscriber.next(), _POLL_INTERVAL_S)
+            except asyncio.TimeoutError:
+                if feed.over.is_set():
+                    await websocket.close(_GOING_AWAY)
+                    return
+            else:
                 await websocket.send_json(message)
-                continue
-            if feed.over.is_set():
-                await websocket.close(_GOING_AWAY)
-                return
-            ready = asyncio.create_task(subscriber.ready.wait())
-            await asyncio.wait(
-                {ready, disconnected}, timeout=_POLL_INTERVAL_S, return_when=asyncio.FIRST_COMPLETED
-            )
-            ready.cancel()
-    finally:
-        disconnected.cancel()
-        await asyncio.gather(disconnected, return_exceptions=True)
-
-
-async def _until_disconnected(websocket: WebSocket) -> None:
-    """Messages of a subscriber are ignored."""
-    while (await websocket.receive())["type"] != "websocket.disconnect":
-        pass

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,10 +12,11 @@ from fastapi import Path as InPath
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from stream.messages import MAX_LABEL_LENGTH, MAX_NOTE_LENGTH, Review
-from stream.sinks.event_log.database import EventLogError, OpenEventError, UnknownEventError
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.query import EventQuery
 from stream.sinks.retention import delete_event
+from ui.event_filters import declare_filters
+from ui.web.api.errors import UNAVAILABLE, error_responses
 
 _MIN_TIME = datetime(1000, 1, 1, tzinfo=timezone.utc)  # years are four digits in the log
 _MAX_TIME = datetime(9999, 12, 31, tzinfo=timezone.utc)
@@ -38,7 +38,7 @@ def in_utc(time: datetime) -> datetime:
         return _MIN_TIME if time.year < _MAX_TIME.year else _MAX_TIME
 
 
-def _not_a_number(text: object) -> object:
+def not_a_number(text: object) -> object:
     """Reject numbers, which pydantic would read as seconds since 1970."""
     try:
         float(str(text))
@@ -49,7 +49,7 @@ def _not_a_number(text: object) -> object:
 
 Time = Annotated[
     datetime,
-    BeforeValidator(_not_a_number),
+    BeforeValidator(not_a_number),
     AfterValidator(in_utc),
     Query(description="ISO 8601; UTC if it has no time zone"),
 ]
@@ -105,42 +105,22 @@ class FilterChoices(BaseModel):
     labels: list[str]
 
 
-class ErrorBody(BaseModel):
-    """The reason of an error, in one line."""
-
-    detail: str
-
-
-UNAVAILABLE: dict[int | str, dict[str, Any]] = {
-    503: {"model": ErrorBody, "description": "the event log is unavailable"}
-}
-NOT_FOUND: dict[int | str, dict[str, Any]] = {
-    404: {"model": ErrorBody, "description": "there is no such event"}
+_NO_SUCH_EVENT = UNAVAILABLE | error_responses({404: "there is no such event"})
+_FILTER_TYPES: dict[type, Any] = {
+    str: Text,
+    datetime: Time,
+    float: Annotated[float, Query(ge=0, le=1)],
+    bool: bool,
 }
 
 
-def event_query(
-    camera: Text | None = None,
-    label: Text | None = None,
-    since: Time | None = None,
-    until: Time | None = None,
-    min_peak: Annotated[float | None, Query(ge=0, le=1)] = None,
-    reviewed: bool | None = None,
-    has_media: bool = False,
-) -> EventQuery:
+@declare_filters(lambda one: _FILTER_TYPES[one.type] | None)
+def _event_query(has_media: bool = False, **filters: Any) -> EventQuery:
     """The filters in a request's query string."""
-    return EventQuery(
-        camera=camera,
-        label=label,
-        since=since,
-        until=until,
-        min_peak=min_peak,
-        reviewed=reviewed,
-        has_media=has_media,
-    )
+    return EventQuery(has_media=has_media, **filters)
 
 
-EventFilters = Annotated[EventQuery, Depends(event_query)]
+EventFilters = Annotated[EventQuery, Depends(_event_query)]
 
 
 def router(
@@ -149,8 +129,7 @@ def router(
     cameras: Callable[[], Iterable[str]],
     labels: Callable[[], Iterable[str]],
     *,
-    publish: Callable[[dict[str, Any]], None] = lambda update: None,
-    now_utc: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    publish: Callable[[dict[str, Any]], None],
 ) -> APIRouter:
     """/api/events of a data folder and its log, and /api/labels.
 
@@ -162,54 +141,41 @@ def router(
     @api.get("/events", responses=UNAVAILABLE)
     def events(query: EventFilters, limit: Limit = 50, offset: Offset = 0) -> EventPage:
         """Events, newest first."""
-        with log_errors():
-            rows = log.page(query, limit, offset)
-            total = log.count(query)
-        return EventPage(total=total, events=[StoredEvent(**row) for row in rows])
+        rows = log.page(query, limit, offset)
+        return EventPage(total=log.count(query), events=[StoredEvent(**row) for row in rows])
 
     @api.get("/events/choices", responses=UNAVAILABLE)
     def choices() -> FilterChoices:
         """Cameras and labels of the run and of the log."""
-        with log_errors():
-            logged = log.cameras()
-        known = list(cameras())
-        return FilterChoices(
-            cameras=known + [name for name in logged if name not in known], labels=all_labels()
-        )
+        names = dict.fromkeys((*cameras(), *log.cameras()))
+        return FilterChoices(cameras=list(names), labels=all_labels())
 
     @api.get("/labels", responses=UNAVAILABLE)
     def all_labels() -> list[str]:
         """Labels of the model and of the log."""
-        with log_errors():
-            return sorted({*labels(), *log.labels()}, key=str.casefold)
+        return sorted({*labels(), *log.labels()}, key=str.casefold)
 
-    @api.get("/events/{id}", responses=UNAVAILABLE | NOT_FOUND)
+    @api.get("/events/{id}", responses=_NO_SUCH_EVENT)
     def event(id: EventId) -> StoredEvent:
         """One event."""
-        with log_errors():
-            row = log.event(id)
+        row = log.event(id)
         if row is None:
             raise HTTPException(404, f"event {id} is not in the log")
         return StoredEvent(**row)
 
     @api.patch(
         "/events/{id}",
-        responses=UNAVAILABLE
-        | NOT_FOUND
-        | {
-            400: {"model": ErrorBody, "description": "the body is not JSON"},
-            409: {
-                "model": ErrorBody,
-                "description": "verdict and label would contradict each other",
-            },
-        },
+        responses=_NO_SUCH_EVENT
+        | error_responses(
+            {400: "the body is not JSON", 409: "verdict and label would contradict each other"}
+        ),
     )
     def review(id: EventId, change: ReviewChange, request: Request) -> StoredEvent:
         """Review an event. The predicted label stays stored beside the corrected one."""
         by = request.state.identity.name
         try:
-            with log_errors():
-                log.update_review(id, lambda before: _changed(before, change, by), now_utc())
+            now_utc = datetime.now(timezone.utc)
+            log.update_review(id, lambda before: _changed(before, change, by), now_utc)
         except ValueError as error:
             raise HTTPException(409, str(error)) from None
         after = event(id)
@@ -219,31 +185,15 @@ def router(
     @api.delete(
         "/events/{id}",
         status_code=204,
-        responses=UNAVAILABLE
-        | NOT_FOUND
-        | {409: {"model": ErrorBody, "description": "the event is still open"}},
+        responses=_NO_SUCH_EVENT | error_responses({409: "the event is still open"}),
     )
     def delete(id: EventId) -> Response:
         """Delete an event with its clip and its snapshot."""
-        with log_errors():
-            delete_event(log, data, id)
+        delete_event(log, data, id)
         publish({"change": "delete", "event": {"id": id}})
         return Response(status_code=204)
 
     return api
-
-
-@contextmanager
-def log_errors() -> Iterator[None]:
-    """Turn errors of the event log into HTTP errors."""
-    try:
-        yield
-    except UnknownEventError as error:
-        raise HTTPException(404, str(error)) from error
-    except OpenEventError as error:
-        raise HTTPException(409, str(error)) from error
-    except EventLogError as error:
-        raise HTTPException(503, str(error)) from error
 
 
 def _changed(before: Review, change: ReviewChange, by: str) -> Review:

@@ -3,24 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
 from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
 from stream.sinks.event_log.rows import iso
-from ui.web.api.counter_descriptions import NORMAL, describe
-from ui.web.api.run_status import CameraStatus, DiskUsage, RunStatus, versions
+from ui.web.api.run_status import (
+    STATES,
+    CameraStatus,
+    DiskHealth,
+    RunStatus,
+    StageHealth,
+    utc_ago,
+    versions,
+)
 
 _MIN_RATE = 0.5  # of the target rate; below this the Health tab reports a slow model
-_STATES = {
-    "connecting": "is connecting",
-    "live": "is live",
-    "stalled": "is stalled",
-    "offline": "is offline",
-    "ended": "has ended",
-    "failed": "has failed",
+
+# Counters of normal operation: the Health tab does not list them.
+NORMAL = frozenset({"frames", "windows", "events", "clips", "alerts", "unused_frames", "sessions"})
+DESCRIPTIONS = {
+    "hung_reads": "camera reads that hung; the camera was reopened",
+    "alert_crashes": "crashes of the alert dispatcher",
+    "clock_jumps": "jumps of a camera's clock",
+    "damaged_frames": "corrupted frames",
+    "untrusted_timestamps": "untrusted camera timestamps",
+    "stale_frames_dropped": "stale frames dropped to catch up",
+    "dropped_alerts": "alerts dropped because the queue was full",
+    "dropped_clips": "event clips dropped because the queue was full",
+    "dropped_publications": "published messages dropped because a subscriber was too slow",
+    "gaps": "gaps in a camera's stream",
+    "wall_clock_steps": "steps of this computer's clock",
+    "subprocess_captures": "cameras reopened in a subprocess",
+    "journaled_events": "event updates written to the journal while the event log was unavailable",
+    "late_results": "inference results that arrived too late",
+    "late_frames": "frames that arrived too late",
+    "log_crashes": "crashes of the event log writer",
+    "log_retries": "retries of event log writes",
+    "lost_events": "event updates lost",
+    "lost_windows": "inferences lost with a worker",
+    "low_disk": "low disk space warnings",
+    "malformed_messages": "malformed messages",
+    "misordered_frames": "out-of-order frames",
+    "motion_gated_windows": "windows skipped because nothing moved",
+    "out_of_order_predictions": "out-of-order predictions discarded",
+    "publisher_crashes": "crashes of the publisher",
+    "reconnect_attempts": "reconnection attempts",
+    "recorder_crashes": "crashes of the clip recorder",
+    "rejected_alerts": "alerts rejected by the receiver",
+    "rejected_sessions": "browser sessions rejected because the limit was reached",
+    "rejected_workers": "workers rejected for a wrong key",
+    "repeated_frames": "duplicate frames",
+    "resent_windows": "inferences retried",
+    "sink_errors": "errors of event sinks",
+    "skipped_windows": "windows skipped because the model was busy",
+    "stalls": "camera stalls",
+    "thread_crashes": "crashes of other threads",
+    "unanswered_windows": "inferences not completed",
+    "subscriber_overflow_events": "events dropped because a subscriber was too slow",
+    "dropped_predictions": "predictions dropped because the queue was full",
+    "scores_not_stored": "scores not stored",
+    "orphaned_results": "orphaned inference results discarded",
+    "orphaned_predictions": "predictions of removed cameras discarded",
+    "recorder_dropped_events": "events without a clip",
+    "recorder_dropped_frames": "frames missing from clips",
+    "worker_failures": "worker failures",
+    "worker_restarts": "worker restarts",
 }
 
 
@@ -52,23 +101,6 @@ class CameraHealth(BaseModel):
     target_predictions_per_s: float
     age_s: float | None  # of the newest prediction
     counters: list[CounterValue]
-
-
-class StageHealth(BaseModel):
-    """Recent latency of a pipeline stage."""
-
-    name: str
-    p50_s: float
-    p95_s: float
-
-
-class DiskHealth(BaseModel):
-    """The disk of the data folder, in bytes."""
-
-    free: int
-    total: int
-    keep_free: int
-    used: dict[str, int]
 
 
 class LogMessage(BaseModel):
@@ -111,21 +143,12 @@ def router(status: RunStatus) -> APIRouter:
         return Health(
             issues=issues,
             cameras=[_camera(camera) for camera in cameras],
-            counters=_counters(
-                {
-                    name: count
-                    for (name, camera), count in pipeline.metrics.counts().items()
-                    if not camera
-                }
-            ),
+            counters=_counters(pipeline.metrics.totals("")),
             workers=pipeline.scheduler.workers,
             model=pipeline.spec.model if pipeline.spec else None,
-            stages=[
-                StageHealth(name=name, p50_s=stage.p50_s, p95_s=stage.p95_s)
-                for name, stage in status.stages().items()
-            ],
+            stages=status.stages(),
             queues=queues,
-            disk=_disk(disk),
+            disk=disk,
             events=pipeline.metrics.total("events"),
             pending_writes=queues.get("events", 0),
             uptime_s=round(status.uptime_s, 1),
@@ -140,7 +163,7 @@ def router(status: RunStatus) -> APIRouter:
 
 
 def _issues(
-    status: RunStatus, cameras: list[CameraStatus], disk: DiskUsage | None
+    status: RunStatus, cameras: list[CameraStatus], disk: DiskHealth | None
 ) -> Iterator[HealthIssue]:
     pipeline = status.pipeline
     if pipeline.failure:
@@ -172,13 +195,11 @@ def _camera_issues(camera: CameraStatus, *, has_model: bool) -> Iterator[HealthI
         reason = f": {camera.reason}" if camera.reason else ""
         yield HealthIssue(
             severity="warning" if camera.state == "connecting" else "error",
-            text=f"Camera {camera.name} {_STATES.get(camera.state, camera.state)}{reason}.",
-            since=_since(camera),
+            text=f"Camera {camera.name} {STATES[camera.state]}{reason}.",
+            since=utc_ago(camera.state_s),
         )
     elif camera.state == "live" and camera.reason:  # black, frozen or undecodable frames
-        yield HealthIssue(
-            severity="error", text=f"Camera {camera.name}: {camera.reason}.", since=_since(camera)
-        )
+        yield _error(f"Camera {camera.name}: {camera.reason}.", utc_ago(camera.state_s))
     is_slow = camera.predictions_per_s < _MIN_RATE * camera.target_predictions_per_s
     if has_model and camera.state == "live" and camera.ages_s and is_slow:
         yield HealthIssue(
@@ -189,12 +210,8 @@ def _camera_issues(camera: CameraStatus, *, has_model: bool) -> Iterator[HealthI
         )
 
 
-def _error(text: str) -> HealthIssue:
-    return HealthIssue(severity="error", text=text, since=None)
-
-
-def _since(camera: CameraStatus) -> str:
-    return iso(datetime.now(timezone.utc) - timedelta(seconds=camera.state_s))
+def _error(text: str, since: str | None = None) -> HealthIssue:
+    return HealthIssue(severity="error", text=text, since=since)
 
 
 def _camera(camera: CameraStatus) -> CameraHealth:
@@ -202,7 +219,7 @@ def _camera(camera: CameraStatus) -> CameraHealth:
         name=camera.name,
         state=camera.state,
         reason=camera.reason,
-        since=_since(camera),
+        since=utc_ago(camera.state_s),
         frames_per_s=round(camera.frames_per_s, 1),
         predictions_per_s=round(camera.predictions_per_s, 1),
         target_predictions_per_s=round(camera.target_predictions_per_s, 1),
@@ -213,13 +230,9 @@ def _camera(camera: CameraStatus) -> CameraHealth:
 
 def _counters(counts: dict[str, int]) -> list[CounterValue]:
     return [
-        CounterValue(name=name, description=describe(name), count=count)
+        CounterValue(
+            name=name, description=DESCRIPTIONS.get(name, name.replace("_", " ")), count=count
+        )
         for name, count in counts.items()
         if count and name not in NORMAL
     ]
-
-
-def _disk(disk: DiskUsage | None) -> DiskHealth | None:
-    if disk is None:
-        return None
-    return DiskHealth(free=disk.free, total=disk.total, keep_free=disk.keep_free, used=disk.used)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -13,9 +13,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from stream.regions.clip_source import camera_of
-from ui.web.api.run_status import RunStatus
-
-_STATES = ("connecting", "live", "stalled", "offline", "ended", "failed")
+from stream.runtime.metrics import Metrics
+from ui.web.api.run_status import STATES, CameraStatus, RunStatus
 
 
 def routes(status: RunStatus) -> list[Route]:
@@ -64,80 +63,75 @@ class _Collector:
 
     def __init__(self, status: RunStatus) -> None:
         self._status = status
-        self._pipeline = status.pipeline
 
     def collect(self) -> Iterator[Metric]:
-        yield from self._counters()
-        yield from self._cameras()
-        yield from self._stages()
-        yield from self._disk()
-        pipeline = self._pipeline
-        yield _gauge("workers", "Workers that requested clips recently", pipeline.scheduler.workers)
-        queues = GaugeMetricFamily(
-            "actionwatch_queue_length", "Items in a queue", labels=("queue",)
-        )
-        for name, size in self._status.queues().items():
-            queues.add_metric((name,), size)
-        yield queues
-
-    def _counters(self) -> Iterator[Metric]:
-        families: dict[str, CounterMetricFamily] = {}
-        for (name, stream), count in self._pipeline.metrics.counts().items():
-            if name not in families:
-                description = f"{name.replace('_', ' ').capitalize()}, see docs/"
-                families[name] = CounterMetricFamily(
-                    f"actionwatch_{name}", description, labels=("camera", "zone")
-                )
-            camera = camera_of(stream)
-            zone = stream.removeprefix(camera).removeprefix("/")
-            families[name].add_metric((camera, zone), count)
-        yield from families.values()
-
-    def _cameras(self) -> Iterator[Metric]:
-        states = GaugeMetricFamily(
-            "actionwatch_camera_state", "1 for the current state", labels=("camera", "state")
-        )
-        rates = GaugeMetricFamily(
-            "actionwatch_camera_frames_per_second",
-            "Average of the last seconds",
-            labels=("camera",),
-        )
-        ages = GaugeMetricFamily(
-            "actionwatch_prediction_age_seconds",
-            "Age of the newest frame of the latest prediction",
-            labels=("camera", "zone"),
-        )
-        for camera in self._status.cameras():
-            for state in _STATES:
-                states.add_metric((camera.name, state), camera.state == state)
-            rates.add_metric((camera.name,), camera.frames_per_s)
-            for zone, age_s in camera.ages_s.items():
-                ages.add_metric((camera.name, zone), age_s)
-        yield from (states, rates, ages)
-
-    def _stages(self) -> Iterator[Metric]:
-        family = GaugeMetricFamily(
-            "actionwatch_stage_seconds",
+        status = self._status
+        yield from _counters(status.pipeline.metrics)
+        yield from _camera_gauges(status.cameras())
+        yield _gauge(
+            "stage_seconds",
             "Recent latency of a pipeline stage",
-            labels=("stage", "quantile"),
+            ("stage", "quantile"),
+            {
+                (stage.name, quantile): value
+                for stage in status.stages()
+                for quantile, value in (("0.5", stage.p50_s), ("0.95", stage.p95_s))
+            },
         )
-        for name, stage in self._status.stages().items():
-            family.add_metric((name, "0.5"), stage.p50_s)
-            family.add_metric((name, "0.95"), stage.p95_s)
-        yield family
-
-    def _disk(self) -> Iterator[Metric]:
-        disk = self._status.disk()
-        if disk is None:
-            return
-        yield _gauge("disk_free_bytes", "Free space on the disk of the data folder", disk.free)
-        used = GaugeMetricFamily(
-            "actionwatch_disk_used_bytes", "Used space by kind of file", labels=("kind",)
-        )
-        for name, size in disk.used.items():
-            used.add_metric((name,), size)
-        yield used
+        if disk := status.disk():
+            free, used = disk.free, {(kind,): size for kind, size in disk.used.items()}
+            yield _gauge(
+                "disk_free_bytes", "Free space on the disk of the data folder", (), {(): free}
+            )
+            yield _gauge("disk_used_bytes", "Used space by kind of file", ("kind",), used)
+        workers = status.pipeline.scheduler.workers
+        yield _gauge("workers", "Workers that requested clips recently", (), {(): workers})
+        queues = {(name,): size for name, size in status.queues().items()}
+        yield _gauge("queue_length", "Items in a queue", ("queue",), queues)
 
 
-def _gauge(name: str, description: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(f"actionwatch_{name}", description, value=value)
+def _counters(metrics: Metrics) -> Iterable[Metric]:
+    families: dict[str, CounterMetricFamily] = {}
+    for (name, stream), count in metrics.counts().items():
+        if name not in families:
+            description = f"{name.replace('_', ' ').capitalize()}, see docs/"
+            families[name] = CounterMetricFamily(
+                f"actionwatch_{name}", description, labels=("camera", "zone")
+            )
+        camera = camera_of(stream)
+        zone = stream.removeprefix(camera).removeprefix("/")
+        families[name].add_metric((camera, zone), count)
+    return families.values()
+
+
+def _camera_gauges(cameras: list[CameraStatus]) -> Iterator[Metric]:
+    yield _gauge(
+        "camera_state",
+        "1 for the current state",
+        ("camera", "state"),
+        {(camera.name, state): camera.state == state for camera in cameras for state in STATES},
+    )
+    yield _gauge(
+        "camera_frames_per_second",
+        "Average of the last seconds",
+        ("camera",),
+        {(camera.name,): camera.frames_per_s for camera in cameras},
+    )
+    yield _gauge(
+        "prediction_age_seconds",
+        "Age of the newest frame of the latest prediction",
+        ("camera", "zone"),
+        {(camera.name, zone): age_s for camera in cameras for zone, age_s in camera.ages_s.items()},
+    )
+
+
+def _gauge(
+    name: str,
+    description: str,
+    labels: tuple[str, ...],
+    values: Mapping[Any, float],
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"actionwatch_{name}", description, labels=labels)
+    for key, value in values.items():
+        family.add_metric(key, value)
+    return family

@@ -12,11 +12,23 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from stream.capture.camera import ENDED, LIVE, Camera
 from stream.pipeline import Pipeline
+from stream.sinks.event_log.rows import iso
 
+STATES = {  # of cameras
+    "connecting": "is connecting",
+    "live": "is live",
+    "stalled": "is stalled",
+    "offline": "is offline",
+    "ended": "has ended",
+    "failed": "has failed",
+}
 _FOLDERS = ("clips", "snapshots", "scores")
 _USAGE_INTERVAL_S = 60.0  # the folders may hold very many files
 _HUNG_AFTER_S = 10.0
@@ -42,8 +54,7 @@ class CameraStatus:
         return self.state in (LIVE, ENDED)
 
 
-@dataclass(frozen=True, slots=True)
-class DiskUsage:
+class DiskHealth(BaseModel):
     """The disk of the data folder, in bytes."""
 
     free: int
@@ -52,10 +63,10 @@ class DiskUsage:
     used: dict[str, int]  # by clips, snapshots and scores
 
 
-@dataclass(frozen=True, slots=True)
-class StageLatency:
-    """Recent latency of a pipeline stage, in seconds."""
+class StageHealth(BaseModel):
+    """Recent latency of a pipeline stage."""
 
+    name: str
     p50_s: float
     p95_s: float
 
@@ -79,24 +90,27 @@ class RunStatus:
         """All cameras, in the order of the configuration."""
         return [self._camera(camera) for camera in list(self.pipeline.cameras.values())]
 
-    def stages(self) -> dict[str, StageLatency]:
+    def stages(self) -> list[StageHealth]:
         """Latency of the measured stages, including `age`: the age of predictions."""
-        metrics, stages = self.pipeline.metrics, {}
-        for stage in metrics.measured():
-            percentiles = metrics.percentiles(stage, max_age_s=1.0)
-            if percentiles.p50 is not None and percentiles.p95 is not None:
-                stages[stage] = StageLatency(percentiles.p50, percentiles.p95)
+        metrics, stages = self.pipeline.metrics, []
+        for name in metrics.measured():
+            recent = metrics.percentiles(name, max_age_s=1.0)
+            if recent.p50 is not None and recent.p95 is not None:
+                stages.append(StageHealth(name=name, p50_s=recent.p50, p95_s=recent.p95))
         return stages
 
-    def disk(self) -> DiskUsage | None:
+    def disk(self) -> DiskHealth | None:
         """None if the disk can't be read."""
         config = self.pipeline.config
         try:
             usage = shutil.disk_usage(config.data)
         except OSError:
             return None
-        return DiskUsage(
-            usage.free, usage.total, config.retention.keep_free, self._used(config.data)
+        return DiskHealth(
+            free=usage.free,
+            total=usage.total,
+            keep_free=config.retention.keep_free,
+            used=self._used(config.data),
         )
 
     def hung_threads(self) -> list[str]:
@@ -145,6 +159,11 @@ class RunStatus:
             if self._usage is None or now - self._usage[0] > _USAGE_INTERVAL_S:
                 self._usage = (now, {name: _bytes(data / name) for name in _FOLDERS})
             return self._usage[1]
+
+
+def utc_ago(seconds: float) -> str:
+    """The time some seconds ago, UTC in ISO 8601."""
+    return iso(datetime.now(timezone.utc) - timedelta(seconds=seconds))
 
 
 def versions() -> dict[str, str]:

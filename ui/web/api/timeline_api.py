@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel
@@ -12,7 +11,8 @@ from pydantic import BaseModel
 from stream.regions.clip_source import camera_of
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.query import EventQuery
-from ui.web.api.events_api import UNAVAILABLE, Time, log_errors
+from ui.web.api.errors import UNAVAILABLE
+from ui.web.api.events_api import Time
 
 _MAX_EVENTS_PER_CAMERA, _MAX_EVENTS = 5000, 20_000
 _MIN_EVENTS_PER_CAMERA = 200  # however many cameras there are
@@ -50,8 +50,7 @@ def router(log: EventLog, cameras: Callable[[], Iterable[str]]) -> APIRouter:
     @api.get("/timeline", responses=UNAVAILABLE)
     def timeline(since: Time, until: Time) -> Timeline:
         """Events of a time span by camera; the newest ones of a camera with too many."""
-        with log_errors():
-            return _timeline(log, list(cameras()), since, until)
+        return _timeline(log, list(cameras()), since, until)
 
     return api
 
@@ -70,19 +69,10 @@ def _timeline(log: EventLog, known: list[str], since: datetime, until: datetime)
         if len(newest) == limit and (count := log.count(query) - limit) > 0:
             omitted[name] = count
         for row in reversed(newest):
-            lanes.setdefault(row["camera"], []).append(_event(row))
+            label, peak = row["corrected"] or row["label"], round(row["peak"], 3)
+            event = TimelineEvent(**{**row, "label": label, "peak": peak})
+            lanes.setdefault(row["camera"], []).append(event)
     return Timeline(
         lanes=[Lane(camera=name, events=events) for name, events in lanes.items()],
         omitted=omitted,
-    )
-
-
-def _event(row: dict[str, Any]) -> TimelineEvent:
-    return TimelineEvent(
-        id=row["id"],
-        label=row["corrected"] or row["label"],
-        start=row["start"],
-        end=row["end"],
-        peak=round(row["peak"], 3),
-        verdict=row["verdict"],
     )

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import math
 import struct
 import time
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter
+from PIL.JpegImagePlugin import JpegImageFile
 from pydantic import BaseModel
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -24,8 +27,7 @@ from stream.events.processor import CameraView
 from stream.pipeline import Pipeline
 from stream.sessions.manager import ModelNotReadyError, SessionLimitError
 from stream.sessions.session import BrowserSession
-from ui.web.api.jpeg import ImageTooLargeError, InvalidImageError, decode
-from ui.web.security.connection_limits import AddressLimitError, PerAddressLimit
+from ui.web.security.addresses import AddressLimitError, PerAddressLimit
 
 _MAX_MESSAGE_BYTES = 2**20  # as the server allows
 _BYTES_PER_PIXEL = 1.5  # of a JPEG with all the noise of a webcam in the dark
@@ -36,7 +38,7 @@ _MAX_TIMESTAMP_S = 1e8
 # Close codes; static/try/try_socket.js has a text for each.
 _GOING_AWAY = 1001
 _DISABLED, _NOT_READY, _LIMIT_REACHED, _ADDRESS_LIMIT_REACHED = 4404, 4425, 4503, 4409
-_INVALID_FRAME, _FRAME_TOO_LARGE, _TOO_FAST, _IDLE, _TIME_LIMIT = 4400, 4413, 4429, 4408, 4410
+INVALID_FRAME, FRAME_TOO_LARGE, _TOO_FAST, _IDLE, _TIME_LIMIT = 4400, 4413, 4429, 4408, 4410
 
 
 class SessionLimits(BaseModel):
@@ -48,7 +50,7 @@ class SessionLimits(BaseModel):
     max_message_bytes: int
 
 
-class _EndSessionError(Exception):
+class EndSessionError(Exception):
     """Ends a session with a close code."""
 
     def __init__(self, code: int) -> None:
@@ -100,7 +102,7 @@ async def _run_session(
             pipeline.sessions.open() as session,
         ):
             await _process_frames(websocket, pipeline, session, idle_timeout_s)
-    except _EndSessionError as error:
+    except EndSessionError as error:
         return error.code
     except AddressLimitError:
         return _ADDRESS_LIMIT_REACHED
@@ -116,7 +118,7 @@ async def _run_session(
 async def _process_frames(
     websocket: WebSocket, pipeline: Pipeline, session: BrowserSession, idle_timeout_s: float
 ) -> None:
-    """Process frames until the session ends. Raises _EndSessionError or WebSocketDisconnect."""
+    """Process frames until the session ends. Raises EndSessionError or WebSocketDisconnect."""
     limits = pipeline.config.dashboard.try_it
     ends_at = time.monotonic() + limits.max_duration
     async with _Connection(websocket, idle_timeout_s) as connection:
@@ -124,7 +126,7 @@ async def _process_frames(
             remaining_s = ends_at - time.monotonic()
             message = await connection.next(min(idle_timeout_s, remaining_s))
             if message is None:
-                raise _EndSessionError(_IDLE if remaining_s > idle_timeout_s else _TIME_LIMIT)
+                raise EndSessionError(_IDLE if remaining_s > idle_timeout_s else _TIME_LIMIT)
             next_at = time.monotonic() + 1 / _MAX_FRAMES_PER_S
             await asyncio.to_thread(_put_frame, message, session, limits)
             await connection.wait_until(next_at)
@@ -136,25 +138,39 @@ async def _process_frames(
                 top=pipeline.config.dashboard.top_k,
             )
             await connection.send(json.dumps(state))
-    raise _EndSessionError(_GOING_AWAY)
+    raise EndSessionError(_GOING_AWAY)
 
 
 def _put_frame(message: bytes, session: BrowserSession, limits: TryItConfig) -> None:
     """Decode a message and pass its frame to the session. Runs in a worker thread."""
     if len(message) > _max_message_bytes(limits):
-        raise _EndSessionError(_FRAME_TOO_LARGE)
+        raise EndSessionError(FRAME_TOO_LARGE)
     if len(message) <= 8:
-        raise _EndSessionError(_INVALID_FRAME)
+        raise EndSessionError(INVALID_FRAME)
     (time_s,) = struct.unpack(">d", message[:8])
     if not 0 <= time_s <= _MAX_TIMESTAMP_S:  # false for NaN, too
-        raise _EndSessionError(_INVALID_FRAME)
+        raise EndSessionError(INVALID_FRAME)
+    session.put(decode_jpeg(message[8:], max_pixels=limits.max_pixels), time_s)
+
+
+def decode_jpeg(jpeg: bytes, *, max_pixels: int) -> np.ndarray:
+    """Decode an untrusted JPEG to RGB uint8 (H, W, 3).
+
+    Raises EndSessionError; for an image that is too large before the pixels are allocated.
+    """
     try:
-        pixels = decode(message[8:], max_pixels=limits.max_pixels)
-    except ImageTooLargeError:
-        raise _EndSessionError(_FRAME_TOO_LARGE) from None
-    except InvalidImageError:
-        raise _EndSessionError(_INVALID_FRAME) from None
-    session.put(pixels, time_s)
+        # The class itself: Image.open would accept other formats, and multi-image files.
+        with JpegImageFile(io.BytesIO(jpeg)) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise EndSessionError(FRAME_TOO_LARGE)
+            # Browsers never encode a canvas as progressive JPEG, and each of its thousands of
+            # scans may be a few bytes that take as long to decode as a whole image.
+            if image.info.get("progressive"):
+                raise EndSessionError(INVALID_FRAME)
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, struct.error):
+        raise EndSessionError(INVALID_FRAME) from None
 
 
 def session_state(
@@ -210,17 +226,17 @@ class _Connection:
         return message
 
     async def wait_until(self, deadline: float) -> None:
-        """Wait until `deadline`. Raises _EndSessionError if a message arrives before."""
+        """Wait until `deadline`. Raises EndSessionError if a message arrives before."""
         await asyncio.wait({self._receiving}, timeout=max(0.0, deadline - time.monotonic()))
         if self._receiving.done():
             self._received()
-            raise _EndSessionError(_TOO_FAST)  # it did not wait for the response
+            raise EndSessionError(_TOO_FAST)  # it did not wait for the response
 
     async def send(self, text: str) -> None:
         try:
             await asyncio.wait_for(self._websocket.send_text(text), self._idle_timeout_s)
         except asyncio.TimeoutError:  # the browser does not read
-            raise _EndSessionError(_IDLE) from None
+            raise EndSessionError(_IDLE) from None
 
     def _received(self) -> bytes:
         message = self._receiving.result()

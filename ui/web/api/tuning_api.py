@@ -4,45 +4,40 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Request
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from stream.config.edit_yaml import events_text
 from stream.config.events import EventsConfig, missing_label
 from stream.messages import MAX_LABEL_LENGTH
 from stream.pipeline import Pipeline
-from stream.replay.policy_preview import PolicyPreview, PreviewError, ScoreRange
+from stream.replay.policy_preview import PolicyPreview, ScoreRange
 from ui.config_reload import ConfigReloader
-from ui.web.api.configuration_api import CONFIG_ERRORS, ChangeResult, config_errors, printable
-from ui.web.api.events_api import UNAVAILABLE, ErrorBody, in_utc, log_errors
+from ui.web.api.configuration_api import CONFIG_ERRORS, ChangeResult, StrictRequest
+from ui.web.api.errors import UNAVAILABLE, error_responses, printable
+from ui.web.api.events_api import in_utc, not_a_number
 from ui.web.api.tuning_preview import PreviewResponse, preview_response
 
 _MAX_CONCURRENT = 2  # previews; each occupies a core for a while
 _MAX_DURATION_S = 86400.0
-_RATIOS = {"threshold", "release_threshold", "unknown_below"}
-
-
-def _require_text(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("must be a time like 2026-01-31T08:00:00Z")
-    return value
 
 
 UtcTime = Annotated[
-    datetime, Field(strict=False), BeforeValidator(_require_text), AfterValidator(in_utc)
+    datetime, Field(strict=False), BeforeValidator(not_a_number), AfterValidator(in_utc)
 ]
 Label = Annotated[str, Field(max_length=MAX_LABEL_LENGTH)]
-Ratio = Annotated[float, Field(ge=0, le=1)]
-Duration = Annotated[float, Field(ge=0, le=_MAX_DURATION_S, description="seconds")]
+# Rounded for the file: ratios to four digits, durations to milliseconds.
+Ratio = Annotated[float, Field(ge=0, le=1), AfterValidator(lambda value: round(value, 4))]
+Duration = Annotated[
+    float,
+    Field(ge=0, le=_MAX_DURATION_S, description="seconds"),
+    AfterValidator(lambda value: round(value, 3)),
+]
 
 
-class _Request(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class LabelThresholds(_Request):
+class LabelThresholds(StrictRequest):
     """The thresholds of one label; null means the same as for all labels."""
 
     threshold: Ratio | None = None
@@ -52,7 +47,7 @@ class LabelThresholds(_Request):
     cooldown: Duration | None = None
 
 
-class Policy(_Request):
+class Policy(StrictRequest):
     """When predictions become an event, like `events:` in the configuration."""
 
     threshold: Ratio
@@ -61,13 +56,13 @@ class Policy(_Request):
     merge_gap: Duration
     cooldown: Duration
     smoothing: Duration
-    exclude: Annotated[list[Label], Field(max_length=1000)] = []
+    exclude: list[Label] = Field([], max_length=1000)
     include: Annotated[list[Label], Field(max_length=1000)] | None = None
     unknown_below: Ratio | None = None
-    labels: Annotated[dict[Label, LabelThresholds], Field(max_length=1000)] = {}
+    labels: dict[Label, LabelThresholds] = Field({}, max_length=1000)
 
 
-class PreviewRequest(_Request):
+class PreviewRequest(StrictRequest):
     """A policy to preview, and the scores to use."""
 
     policy: Policy
@@ -77,7 +72,7 @@ class PreviewRequest(_Request):
     label: Label | None = None  # of the curve; default: the most frequent one
 
 
-class SaveRequest(_Request):
+class SaveRequest(StrictRequest):
     """A policy to save."""
 
     policy: Policy
@@ -122,12 +117,14 @@ def router(pipeline: Pipeline, preview: PolicyPreview, reload: ConfigReloader) -
     @api.post(
         "/tuning",
         responses=UNAVAILABLE
-        | {
-            400: {"model": ErrorBody, "description": "invalid policy, or not for these scores"},
-            404: {"model": ErrorBody, "description": "no scores of that camera are stored"},
-            409: {"model": ErrorBody, "description": "the model is not ready yet"},
-            429: {"model": ErrorBody, "description": "too many previews in progress"},
-        },
+        | error_responses(
+            {
+                400: "invalid policy, or not for these scores",
+                404: "no scores of that camera are stored",
+                409: "the model is not ready yet",
+                429: "too many previews in progress",
+            }
+        ),
     )
     def preview_policy(request: PreviewRequest) -> PreviewResponse:
         """The events that a policy would have logged. Changes nothing."""
@@ -144,10 +141,7 @@ def router(pipeline: Pipeline, preview: PolicyPreview, reload: ConfigReloader) -
             if request.camera not in preview.streams():
                 raise HTTPException(404, "no scores of that camera are stored")
             scores = ScoreRange(request.camera, pipeline.spec.model, request.since, request.until)
-            with log_errors():
-                return preview_response(preview, scores, policy, request.label)
-        except PreviewError as error:
-            raise HTTPException(400, printable(str(error))) from error
+            return preview_response(preview, scores, policy, request.label)
         finally:
             slots.release()
 
@@ -159,8 +153,7 @@ def router(pipeline: Pipeline, preview: PolicyPreview, reload: ConfigReloader) -
             problem := missing_label(policy.named_labels, pipeline.spec.model, pipeline.spec.labels)
         ):
             raise HTTPException(400, printable(problem))
-        with config_errors():
-            return ChangeResult.of(reload.save_policy(policy), reload)
+        return ChangeResult.of(reload.save_policy(policy), reload)
 
     @api.post("/tuning/text", responses={400: CONFIG_ERRORS[400]})
     def text(request: SaveRequest) -> str:
@@ -181,29 +174,13 @@ def _to_model(policy: EventsConfig) -> Policy:
 
 
 def _to_config(policy: Policy) -> EventsConfig:
-    values = _rounded(policy.model_dump())
-    labels = {name: values for name, values in values["labels"].items() if _any_set(values)}
+    values = policy.model_dump()
+    labels = {name: own for name, own in values["labels"].items() if set(own.values()) != {None}}
     try:
         return EventsConfig.model_validate(values | {"labels": labels})
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
         raise HTTPException(400, printable(reason)) from error
-
-
-def _rounded(values: dict[str, Any]) -> dict[str, Any]:
-    """Round for the file: durations to milliseconds, ratios to four digits."""
-    rounded = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            value = _rounded(value)
-        elif isinstance(value, float):
-            value = round(value, 4 if key in _RATIOS else 3)
-        rounded[key] = value
-    return rounded
-
-
-def _any_set(values: dict[str, Any]) -> bool:
-    return any(value is not None for value in values.values())
 
 
 def _save_error(reload: ConfigReloader, may_change: bool) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel
@@ -12,9 +11,13 @@ from pydantic import BaseModel
 from stream.config.events import EventsConfig
 from stream.messages import LoggedEvent
 from stream.replay.policy_preview import PolicyPreview, Preview, ScoreRange
+from stream.sinks.event_log.rows import moment
 
 _CURVE_POINTS = 750  # each with a minimum and a maximum
 _MAX_SPANS = 1000  # events of the label that are drawn
+
+
+Change = Literal["unchanged", "moved", "removed", "added", "open"]
 
 
 class EventSpan(BaseModel):
@@ -22,7 +25,7 @@ class EventSpan(BaseModel):
 
     start: float
     end: float | None
-    change: Literal["unchanged", "moved", "removed", "added", "open"]
+    change: Change
 
 
 class LabelCounts(BaseModel):
@@ -97,45 +100,32 @@ def preview_response(
 
 
 def _counts(result: Preview) -> list[LabelCounts]:
-    logged = Counter(row["label"] for row in result.rows)
-    preview = Counter(one.event.label for one in result.events)
-    added = Counter(one.event.label for one in result.difference.added)
-    removed = Counter(row["label"] for row in result.difference.removed)
-    moved = Counter(row["label"] for row, _ in result.difference.moved)
-    names = sorted(
-        logged.keys() | preview.keys(), key=lambda name: (-logged[name] - preview[name], name)
-    )
-    return [
-        LabelCounts(
-            label=name,
-            logged=logged[name],
-            preview=preview[name],
-            added=added[name],
-            removed=removed[name],
-            moved=moved[name],
-        )
-        for name in names
+    counters = {
+        "logged": Counter(row["label"] for row in result.rows),
+        "preview": Counter(one.event.label for one in result.events),
+        "added": Counter(one.event.label for one in result.difference.added),
+        "removed": Counter(row["label"] for row in result.difference.removed),
+        "moved": Counter(row["label"] for row, _ in result.difference.moved),
+    }
+    counts = [
+        LabelCounts(label=name, **{key: counter[name] for key, counter in counters.items()})
+        for name in counters["logged"].keys() | counters["preview"].keys()
     ]
+    return sorted(counts, key=lambda one: (-one.logged - one.preview, one.label))
 
 
 def _logged_spans(result: Preview, label: str) -> list[EventSpan]:
-    removed = {row["id"] for row in result.difference.removed}
-    moved = {row["id"] for row, _ in result.difference.moved}
-    spans = []
-    for row in (row for row in result.rows if row["label"] == label):
-        end = row["end"]
-        change: Literal["unchanged", "moved", "removed", "open"]
-        change = (
-            "removed" if row["id"] in removed else "moved" if row["id"] in moved else "unchanged"
+    changes: dict[str, Change] = {row["id"]: "removed" for row in result.difference.removed}
+    changes |= {row["id"]: "moved" for row, _ in result.difference.moved}
+    return [
+        EventSpan(
+            start=moment(row["start"]).timestamp(),
+            end=moment(row["end"]).timestamp() if row["end"] else None,
+            change=changes.get(row["id"], "unchanged") if row["end"] else "open",
         )
-        spans.append(
-            EventSpan(
-                start=_seconds(row["start"]),
-                end=_seconds(end) if end else None,
-                change=change if end else "open",
-            )
-        )
-    return spans[-_MAX_SPANS:]
+        for row in result.rows
+        if row["label"] == label
+    ][-_MAX_SPANS:]
 
 
 def _preview_spans(result: Preview, label: str) -> list[EventSpan]:
@@ -143,24 +133,20 @@ def _preview_spans(result: Preview, label: str) -> list[EventSpan]:
     # By start, as a moved event has the id of its row; events of other labels may start then, too.
     moved = {_start(one) for _, one in result.difference.moved if one.event.label == label}
     spans = []
-    for one in (one for one in result.events if one.event.label == label):
-        change: Literal["unchanged", "moved", "added"]
-        change = (
-            "added" if one.event.id in added else "moved" if _start(one) in moved else "unchanged"
-        )
+    for one in result.events:
+        if one.event.label != label:
+            continue
+        change: Change = "moved" if _start(one) in moved else "unchanged"
+        if one.event.id in added:
+            change = "added"
         assert one.event.end_s is not None  # a preview closes all events
-        spans.append(
-            EventSpan(start=_start(one), end=one.utc(one.event.end_s).timestamp(), change=change)
-        )
+        end = one.utc(one.event.end_s).timestamp()
+        spans.append(EventSpan(start=_start(one), end=end, change=change))
     return spans[-_MAX_SPANS:]
 
 
 def _start(one: LoggedEvent) -> float:
     return one.utc(one.event.start_s).timestamp()
-
-
-def _seconds(iso: str) -> float:
-    return datetime.fromisoformat(iso.replace("Z", "+00:00")).timestamp()
 
 
 def _notes(result: Preview, counts: list[LabelCounts]) -> Iterable[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import hmac
@@ -9,6 +10,7 @@ import logging
 import os
 import secrets
 import time
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +21,7 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from stream.config.dashboard import DashboardConfig, Role
 from stream.runtime.files import write_atomically
-from ui.web.security.addresses import is_loopback
-from ui.web.security.login_throttle import LoginThrottle, TooManyAttemptsError
-from ui.web.security.passwords import dummy_hash, verify_password
+from ui.web.security.addresses import LoginThrottle, TooManyAttemptsError, is_loopback
 
 _log = logging.getLogger(__name__)
 _SALT = "actionwatch session 1"  # the secret may sign other things as well
@@ -30,6 +30,9 @@ _MAX_PASSWORD_CHARS = 1024
 _MAX_REVOKED = 10_000
 _MAX_VERIFYING, _MAX_WAITING = 2, 8  # passwords being verified, and waiting for it
 _MAX_CLOCK_STEP_BACK_S = 60.0  # tolerated when the machine's clock was set back
+# Of scrypt: 32 MB and a quarter of a second (OWASP, Password Storage Cheat Sheet).
+_N, _R, _P = 2**15, 8, 3
+_MAX_MEMORY_BYTES = 2**28  # stream/config/dashboard.py rejects hashes that need more
 
 
 class WrongPasswordError(Exception):
@@ -55,14 +58,15 @@ _EVERYBODY = Identity("everybody", "operator")
 class Access:
     """Holds users, API tokens and the sessions that it created.
 
-    All methods but `replace` belong to the event loop's thread. Without a secret, sessions end
-    with this object. `now` is UTC in seconds since 1970.
+    All methods belong to the event loop's thread; any thread may set `config`, and sessions of
+    unchanged users stay valid. Without a secret, sessions end with this object. `now` is UTC in
+    seconds since 1970.
     """
 
     def __init__(
         self, config: DashboardConfig, secret: bytes, *, now: Callable[[], float] = time.time
     ) -> None:
-        self._config = config
+        self.config = config
         self.https = config.certificate is not None
         # Browsers ignore the port, so the name holds it: two runs on one machine stay apart.
         self.cookie_name = f"{'__Host-' if self.https else ''}actionwatch-{config.port}"
@@ -79,43 +83,7 @@ class Access:
     @property
     def open_to_all(self) -> bool:
         """Whether everybody who reaches the address is an operator."""
-        config = self._config  # one reference: another thread may replace it meanwhile
-        return not config.users and not config.tokens
-
-    @property
-    def has_users(self) -> bool:
-        return bool(self._config.users)
-
-    @property
-    def allowed_hosts(self) -> list[str]:
-        """Host names that the dashboard accepts besides its own."""
-        return self._config.allowed_hosts
-
-    @property
-    def session_s(self) -> int:
-        return int(self._config.session_lifetime)
-
-    def replace(self, config: DashboardConfig) -> None:
-        """Use other users and tokens from now on; sessions of unchanged users stay valid."""
-        self._config = config
-
-    def problem(self, host: str) -> str:
-        """Why serving this configuration on `host` is insecure, with the fix; "" if it is not."""
-        if not self.open_to_all or self._config.insecure:
-            return ""
-        if not is_loopback(host):
-            return (
-                f"dashboard address {host or '(all)'} can be reached from other machines without a "
-                "password: add dashboard.users with a hash from `actionwatch password`, or allow "
-                "everybody with --insecure"
-            )
-        if self._config.allowed_hosts:
-            return (
-                f"dashboard.allowed_hosts has {self._config.allowed_hosts[0]}: the dashboard can "
-                "be reached through a proxy without a password: add dashboard.users with a hash "
-                "from `actionwatch password`, or allow everybody with --insecure"
-            )
-        return ""
+        return _is_open_to_all(self.config)
 
     async def login(self, name: str, password: str, client: str, host: str) -> str:
         """Verify a password and return a session cookie that is valid for the Host header `host`.
@@ -126,7 +94,7 @@ class Access:
         if self._verifications >= _MAX_VERIFYING + _MAX_WAITING:
             raise TooManyAttemptsError(1.0)
         self._throttle.start_attempt(client, name)
-        config = self._config
+        config = self.config
         user = config.users.get(name)
         # An unknown name needs as long as a wrong password: timing must not reveal names.
         some_hash = next(iter(config.users.values())).password if config.users else None
@@ -182,13 +150,13 @@ class Access:
 
     def _is_expired(self, session: dict[str, Any]) -> bool:
         age_s = self._now() - session["at"]
-        in_time = -_MAX_CLOCK_STEP_BACK_S <= age_s < self._config.session_lifetime
+        in_time = -_MAX_CLOCK_STEP_BACK_S <= age_s < self.config.session_lifetime
         return not in_time or session["at"] <= self._valid_after
 
     def _token_identity(self, token: str) -> Identity | None:
         hashed = f"sha256:{hashlib.sha256(token.encode('utf-8', 'replace')).hexdigest()}"
         found = None
-        for name, stored in self._config.tokens.items():
+        for name, stored in self.config.tokens.items():
             if hmac.compare_digest(hashed, stored.hash):
                 found = Identity(name, stored.role, is_api_token=True)
         return found
@@ -200,7 +168,7 @@ class Access:
             return None
         if self._is_expired(session):
             return None
-        user = self._config.users.get(session["user"])
+        user = self.config.users.get(session["user"])
         if user is None or not hmac.compare_digest(_fingerprint(user.password), session["of"]):
             return None
         return Identity(session["user"], user.role)
@@ -212,6 +180,32 @@ class Access:
             session = self._signer.loads(cookie)
             return session if isinstance(session, dict) else None
         return None
+
+
+def exposure_problem(config: DashboardConfig, host: str) -> str:
+    """Why serving a configuration on `host` is insecure, with the fix; "" if it is not."""
+    if not _is_open_to_all(config) or config.insecure:
+        return ""
+    if not is_loopback(host):
+        exposure = (
+            f"dashboard address {host or '(all)'} can be reached from other machines without a "
+            "password"
+        )
+    elif config.allowed_hosts:
+        exposure = (
+            f"dashboard.allowed_hosts has {config.allowed_hosts[0]}: the dashboard can be reached "
+            "through a proxy without a password"
+        )
+    else:
+        return ""
+    return (
+        f"{exposure}: add dashboard.users with a hash from `actionwatch password`, or allow "
+        "everybody with --insecure"
+    )
+
+
+def _is_open_to_all(config: DashboardConfig) -> bool:
+    return not config.users and not config.tokens
 
 
 def new_token() -> tuple[str, str]:
@@ -240,3 +234,39 @@ def load_secret(folder: Path) -> bytes:
 def _fingerprint(stored: str) -> str:
     """Changes with a user's password, and reveals nothing of its hash."""
     return hashlib.sha256(f"{_SALT} {stored}".encode()).hexdigest()[:32]
+
+
+def hash_password(password: str) -> str:
+    """The scrypt hash of a password, for the configuration.
+
+    It is "scrypt:N:r:p:salt:hash", with salt and hash in base64url.
+    """
+    salt = os.urandom(16)
+    return f"scrypt:{_N}:{_R}:{_P}:{_text(salt)}:{_text(_scrypt(password, salt, _N, _R, _P))}"
+
+
+def verify_password(password: str, stored: str) -> bool:
+    """Whether a hash belongs to this password. Slow; releases the GIL."""
+    _, n, r, p, salt, expected = stored.split(":")
+    actual = _scrypt(password, _bytes(salt), int(n), int(r), int(p))
+    return hmac.compare_digest(actual, _bytes(expected))
+
+
+def dummy_hash(like: str | None) -> str:
+    """A hash that matches no password, and is as slow to verify as `like`."""
+    costs = like.split(":")[1:4] if like else (str(_N), str(_R), str(_P))
+    return ":".join(("scrypt", *costs, _text(os.urandom(16)), _text(os.urandom(32))))
+
+
+def _scrypt(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
+    # Keyboards send an accented letter as one character or as two.
+    typed = unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(typed, salt=salt, n=n, r=r, p=p, maxmem=_MAX_MEMORY_BYTES, dklen=32)
+
+
+def _text(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

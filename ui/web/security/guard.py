@@ -6,6 +6,7 @@ any client can send them.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -14,19 +15,22 @@ from functools import partial
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ui.web.security.access import Access, Identity
 from ui.web.security.addresses import AllowedHosts
-from ui.web.security.body_limit import MAX_BODY_BYTES, LimitedBody
-from ui.web.security.csp import PagePolicy, without_accept_encoding
-from ui.web.security.security_headers import (
+from ui.web.security.headers import (
+    PagePolicy,
     cache_control,
     content_security_policy,
     security_headers,
+    without_accept_encoding,
 )
-from ui.web.security.websocket_session import SessionBoundWebSocket
 
+SESSION_ENDED = 4401  # close code of a WebSocket
+_MAX_BODY_BYTES = 2**20  # our JSON is small, and no route accepts uploads
 _SAFE = {"GET", "HEAD"}
 _CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 # Paths without authentication. Anonymous clients get only the status code of /healthz.
@@ -50,6 +54,7 @@ _MALFORMED_PATH = re.compile(r"//|\\|[\x00-\x1f\x7f]|/\.{1,2}(/|$)")
 _MAX_COOKIE_HEADER_CHARS = 16_384
 
 _Rejection = tuple[int, str]  # HTTP status, one-line reason
+_TOO_LARGE = 413, f"more than {_MAX_BODY_BYTES} bytes"
 
 
 class Guard:
@@ -85,7 +90,7 @@ class Guard:
         identity = self._identify(headers)
         rejection = self._check(scope, headers, identity)
         if rejection is not None:
-            await _reject(scope, headers, send, rejection)
+            await _rejection_response(scope, headers, rejection)(scope, receive, send)
             return
         scope = {**scope, "state": {**scope.get("state", {}), "identity": identity}}
         if scope["type"] == "websocket":
@@ -100,11 +105,7 @@ class Guard:
             send = self._with_headers(path, host, page.send)
             await self._app(without_accept_encoding(scope), receive, send)
         else:
-
-            async def reject() -> None:
-                await _reject(scope, headers, send, _TOO_LARGE)
-
-            await LimitedBody(receive, send, reject).call(self._app, scope)
+            await self._app(scope, _limit_body(receive), send)
 
     def _identify(self, headers: Headers) -> Identity | None:
         cookie = read_cookie(headers, self._access.cookie_name)
@@ -116,7 +117,9 @@ class Guard:
         """Why a request is rejected, or None if it is authorized."""
         path = scope["path"]
         method = scope.get("method", "GET")  # a WebSocket starts as a GET
-        problem = self._allowed_hosts.problem(headers.getlist("host"), self._access.allowed_hosts)
+        problem = self._allowed_hosts.problem(
+            headers.getlist("host"), self._access.config.allowed_hosts
+        )
         if problem:
             return 400, problem
         if method not in _SAFE | _CHANGING:
@@ -171,43 +174,44 @@ def _is_known(path: str, method: str) -> bool:
     return method in _SAFE and any(pattern.fullmatch(path) for pattern in _GRADIO_PATHS)
 
 
-_TOO_LARGE = 413, f"more than {MAX_BODY_BYTES} bytes"
-
-
 def _check_length(headers: Headers) -> _Rejection | None:
     length = headers.get("content-length", "0")
     if not (length.isascii() and length.isdigit()):
         return 400, "Content-Length must be a number"
-    return _TOO_LARGE if len(length) > 15 or int(length) > MAX_BODY_BYTES else None
+    return _TOO_LARGE if len(length) > 15 or int(length) > _MAX_BODY_BYTES else None
 
 
-async def _reject(scope: Scope, headers: Headers, send: Send, rejection: _Rejection) -> None:
-    """Respond to a rejected request without reading its body."""
+def _limit_body(receive: Receive) -> Receive:
+    """A `receive` that stops at the limit. Its HTTPException becomes the application's response."""
+    read = 0
+
+    async def limited() -> Message:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if read > _MAX_BODY_BYTES:
+            raise HTTPException(*_TOO_LARGE, headers={"connection": "close"})
+        return message
+
+    return limited
+
+
+def _rejection_response(scope: Scope, headers: Headers, rejection: _Rejection) -> Response:
+    """The response to a rejected request, whose body is not read."""
     status, reason = rejection
-    wants_page = "text/html" in headers.get("accept", "") and scope.get("method") == "GET"
-    if status == 401 and wants_page:
+    if status == 401 and "text/html" in headers.get("accept", "") and scope.get("method") == "GET":
         query = scope.get("query_string", b"").decode("latin-1")
         target = scope["path"] + (f"?{query}" if query else "")
-        extra = {"location": f"/login?next={quote(target, safe='')}"}
-        status, body = 303, b""
-    else:
-        body = json.dumps({"detail": reason}).encode()
-        extra = {"content-type": "application/json"}
-        if status == 401:
-            extra["www-authenticate"] = "Bearer"
-        if status == 405:
-            extra["allow"] = ", ".join(sorted(_SAFE | _CHANGING))
+        return RedirectResponse(f"/login?next={quote(target, safe='')}", 303)
+    content = json.dumps({"detail": reason})
+    response = Response(content, status, media_type="application/json")
+    if status == 401:
+        response.headers["www-authenticate"] = "Bearer"
+    if status == 405:
+        response.headers["allow"] = ", ".join(sorted(_SAFE | _CHANGING))
     if scope.get("method") in _CHANGING:
-        extra["connection"] = "close"  # else the server would read the unwanted body
-    kind = "http.response"
-    if scope["type"] == "websocket":
-        kind = "websocket.http.response"
-        if kind not in scope.get("extensions", {}):
-            await send({"type": "websocket.close", "code": 4000 + status})
-            return
-    sent = MutableHeaders({**extra, "content-length": str(len(body))}).raw
-    await send({"type": f"{kind}.start", "status": status, "headers": sent})
-    await send({"type": f"{kind}.body", "body": body})
+        response.headers["connection"] = "close"  # else the server would read the unwanted body
+    return response
 
 
 def _without_body(send: Send) -> Send:
@@ -221,3 +225,58 @@ def _without_body(send: Send) -> Send:
         await send(message)
 
     return wrapped
+
+
+class SessionBoundWebSocket:
+    """`receive` and `send` of a WebSocket until its session ends: then it closes.
+
+    Sessions end at logout, expiry, or removal of the user. `now` is monotonic.
+    """
+
+    def __init__(
+        self,
+        is_authorized: Callable[[], bool],
+        receive: Receive,
+        send: Send,
+        now: Callable[[], float],
+        *,
+        check_interval_s: float = 5.0,
+    ) -> None:
+        self._is_authorized = is_authorized
+        self._receive = receive
+        self._send = send
+        self._now = now
+        self._check_interval_s = check_interval_s
+        self._checked_at = now()
+        self._ended = False
+
+    async def receive(self) -> Message:
+        pending = asyncio.ensure_future(self._receive())
+        try:
+            while not pending.done():
+                if await self._check_ended():
+                    break
+                await asyncio.wait({pending}, timeout=self._check_interval_s)
+            if pending.done() and (
+                pending.result()["type"] == "websocket.disconnect" or not await self._check_ended()
+            ):
+                return pending.result()
+        finally:
+            pending.cancel()
+        return {"type": "websocket.disconnect", "code": SESSION_ENDED, "reason": ""}
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "websocket.send":  # a handshake can't be closed with a code
+            await self._check_ended()
+        if not self._ended:
+            await self._send(message)
+
+    async def _check_ended(self) -> bool:
+        """Whether the session has ended; closes the WebSocket when it finds that out."""
+        if self._ended or self._now() - self._checked_at < self._check_interval_s:
+            return self._ended
+        self._checked_at = self._now()
+        if not self._is_authorized():
+            self._ended = True
+            await self._send({"type": "websocket.close", "code": SESSION_ENDED, "reason": ""})
+        return self._ended

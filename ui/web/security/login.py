@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from html import escape
+from pathlib import Path
 from urllib.parse import parse_qs, quote
 
 from starlette.requests import Request
@@ -11,38 +12,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from ui.web.security.access import Access, WrongPasswordError
+from ui.web.security.addresses import TooManyAttemptsError
 from ui.web.security.guard import read_cookie
-from ui.web.security.login_throttle import TooManyAttemptsError
 
 _FORM = "application/x-www-form-urlencoded"
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-{refresh}<title>Log in · Actionwatch</title>
-<link rel="stylesheet" href="/ui/login.css">
-</head>
-<body>
-<main>
-<h1>Actionwatch</h1>
-{content}
-</main>
-</body>
-</html>
-"""
-_LOGIN_FORM = """<form method="post" action="/login">
-<input type="hidden" name="next" value="{target}">
-<label for="name">Name</label>
-<input id="name" name="name" value="{name}" autocomplete="username" autocapitalize="none"
- spellcheck="false" maxlength="64" required{focus_name}>
-<label for="password">Password</label>
-<input id="password" name="password" type="password" autocomplete="current-password"
- maxlength="1024" required{focus_password}>
-<p class="problem" role="alert">{problem}</p>
-<button type="submit">Log in</button>
-</form>"""
+_STATIC = Path(__file__).parents[1] / "static"
+_PAGE = (_STATIC / "login.html").read_text(encoding="utf-8")
+_LOGIN_FORM = (_STATIC / "login_form.html").read_text(encoding="utf-8")
 _NO_USERS = (
     "<p>Nobody can log in: the configuration has API tokens, but no "
     "<code>dashboard.users</code>.</p>"
@@ -62,7 +38,7 @@ def login_routes(access: Access) -> list[Route]:
             # refresh of our own page they do.
             address = f"/login?next={quote(target, safe='')}"
             return _page(_CONTINUE.format(address=escape(address)), refresh=address)
-        return _page(_login_form(target) if access.has_users else _NO_USERS)
+        return _page(_login_form(target) if access.config.users else _NO_USERS)
 
     async def log_in(request: Request) -> Response:
         fields = await _fields(request)
@@ -83,7 +59,7 @@ def login_routes(access: Access) -> list[Route]:
         response.set_cookie(
             access.cookie_name,
             session,
-            max_age=access.session_s,
+            max_age=int(access.config.session_lifetime),
             path="/",
             # A proxy may terminate TLS; then the Origin header is https.
             secure=access.https or request.headers.get("origin", "").startswith("https://"),

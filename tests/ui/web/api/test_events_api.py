@@ -24,7 +24,7 @@ from tests import event_archive
 from tests.event_archive import DESK, EVENTS, EVIL, MARKUP, OPEN, START_UTC, TRICKY, WAVE
 from tests.event_samples import NASTY
 from tests.web import serving
-from ui.web.api import event_export, event_feed, events_api, timeline_api
+from ui.web.api import event_feed, event_files, events_api, timeline_api
 from ui.web.api.errors import add_error_handlers
 from ui.web.security.access import Identity
 
@@ -72,7 +72,7 @@ def api(data: Path, run: Run) -> Iterator[httpx.Client]:
         app = FastAPI()
         add_error_handlers(app)
         app.router.routes.extend(event_feed.routes(feed))
-        app.include_router(event_export.router(log))
+        app.include_router(event_files.export_router(log))
         model = ("wave", "jump", "still")
         app.include_router(
             events_api.router(log, data, lambda: ["door"], lambda: model, publish=feed.publish)

@@ -69,7 +69,7 @@ def test_recent_warnings_are_listed(settings: Settings) -> None:
 def test_every_counter_has_a_description() -> None:
     import re
 
-    from ui.web.api.counter_descriptions import DESCRIPTIONS, NORMAL
+    from ui.web.api.health_api import DESCRIPTIONS, NORMAL
 
     root = Path(__file__).parents[4]
     named: set[str] = set()

@@ -15,7 +15,7 @@ from stream.sinks.event_log.event_log import EventLog
 from tests import event_archive
 from tests.event_archive import DESK, MARKUP, TRICKY, WAVE
 from tests.web import serving
-from ui.web.api import media
+from ui.web.api.event_files import media_routes
 
 CLIP = f"/media/clips/{WAVE}.mp4"
 SNAPSHOT = f"/media/snapshots/{WAVE}.jpg"
@@ -29,7 +29,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def host(data: Path) -> Iterator[str]:
     with EventLog.open(data) as log:
-        app = Starlette(routes=list(media.routes(log, data)))
+        app = Starlette(routes=media_routes(log, data))
         with serving(app) as address:
             yield address.removeprefix("http://")
 

@@ -13,9 +13,17 @@ from pydantic import ValidationError
 from stream.config.dashboard import DashboardConfig
 from tests.conftest import Clock
 from tests.guarded import HASH, HERE, OPEN, PASSWORD, SECRET, TOKEN, cheap_hash, configured
-from ui.web.security.access import Access, Identity, WrongPasswordError, load_secret, new_token
-from ui.web.security.login_throttle import TooManyAttemptsError
-from ui.web.security.passwords import hash_password, verify_password
+from ui.web.security.access import (
+    Access,
+    Identity,
+    WrongPasswordError,
+    exposure_problem,
+    hash_password,
+    load_secret,
+    new_token,
+    verify_password,
+)
+from ui.web.security.addresses import TooManyAttemptsError
 
 ANNA = Identity("anna", "operator")
 
@@ -92,17 +100,15 @@ def test_too_many_logouts_end_all_sessions(
 
 def test_user_changes_are_effective_immediately(access: Access) -> None:
     anna, vera = log_in(access), log_in(access, "vera")
-    access.replace(
-        configured(
-            users={
-                "anna": {"password": cheap_hash("another one"), "role": "operator"},
-                "vera": {"password": HASH, "role": "operator"},
-            }
-        )
+    access.config = configured(
+        users={
+            "anna": {"password": cheap_hash("another one"), "role": "operator"},
+            "vera": {"password": HASH, "role": "operator"},
+        }
     )
     assert access.identify(anna, None, HERE) is None  # the password was changed
     assert access.identify(vera, None, HERE) == Identity("vera", "operator")
-    access.replace(configured(users={"anna": {"password": HASH}}))
+    access.config = configured(users={"anna": {"password": HASH}})
     assert access.identify(vera, None, HERE) is None
 
 
@@ -177,7 +183,7 @@ def test_everybody_is_an_operator_without_users_and_tokens() -> None:
     ],
 )
 def test_public_address_needs_authentication(config: DashboardConfig, host: str, word: str) -> None:
-    problem = Access(config, b"").problem(host)
+    problem = exposure_problem(config, host)
     assert word in problem
     assert bool(problem) == bool(word)
     assert "\n" not in problem

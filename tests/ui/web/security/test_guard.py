@@ -100,7 +100,7 @@ def test_session_is_valid_until_logout_or_a_password_change(guard: Guard, access
     assert 'actionwatch-7860=""' in answer.headers["set-cookie"]
     assert ask(guard, "GET", "/api/me", headers=cookie).status_code == 401
     cookie = cookie_from(log_in(guard))
-    access.replace(configured(users={"anna": {"password": cheap_hash("another")}}))
+    access.config = configured(users={"anna": {"password": cheap_hash("another")}})
     assert ask(guard, "GET", "/api/me", headers=cookie).status_code == 401
 
 

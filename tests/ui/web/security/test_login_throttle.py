@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from tests.conftest import Clock
-from ui.web.security.login_throttle import LoginThrottle, TooManyAttemptsError
+from ui.web.security.addresses import LoginThrottle, TooManyAttemptsError
 
 
 def delay_s(throttle: LoginThrottle, address: str, name: str) -> float:

@@ -7,7 +7,7 @@ import asyncio
 from starlette.types import Message
 
 from tests.conftest import Clock
-from ui.web.security.websocket_session import SESSION_ENDED, SessionBoundWebSocket
+from ui.web.security.guard import SESSION_ENDED, SessionBoundWebSocket
 
 
 def test_websocket_that_only_receives_closes_with_the_session(clock: Clock) -> None:

@@ -4,10 +4,10 @@ import json
 
 import numpy as np
 
+from stream.events.processor import CameraView
 from stream.messages import Event, Prediction
-from stream.pipeline import CameraView
 from stream.runtime.metrics import Metrics
-from ui.web.api.views import live_state, waiting_for
+from ui.web.api.live import live_state, waiting_for
 
 
 def event(camera: str, label: str) -> Event:
