@@ -13,7 +13,6 @@ import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -120,12 +119,9 @@ def _video(folder: Path, seed: int, seconds: int, *, still: bool) -> Path:
         stream = container.add_stream(
             "libx264", rate=_FPS, options={"preset": "veryfast", "crf": "20"}
         )
-        stream.width, stream.height = _SIZE
-        stream.pix_fmt = "yuv420p"
-        for number, pixels in enumerate(_frames(seed, seconds, still=still)):
-            frame = VideoFrame.from_ndarray(pixels, format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, _FPS)
-            container.mux(stream.encode(frame))
+        stream.width, stream.height, stream.pix_fmt = *_SIZE, "yuv420p"
+        for pixels in _frames(seed, seconds, still=still):
+            container.mux(stream.encode(VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
     part.replace(file)
     return file

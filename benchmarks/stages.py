@@ -11,10 +11,8 @@ import contextlib
 import json
 import tempfile
 import threading
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 
 import cv2
@@ -29,7 +27,7 @@ from stream.capture.latest_frame import LatestFrame
 from stream.config.events import EventsConfig
 from stream.events.detector import Detector
 from stream.events.processor import CameraView
-from stream.messages import Clip, ClipSpec, Event, Frame, LoggedEvent, Prediction
+from stream.messages import Clip, ClipSpec, Frame, Prediction
 from stream.regions.frame_ring import FrameRing
 from stream.regions.resize import fit_frame
 from stream.runtime.metrics import Metrics
@@ -39,6 +37,7 @@ from stream.sources.opencv_capture import rgb
 from stream.synthetic.scene import Scene
 from stream.workers.transport import SchedulerSocket
 from stream.workers.wire import Batch, Hello, Message, Ready, Result, pack, unpack
+from tests.event_samples import logged
 from ui.web.api.live import live_state
 
 _FPS, _STRIDE_S = 25.0, 0.25
@@ -104,7 +103,7 @@ def prepare_stages(
     frames, times, _ = ring.window(spec.times(ring.newest_s or 0.0))
     clip = Clip("c", 1, frames, times)
     probabilities = predictor.predict(frames[None])[0]
-    link = stack.enter_context(WorkerLink(folder, clip, model.spec, probabilities))
+    round_trip = stack.enter_context(worker_link(folder, clip, spec, probabilities))
     latest = LatestFrame()
 
     def encode() -> None:
@@ -128,19 +127,7 @@ def prepare_stages(
 
     def write() -> None:
         start_s = float(next(clock))
-        event = Event(
-            id=uuid.uuid4().hex,
-            camera="c",
-            label=spec.labels[0],
-            start_s=start_s,
-            latest_s=start_s + 1,
-            end_s=start_s + 1,
-            detected_s=start_s + 1,
-            peak=0.9,
-            peak_s=start_s,
-            mean=0.8,
-        )
-        log.write_updates([LoggedEvent(event, "end", datetime.now(timezone.utc), spec.model)])
+        log.write_updates([logged(spec.labels[0], start_s, start_s + 1)])
 
     frames_per_window = _FPS * _STRIDE_S
     return {
@@ -151,7 +138,7 @@ def prepare_stages(
         "append to ring": (frames_per_window, append),
         "cut clip": (1, lambda: ring.window(spec.times(ring.newest_s or 0.0))),
         "pack and unpack": (1, lambda: unpack([bytes(part) for part in pack(Batch((clip,)))])),
-        "send, wait and reply": (1, link.round_trip),
+        "send, wait and reply": (1, round_trip),
         _INFER: (1, lambda: predictor.predict(frames[None])),
         "detect": (1, detect),
         "log (per event)": (0.1, write),
@@ -160,42 +147,38 @@ def prepare_stages(
     }
 
 
-class WorkerLink:
-    """A scheduler socket and a worker over ZeroMQ; the worker replies at once."""
-
-    def __init__(self, folder: Path, clip: Clip, spec: ClipSpec, probabilities: np.ndarray) -> None:
-        self._clip, self._stop = clip, threading.Event()
-        self._link = SchedulerSocket(f"ipc://{folder}/workers")
-
-        self._thread = threading.Thread(
+@contextlib.contextmanager
+def worker_link(
+    folder: Path, clip: Clip, spec: ClipSpec, probabilities: np.ndarray
+) -> Iterator[Callable[[], None]]:
+    """A scheduler socket and a worker that replies at once. Yields a function for a round trip."""
+    stop = threading.Event()
+    with SchedulerSocket(f"ipc://{folder}/workers") as link:
+        thread = threading.Thread(
             target=work,
-            args=(self._link.endpoint, spec, lambda clips: [probabilities]),
-            kwargs={"stop": self._stop},
+            args=(link.endpoint, spec, lambda clips: [probabilities]),
+            kwargs={"stop": stop},
         )
+        thread.start()
 
-    def __enter__(self) -> WorkerLink:
-        self._thread.start()
-        self._receive(Hello)
-        self._identity = self._receive(Ready)
-        return self
+        def receive(kind: type[Message]) -> bytes:
+            while True:
+                received = link.receive()
+                if received is None:
+                    link.wait(1.0)
+                elif isinstance(received[1], kind):
+                    return received[0]
 
-    def round_trip(self) -> None:
-        self._link.send(self._identity, Batch((self._clip,)))
-        self._receive(Result)
-        self._receive(Ready)
+        def round_trip() -> None:
+            link.send(identity, Batch((clip,)))
+            receive(Result)
+            receive(Ready)
 
-    def _receive(self, kind: type[Message]) -> bytes:
-        while True:
-            received = self._link.receive()
-            if received is None:
-                self._link.wait(1.0)
-            elif isinstance(received[1], kind):
-                return received[0]
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._link.__exit__()
+        receive(Hello)
+        identity = receive(Ready)
+        yield round_trip
+        stop.set()
+        thread.join()
 
 
 def write_video(file: Path, frames_rgb: list[np.ndarray]) -> Path:

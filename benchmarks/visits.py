@@ -13,7 +13,6 @@ import contextlib
 import tempfile
 import time
 import urllib.request
-from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from pathlib import Path
@@ -23,9 +22,9 @@ from playwright.sync_api import BrowserContext, Error, Page
 from benchmarks.processes import growth, resources
 from benchmarks.report import Report, parse_args
 from model.bench import interleaved_medians
-from stream.messages import Event, LoggedEvent
 from stream.sinks.event_log.event_log import EventLog
 from tests.browser import new_page
+from tests.event_samples import logged
 from tests.site import start_site
 
 _TABS = ("Timeline", "Events", "Tuning", "Health", "Configuration", "Live")
@@ -70,31 +69,17 @@ def main() -> None:
 def fill(folder: Path, count: int) -> None:
     """Write a log of `count` events, one per minute."""
     start_utc = datetime.now(timezone.utc) - timedelta(minutes=count)
-    first = Event(
-        id="",
-        camera="yard",
-        label="",
-        start_s=0.0,
-        latest_s=4.0,
-        end_s=4.0,
-        detected_s=1.0,
-        peak=0.0,
-        peak_s=2.0,
-        mean=0.5,
-    )
     with EventLog.create(folder) as log:
         for start in range(0, count, 5000):
             updates = []
             for number in range(start, min(start + 5000, count)):
-                event = replace(
-                    first,
-                    id=f"{number:032x}",
-                    camera=("yard", "door")[number % 2],
-                    label=_LABELS[number % len(_LABELS)],
-                    peak=0.6 + 0.4 * (number % 97) / 97,
+                label, camera = _LABELS[number % len(_LABELS)], ("yard", "door")[number % 2]
+                start_s, peak = 60.0 * number, 0.6 + 0.4 * (number % 97) / 97
+                updates.append(
+                    logged(
+                        label, start_s, start_s + 4, camera=camera, peak=peak, start_utc=start_utc
+                    )
                 )
-                time_utc = start_utc + timedelta(minutes=number)
-                updates.append(LoggedEvent(event, "end", time_utc, "motion"))
             log.write_updates(updates)
 
 
