@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import random
 import resource
 import shutil
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from stream.runtime.sqlite_queue import SqliteQueue
-
-ROOT = Path(__file__).parents[3]
+from tests.killed import check_kills
 
 
 @pytest.fixture
@@ -220,36 +216,13 @@ from stream.runtime.sqlite_queue import SqliteQueue
 queue = SqliteQueue(Path(sys.argv[1]), max_items=1_000_000, survives_power_failure=False)
 for number in range(int(sys.argv[2]), 1_000_000):
     queue.append([(f"k{number}", f"text {number}")])
-    print("added", number, flush=True)
+    print("added", f"k{number}", flush=True)
     if number % 3:
         (oldest,) = queue.oldest()
         queue.remove([oldest.key])
-        print("removed", oldest.key[1:], flush=True)
+        print("removed", oldest.key, flush=True)
 """
 
 
 def test_kill_at_any_moment_loses_nothing(file: Path) -> None:
-    rng, queued, number = random.Random(6), list[int](), 0
-    for _ in range(6):
-        command = [sys.executable, "-c", APPEND_UNTIL_KILLED, str(file), str(number)]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            lines = [process.stdout.readline() for _ in range(rng.randrange(5, 400))]
-            process.kill()
-            lines += process.stdout.readlines()
-        for line in lines:
-            if not line.endswith("\n"):  # truncated by the kill
-                continue
-            change, text = line.split()
-            if change == "added":
-                queued.append(int(text))
-                number = int(text) + 1
-            else:
-                queued.remove(int(text))
-        copy = file.with_name("copy")
-        for suffix in ("", "-wal"):
-            shutil.copy(f"{file}{suffix}", f"{copy}{suffix}")
-        found = [int(key[1:]) for key, _ in stored(copy)]
-        # The last change may not have been printed before the kill.
-        assert found in (queued, queued[1:], [*queued, number])
-        queued, number = found, number + 1
+    check_kills(APPEND_UNTIL_KILLED, file, lambda number: f"k{number}")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import random
 import shutil
 import subprocess
 import sys
@@ -13,8 +12,7 @@ from stream.runtime.sqlite_queue import SqliteQueue
 from stream.sinks.alerts.outbox import Outbox
 from tests.alerting import alert
 from tests.conftest import Clock
-
-ROOT = Path(__file__).parents[4]
+from tests.killed import ROOT, check_kills
 
 
 def ids(outbox: Outbox) -> list[str]:
@@ -143,15 +141,6 @@ def test_alerts_stay_in_memory_while_the_folder_is_missing_and_are_written_later
     assert ids(Outbox(file)) == ["e0-start", "e1-start", "e2-start", "e3-start"]
 
 
-def run(script: str, *arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 FILL_DISK = """
 import resource, sys
 from pathlib import Path
@@ -173,8 +162,9 @@ outbox.repair()
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs file size limits of Unix")
 def test_full_disk_loses_nothing_while_the_process_runs(file: Path) -> None:
-    with run(FILL_DISK, file) as process:
-        assert process.communicate(timeout=60)[0].strip() == "19"
+    command = [sys.executable, "-c", FILL_DISK, str(file)]
+    filled = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=60)
+    assert filled.stdout.strip() == "19"
     assert ids(Outbox(file)) == [f"e{number}-start" for number in range(1, 20)]
 
 
@@ -192,29 +182,9 @@ for number in range(int(sys.argv[2]), 1_000_000):
     if number % 3:
         oldest = outbox.oldest()
         outbox.mark_done(oldest)
-        print("done", oldest.id, flush=True)
+        print("removed", oldest.id, flush=True)
 """
 
 
 def test_kill_at_any_moment_loses_nothing(file: Path) -> None:
-    rng, queued, number = random.Random(6), list[str](), 0
-    for _ in range(6):
-        with run(PUT_UNTIL_KILLED, file, number) as process:
-            assert process.stdout is not None
-            lines = [process.stdout.readline() for _ in range(rng.randrange(5, 400))]
-            process.kill()
-            lines += process.stdout.readlines()
-        for line in lines:
-            if not line.endswith("\n"):  # truncated by the kill
-                continue
-            change, alert_id = line.split()
-            if change == "added":
-                queued.append(alert_id)
-                number = int(alert_id[1:-6]) + 1
-            else:
-                queued.remove(alert_id)
-        with closing(SqliteQueue(file, max_items=1_000_000)) as queue:
-            found = [item.key for item in queue.oldest(1_000_000)]
-        # The last change may not have been printed before the kill.
-        assert found in (queued, queued[1:], [*queued, f"e{number}-start"])
-        queued, number = found, number + 1
+    check_kills(PUT_UNTIL_KILLED, file, lambda number: f"e{number}-start")
