@@ -30,6 +30,7 @@ def random_id(label: str, start_s: float) -> str:
 class _Activation:
     """A label above its threshold since `since_s`; the action started at `start_s`."""
 
+    index: int  # of the label
     start_s: float
     since_s: float
     latest_s: float
@@ -109,9 +110,9 @@ class Detector:
         Events that have not ended yet end with the last window, with the reason `closed_by`.
         """
         closed = []
-        for index, active in list(self._active.items()):
+        for active in list(self._active.values()):
             if active.id:
-                closed += self._end_early(index, active, closed_by)
+                closed += self._end_early(active, closed_by)
         self._active.clear()
         self._smoothed = self._latest_s = None
         return closed
@@ -128,15 +129,15 @@ class Detector:
         closed = []
         for index, active in list(self._active.items()):
             if self._thresholds[index] == _NEVER:
-                closed += self._end_early(index, active, "stop") if active.id else []
+                closed += self._end_early(active, "stop") if active.id else []
                 self._active.pop(index, None)
         return closed
 
     def open(self) -> list[Event]:
         """The open events, updated to the latest prediction."""
         return [
-            self._event(index, active, None)
-            for index, active in self._active.items()
+            self._event(active, None)
+            for active in self._active.values()
             if active.id and active.ended_s is None
         ]
 
@@ -179,72 +180,65 @@ class Detector:
         changed: list[Event] = []
         ended_s = active.ended_s if active is not None else None
         if active is not None and ended_s is not None and start_s > ended_s + policy.merge_gap:
-            changed, active = self._close(index, active, ended_s), None
+            changed, active = self._close(active, ended_s), None
         if active is None:
             free_s = self._last_end_s.get(index, -policy.cooldown) + policy.cooldown
             if not is_above or (policy.cooldown and start_s < free_s):
                 return changed
-            active = self._active[index] = _Activation(
-                max(start_s, free_s), since_s, at_s, value, at_s
-            )
+            active = _Activation(index, max(start_s, free_s), since_s, at_s, value, at_s)
+            self._active[index] = active
         elif active.ended_s is not None:
             if not is_above:
                 return changed
             active.ended_s = None
         if value >= policy.release_threshold:
-            return changed + self._extend(index, active, value, at_s, prediction.end_s)
-        return changed + self._release(index, active, at_s)
+            return changed + self._extend(active, value, at_s, prediction.end_s)
+        return changed + self._release(active, at_s)
 
-    def _extend(
-        self, index: int, active: _Activation, value: float, at_s: float, now_s: float
-    ) -> list[Event]:
+    def _extend(self, active: _Activation, value: float, at_s: float, now_s: float) -> list[Event]:
         active.latest_s = at_s
         active.total += value
         active.count += 1
         if value > active.peak:
             active.peak, active.peak_s = value, at_s
         # An event is reported once it has lasted min_duration.
-        if active.id or at_s - active.since_s < self._policies[index].min_duration:
+        if active.id or at_s - active.since_s < self._policies[active.index].min_duration:
             return []
-        active.id = self._new_id(self._labels[index], active.start_s)
+        active.id = self._new_id(self._labels[active.index], active.start_s)
         active.detected_s = now_s
-        return [self._event(index, active, None)]
+        return [self._event(active, None)]
 
-    def _release(self, index: int, active: _Activation, at_s: float) -> list[Event]:
-        policy = self._policies[index]
+    def _release(self, active: _Activation, at_s: float) -> list[Event]:
+        policy = self._policies[active.index]
         if not active.id:  # too short, and never reported
-            del self._active[index]
+            del self._active[active.index]
             return []
         active.ended_s = max(
             active.start_s + policy.min_duration, at_s - self._lag(policy.release_threshold)
         )
-        return [] if policy.merge_gap else self._close(index, active, active.ended_s)
+        return [] if policy.merge_gap else self._close(active, active.ended_s)
 
-    def _end_early(self, index: int, active: _Activation, closed_by: str) -> list[Event]:
+    def _end_early(self, active: _Activation, closed_by: str) -> list[Event]:
         """Close an event whose further course is unknown."""
         if active.ended_s is not None:
-            return self._close(index, active, active.ended_s)
+            return self._close(active, active.ended_s)
         # It lasts to the end of the last window, as far as known.
-        return self._close(index, active, max(active.latest_s, self._seen_s), closed_by)
+        return self._close(active, max(active.latest_s, self._seen_s), closed_by)
 
-    def _close(
-        self, index: int, active: _Activation, end_s: float, closed_by: str = ""
-    ) -> list[Event]:
-        del self._active[index]
-        self._last_end_s[index] = end_s
-        return [self._event(index, active, end_s, closed_by)]
+    def _close(self, active: _Activation, end_s: float, closed_by: str = "") -> list[Event]:
+        del self._active[active.index]
+        self._last_end_s[active.index] = end_s
+        return [self._event(active, end_s, closed_by)]
 
     def _lag(self, left: float) -> float:
         """Seconds until a smoothed step from 0 to 1 is at a distance of `left` from 1."""
         return self._config.smoothing * math.log(1 / max(left, 0.05))
 
-    def _event(
-        self, index: int, active: _Activation, end_s: float | None, closed_by: str = ""
-    ) -> Event:
+    def _event(self, active: _Activation, end_s: float | None, closed_by: str = "") -> Event:
         return Event(
             id=active.id,
             camera=self._camera,
-            label=self._labels[index],
+            label=self._labels[active.index],
             start_s=active.start_s,
             latest_s=active.latest_s,
             end_s=end_s,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from stream.messages import EventMedia
-from stream.sinks.data_files import KINDS, delete_file, media_files, media_path
+from stream.sinks.data_files import KINDS, data_files, delete_file, media_path
 from stream.sinks.event_log.database import EventLogError
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.journal import Journal
@@ -41,10 +41,11 @@ def clean_up_after_crash(
         for part in (folder / directory).glob("*.part"):
             delete_file(part)
     rows = list(log.rows(EventQuery(has_media=True)))
-    known = {media_path(folder, kind, row) for row in rows for kind in KINDS}
+    known = {media_path(folder, kind, row[kind]) for row in rows for kind in KINDS}
     known |= set(_journaled_files(journal, folder))
-    for file in media_files(folder):
-        if since is not None and file.modified_at >= since and file.path not in known:
+    for file in data_files(folder):
+        is_orphan = file.kind in KINDS and file.path not in known
+        if is_orphan and since is not None and file.modified_at >= since:
             _log.info("deleting %s: it belongs to no event", file.path)
             delete_file(file.path)
     recent, plan = iso(now_utc() - _MISSING_FILES_WINDOW), PrunePlan()
@@ -65,5 +66,5 @@ def _journaled_files(journal: Journal, folder: Path) -> Iterator[Path]:
         raise EventLogError(f"the journal in {folder} can't be read: {error.strerror}") from error
     for update in updates:
         if isinstance(update, EventMedia):
-            row = {"clip": update.clip, "snapshot": update.snapshot}
-            yield from (media_path(folder, kind, row) for kind in KINDS)
+            yield media_path(folder, "clip", update.clip)
+            yield media_path(folder, "snapshot", update.snapshot)

@@ -30,34 +30,23 @@ class DataFile:
     modified_at: float  # seconds since 1970
 
 
-def media_files(folder: Path) -> Iterator[DataFile]:
-    """The clips and snapshots of a data folder."""
+def data_files(folder: Path) -> Iterator[DataFile]:
+    """The clips, snapshots and score files of a data folder."""
+    found = [("scores", path) for path in (folder / SCORES).rglob("*.scores")]
     for kind, (directory, pattern) in KINDS.items():
-        for path in sorted((folder / directory).glob("*")):
-            file = _file(kind, path) if pattern.fullmatch(path.name) else None
-            if file is not None:
-                yield file
+        paths = (folder / directory).glob("*")
+        found += ((kind, path) for path in paths if pattern.fullmatch(path.name))
+    for kind, path in sorted(found):
+        try:
+            status = path.lstat()
+        except OSError:  # deleted in the meantime
+            continue
+        yield DataFile(kind, path, status.st_size, status.st_mtime)
 
 
-def score_files(folder: Path) -> Iterator[DataFile]:
-    """The score files of a data folder."""
-    for path in sorted((folder / SCORES).rglob("*.scores")):
-        file = _file("scores", path)
-        if file is not None:
-            yield file
-
-
-def _file(kind: str, path: Path) -> DataFile | None:
-    try:
-        status = path.lstat()
-    except OSError:  # deleted in the meantime
-        return None
-    return DataFile(kind, path, status.st_size, status.st_mtime)
-
-
-def media_path(folder: Path, kind: str, row: Mapping[str, Any]) -> Path:
-    """The file that a row of the event log names."""
-    return folder / KINDS[kind][0] / row[kind]
+def media_path(folder: Path, kind: str, name: str) -> Path:
+    """The file with a name from the event log."""
+    return folder / KINDS[kind][0] / name
 
 
 def delete_media(folder: Path, media: EventMedia) -> None:
@@ -69,7 +58,7 @@ def delete_files_of(folder: Path, row: Mapping[str, Any]) -> None:
     """Delete the files that a row of the event log names, if this program wrote them."""
     for kind, (_, pattern) in KINDS.items():
         if pattern.fullmatch(row[kind]):
-            delete_file(media_path(folder, kind, row))
+            delete_file(media_path(folder, kind, row[kind]))
 
 
 def delete_file(path: Path) -> None:

@@ -5,6 +5,7 @@ Any thread may call it; it owns none.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import threading
@@ -44,17 +45,15 @@ class DiskGuard:
         self._folder, self._min_free_bytes, self._metrics = folder, min_free_bytes, metrics
         self._free, self._now = free, now
         self._lock = threading.Lock()
-        self._checked_at: float | None = None
+        self._check_at = now()
         self._level = _ALL
 
     @property
     def clips_allowed(self) -> bool:
-        """Whether clips and snapshots may be written."""
         return self._check() < _NO_CLIPS
 
     @property
     def scores_allowed(self) -> bool:
-        """Whether scores may be written."""
         return self._check() < _NO_SCORES
 
     def set_min_free(self, min_free_bytes: int) -> None:
@@ -65,19 +64,13 @@ class DiskGuard:
     def _check(self) -> int:
         with self._lock:
             now = self._now()
-            if self._checked_at is None or now - self._checked_at >= _CHECK_INTERVAL_S:
-                self._checked_at = now
-                try:
+            if now >= self._check_at:
+                self._check_at = now + _CHECK_INTERVAL_S
+                with contextlib.suppress(OSError):  # the next write reports the problem
                     free = self._free(self._folder)
-                except OSError:  # the next write reports the problem
-                    return self._level
-                self._set_level(self._level_for(free), free)
+                    exceeded = [free < self._limit(one) for one in (_NO_CLIPS, _NO_SCORES)]
+                    self._set_level(sum(exceeded), free)
             return self._level
-
-    def _level_for(self, free: int) -> int:
-        if free >= self._limit(_NO_CLIPS):
-            return _ALL
-        return _NO_CLIPS if free >= self._limit(_NO_SCORES) else _NO_SCORES
 
     def _limit(self, level: int) -> float:
         """Free bytes below which a level applies."""

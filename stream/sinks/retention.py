@@ -20,11 +20,10 @@ from stream.sinks.base import SINKS, EventSink, SinkContext
 from stream.sinks.data_files import (
     KINDS,
     DataFile,
+    data_files,
     delete_file,
     delete_files_of,
-    media_files,
     media_path,
-    score_files,
 )
 from stream.sinks.event_log.database import EventLogError, OpenEventError, UnknownEventError
 from stream.sinks.event_log.event_log import EventLog
@@ -86,9 +85,9 @@ def prune(
     Returns what was deleted. With `dry_run` nothing changes. Raises EventLogError if the log can't
     be used.
     """
-    files = {file.path: file for file in (*media_files(folder), *score_files(folder))}
+    files = {file.path: file for file in data_files(folder)}
     owners = {
-        media_path(folder, kind, row): (kind, row)
+        media_path(folder, kind, row[kind]): (kind, row)
         for row in log.rows(EventQuery(has_media=True))
         for kind in KINDS
         if row[kind] and row["end"] is not None

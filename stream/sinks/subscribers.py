@@ -35,7 +35,6 @@ class EventIterator(Iterator[LoggedEvent]):
         raise StopIteration
 
     def close(self) -> None:
-        """End the iteration."""
         self._is_closed = True
 
     def put(self, logged: LoggedEvent) -> bool:

@@ -1,5 +1,3 @@
 """Alerts by webhook and MQTT, each with a queue on disk."""
 
-from stream.sinks.alerts.alerts import Alerts
-
-__all__ = ["Alerts"]  # registers itself
+from stream.sinks.alerts.alerts import Alerts as Alerts  # registers itself

@@ -42,15 +42,11 @@ class Alerts(EventSink):
     ) -> None:
         self._labels: tuple[str, ...] = ()  # of the model, without background
         folder = folder / FOLDER
-        senders = {
-            name: make_sender(name, config, folder, first_delay_s=first_delay_s)
-            for name, config in configs.items()
-        }
         self.services = self._dispatchers = [
             AlertDispatcher(
                 name,
                 AlertFilter(config),
-                senders[name],
+                make_sender(name, config, folder, first_delay_s=first_delay_s),
                 Outbox(folder / f"{name}.queue", max_alerts=max_queued),
                 metrics,
                 first_delay_s=first_delay_s,
@@ -83,7 +79,6 @@ class Alerts(EventSink):
 
     @property
     def queues(self) -> dict[str, int]:
-        """Queue lengths by name."""
         return {f"alert {dispatcher.name}": dispatcher.queued for dispatcher in self._dispatchers}
 
 

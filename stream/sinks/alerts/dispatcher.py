@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
 from stream.messages import LoggedEvent
-from stream.runtime.backoff import Backoff
 from stream.runtime.metrics import Metrics
-from stream.runtime.service import ServiceThread
+from stream.runtime.service import Backoff, ServiceThread
 from stream.sinks.alerts.filter import AlertFilter
 from stream.sinks.alerts.outbox import Outbox
 from stream.sinks.alerts.sender import Alert, AlertSender, RejectedError, UndeliveredError
@@ -170,8 +170,5 @@ class AlertDispatcher:
 
 def _error_location(error: Exception) -> str:
     """Type, file and line of an unexpected error, without its message."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f" in {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else ""
-    return f"{type(error).__name__}{where}"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(frame.filename).name}:{frame.lineno}"

@@ -27,14 +27,8 @@ _MAX_RETRY_AFTER_S = 3600.0  # that a receiver may ask for
 _sending = threading.local()
 
 
-class _HideAddresses(logging.Filter):
-    """Drops log records of httpx with the address of a request: ours are secrets."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return not getattr(_sending, "active", False)
-
-
-logging.getLogger("httpx").addFilter(_HideAddresses())
+# httpx logs the address of each request: ours are secrets.
+logging.getLogger("httpx").addFilter(lambda record: not getattr(_sending, "active", False))
 
 
 class WebhookSender:

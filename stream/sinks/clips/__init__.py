@@ -1,5 +1,3 @@
 """Video clips of events, encoded as H.264."""
 
-from stream.sinks.clips.recorder import Recorder
-
-__all__ = ["Recorder"]  # registers itself
+from stream.sinks.clips.recorder import Recorder as Recorder  # registers itself

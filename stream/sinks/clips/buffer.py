@@ -11,6 +11,7 @@ import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from operator import attrgetter
 
 from stream.capture.latest_frame import LatestFrame
@@ -61,7 +62,7 @@ class ClipBuffer:
         self._frames: list[BufferedFrame] = []  # by time
         self._bytes = 0
         self._evicted_s: float | None = None
-        self._retain_from_s: float | None = None
+        self._retain_from_s = inf
         self._arrived_at = now()  # monotonic seconds, of the newest frame
         self._unsubscribe: Callable[[], None] = lambda: None
         self._thread = ServiceThread(
@@ -83,7 +84,6 @@ class ClipBuffer:
         self._thread.request_stop()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait until the thread ends. Returns whether it ended in time."""
         return self._thread.join(timeout_s)
 
     @property
@@ -104,17 +104,16 @@ class ClipBuffer:
         with self._lock:
             return self._now() - self._arrived_at
 
-    def retain_from(self, time_s: float | None) -> None:
-        """Retain frames from `time_s` on, however old they become; None: no clip needs any.
+    def retain_from(self, time_s: float) -> None:
+        """Retain frames from `time_s` on, however old they become; older ones are evicted at once.
 
-        Older ones that no clip needs any more are evicted at once.
+        Infinity: no clip needs any.
         """
         with self._lock:
             self._retain_from_s = time_s
             self._evict()
 
     def set_duration(self, duration_s: float) -> None:
-        """Change how many seconds of frames are held."""
         with self._lock:
             self._duration_s = duration_s
 
@@ -173,9 +172,7 @@ class ClipBuffer:
     def _evict(self) -> None:
         if not self._frames:
             return
-        from_s = self._frames[-1].time_s - self._duration_s
-        if self._retain_from_s is not None:
-            from_s = min(from_s, self._retain_from_s)
+        from_s = min(self._frames[-1].time_s - self._duration_s, self._retain_from_s)
         count = bisect_left(self._frames, from_s, key=_time_s)
         size = self._bytes - sum(len(frame.jpeg) for frame in self._frames[:count])
         while size > self._max_bytes and count < len(self._frames) - 1:

@@ -18,9 +18,9 @@ _MAX_FRAMES_PER_WRITE = 8  # so that other clips are written in between
 class EventClip:
     """Records one event, from its first update until its media are reported.
 
-    `create` opens the clip's file once its first frame is available. Frames are written as they
-    arrive, so memory stays bounded for events of any length. The end of an open event may still
-    be up to `max_end_shift_s` before its `latest_s`.
+    `create` opens the file of an event id once the clip's first frame is available. Frames are
+    written as they arrive, so memory stays bounded for events of any length. The end of an open
+    event may still be up to `max_end_shift_s` before its `latest_s`.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class EventClip:
         event: Event,
         buffer: ClipBuffer,
         config: RecordingConfig,
-        create: Callable[[], ClipFile],
+        create: Callable[[str], ClipFile],
         *,
         max_end_shift_s: float,
     ) -> None:
@@ -58,9 +58,9 @@ class EventClip:
         return self._frame_count > 0 and self._written_s >= self.event.start_s
 
     @property
-    def needed_from_s(self) -> float | None:
-        """Frames from this time on are still needed; None: none are."""
-        return None if self.is_done else self._written_s
+    def needed_from_s(self) -> float:
+        """Frames from this time on are still needed; infinity: none are."""
+        return inf if self.is_done else self._written_s
 
     def update_snapshot(self) -> None:
         """Store the frame nearest to the peak before the buffer evicts it."""
@@ -141,7 +141,7 @@ class EventClip:
         late_s = first.time_s - self._from_s - _TOLERANCE_S
         if evicted_s is not None and evicted_s >= self._from_s and late_s > _TOLERANCE_S:
             self.notes.append(f"starts {late_s:.2f} s late: earlier frames were no longer buffered")
-        self._file = self._create()
+        self._file = self._create(self.event.id)
         self.start_s = first.time_s
         self._written_s = nextafter(first.time_s, -inf)
         self._max_end_s = first.time_s + self._config.max_duration

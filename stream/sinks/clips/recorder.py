@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from stream.capture.camera import Camera
@@ -82,9 +82,7 @@ class Recorder(EventSink):
         # By event id: only the latest update of each event matters.
         self._updates: dict[str, tuple[Event, ClipBuffer]] = {}
         self._open: dict[str, EventClip] = {}  # used by the thread only
-        self._reported: deque[str] = deque(
-            maxlen=_MAX_REPORTED
-        )  # event ids; used by the thread only
+        self._reported: deque[str] = deque(maxlen=_MAX_REPORTED)  # event ids, used likewise
         self._wake = threading.Event()
         self._abort = threading.Event()
         # The run continues without clips after a crash.
@@ -233,19 +231,18 @@ class Recorder(EventSink):
             return
         if event.id in self._reported:  # a second recording would overwrite the first
             return
-        file = self._clips / f"{event.id}.mp4"
         self._open[event.id] = EventClip(
             event,
             buffer,
             self._config,
-            lambda: self._create(file),
+            self._create_file,
             max_end_shift_s=max_end_shift_s(self._events),
         )
 
-    def _create(self, file: Path) -> ClipFile:
+    def _create_file(self, event_id: str) -> ClipFile:
         if sum(clip.is_open for clip in self._open.values()) >= _MAX_OPEN_CLIPS:
             raise LookupError(f"{_MAX_OPEN_CLIPS} other clips were open")
-        return ClipFile(file, self._config.width)
+        return ClipFile(self._clips / f"{event_id}.mp4", self._config.width)
 
     def _advance(self, clip: EventClip, stopping: bool) -> bool:
         """Returns True if there is more to write at once."""
@@ -275,12 +272,8 @@ class Recorder(EventSink):
 
     def _retain_needed_frames(self) -> None:
         for buffer in self._buffers.values():
-            buffer.retain_from(min(self._needed_times(buffer), default=None))
-
-    def _needed_times(self, buffer: ClipBuffer) -> Iterator[float]:
-        for clip in self._open.values():
-            if clip.buffer is buffer and clip.needed_from_s is not None:
-                yield clip.needed_from_s
+            clips = [clip for clip in self._open.values() if clip.buffer is buffer]
+            buffer.retain_from(min((clip.needed_from_s for clip in clips), default=math.inf))
 
     def _report(self, clip: EventClip) -> None:
         name, snapshot = clip.event.id, ""

@@ -182,7 +182,6 @@ class EventLog:
         return list(self._rows(statement))
 
     def count(self, query: EventQuery = ALL_EVENTS) -> int:
-        """The number of events."""
         statement = sa.select(sa.func.count()).select_from(events_table)
         with translate_errors(self._name), self._engine.connect() as connection:
             return connection.execute(statement.where(self._ours, *conditions(query))).scalar_one()

@@ -39,13 +39,13 @@ COLUMNS = (
 def as_row(logged: LoggedEvent) -> dict[str, Any]:
     """The row of an event, with the keys COLUMNS; media and review columns are empty."""
     event = logged.event
-    end = None if event.end_s is None else iso(logged.utc(event.end_s))
     return {
+        **dict.fromkeys(COLUMNS, ""),
         "id": event.id,
         "camera": event.camera,
         "label": event.label,
         "start": iso(logged.utc(event.start_s)),
-        "end": end,
+        "end": None if event.end_s is None else iso(logged.utc(event.end_s)),
         "detected_at": iso(logged.utc(event.detected_s)),
         "start_s": event.start_s,
         "end_s": event.end_s,
@@ -55,15 +55,7 @@ def as_row(logged: LoggedEvent) -> dict[str, Any]:
         "mean": event.mean,
         "model": logged.model,
         "closed_by": event.closed_by,
-        "clip": "",
-        "snapshot": "",
-        "clip_note": "",
         "clip_start_s": None,
-        "verdict": "",
-        "corrected": "",
-        "note": "",
-        "reviewed_by": "",
-        "reviewed_at": "",
     }
 
 

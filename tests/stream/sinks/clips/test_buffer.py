@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from math import inf
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def running(
         yield buffer
     finally:
         buffer.request_stop()
-        assert buffer.join(10)
+        assert buffer.join(60)
 
 
 def put(latest_frame: LatestFrame, index: int) -> None:
@@ -113,7 +114,7 @@ def test_needed_frames_are_retained_however_old() -> None:
         first = buffer.first_from(0.0)  # older frames are evicted at once
         assert first is not None
         assert first.time_s == 2.0
-        buffer.retain_from(None)
+        buffer.retain_from(inf)
         assert times(buffer, 2.95) == list(range(30, 41))
         feed(latest_frame, buffer, range(41, 42))
         assert times(buffer, 3.05) == list(range(31, 42))
@@ -191,7 +192,7 @@ def test_crash_is_counted_and_no_more_frames_are_queued() -> None:
     latest_frame, metrics = LatestFrame(), Metrics()
     with running(latest_frame, metrics, on_buffered=crash) as buffer:
         put(latest_frame, 0)
-        assert buffer.join(10)
+        assert buffer.join(60)
         for index in range(1, 21):
             put(latest_frame, index)
         assert metrics.totals("door") == {"recorder_crashes": 1}
