@@ -26,13 +26,10 @@ def _worker_count(value: Any) -> Any:
     raise ValueError("'auto', or a number from 1 to 64")
 
 
-Relative = Annotated[float, Field(ge=0, le=1)]
-
-
 class ZoneConfig(Section):
     """A region of a camera's image that is classified separately."""
 
-    points: list[tuple[Relative, Relative]] = Field(
+    points: list[tuple[Ratio, Ratio]] = Field(
         min_length=2,
         description="two opposite corners, or a polygon; x and y from 0 to 1, from the upper left",
     )
@@ -51,8 +48,8 @@ class MotionGateConfig(Section):
     """Windows without motion are not sent to the model."""
 
     min_area: Ratio = Field(0.002, description="fraction of the image that must change")
-    pixel_threshold: Annotated[float, Field(gt=0, le=255)] = Field(
-        10.0, description="minimum change of a pixel, in gray levels"
+    pixel_threshold: float = Field(
+        10.0, gt=0, le=255, description="minimum change of a pixel, in gray levels"
     )
     max_interval: Annotated[Seconds, Field(gt=0, le=3600)] = Field(
         2.0, description="longest time without a window for the model, even without motion"
@@ -132,9 +129,7 @@ class InferenceConfig(Section):
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="torch.compile, or CUDA graphs on a GPU; auto: only CUDA graphs"
     )
-    max_batch_size: Annotated[int, Field(ge=1, le=256)] = Field(
-        4, description="most clips in one forward pass"
-    )
+    max_batch_size: int = Field(4, ge=1, le=256, description="most clips in one forward pass")
 
 
 class WorkerConfig(InferenceConfig):

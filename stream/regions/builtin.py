@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from stream.config.config import CameraConfig
 from stream.regions.base import REGION_TYPES, Region
 from stream.regions.clip_source import RegionClipSource
-from stream.regions.motion_gate import make_gate
 from stream.regions.zone import Zone
 
 
@@ -15,7 +14,7 @@ from stream.regions.zone import Zone
 def whole_frame(camera: str, config: CameraConfig) -> Sequence[Region]:
     if config.zones:
         return ()
-    return (RegionClipSource(camera, fit=config.fit, gate=make_gate(config.motion_gate)),)
+    return (RegionClipSource(camera, fit=config.fit, motion_gate=config.motion_gate),)
 
 
 @REGION_TYPES.register("zones")
@@ -25,7 +24,7 @@ def zones(camera: str, config: CameraConfig) -> Sequence[Region]:
             f"{camera}/{name}",
             fit=config.fit or "letterbox",  # a zone is used as a whole, whatever its shape
             zone=Zone(zone.points, mask=zone.mask),
-            gate=make_gate(config.motion_gate),
+            motion_gate=config.motion_gate,
         )
         for name, zone in config.zones.items()
     ]

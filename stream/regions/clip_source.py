@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from stream.config.config import MotionGateConfig
 from stream.messages import ClipSpec, FrameTime
 from stream.regions.frame_ring import FrameRing
 from stream.regions.motion_gate import MotionGate
@@ -15,7 +16,7 @@ from stream.regions.zone import Zone
 
 
 class RegionClipSource:
-    """A ClipSource of camera frames. `name` is the camera's, or "camera/zone".
+    """A Region of one ClipSource, itself. `name` is the camera's, or "camera/zone".
 
     `fit` says how a frame is fitted to the model's input size; None: as the model was trained.
     """
@@ -26,13 +27,13 @@ class RegionClipSource:
         *,
         fit: str | None = None,
         zone: Zone | None = None,
-        gate: MotionGate | None = None,
+        motion_gate: MotionGateConfig | None = None,
     ) -> None:
         self.name = name
         self.zone = zone
         self._fit = fit
         self.ring: FrameRing | None = None  # created when the model's input format is known
-        self._gate = gate
+        self._gate = MotionGate(motion_gate) if motion_gate is not None else None
         self._spec: ClipSpec | None = None
 
     def start_buffering(self, spec: ClipSpec) -> None:
@@ -40,12 +41,10 @@ class RegionClipSource:
         self.ring = FrameRing(spec)
 
     def accepts(self, time_s: float) -> bool:
-        """Whether `add_frame` would store a frame of that time."""
         ring = self.ring  # another thread may release it
         return ring is not None and ring.accepts(time_s)
 
     def add_frame(self, pixels: np.ndarray, moment: FrameTime) -> None:
-        """Store an accepted frame of the camera, uint8 RGB (H, W, 3)."""
         if self.ring is None or self._spec is None:
             return
         region = pixels if self.zone is None else self.zone.crop(pixels)
@@ -55,16 +54,13 @@ class RegionClipSource:
         self.ring.append(fitted, moment.time_s, moment.seen_at)
 
     def clear(self) -> None:
-        """Drop all frames after a gap: no window may span it."""
         if self.ring is not None:
             self.ring.clear()
 
     def release(self) -> None:
-        """Free the memory of all frames."""
         self.ring = None
 
     def clip_sources(self) -> Mapping[str, RegionClipSource]:
-        """Itself: it is a region of one clip source."""
         return {self.name: self}
 
     def is_gated(self, start_s: float, end_s: float) -> bool:

@@ -20,12 +20,11 @@ class MotionGate:
 
     A frame has changed if at least `min_area` (a fraction) of it differs by more than
     `pixel_threshold` gray levels from the frame 0.2 s before; a global change of the light is
-    subtracted, and noise raises the threshold. The model skips no longer than `max_interval_s`.
+    subtracted, and noise raises the threshold. The model skips no longer than `max_interval`.
     """
 
-    def __init__(self, *, min_area: float, pixel_threshold: float, max_interval_s: float) -> None:
-        self._min_area, self._pixel_threshold = min_area, pixel_threshold
-        self._max_interval_s = max_interval_s
+    def __init__(self, config: MotionGateConfig) -> None:
+        self._config = config
         self._recent: deque[tuple[float, np.ndarray]] = deque()  # gray, of the last 0.2 s
         self._moved_at: deque[float] = deque()
         self._scored_s = -np.inf
@@ -39,8 +38,8 @@ class MotionGate:
         if self._recent:
             change = gray - self._recent[0][1]
             change = np.abs(change - np.median(change))
-            threshold = max(self._pixel_threshold, _ABOVE_NOISE * float(np.median(change)))
-            if (change > threshold).mean() >= self._min_area:
+            threshold = max(self._config.pixel_threshold, _ABOVE_NOISE * float(np.median(change)))
+            if (change > threshold).mean() >= self._config.min_area:
                 self._moved_at.append(time_s)
         self._recent.append((time_s, gray))
         while self._moved_at and self._moved_at[0] < time_s - _HISTORY_S:
@@ -49,9 +48,9 @@ class MotionGate:
     def should_score(self, start_s: float, end_s: float) -> bool:
         """Whether the model should score the window from `start_s` to `end_s`.
 
-        True if anything moved in it, or no window was scored for `max_interval_s`.
+        True if anything moved in it, or no window was scored for `max_interval`.
         """
-        if end_s - self._scored_s >= self._max_interval_s:
+        if end_s - self._scored_s >= self._config.max_interval:
             return True
         # A copy: another thread adds frames meanwhile.
         return any(start_s <= moment <= end_s for moment in tuple(self._moved_at))
@@ -59,14 +58,3 @@ class MotionGate:
     def mark_scored(self, end_s: float) -> None:
         """The window that ends at `end_s` is sent to the model."""
         self._scored_s = end_s
-
-
-def make_gate(config: MotionGateConfig | None) -> MotionGate | None:
-    """A gate as configured; None without configuration."""
-    if config is None:
-        return None
-    return MotionGate(
-        min_area=config.min_area,
-        pixel_threshold=config.pixel_threshold,
-        max_interval_s=config.max_interval,
-    )
