@@ -11,14 +11,21 @@ import numpy as np
 from stream.messages import FrameTime
 from stream.runtime.secrets import redact
 from stream.sources.base import OpenOptions, SourceError
-from stream.sources.opencv_capture import rgb
+from stream.sources.opencv_capture import open_live, rgb
 from stream.sources.subprocess_capture import SubprocessCapture
 
 Capture = cv2.VideoCapture | SubprocessCapture
 
 
-def check_open(capture: Capture, spec: int | str, explain: Callable[[], str]) -> Capture:
-    """The capture if it is open. Raises SourceError with the reason that `explain` finds."""
+def open_capture(
+    source: int | str, spec: int | str, options: OpenOptions, explain: Callable[[], str]
+) -> Capture:
+    """Open a webcam's index or a network address, which `spec` stands for.
+
+    Raises SourceError with the reason that `explain` finds.
+    """
+    open_source = SubprocessCapture if options.in_subprocess else open_live
+    capture: Capture = open_source(source, options.network)
     if capture.isOpened():
         return capture
     capture.release()

@@ -9,9 +9,7 @@ import cv2
 from stream.runtime.secrets import redact, resolve_secrets
 from stream.sources.base import SOURCE_TYPES, OpenOptions, Source, SourceError
 from stream.sources.diagnostics import check_reachable, explain_open_failure, validate_url
-from stream.sources.live import LiveSource, check_open
-from stream.sources.opencv_capture import open_network
-from stream.sources.subprocess_capture import SubprocessCapture
+from stream.sources.live import LiveSource, open_capture
 from stream.sources.video_file import FileSource, VideoReader
 
 _SCHEMES = ("rtsp", "rtsps", "http", "https")
@@ -39,16 +37,11 @@ class NetworkType:
 
     def open(self, spec: int | str, options: OpenOptions) -> Source:
         address = resolve_secrets(str(spec))
-        network, timeout_s = options.network, options.network.open_timeout_s
+        timeout_s = options.network.open_timeout_s
         if problem := check_reachable(address, timeout_s=timeout_s):
             raise SourceError(f"source {redact(spec)} can't be reached: {problem}")
-        capture = check_open(
-            SubprocessCapture(address, network)
-            if options.in_subprocess
-            else open_network(address, network),
-            spec,
-            partial(explain_open_failure, address, timeout_s=timeout_s),
-        )
+        explain = partial(explain_open_failure, address, timeout_s=timeout_s)
+        capture = open_capture(address, spec, options, explain)
         if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
             return FileSource(VideoReader(capture, redact(spec)), now=options.now)
         # ffmpeg invents timestamps for motion JPEG over HTTP, at 25 fps.

@@ -54,6 +54,11 @@ class _Variable:
 _options = _Variable()
 
 
+def open_live(source: int | str, options: NetworkOptions) -> cv2.VideoCapture:
+    """Open a webcam's index or a network address."""
+    return open_webcam(source) if isinstance(source, int) else open_network(source, options)
+
+
 def open_webcam(index: int) -> cv2.VideoCapture:
     # With CAP_ANY, OpenCV waits on Linux until no network camera is being opened.
     backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY

@@ -23,7 +23,7 @@ import numpy as np
 
 from stream.runtime.processes import module_command
 from stream.sources.base import NetworkOptions
-from stream.sources.opencv_capture import open_network, open_webcam
+from stream.sources.opencv_capture import open_live
 
 _HEADER = struct.Struct("<dII")  # of each frame: presentation time in ms, height, width
 _OPENED = struct.Struct("<?dd")  # whether it is open, number of frames, codec
@@ -114,10 +114,7 @@ def main() -> None:
     """The process: writes frames to its standard output until that is closed."""
     source, options = json.loads(sys.stdin.readline())
     threading.Thread(target=_exit_with_parent, daemon=True).start()
-    if isinstance(source, int):
-        capture = open_webcam(source)
-    else:
-        capture = open_network(source, NetworkOptions(**options))
+    capture = open_live(source, NetworkOptions(**options))
     out = sys.stdout.buffer
     frames, codec = (capture.get(one) for one in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FOURCC))
     out.write(_OPENED.pack(capture.isOpened(), frames, codec))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from stream.sources.base import SOURCE_TYPES, OpenOptions, Source, SourceError
-from stream.sources.live import LiveSource, check_open
-from stream.sources.opencv_capture import open_webcam
-from stream.sources.subprocess_capture import SubprocessCapture
+from stream.sources.live import LiveSource, open_capture
 
 _HINT = "is it plugged in, and free? `actionwatch list-cameras` lists webcams"
 
@@ -21,14 +19,8 @@ class WebcamType:
             raise SourceError(f"source {spec}: a webcam's index is 0 or more, and below 1000")
 
     def open(self, spec: int | str, options: OpenOptions) -> Source:
-        index = int(spec)
-        capture = (
-            SubprocessCapture(index, options.network)
-            if options.in_subprocess
-            else open_webcam(index)
-        )
-        opened = check_open(capture, spec, lambda: _HINT)
-        return LiveSource(opened, spec, options, has_timestamps=False)
+        capture = open_capture(int(spec), spec, options, lambda: _HINT)
+        return LiveSource(capture, spec, options, has_timestamps=False)
 
 
 SOURCE_TYPES.add("webcam", WebcamType())
