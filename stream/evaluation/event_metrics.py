@@ -116,11 +116,10 @@ def total_duration_s(
     truth: Sequence[GroundTruthSegment], events: Sequence[PredictedSegment]
 ) -> float:
     """A lower limit of the total duration: the sum of the last ends of all files."""
+    segments: list[GroundTruthSegment | PredictedSegment] = [*truth, *events]
     last: dict[str, float] = {}
-    for file, end_s in [(one.file, one.end_s) for one in truth] + [
-        (one.file, one.end_s) for one in events
-    ]:
-        last[file] = max(end_s, last.get(file, 0.0))
+    for one in segments:
+        last[one.file] = max(one.end_s, last.get(one.file, 0.0))
     return sum(last.values())
 
 

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,6 @@ _MAX_CACHE_BYTES = 250_000_000
 _MAX_COLUMN_BYTES = 50_000_000  # part of the cache for smoothed columns
 _WRITE_DELAY_S = 5.0  # upper limit of the delay until scores are on disk
 _MAX_EVENTS = 20_000  # in a comparison
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _CLOCK_STEP_S = 1.0
 
 
@@ -148,12 +147,7 @@ class LoadedScores:
             events += detect_events(table, policy, partial(self._smoothed, table, policy))
         events = [one for one in events if since <= one.utc(one.event.start_s) < until]
         start = max(since, self._start())
-        query = EventQuery(
-            camera=self._score_range.stream,
-            since=start if self._is_truncated else since,
-            until=until,
-        )
-        rows = self._rows(query)
+        rows = self._rows(start if self._is_truncated else since)
         if max(len(rows), len(events)) > _MAX_EVENTS:
             raise PreviewError(
                 f"more than {_MAX_EVENTS:,} events to compare; choose a shorter period or "
@@ -187,15 +181,15 @@ class LoadedScores:
         return segments
 
     def _start(self) -> datetime:
-        return (
-            _to_datetime(float(_utc(self._tables[0])[0]))
-            if self._tables
-            else self._score_range.until
-        )
+        if not self._tables:
+            return self._score_range.until
+        return datetime.fromtimestamp(_utc(self._tables[0])[0], timezone.utc)
 
-    def _rows(self, query: EventQuery) -> list[dict[str, Any]]:
-        rows = itertools.islice(self._log.rows(query), _MAX_EVENTS + 1)
-        return [row for row in rows if row["camera"] == query.camera]  # without its zones
+    def _rows(self, since: datetime) -> list[dict[str, Any]]:
+        stream, until = self._score_range.stream, self._score_range.until
+        rows = self._log.rows(EventQuery(camera=stream, since=since, until=until))
+        rows = itertools.islice(rows, _MAX_EVENTS + 1)
+        return [row for row in rows if row["camera"] == stream]  # without its zones
 
     def _smoothed(self, table: ScoreTable, policy: EventsConfig, label: str) -> np.ndarray:
         unknown = policy.unknown_below if label == UNKNOWN else None
@@ -220,10 +214,6 @@ class LoadedScores:
         return smoother
 
 
-def _to_datetime(seconds: float) -> datetime:
-    return _EPOCH + timedelta(seconds=seconds)
-
-
 def _utc(table: ScoreTable) -> np.ndarray:
     """The UTC of each window, in seconds since 1970."""
     return table.zero_utc + table.at_s
@@ -244,8 +234,8 @@ def _intervals(table: ScoreTable, since: datetime) -> list[Interval]:
     intervals = [
         Interval(
             table.camera,
-            _to_datetime(float(table.zero_utc[first] + table.start_s[first])),
-            _to_datetime(float(table.zero_utc[last] + table.end_s[last])),
+            datetime.fromtimestamp(table.zero_utc[first] + table.start_s[first], timezone.utc),
+            datetime.fromtimestamp(table.zero_utc[last] + table.end_s[last], timezone.utc),
         )
         for first, last in zip(starts.tolist(), ends.tolist(), strict=True)
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 import numpy as np
 
@@ -17,7 +17,6 @@ from stream.events.detector import deterministic_ids
 from stream.messages import Event, LoggedEvent
 from stream.replay.score_table import ScoreTable
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _NEGLIGIBLE = 1e-30  # smaller weights become 0, because denormal numbers are slow
 
 
@@ -229,7 +228,7 @@ class _LabelDetector:
             mean=active.total / max(1, active.count),
             closed_by=closed_by,
         )
-        start_utc = _EPOCH + timedelta(seconds=float(self._table.zero_utc[active.reported]))
+        start_utc = datetime.fromtimestamp(self._table.zero_utc[active.reported], timezone.utc)
         self._events.append(LoggedEvent(event, "end", start_utc, self._table.model))
 
     def _lag(self, left: float) -> float:
