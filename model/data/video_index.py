@@ -10,7 +10,7 @@ from pathlib import Path
 
 from model.data.annotation_rows import AnnotationRow, parse_split
 from model.data.video_files import find_videos
-from stream.datasets.labels import label_dirname
+from stream.datasets.export import label_dirname
 
 
 class VideoIndex:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import re
 import shutil
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +22,6 @@ from typing import Any
 
 import av
 
-from stream.datasets.labels import label_dirname
 from stream.regions.clip_source import camera_of
 from stream.runtime.errors import UserError
 from stream.runtime.files import locked, sync_and_rename
@@ -34,6 +35,11 @@ _STAGING_PREFIX, _STAGING_SUFFIX = ".clips-", ".part"  # of the folder for unfin
 _MAX_SHARED_GAP = timedelta(minutes=1)  # clips of closer events may share frames
 _ID = re.compile(r"[0-9a-f]{32}")
 _EXPORTED = re.compile(r"(?!\.)[^/\\]+/([0-9a-f]{32})\.mp4")  # our paths in the list
+# Characters that some file system does not allow in a name.
+_FORBIDDEN = re.compile(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\u2028\u2029]')
+# Device names of Windows, and the list that lies beside the folders.
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.csv", re.IGNORECASE)
+_MAX_BYTES = 200  # with the hash after it, below the 255 bytes of common file systems
 
 Row = dict[str, str]  # of the list, by COLUMNS
 
@@ -197,6 +203,20 @@ def _export(folder: Path, selection: Selection, clips: Path, staging: Path) -> E
         untrimmed=sum(not row["end"] for row in fresh.values()),
         skipped=skipped,
     )
+
+
+def label_dirname(label: str) -> str:
+    """The folder of a label in a training folder: the label itself if it is a valid name.
+
+    Else it is a similar name with a hash after it, which keeps similar labels apart.
+    """
+    plain = unicodedata.normalize("NFC", label)
+    valid = _FORBIDDEN.sub("_", plain).strip().rstrip(".")
+    valid = valid.lstrip(".").encode()[:_MAX_BYTES].decode(errors="ignore")  # a dot would hide it
+    if valid and valid == plain and not _RESERVED.fullmatch(valid):
+        return valid
+    digest = hashlib.blake2b(label.encode(), digest_size=4).hexdigest()
+    return f"{valid or 'label'}-{digest}"
 
 
 def _row(example: Example, path: str, clip: Path) -> tuple[Row | None, str]:

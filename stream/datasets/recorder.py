@@ -22,8 +22,7 @@ import cv2
 import numpy as np
 
 from stream.capture.frame_quality import FrameQualityCheck
-from stream.datasets.export import LIST
-from stream.datasets.labels import label_dirname
+from stream.datasets.export import LIST, label_dirname
 from stream.messages import FrameTime
 from stream.runtime.errors import UserError
 from stream.runtime.files import PART, replacing, write_atomically

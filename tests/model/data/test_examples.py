@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from model.data.examples import Data, DataError, Example, read_data
-from stream.datasets.export import COLUMNS
-from stream.datasets.labels import label_dirname
+from stream.datasets.export import COLUMNS, label_dirname
 from stream.messages import MAX_LABEL_LENGTH
 from stream.sinks.event_log.database import FILE
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.datasets.labels import label_dirname
+from stream.datasets.export import label_dirname
 
 
 @pytest.mark.parametrize("label", ["wave", "move left", "a fall (hard), 50 %", "öffnen", "戸"])
