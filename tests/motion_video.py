@@ -8,7 +8,7 @@ import av
 import cv2
 import numpy as np
 
-from stream.synthetic import Motion
+from stream.synthetic.motions import Motion
 from stream.synthetic.stage import Stage
 
 FPS = 15

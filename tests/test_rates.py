@@ -17,7 +17,7 @@ from stream.messages import Event, FrameTime, Prediction
 from stream.regions.clip_source import RegionClipSource
 from stream.scheduling.window_grid import WindowGrid
 from stream.sources.video_file import open_video
-from stream.synthetic import Scene
+from stream.synthetic.scene import Scene
 
 _SECONDS, _STRIDE_S = 60.0, 0.25
 

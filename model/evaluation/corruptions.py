@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from stream.synthetic import compress_jpeg
+from stream.synthetic.stage import compress_jpeg
 
 # At full strength, which a person would call bad. Noise in levels of 255, blur as standard
 # deviation relative to the frame's width, and the fraction of the light that is left.

@@ -9,7 +9,7 @@ import numpy as np
 
 from stream.messages import FrameTime
 from stream.sources.base import SOURCE_TYPES, OpenOptions, Source, SourceError
-from stream.synthetic import Scene
+from stream.synthetic.scene import Scene
 
 _PREFIX = "demo:"
 _FPS = 25.0

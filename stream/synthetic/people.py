@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from stream.synthetic.backgrounds import contrasting_color
-from stream.synthetic.canvas import Canvas
 from stream.synthetic.motions import DIRECTIONS, OTHER, STILL, random_rate
+from stream.synthetic.things import Canvas
 
 POSTURE = (
     *("x", "y", "height"),  # of the feet, fractions of the frame; height, of its side

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 
@@ -23,7 +22,7 @@ from stream.synthetic.motions import (
     random_motion,
 )
 from stream.synthetic.people import Act, postures, random_act
-from stream.synthetic.stage import Actor, Stage
+from stream.synthetic.stage import Stage
 
 _THING_MOTIONS = [name for name in MOTIONS if name not in (STILL, OTHER, *OF_PEOPLE)]
 # A person gets up after each fall, needs an opponent to struggle, and can't move up or down.
@@ -40,18 +39,6 @@ class Segment:
     end_s: float
 
 
-class _Play(Protocol):
-    """The actor of a scene and its sequence of motions."""
-
-    actor: Actor
-
-    def rest(self) -> Course:
-        """The course of the actor at rest."""
-
-    def next_motion(self, shown: Counter[str]) -> tuple[str, float, Course]:
-        """A rarely `shown` motion that fits into the frame, its duration and its course."""
-
-
 class Scene:
     """The demo camera: random motions of one actor, about equally frequent, with rests between.
 
@@ -66,7 +53,7 @@ class Scene:
         self._stage = Stage(
             rng, width, height, textures=DEMO_TEXTURES, difficulty=0.3, min_noise=1.0
         )
-        self._play: _Play = (_ThingPlay if seed % 2 else _PersonPlay)(rng, self._stage)
+        self._play = (_ThingPlay if seed % 2 else _PersonPlay)(rng, self._stage)
         self._timeline = self._plan(rng)
         self._steps: list[tuple[Segment, Course]] = []
 
@@ -113,8 +100,10 @@ class Scene:
 
 
 class _ThingPlay:
+    """A thing and its sequence of motions."""
+
     def __init__(self, rng: np.random.Generator, stage: Stage) -> None:
-        self.actor: Actor = stage.thing(rng, max_size=SIZES[1])
+        self.actor = stage.thing(rng, max_size=SIZES[1])
         self._rng = rng
         self._pose = np.array([0.5, 0.5, 0.28, rng.uniform(0, 360)])
 
@@ -122,7 +111,10 @@ class _ThingPlay:
         return partial(Motion(STILL).poses, self._pose)
 
     def next_motion(self, shown: Counter[str]) -> tuple[str, float, Course]:
-        """Rotations always fit, translations often don't: balance them by frequency."""
+        """A rarely `shown` motion that fits into the frame, its duration and its course.
+
+        Rotations always fit, translations often don't: balance them by frequency.
+        """
         for name in _by_frequency(self._rng, _THING_MOTIONS, shown):
             for _ in range(5):
                 motion = random_motion(self._rng, name, ease=0.3)
@@ -138,8 +130,10 @@ class _ThingPlay:
 
 
 class _PersonPlay:
+    """A person and its sequence of motions."""
+
     def __init__(self, rng: np.random.Generator, stage: Stage) -> None:
-        self.actor: Actor = stage.person(rng)
+        self.actor = stage.person(rng)
         self._rng = rng
         self._start = np.array([0.5, 0.88, 0.55])
         self._fallen: Act | None = None

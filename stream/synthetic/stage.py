@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
 
 import cv2
 import numpy as np
 
 from stream.synthetic.backgrounds import TRAINING_TEXTURES, background, contrasting_color
-from stream.synthetic.canvas import Canvas
 from stream.synthetic.people import Person
-from stream.synthetic.things import Thing
+from stream.synthetic.things import Canvas, Thing
 
 _CONTRAST = 150.0  # of easy scenes: color distance to the background (Euclidean, RGB)
 _DEGRADATIONS = ("noise", "blur", "dark", "compression", "unsteady")
-
-
-class Actor(Protocol):
-    """Drawn from its state: a thing from a pose, a person from a posture."""
-
-    def paint(self, canvas: Canvas, state: np.ndarray, /) -> None: ...
+Actor = Thing | Person  # drawn from its state: a pose or a posture
 
 
 class Stage:

@@ -15,7 +15,7 @@ from stream.config.load import ConfigError
 from stream.pipeline import Pipeline
 from stream.reconfigure import reconfigure
 from stream.sinks.event_log.event_log import EventLog
-from stream.synthetic import Scene
+from stream.synthetic.scene import Scene
 from tests.waiting import wait_for
 
 ALWAYS = {"threshold": 0.05, "release_threshold": 0.0, "min_duration": 0}  # an event opens at once

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from model.evaluation.corruptions import CORRUPTIONS, corrupted
-from stream.synthetic import draw_clip
+from stream.synthetic.clips import draw_clip
 
 VIEWS = draw_clip(np.random.default_rng(1), difficulty=0.5).frames[None]
 

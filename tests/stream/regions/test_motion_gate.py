@@ -3,13 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from stream.config.config import MotionGateConfig
 from stream.regions.motion_gate import MotionGate
-from stream.synthetic import Scene
+from stream.synthetic.scene import Scene
 
 
 @pytest.fixture
 def gate() -> MotionGate:
-    return MotionGate(min_area=0.002, pixel_threshold=10.0, max_interval_s=2.0)
+    return MotionGate(MotionGateConfig())
 
 
 def square(at: int) -> np.ndarray:
@@ -61,7 +62,7 @@ def test_still_windows_are_scored_after_max_interval(gate: MotionGate) -> None:
 
 def test_synthetic_motions_are_scored() -> None:
     scene = Scene(11, width=160, height=120)
-    gate = MotionGate(min_area=0.002, pixel_threshold=10.0, max_interval_s=1000.0)
+    gate = MotionGate(MotionGateConfig(max_interval=1000.0))
     gate.mark_scored(0.0)
     motions = [event for event in scene.ground_truth(30.0) if event.end_s < 30.0]
     feed(gate, [scene.render(n / 25) for n in range(750)])

@@ -20,7 +20,7 @@ from stream.scan.manifest import plan
 from stream.scan.scan import Progress, ScanResult, pending_jobs, scan
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.score_files import read_scores
-from stream.synthetic import Scene
+from stream.synthetic.scene import Scene
 
 WriteVideo = Callable[..., Path]
 STRIDE_S = 0.25

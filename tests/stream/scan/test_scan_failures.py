@@ -18,7 +18,7 @@ from stream.scan.manifest import ScanError, plan
 from stream.scan.scan import Progress, ScanResult, pending_jobs, scan
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.score_files import read_scores
-from stream.synthetic import Scene
+from stream.synthetic.scene import Scene
 from tests.event_samples import logged
 
 WriteVideo = Callable[..., Path]

@@ -20,7 +20,7 @@ from stream.messages import ClipSpec, LoggedEvent, Prediction
 from stream.pipeline import Pipeline
 from stream.sinks.base import SINKS, EventSink, SinkContext
 from stream.sinks.event_log.event_log import EventLog
-from stream.synthetic import Scene
+from stream.synthetic.scene import Scene
 from stream.workers.transport import TransportError
 from tests import burnt_clock
 from tests.waiting import wait_for

@@ -20,7 +20,7 @@ from stream.sources.base import (
     open_source,
     source_type,
 )
-from stream.synthetic import Scene
+from stream.synthetic.scene import Scene
 
 WriteVideo = Callable[..., Path]
 

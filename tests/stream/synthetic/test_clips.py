@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.synthetic import MOTIONS, OTHER, STILL, DrawnClip, draw_clip
+from stream.synthetic.clips import DrawnClip, draw_clip
+from stream.synthetic.motions import MOTIONS, OTHER, STILL
 
 SEEDS = range(12)
 

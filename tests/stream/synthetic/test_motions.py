@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream.synthetic import OTHER, STILL, Motion, random_motion
+from stream.synthetic.motions import OTHER, STILL, Motion, random_motion
 
 START = np.array([0.5, 0.5, 0.3, 0.0])
 

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from stream.synthetic import MOTIONS, OTHER, Scene
+from stream.synthetic.motions import MOTIONS, OTHER
+from stream.synthetic.scene import Scene
 
 
 def test_same_seed_renders_the_same_scene() -> None:

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from stream.sinks.event_log.event_log import EventLog
-from stream.synthetic import Scene
+from stream.synthetic.scene import Scene
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]

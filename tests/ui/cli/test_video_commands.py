@@ -14,7 +14,7 @@ import pytest
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
-from stream.synthetic import Scene
+from stream.synthetic.scene import Scene
 from stream.workers.curve_auth import create_keys
 from tests.waiting import wait_for
 
