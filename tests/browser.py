@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.waiting import wait_for
 
@@ -25,23 +25,39 @@ expect.set_options(timeout=_TIMEOUT_MS)
 
 
 @contextmanager
-def new_page(
-    *flags: str, width: int = 1280, height: int = 800, dark: bool = False
-) -> Iterator[Page]:
-    """A page of a new browser; fails if a script of the page raises an error."""
+def chromium(*flags: str) -> Iterator[Browser]:
+    """A new browser."""
     if _PROGRAM is None:
         pytest.skip("needs Chromium: Debian's package chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_PROGRAM, args=[*_FLAGS, *flags])
-        page = browser.new_page(
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def new_page(
+    *flags: str,
+    browser: Browser | None = None,
+    width: int = 1280,
+    height: int = 800,
+    dark: bool = False,
+) -> Iterator[Page]:
+    """A page without cookies, of `browser` or of a new one with these flags.
+
+    Fails if a script of the page raises an error.
+    """
+    with ExitStack() as stack:
+        context = (browser or stack.enter_context(chromium(*flags))).new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
         )
+        page = context.new_page()
         page.set_default_timeout(_TIMEOUT_MS)
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         yield page
-        browser.close()
+        context.close()
     assert errors == []
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from playwright.sync_api import Browser
 
 from stream.messages import ClipSpec
 from stream.runtime.processes import limit_malloc_arenas, limit_openmp_spin
+from tests.browser import chromium
 from tests.mosquitto import Broker, Subscriber
 from tests.rtsp import Server
 
@@ -114,6 +116,13 @@ def _no_thread_is_left_running() -> Iterator[None]:
         if thread.name.startswith(ours)
     ]
     assert not left
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all pages of a module. While it runs, `asyncio.run` fails."""
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture

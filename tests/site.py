@@ -66,12 +66,12 @@ def start_site(
     reader = threading.Thread(target=read_log)
     reader.start()
     try:
-        assert ready.wait(60), log
+        assert ready.wait(180), log
         assert process.poll() is None, log
         yield Site(f"127.0.0.1:{port}", data, process.pid, log)
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         reader.join()
         assert process.stderr is not None
         process.stderr.close()

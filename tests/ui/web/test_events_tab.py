@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from stream.sinks.event_log.event_log import EventLog
 from stream.synthetic.motions import MOTIONS
@@ -38,8 +38,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture
-def page(site: Site) -> Iterator[Page]:
-    with new_page() as page:
+def page(site: Site, browser: Browser) -> Iterator[Page]:
+    with new_page(browser=browser) as page:
         page.goto(site.page)
         open_tab(page, "Events")
         expect(rows(page).first).to_be_visible()
@@ -105,10 +105,8 @@ def test_filters_and_pages(page: Page) -> None:
     expect(rows(page)).to_have_count(1)
 
 
-def test_time_filters_use_local_time(site: Site) -> None:
-    with new_page() as page:
-        assert page.context.browser is not None
-        there = page.context.browser.new_context(timezone_id="Asia/Kolkata")
+def test_time_filters_use_local_time(site: Site, browser: Browser) -> None:
+    with browser.new_context(timezone_id="Asia/Kolkata") as there:
         page = there.new_page()
         page.goto(site.page)
         open_tab(page, "Events")
@@ -169,15 +167,14 @@ def test_review_is_saved_and_undone(page: Page, site: Site) -> None:
     assert (event["verdict"], event["label"]) == ("", "act 5")
 
 
-def test_reviews_appear_on_other_pages(page: Page, site: Site) -> None:
+def test_reviews_appear_on_other_pages(page: Page, site: Site, browser: Browser) -> None:
     event_id = id_of("other 119")
     filter_door(page)
     expect(row(page, event_id)).to_contain_text("unreviewed")
-    assert page.context.browser is not None
-    other = page.context.browser.new_context().new_page()
-    link_to(other, site, event_id)
-    detail(other).get_by_role("button", name="Reject").click()
-    expect(detail(other)).to_contain_text("Rejected")
+    with new_page(browser=browser) as other:
+        link_to(other, site, event_id)
+        detail(other).get_by_role("button", name="Reject").click()
+        expect(detail(other)).to_contain_text("Rejected")
     expect(row(page, event_id)).to_contain_text("rejected")
     page.reload()
     open_tab(page, "Events")
@@ -238,8 +235,8 @@ def test_events_are_selected_by_keyboard(page: Page) -> None:
     expect(second.get_by_role("button")).to_be_focused()
 
 
-def test_phones_show_either_the_list_or_the_event(site: Site) -> None:
-    with new_page(width=390, height=844) as page:
+def test_phones_show_either_the_list_or_the_event(site: Site, browser: Browser) -> None:
+    with new_page(browser=browser, width=390, height=844) as page:
         link_to(page, site, WAVE)
         expect(rows(page).first).to_be_hidden()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from tests.browser import new_page, open_tab
 from tests.site import Site, start_site
@@ -17,10 +17,10 @@ _SERIOUS = ("serious", "critical")
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Site]:
     """A run of the demo with at least one event."""
     with start_site(tmp_path_factory.mktemp("site")) as site:
-        with new_page() as page:
+        with new_page(browser=browser) as page:
             page.goto(site.page)
             open_tab(page, "Events")
             row = page.locator("aw-events tbody tr").first
@@ -31,11 +31,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("size", [(1280, 800), (390, 844)], ids=["desk", "phone"])
 def test_every_tab_is_accessible_and_fits_the_window(
-    site: Site, size: tuple[int, int], dark: bool
+    site: Site, browser: Browser, size: tuple[int, int], dark: bool
 ) -> None:
     """No serious violation of axe-core, and nothing wider than the window."""
     width, height = size
-    with new_page(width=width, height=height, dark=dark) as page:
+    with new_page(browser=browser, width=width, height=height, dark=dark) as page:
         page.goto(site.page)
         for label in TABS:
             open_tab(page, label)
@@ -50,10 +50,10 @@ def test_every_tab_is_accessible_and_fits_the_window(
             assert page.evaluate("document.documentElement.scrollWidth") <= width, label
 
 
-def test_no_request_leaves_the_machine_and_none_fails(site: Site) -> None:
+def test_no_request_leaves_the_machine_and_none_fails(site: Site, browser: Browser) -> None:
     outside: list[str] = []
     failed: list[str] = []
-    with new_page() as page:
+    with new_page(browser=browser) as page:
         page.on(
             "request",
             lambda request: (

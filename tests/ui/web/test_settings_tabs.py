@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser import new_page, open_tab
 from tests.site import ROOT, Site, start_site
@@ -33,8 +33,8 @@ def site(file: Path) -> Iterator[Site]:
 
 
 @pytest.fixture
-def page(site: Site) -> Iterator[Page]:
-    with new_page() as page:
+def page(site: Site, browser: Browser) -> Iterator[Page]:
+    with new_page(browser=browser) as page:
         page.goto(site.page)
         yield page
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests import event_archive
 from tests.browser import new_page, open_tab
@@ -27,8 +27,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.fixture
-def page(site: Site) -> Iterator[Page]:
-    with new_page() as page:
+def page(site: Site, browser: Browser) -> Iterator[Page]:
+    with new_page(browser=browser) as page:
         open_timeline(page, site)
         yield page
 
@@ -145,10 +145,10 @@ def test_previous_and_next_day(page: Page) -> None:
     expect(page.locator("aw-timeline .aw-bar").first).to_be_visible()
 
 
-def test_today_moves_on_at_midnight_but_another_day_stays(site: Site) -> None:
+def test_today_moves_on_at_midnight_but_another_day_stays(site: Site, browser: Browser) -> None:
     today = datetime.now().replace(hour=23, minute=59, second=50, microsecond=0)
     tomorrow = today + timedelta(days=1)
-    with new_page() as page:
+    with new_page(browser=browser) as page:
         page.clock.set_fixed_time(today)
         open_page(page, site)
         day, later = page.get_by_label("Day", exact=True), page.get_by_role("button", name="Next")
@@ -183,8 +183,8 @@ def test_legend_highlights_a_label(page: Page) -> None:
     expect(lane(page, "door/gate").get_by_role("button")).to_have_class(re.compile("aw-dim"))
 
 
-def test_timeline_fits_a_phone(site: Site) -> None:
-    with new_page(width=390, height=844) as page:
+def test_timeline_fits_a_phone(site: Site, browser: Browser) -> None:
+    with new_page(browser=browser, width=390, height=844) as page:
         open_timeline(page, site)
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         expect(lane(page, "door")).to_be_visible()

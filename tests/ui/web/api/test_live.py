@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -44,8 +44,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, street: HttpCamera) -> Iterat
 
 
 @pytest.fixture
-def page(site: Site) -> Iterator[Page]:
-    with new_page() as page:
+def page(site: Site, browser: Browser) -> Iterator[Page]:
+    with new_page(browser=browser) as page:
         page.goto(site.page)
         expect(page.locator("aw-live .aw-camera")).to_have_count(2)
         yield page
@@ -314,8 +314,8 @@ def test_offline_camera_shows_since_when(page: Page, street: HttpCamera) -> None
     wait_until_video_moves(view)
 
 
-def test_lost_connection_is_shown_and_restored(tmp_path: Path) -> None:
-    with new_page() as page:
+def test_lost_connection_is_shown_and_restored(tmp_path: Path, browser: Browser) -> None:
+    with new_page(browser=browser) as page:
         with start_site(tmp_path) as site:
             page.goto(site.page)
             wait_until_video_moves(camera(page, "demo"))
