@@ -15,10 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
-from av.video.frame import VideoFrame
 
 from benchmarks.processes import actionwatch
 from benchmarks.report import Report, parse_args
@@ -28,6 +26,7 @@ from stream.formats.ground_truth import GroundTruthSegment
 from stream.replay.replay import replay
 from stream.sinks.event_log.rows import as_row
 from stream.synthetic.scene import Scene
+from tests.motion_video import encode
 
 _FPS = 25
 _SIZE = (320, 240)
@@ -114,17 +113,9 @@ def _video(folder: Path, seed: int, seconds: int, *, still: bool) -> Path:
     file = folder / f"{'empty' if still else 'scene'}-{seed}-{seconds}.mp4"
     if file.exists():
         return file
+    frames = _frames(seed, seconds, still=still)
     part = file.with_suffix(".part")
-    with av.open(str(part), "w", format="mp4") as container:
-        stream = container.add_stream(
-            "libx264", rate=_FPS, options={"preset": "veryfast", "crf": "20"}
-        )
-        stream.width, stream.height, stream.pix_fmt = *_SIZE, "yuv420p"
-        for pixels in _frames(seed, seconds, still=still):
-            container.mux(stream.encode(VideoFrame.from_ndarray(pixels, format="rgb24")))
-        container.mux(stream.encode(None))
-    part.replace(file)
-    return file
+    return encode(part, frames, _SIZE, _FPS, preset="veryfast", crf="20").replace(file)
 
 
 def _frames(seed: int, seconds: int, *, still: bool) -> Iterator[np.ndarray]:

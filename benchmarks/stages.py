@@ -38,6 +38,7 @@ from stream.synthetic.scene import Scene
 from stream.workers.transport import SchedulerSocket
 from stream.workers.wire import Batch, Hello, Message, Ready, Result, pack, unpack
 from tests.event_samples import logged
+from tests.motion_video import encode
 from ui.web.api.live import live_state
 
 _FPS, _STRIDE_S = 25.0, 0.25
@@ -81,7 +82,8 @@ def prepare_stages(
     spec, predictor = model.spec, Predictor(model)
     scene = Scene(3, width=size[0], height=size[1])
     frames_rgb = [scene.render(number / _FPS) for number in range(50)]
-    capture = cv2.VideoCapture(str(write_video(folder / "video.mp4", frames_rgb)), cv2.CAP_FFMPEG)
+    video = encode(folder / "video.mp4", frames_rgb, size, int(_FPS), codec="mpeg4")
+    capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
     stack.callback(capture.release)
 
     def grab() -> None:
@@ -106,7 +108,7 @@ def prepare_stages(
     round_trip = stack.enter_context(worker_link(folder, clip, spec, probabilities))
     latest = LatestFrame()
 
-    def encode() -> None:
+    def encode_jpeg() -> None:
         latest.put(Frame(frames_rgb[0], next(clock) / _FPS, 0.0, 0))
         latest.jpeg()
 
@@ -142,7 +144,7 @@ def prepare_stages(
         _INFER: (1, lambda: predictor.predict(frames[None])),
         "detect": (1, detect),
         "log (per event)": (0.1, write),
-        "encode for viewers": (frames_per_window, encode),
+        "encode for viewers": (frames_per_window, encode_jpeg),
         "state for viewers": (frames_per_window, live_message),
     }
 
@@ -179,15 +181,6 @@ def worker_link(
         yield round_trip
         stop.set()
         thread.join()
-
-
-def write_video(file: Path, frames_rgb: list[np.ndarray]) -> Path:
-    height, width = frames_rgb[0].shape[:2]
-    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), _FPS, (width, height))
-    for frame in frames_rgb:
-        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    writer.release()
-    return file
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -46,11 +48,23 @@ def write_webcam(motion: str, folder: Path) -> Path:
 
 def write_mp4(motion: str, folder: Path, *, loops: int = 1) -> Path:
     """A file that browsers can play."""
-    file = folder / f"{motion}.mp4"
-    with av.open(str(file), "w") as to:
-        stream = to.add_stream("libx264", rate=FPS, options={"preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = _WIDTH, _HEIGHT, "yuv420p"
-        for frame in frames(motion) * loops:
+    looped = frames(motion) * loops
+    return encode(folder / f"{motion}.mp4", looped, (_WIDTH, _HEIGHT), FPS, preset="ultrafast")
+
+
+def encode(
+    file: Path,
+    frames: Iterable[np.ndarray],
+    size: tuple[int, int],
+    fps: int,
+    codec: str = "libx264",
+    **options: str,
+) -> Path:
+    """Write frames, RGB uint8 (H, W, 3), as an MP4 file; `size` is (width, height)."""
+    with av.open(str(file), "w", format="mp4") as to:
+        stream: Any = to.add_stream(codec, rate=fps, options=options)
+        stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for frame in frames:
             to.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         to.mux(stream.encode())
     return file
