@@ -7,6 +7,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stream.messages import MAX_LABEL_LENGTH
 
@@ -60,6 +61,31 @@ def normalize_label(text: str) -> str:
     if "\0" in label or any("\ud800" <= character <= "\udfff" for character in label):
         raise ValueError("the label has invalid characters")
     return label
+
+
+def parse_row(
+    location: str,
+    *,
+    label: object,
+    path: str = "",
+    bounds: tuple[object, object] = (None, None),
+    split: str = "",
+    **fields: Any,
+) -> AnnotationRow:
+    """The row with the values of these texts, or with the problem of an invalid one."""
+    try:
+        start_s, end_s = parse_bounds(*bounds)
+        return AnnotationRow(
+            location,
+            normalize_label(label if isinstance(label, str) else ""),
+            path,
+            start_s=start_s,
+            end_s=end_s,
+            split=parse_split(split),
+            **fields,
+        )
+    except ValueError as error:
+        return AnnotationRow(location, path=path, problem=str(error))
 
 
 def parse_split(text: str) -> str:

@@ -5,17 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from model.data import published_annotations
-from model.data.annotation_rows import (
-    AnnotationFile,
-    AnnotationRow,
-    normalize_label,
-    parse_bounds,
-    parse_split,
-)
+from model.data.annotation_rows import AnnotationFile, AnnotationRow, parse_row
 from model.data.video_files import SUFFIXES
 from stream.datasets.export import OLD_COLUMNS
 
@@ -41,14 +35,10 @@ def read_annotations(file: Path) -> AnnotationFile:
     if "youtube_id" in header and "path" not in header:
         if "label" not in header:
             raise ValueError("has no column label; published test lists often have none")
-        cells = _cells(file, text, delimiter)
-        rows = (
-            published_annotations.kinetics(location, row) if isinstance(row, dict) else row
-            for location, row in cells
-        )
+        rows = _rows(file, text, delimiter, published_annotations.kinetics)
         return AnnotationFile(file, tuple(rows), published=True)
     if {"path", "label"} <= set(header):
-        return AnnotationFile(file, tuple(_table_rows(file, text, delimiter)))
+        return AnnotationFile(file, tuple(_rows(file, text, delimiter, _table_row)))
     if published_annotations.UCF101.fullmatch(file.name):
         return published_annotations.ucf101(file, text)
     names_videos = any(Path(cell).suffix in SUFFIXES for cell in header)
@@ -70,7 +60,7 @@ def read_table(file: Path) -> AnnotationFile | None:
     header, delimiter = _header(text)
     if not {"path", "label"} <= set(header):
         return None
-    return AnnotationFile(file, tuple(_table_rows(file, text, delimiter)))
+    return AnnotationFile(file, tuple(_rows(file, text, delimiter, _table_row)))
 
 
 def _read_text(file: Path) -> str:
@@ -96,10 +86,10 @@ def _header(text: str) -> tuple[list[str], str]:
     return [cell.strip().casefold() for cell in cells], delimiter
 
 
-def _cells(
-    file: Path, text: str, delimiter: str
-) -> Iterator[tuple[str, dict[str, str] | AnnotationRow]]:
-    """Each row's location and its cells by column, or an AnnotationRow with the problem."""
+def _rows(
+    file: Path, text: str, delimiter: str, row: Callable[[str, dict[str, str]], AnnotationRow]
+) -> Iterator[AnnotationRow]:
+    """A table's rows; `row` makes one of its location and its cells by column."""
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True
     )
@@ -116,44 +106,30 @@ def _cells(
                     f"it has {len(cells)} cells, the header {len(header)}; quote cells that "
                     f"contain {delimiter!r}"
                 )
-                yield location, AnnotationRow(location, problem=problem)
+                yield AnnotationRow(location, problem=problem)
             else:
                 cells += [""] * (len(header) - len(cells))
                 # Reversed, so that the first of two columns with the same name wins.
-                yield location, dict(reversed(list(zip(header, cells, strict=False))))
+                yield row(location, dict(reversed(list(zip(header, cells, strict=False)))))
     except csv.Error as error:
-        location = f"{file.name} line {reader.line_num}"
         problem = f"{error}; this row and all later rows are skipped"
-        yield location, AnnotationRow(location, problem=problem)
+        yield AnnotationRow(f"{file.name} line {reader.line_num}", problem=problem)
 
 
-def _table_rows(file: Path, text: str, delimiter: str) -> Iterator[AnnotationRow]:
-    for location, cells in _cells(file, text, delimiter):
-        if isinstance(cells, AnnotationRow):
-            yield cells
-            continue
-        path = cells["path"].strip()
-        try:
-            if not path:
-                raise ValueError("the path is empty")
-            label, split = normalize_label(cells["label"]), parse_split(cells.get("split", ""))
-            start_s, end_s = parse_bounds(
-                cells.get("start", "").strip(), cells.get("end", "").strip()
-            )
-        except ValueError as error:
-            yield AnnotationRow(location, path=path, problem=str(error))
-            continue
-        yield AnnotationRow(
-            location,
-            label,
-            path,
-            start_s=start_s,
-            end_s=end_s,
-            source=cells.get("source", "").strip(),
-            # In other tables a column of this name may mean anything.
-            event=cells["event"].strip() if set(OLD_COLUMNS) <= set(cells) else "",
-            split=split,
-        )
+def _table_row(location: str, cells: dict[str, str]) -> AnnotationRow:
+    path = cells["path"].strip()
+    if not path:
+        return AnnotationRow(location, problem="the path is empty")
+    return parse_row(
+        location,
+        label=cells["label"],
+        path=path,
+        bounds=(cells.get("start", "").strip(), cells.get("end", "").strip()),
+        split=cells.get("split", ""),
+        source=cells.get("source", "").strip(),
+        # In other tables a column of this name may mean anything.
+        event=cells["event"].strip() if set(OLD_COLUMNS) <= set(cells) else "",
+    )
 
 
 def _bare_rows(file: Path, text: str) -> Iterator[AnnotationRow]:
@@ -171,7 +147,4 @@ def _bare_rows(file: Path, text: str) -> Iterator[AnnotationRow]:
             continue
         if re.fullmatch(r"\d+(\s+\d+)+", label):  # the number of frames precedes the label
             label = label.split()[-1]
-        try:
-            yield AnnotationRow(location, normalize_label(label), path)
-        except ValueError as error:
-            yield AnnotationRow(location, path=path, problem=str(error))
+        yield parse_row(location, label=label, path=path)

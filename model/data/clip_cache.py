@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ _FORMAT = 1  # of the stored arrays; a higher number invalidates all of them
 Arrays = tuple[np.ndarray, ...]
 
 
+@dataclass(eq=False)
 class ClipCache:
     """Decoded segments and views of examples, for one ClipSpec. Thread-safe.
 
@@ -28,28 +30,26 @@ class ClipCache:
     is full, they stay in memory. `max_slowdown` is that of `decode_segment`.
     """
 
-    def __init__(self, folder: Path, spec: ClipSpec, max_slowdown: float = 1.0) -> None:
-        self._folder = folder
-        self.spec = spec
-        self._max_slowdown = max_slowdown
-        self._in_memory: dict[str, Arrays] = {}
+    folder: Path
+    spec: ClipSpec
+    max_slowdown: float = 1.0
+    _in_memory: dict[str, Arrays] = field(default_factory=dict)
 
     def segment(self, example: Example) -> DecodedSegment:
         """See `decode_segment`."""
 
         def decode() -> Arrays:
-            segment = decode_segment(example, self.spec, self._max_slowdown)
+            segment = decode_segment(example, self.spec, self.max_slowdown)
             bounds = [segment.start_s, segment.end_s, segment.video_s, segment.duration_s]
             return np.concatenate([bounds, segment.times_s]), segment.frames
 
-        kind = ("segment", MARGIN, MAX_SEGMENT_S, self._max_slowdown)
+        kind = ("segment", MARGIN, MAX_SEGMENT_S, self.max_slowdown)
         numbers, frames = self._get(example, kind, 2, decode)
         return DecodedSegment(frames, np.array(numbers[4:]), *numbers[:4].tolist())
 
-    def views(self, example: Example, windows: int | None = None) -> np.ndarray:
+    def views(self, example: Example) -> np.ndarray:
         """See `read_views`."""
-        kind = ("views", windows)
-        return self._get(example, kind, 1, lambda: (read_views(example, self.spec, windows),))[0]
+        return self._get(example, ("views", None), 1, lambda: (read_views(example, self.spec),))[0]
 
     def _get(
         self, example: Example, kind: tuple[object, ...], count: int, decode: Callable[[], Arrays]
@@ -57,22 +57,19 @@ class ClipCache:
         key = self._key(example, kind)
         if key in self._in_memory:
             return self._in_memory[key]
-        files = [self._folder / f"{key}-{number}.npy" for number in range(count)]
+        files = [self.folder / f"{key}-{number}.npy" for number in range(count)]
         try:
             return tuple(np.load(file, mmap_mode="r") for file in files)
         except (OSError, ValueError, EOFError):  # missing, unreadable or corrupted
             arrays = decode()
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(parents=True, exist_ok=True)
             for file, array in zip(files, arrays, strict=True):
                 _write(file, array)
         except OSError as error:
             if not self._in_memory:
-                _log.warning(
-                    "can't write decoded clips to %s (%s): the rest stays in memory",
-                    self._folder,
-                    error,
-                )
+                problem = "can't write decoded clips to %s (%s): the rest stays in memory"
+                _log.warning(problem, self.folder, error)
             self._in_memory[key] = arrays
         return arrays
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from model.data.annotation_rows import (
     AnnotationFile,
     AnnotationRow,
-    normalize_label,
+    parse_row,
     parse_split,
     printable,
     split_from_filename,
@@ -19,23 +19,13 @@ from model.data.annotation_rows import (
 from model.data.annotations import read_table
 from model.data.video_files import find_videos
 from model.data.video_index import VideoIndex
-from stream.datasets.export import LIST
-from stream.datasets.labels import label_dirname
+from stream.datasets.export import LIST, label_dirname
 
 # A folder with this file is an event log, which owns the videos in these subfolders.
 _LOG, _LOG_FOLDERS = "events.sqlite", ("clips", "snapshots")
 _SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")
 
-
-@dataclass(slots=True)
-class _Annotated:
-    """A video that tables name; it has no rows if none of them can be used."""
-
-    by_table: dict[Path, list[AnnotationRow]] = field(default_factory=dict)
-
-    @property
-    def rows(self) -> list[AnnotationRow]:
-        return [row for rows in self.by_table.values() for row in rows]
+_Annotated = list[tuple[Path, AnnotationRow]]  # the usable rows of a video, with their tables
 
 
 def read_folder(folder: Path, videos: Path) -> AnnotationFile:
@@ -55,25 +45,26 @@ def read_folder(folder: Path, videos: Path) -> AnnotationFile:
             )
         found = replace(found, videos=not_of_log)
     # A label with special characters has an escaped folder name.
-    labels = {label_dirname(row.label): row.label for one in annotated.values() for row in one.rows}
+    labels = {label_dirname(row.label): row.label for one in annotated.values() for _, row in one}
     splits = _split_folders(found.videos)
     for video in found.videos:
         below_split = video.parts[1:] if splits else video.parts
         split = splits.get(video.parts[0], "")
         annotations = annotated.pop(_key(folder / video), None)
         if annotations is not None:
-            rows += [replace(row, split=row.split or split) for row in annotations.rows]
+            rows += [replace(row, split=row.split or split) for _, row in annotations]
             continue
-        row = AnnotationRow(video.as_posix(), path=video.as_posix(), file=folder / video)
+        path = video.as_posix()
         if splits and not split:
-            folders = ", ".join(sorted(splits))
-            rows.append(replace(row, problem=f"is in none of the split folders {folders}"))
+            problem = f"is in none of the split folders {', '.join(sorted(splits))}"
+            row = AnnotationRow(path, path=path, problem=problem)
         elif len(below_split) < 2:
-            rows.append(replace(row, problem="is not in a label folder"))
+            row = AnnotationRow(path, path=path, problem="is not in a label folder")
         else:
             name = unicodedata.normalize("NFC", below_split[0])
-            rows.append(_with_label(row, labels.get(name, name), split))
-    rows += [row for one in annotated.values() for row in one.rows]  # outside of the folder
+            row = parse_row(path, label=labels.get(name, name), path=path, split=split)
+        rows.append(replace(row, file=folder / video))
+    rows += [row for one in annotated.values() for _, row in one]  # outside of the folder
     return AnnotationFile(folder, tuple(rows), problems=(*problems, *found.problems))
 
 
@@ -110,31 +101,26 @@ def _by_video(
     unused: list[AnnotationRow] = []
     for table in tables:
         for row in map(index.find, table.rows):
-            if row.file is None:
+            video = annotated.setdefault(_key(row.file), []) if row.file else []
+            if row.file is None or row.problem:
                 unused.append(row)
                 continue
-            video = annotated.setdefault(_key(row.file), _Annotated())
-            if row.problem:
-                unused.append(row)
-                continue
-            earlier = [
-                (by, one)
-                for by, rows in video.by_table.items()
-                for one in rows
+            earlier = {
+                number: one
+                for number, (by, one) in enumerate(video)
                 if by != table.file and _same_segment(one, row)
-            ]
+            }
             if not earlier:
-                video.by_table.setdefault(table.file, []).append(row)
-            elif row.label in {one.label for _, one in earlier}:
-                for by, one in earlier:
+                video.append((table.file, row))
+            elif row.label in {one.label for one in earlier.values()}:
+                for number, one in earlier.items():
                     merged = replace(
                         one, source=one.source or row.source, split=one.split or row.split
                     )
-                    video.by_table[by][video.by_table[by].index(one)] = merged
+                    video[number] = video[number][0], merged
             else:
-                problem = (
-                    f"{earlier[0][0].name} has another label for {row.path}; this row is skipped"
-                )
+                by = video[min(earlier)][0]
+                problem = f"{by.name} has another label for {row.path}; this row is skipped"
                 unused.append(replace(row, problem=problem))
     return annotated, unused
 
@@ -148,13 +134,6 @@ def _same_segment(one: AnnotationRow, other: AnnotationRow) -> bool:
 def _key(file: Path) -> str:
     """The same for all spellings of a path."""
     return unicodedata.normalize("NFC", os.path.normcase(os.path.abspath(file)))
-
-
-def _with_label(row: AnnotationRow, name: str, split: str) -> AnnotationRow:
-    try:
-        return replace(row, label=normalize_label(name), split=split)
-    except ValueError as error:
-        return replace(row, problem=str(error))
 
 
 def _split_folders(videos: Sequence[Path]) -> dict[str, str]:

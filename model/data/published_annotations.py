@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from model.data.annotation_rows import (
     AnnotationFile,
     AnnotationRow,
-    normalize_label,
-    parse_bounds,
-    parse_split,
+    parse_row,
     split_from_filename,
 )
 
@@ -32,26 +31,19 @@ def kinetics(location: str, cells: Mapping[str, str]) -> AnnotationRow:
     Source: Kay et al. 2017, arXiv 1705.06950.
     """
     video = cells["youtube_id"].strip()
-    try:
-        if not video:
-            raise ValueError("youtube_id is empty")
-        start_s, end_s = parse_bounds(cells.get("time_start"), cells.get("time_end"))
-        label, split = normalize_label(cells["label"]), parse_split(cells.get("split", ""))
-    except ValueError as error:
-        return AnnotationRow(location, problem=str(error))
-    trimmed_stem = ""
-    if start_s is not None and end_s is not None:
-        trimmed_stem = f"{video}_{round(start_s):06d}_{round(end_s):06d}"
-    return AnnotationRow(
+    if not video:
+        return AnnotationRow(location, problem="youtube_id is empty")
+    row = parse_row(
         location,
-        label,
-        trimmed_stem=trimmed_stem,
+        label=cells["label"],
+        bounds=(cells.get("time_start"), cells.get("time_end")),
+        split=cells.get("split", ""),
         stems=(video,),
-        start_s=start_s,
-        end_s=end_s,
         source=video,
-        split=split,
     )
+    if row.start_s is None or row.end_s is None:
+        return row
+    return replace(row, trimmed_stem=f"{video}_{round(row.start_s):06d}_{round(row.end_s):06d}")
 
 
 def ucf101(file: Path, text: str) -> AnnotationFile:
@@ -107,7 +99,7 @@ def _sibling(file: Path, words: Mapping[str, str]) -> Path | None:
 
 def _ucf101_rows(file: Path, text: str) -> Iterator[AnnotationRow]:
     found = UCF101.fullmatch(file.name)
-    split = parse_split(found["split"]) if found else ""
+    split = found["split"] if found else ""
     for number, line in enumerate(text.splitlines(), 1):
         path = re.sub(r"\s+\d+$", "", line.strip()).replace("\\", "/")
         if not path:
@@ -116,13 +108,15 @@ def _ucf101_rows(file: Path, text: str) -> Iterator[AnnotationRow]:
         stem = Path(name).stem
         group = _UCF101_VIDEO.fullmatch(stem)
         source = f"{group['name']} {group['group']}" if group else ""
-        location = f"{file.name} line {number}"
-        try:
-            label = normalize_label(folder.rpartition("/")[2] or (group["name"] if group else ""))
-        except ValueError as error:
-            yield AnnotationRow(location, path=path, problem=str(error))
-            continue
-        yield AnnotationRow(location, label, path, stems=(stem,), source=source, split=split)
+        label = folder.rpartition("/")[2] or (group["name"] if group else "")
+        yield parse_row(
+            f"{file.name} line {number}",
+            label=label,
+            path=path,
+            split=split,
+            stems=(stem,),
+            source=source,
+        )
 
 
 def _something_rows(file: Path, entries: Sequence[Any]) -> Iterator[AnnotationRow]:
@@ -130,17 +124,14 @@ def _something_rows(file: Path, entries: Sequence[Any]) -> Iterator[AnnotationRo
     split = split_from_filename(file.stem)
     for number, entry in enumerate(entries, 1):
         location = f"{file.name} entry {number}"
-        try:
-            if not isinstance(entry, dict) or not str(entry.get("id", "")).strip():
-                raise ValueError("it has no id")
-            # "Putting [something] on a surface"; `label` has the name of the object instead.
-            text = entry.get("template") or entry.get("label")
-            label = normalize_label(re.sub(r"[\[\]]", "", text) if isinstance(text, str) else "")
-        except ValueError as error:
-            yield AnnotationRow(location, problem=str(error))
+        video = str(entry.get("id", "")).strip() if isinstance(entry, dict) else ""
+        if not video:
+            yield AnnotationRow(location, problem="it has no id")
             continue
-        video = str(entry["id"]).strip()
-        yield AnnotationRow(location, label, stems=(video,), source=video, split=split)
+        # "Putting [something] on a surface"; `label` has the name of the object instead.
+        text = entry.get("template") or entry.get("label")
+        label = re.sub(r"[\[\]]", "", text) if isinstance(text, str) else ""
+        yield parse_row(location, label=label, split=split, stems=(video,), source=video)
 
 
 def _activitynet_rows(file: Path, database: Mapping[str, Any]) -> Iterator[AnnotationRow]:
@@ -152,23 +143,16 @@ def _activitynet_rows(file: Path, database: Mapping[str, Any]) -> Iterator[Annot
             yield AnnotationRow(location, problem="it has no annotations")
             continue
         for annotation in annotations:
-            try:
-                split = parse_split(str(entry.get("subset", "")))
-                segment = annotation.get("segment") if isinstance(annotation, dict) else None
-                if not isinstance(segment, list) or len(segment) != 2 or None in segment:
-                    raise ValueError("an annotation has no segment [start, end]")
-                start_s, end_s = parse_bounds(*segment)
-                text = annotation.get("label")
-                label = normalize_label(text if isinstance(text, str) else "")
-            except ValueError as error:
-                yield AnnotationRow(location, problem=str(error))
+            segment = annotation.get("segment") if isinstance(annotation, dict) else None
+            if not isinstance(segment, list) or len(segment) != 2 or None in segment:
+                problem = "an annotation has no segment [start, end]"
+                yield AnnotationRow(location, problem=problem)
                 continue
-            yield AnnotationRow(
+            yield parse_row(
                 location,
-                label,
+                label=annotation.get("label"),
+                bounds=(segment[0], segment[1]),
+                split=str(entry.get("subset", "")),
                 stems=(f"v_{video}", video),
-                start_s=start_s,
-                end_s=end_s,
                 source=video,
-                split=split,
             )

@@ -116,13 +116,7 @@ def leave_one_group_out(
         groups[key(one)].append(one)
     if len(groups) < 2:
         raise DataError(f"leaving one group out needs at least two groups, got {len(groups)}")
-    every = [one for group in groups.values() for one in group]
-    return _leave_out(groups, duplicates(every))
-
-
-def _leave_out(
-    groups: dict[str, list[Example]], copies: Sequence[tuple[Example, ...]]
-) -> Iterator[tuple[str, Splits]]:
+    copies = duplicates(one for group in groups.values() for one in group)
     for name in sorted(groups):
         train = [one for other, group in groups.items() if other != name for one in group]
         _check_labels(train, f" outside of {printable(name)}")

@@ -210,7 +210,7 @@ def test_leave_one_group_out_holds_out_each_group_once() -> None:
         assert sources(result.val) == {name}
         assert sources(result.train) == {"1", "2", "3"} - {name}
     with pytest.raises(DataError, match="needs at least two groups, got 1"):
-        leave_one_group_out(examples, key=lambda one: "all")
+        list(leave_one_group_out(examples, key=lambda one: "all"))
     with pytest.raises(DataError, match="only the label a outside of 1"):
         list(leave_one_group_out(examples[:-7], key=lambda one: one.source))
 
