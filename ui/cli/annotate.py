@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from stream.messages import Prediction
+from stream.runtime.errors import UserError
 from stream.runtime.files import PART, sync_and_rename
 from stream.runtime.h264 import TICKS, TIME_BASE, add_h264_stream
 from stream.sources.base import SourceError
@@ -29,14 +29,16 @@ _AAC_RATES = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz, supported b
 
 
 def check_writable(out: Path) -> None:
-    """Raise OSError if `annotate` can't write this file."""
+    """Raise UserError if `annotate` can't write this file."""
     if out.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+        raise UserError(f"{out} can't be written: it is a folder")
     if not out.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, f"no folder {out.parent}")
-    with _part_of(out).open("wb"):
-        pass
-    _part_of(out).unlink()
+        raise UserError(f"{out} can't be written: no folder {out.parent}")
+    try:
+        _part_of(out).touch()
+        _part_of(out).unlink()
+    except OSError as error:
+        raise _write_error(out, error) from error
 
 
 def annotate(
@@ -53,7 +55,7 @@ def annotate(
 
     A prediction is shown from the middle of its window, which it describes best, to the middle of
     the next. Returns False, and writes nothing, if `stop` was set. Raises SourceError for the
-    video, OSError for `out`.
+    video, UserError for `out`.
     """
     part = _part_of(out)
     middles = [prediction.middle_s for prediction in predictions]
@@ -86,8 +88,8 @@ def annotate(
         if stop.is_set():
             return False
         sync_and_rename(part, out)
-    except av.error.FFmpegError as error:  # some are no OSError; SourceErrors are not caught
-        raise OSError(error.errno, error.strerror) from error
+    except (av.error.FFmpegError, OSError) as error:  # SourceErrors are not caught
+        raise _write_error(out, error) from error
     finally:
         part.unlink(missing_ok=True)
     return True
@@ -96,6 +98,10 @@ def annotate(
 def _part_of(out: Path) -> Path:
     """The temporary name of a file until it is complete."""
     return out.with_name(f"{out.name}{PART}")
+
+
+def _write_error(out: Path, error: OSError | av.error.FFmpegError) -> UserError:
+    return UserError(f"{out} can't be written: {error.strerror or error}")
 
 
 def _open_container(video: Path) -> av.container.InputContainer:

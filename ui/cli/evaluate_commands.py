@@ -41,8 +41,7 @@ def evaluate(
         ),
     ] = "all",
     views: Annotated[
-        str | None,
-        typer.Option(help="windows x crops of each clip, like 1x3; else all windows"),
+        str | None, typer.Option(help="windows x crops of each clip, like 1x3; else all windows")
     ] = None,
     html: Annotated[
         Path | None, typer.Option(help="file for a report with videos of the worst mistakes")
@@ -51,8 +50,7 @@ def evaluate(
         str | None, typer.Option(help="corrupt the clips first: noise, blur, dark or jpeg")
     ] = None,
     fps: Annotated[
-        float | None,
-        typer.Option(min=5, max=120, help="frame rate of synthetic clips"),
+        float | None, typer.Option(min=5, max=120, help="frame rate of synthetic clips")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of synthetic clips")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print the metrics as JSON")] = False,

@@ -35,8 +35,7 @@ def teach(
     ),
     samples: Annotated[int, typer.Option(min=1, max=50, help="how many are recorded")] = 8,
     init: Annotated[
-        str,
-        typer.Option(help="feature extractor: embedded name, folder, or Hugging Face name"),
+        str, typer.Option(help="feature extractor: embedded name, folder, or Hugging Face name")
     ] = "motion",
     head: Annotated[
         str, typer.Option(help="prototypes, linear, or auto: the better one in leave-one-out tests")

@@ -85,8 +85,7 @@ def run(
     ] = None,
     port: Annotated[int | None, typer.Option(help="the dashboard's port, else 7860")] = None,
     insecure: Annotated[
-        bool,
-        typer.Option("--insecure", help="no login: everybody is an operator"),
+        bool, typer.Option("--insecure", help="no login: everybody is an operator")
     ] = False,
 ) -> None:
     """Recognize actions in the video of cameras, log events, and serve the dashboard.

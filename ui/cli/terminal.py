@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -41,16 +41,15 @@ def fail(reason: str, code: int = USAGE_ERROR) -> NoReturn:
 
 def print_error(reason: str) -> None:
     """Print one line to standard error."""
-    print_line(f"actionwatch: {' '.join(reason.split())}", sys.stderr)
+    print(f"actionwatch: {' '.join(reason.split())}", file=sys.stderr, flush=True)
 
 
-def print_line(text: str, to: TextIO | None = None) -> None:
-    """Print a line to standard output, or to another stream.
+def print_line(text: str) -> None:
+    """Print a line to standard output.
 
-    Uses `sys.stdout`, unlike typer.echo: a progress bar redirects it, and prints lines above the
-    bar.
+    Not by typer.echo: a progress bar redirects `sys.stdout`, and prints lines above the bar.
     """
-    print(text, file=to or sys.stdout, flush=True)
+    print(text, flush=True)
 
 
 def count(number: int, noun: str) -> str:

@@ -33,13 +33,11 @@ _INTERRUPTED = 130  # exit code, as of shells
 
 def train(
     data: Annotated[
-        Path,
-        typer.Argument(help="folder with a folder of videos per label, or an annotation file"),
+        Path, typer.Argument(help="folder with a folder of videos per label, or an annotation file")
     ],
     out: CheckpointOut,
     init: Annotated[
-        str,
-        typer.Option(help="initial checkpoint: embedded name, folder, or Hugging Face name"),
+        str, typer.Option(help="initial checkpoint: embedded name, folder, or Hugging Face name")
     ] = "motion",
     scratch: Annotated[
         bool, typer.Option("--scratch", help="use only the architecture of --init, not its weights")
@@ -52,8 +50,7 @@ def train(
         str | None, typer.Option(help="layers to train: all, head, or a number of last layers")
     ] = None,
     background: Annotated[
-        list[str] | None,
-        typer.Option(help="a label that never becomes an event; repeatable"),
+        list[str] | None, typer.Option(help="a label that never becomes an event; repeatable")
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="maximum number of epochs")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="random seed")] = None,

@@ -108,10 +108,7 @@ def annotate(
         fail(f"--out {out}: must end in .mp4")
     if out.resolve() == file.resolve():
         fail(f"--out {out}: is the input file; give another name")
-    try:
-        check_writable(out)
-    except OSError as error:
-        fail(f"--out {out}: can't be written: {error.strerror or error}")
+    check_writable(out)
     with tempfile.TemporaryDirectory(prefix="actionwatch-") as name:
         folder = Path(name)
         settings = _settings(config, model, folder)
@@ -130,10 +127,7 @@ def annotate(
         def show(seconds: float) -> None:
             bar.update(completed=seconds)
 
-        try:
-            completed = write(file, out, predictions, events, top=top, stop=stop, on_progress=show)
-        except OSError as error:
-            fail(f"{out} can't be written: {error.strerror or error}")
+        completed = write(file, out, predictions, events, top=top, stop=stop, on_progress=show)
     if not completed:
         fail("stopped; nothing was written", code=1)
     print_line(f"wrote {out}")

@@ -12,6 +12,7 @@ import pytest
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 
+from stream.runtime.errors import UserError
 from stream.sources.base import SourceError
 from ui.cli.annotate import annotate, check_writable
 
@@ -80,9 +81,9 @@ def test_file_that_is_no_video_is_named_in_the_error(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [text]
 
 
-def test_unwritable_output_raises_os_error(tmp_path: Path) -> None:
+def test_unwritable_output_is_a_user_error(tmp_path: Path) -> None:
     for out in (tmp_path / "none" / "out.mp4", tmp_path, tmp_path / ("x" * 253 + ".mp4")):
-        with pytest.raises(OSError, match=r"no folder|is a folder|too long"):
+        with pytest.raises(UserError, match=r"no folder|is a folder|too long"):
             check_writable(out)
     check_writable(tmp_path / "out.mp4")
     assert list(tmp_path.iterdir()) == []
