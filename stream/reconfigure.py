@@ -44,7 +44,7 @@ def _apply(pipeline: Pipeline, before: Config, planned: CameraChanges) -> None:
         for name in camera.stream_names:
             pipeline.scheduler.remove(name)
     # Before the first prediction of the added cameras.
-    pipeline.processor.update(planned.active, config.events)
+    pipeline.processor.update(planned, config.events)
     for camera in planned.added:
         for stream in camera.streams:
             pipeline.scheduler.add(stream.name, stream)

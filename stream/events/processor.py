@@ -9,20 +9,20 @@ import contextlib
 import logging
 import queue
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from threading import Event as StopEvent
-from typing import Protocol
 
 from stream.capture.camera import Camera
-from stream.capture.manager import CameraManager
+from stream.capture.manager import CameraChanges, CameraManager
 from stream.config.events import EventsConfig
 from stream.events.detector import Detector, deterministic_ids, random_id
 from stream.messages import ClipSpec, Event, LoggedEvent, Prediction
 from stream.regions.clip_source import camera_of
 from stream.runtime.metrics import Metrics
 from stream.runtime.service import ServiceThread
+from stream.sinks.build import EventSinks
 from stream.sinks.score_files import quantize
 
 _log = logging.getLogger(__name__)
@@ -49,20 +49,6 @@ class ScanInput:
     key: str  # hash of its content and of the scan settings; event ids derive from it
 
 
-class ProcessorListener(Protocol):
-    """Receives what the processor makes of predictions, on its thread. See EventSink."""
-
-    def on_event(self, logged: LoggedEvent) -> None: ...
-
-    def on_prediction(self, prediction: Prediction, end_utc: datetime) -> None: ...
-
-    def on_gap(self, stream: str, end_s: float, end_utc: datetime) -> None: ...
-
-    def on_camera_finished(self, camera: Camera) -> None: ...
-
-    def on_cameras(self, removed: Sequence[Camera], added: Sequence[Camera]) -> None: ...
-
-
 class EventProcessor:
     """Turns the predictions of all cameras into views and events.
 
@@ -76,7 +62,7 @@ class EventProcessor:
         config: EventsConfig,
         metrics: Metrics,
         *,
-        listener: ProcessorListener,
+        listener: EventSinks,
         is_drained: Callable[[Camera], bool],
         on_crash: Callable[[str], None],
         scan_inputs: Mapping[str, ScanInput] | None = None,
@@ -92,8 +78,7 @@ class EventProcessor:
         self._now, self._now_utc = now, now_utc
         self._spec: ClipSpec | None = None
         self._predictions: queue.Queue[Prediction] = queue.Queue(_MAX_QUEUED)
-        self._updates: queue.SimpleQueue[tuple[Mapping[str, Camera], EventsConfig]]
-        self._updates = queue.SimpleQueue()
+        self._updates: queue.SimpleQueue[tuple[CameraChanges, EventsConfig]] = queue.SimpleQueue()
         self._views: dict[str, CameraView] = {}
         self._detectors: dict[str, Detector] = {}
         self._start_utc: dict[str, datetime] = {}  # UTC of the camera's time 0, by open event
@@ -112,11 +97,9 @@ class EventProcessor:
         self._thread.request_stop()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the end; False after a timeout."""
         return self._thread.join(timeout_s)
 
     def on_model(self, spec: ClipSpec) -> None:
-        """Set the model's specification, before the first prediction."""
         self._spec = spec
 
     def put(self, prediction: Prediction) -> None:
@@ -130,13 +113,13 @@ class EventProcessor:
                 break
         self._metrics.count("dropped_predictions", prediction.camera)
 
-    def update(self, cameras: Mapping[str, Camera], config: EventsConfig) -> None:
+    def update(self, changes: CameraChanges, config: EventsConfig) -> None:
         """Set the cameras and thresholds from the next prediction on. From any thread.
 
         Open events continue with the new thresholds. Events of removed cameras are closed; a new
         camera with the same name counts as another one.
         """
-        self._updates.put((cameras, config))
+        self._updates.put((changes, config))
 
     def view(self, stream: str) -> CameraView:
         """The latest prediction and the open events of a camera, or of "camera/zone"."""
@@ -152,7 +135,6 @@ class EventProcessor:
 
     @property
     def queued(self) -> int:
-        """Predictions in the queue."""
         return self._predictions.qsize()
 
     def _run(self) -> None:
@@ -171,14 +153,15 @@ class EventProcessor:
             prediction: Prediction | None = None
             with contextlib.suppress(queue.Empty):
                 prediction = self._predictions.get(timeout=_POLL_INTERVAL_S)
-            self._apply_updates()
+            while not self._updates.empty():
+                self._apply_update(*self._updates.get())
             if prediction is not None:
                 self._process(prediction)
                 if self._now() - polled_at < _POLL_INTERVAL_S:
                     continue
             if self._predictions.empty():  # a camera's predictions are queued before it is drained
                 for camera in drained:
-                    if self._is_current(camera):
+                    if self._cameras.get(camera.name) is camera:
                         self._finish(camera)
             polled_at = self._now()
             drained = [
@@ -196,28 +179,17 @@ class EventProcessor:
         for stream in self._detectors:
             self._close_events(stream, "stop")
 
-    def _is_current(self, camera: Camera) -> bool:
-        return self._cameras.get(camera.name) is camera
-
-    def _apply_updates(self) -> None:
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._apply_update(*self._updates.get_nowait())
-
-    def _apply_update(self, cameras: Mapping[str, Camera], config: EventsConfig) -> None:
-        before = self._cameras
-        removed = [one for name, one in before.items() if cameras.get(name) is not one]
-        for camera in removed:
+    def _apply_update(self, changes: CameraChanges, config: EventsConfig) -> None:
+        for camera in changes.removed:
             self._remove_camera(camera)
-        self._cameras = cameras
+        self._cameras = changes.active
         if config != self._config:
             self._config = config
             for stream, detector in self._detectors.items():
                 self._emit(detector.update_config(config))
                 self._views[stream] = replace(self.view(stream), open_events=tuple(detector.open()))
-        added = [one for name, one in cameras.items() if before.get(name) is not one]
-        if removed or added:
-            self._listener.on_cameras(removed, added)
+        if changes:
+            self._listener.on_cameras(changes.removed, changes.added)
 
     def _remove_camera(self, camera: Camera) -> None:
         """Close the events and views of a removed camera."""
@@ -287,7 +259,6 @@ class EventProcessor:
         self._camera_manager.finish(camera)
 
     def _close_events(self, stream: str, closed_by: str) -> None:
-        """Close the open events of a stream."""
         self._emit(self._detectors[stream].flush(closed_by))
         self._views[stream] = replace(self.view(stream), open_events=())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
@@ -12,9 +11,7 @@ from typing import Any
 import numpy as np
 
 from stream.config.events import UNKNOWN
-from stream.sinks.score_files import FOLDER, read_header, record_dtype
-
-_MAX_UTC = 4e9  # seconds since 1970; later or negative times are corrupted
+from stream.sinks.score_files import FOLDER, read_records
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,13 +112,18 @@ def read_tables(
         if not remaining:
             is_cut = True
             break
-        for header, records in _read(file):
-            selected = records[records["utc"] <= until.timestamp()]
-            is_cut |= len(selected) > remaining
-            selected = selected[-remaining:]
-            remaining -= len(selected)
-            key = (header["run"], header["model"], tuple(header["labels"]))
-            runs.setdefault(key, []).append((header, selected))
+        try:
+            header, records = read_records(file)
+        except OSError:  # retention removed it
+            continue
+        if not header:
+            continue
+        selected = records[records["utc"] <= until.timestamp()]
+        is_cut |= len(selected) > remaining
+        selected = selected[-remaining:]
+        remaining -= len(selected)
+        key = (header["run"], header["model"], tuple(header["labels"]))
+        runs.setdefault(key, []).append((header, selected))
     tables = []
     while runs:
         tables.append(_table(runs.pop(next(iter(runs)))[::-1]))
@@ -133,24 +135,6 @@ def _modified(file: Path) -> datetime:
         return datetime.fromtimestamp(file.stat().st_mtime, timezone.utc)
     except OSError:  # removed meanwhile
         return datetime.min.replace(tzinfo=timezone.utc)
-
-
-def _read(file: Path) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-    try:
-        header = read_header(file)
-        if header is None:
-            return
-        data = file.read_bytes()
-    except OSError:  # retention removed it
-        return
-    dtype = record_dtype(len(header[0]["labels"]))
-    count = (len(data) - header[1]) // dtype.itemsize  # the last record may be incomplete
-    records = np.frombuffer(data, dtype, count=count, offset=header[1])
-    zero_utc = records["utc"] - records["end_s"]
-    good = (zero_utc >= 0) & (zero_utc < _MAX_UTC) & np.isfinite(records["end_s"])
-    if "indices" in (dtype.names or ()):
-        good &= (records["indices"] < len(header[0]["labels"])).all(axis=1)
-    yield header[0], _select(records, good)
 
 
 def _table(parts: list[tuple[dict[str, Any], np.ndarray]]) -> ScoreTable:

@@ -15,7 +15,6 @@ from stream.capture.camera import Camera
 from stream.config.config import Config
 from stream.messages import ClipSpec, EventMedia, LoggedEvent, Prediction
 from stream.runtime.metrics import Metrics
-from stream.runtime.service import Service
 from stream.sinks.base import SINKS, EventSink, SinkContext
 from stream.sinks.crash_cleanup import clean_up_after_crash
 from stream.sinks.data_files import delete_media
@@ -63,7 +62,7 @@ class EventSinks:
             made = [make(context) for make in SINKS.values()]
             self._sinks = [*(sink for sink in made if sink is not None), *more]
             undo.pop_all()
-        self._running: list[tuple[str, Service, float]] = []  # in the order of their start
+        self._running: list[EventSink | EventWriter] = []  # in the order of their start
 
     def start(self, cameras: Sequence[Camera]) -> None:
         """Start downstream sinks first, so that each one finds its receivers running.
@@ -73,15 +72,10 @@ class EventSinks:
         self.on_cameras((), cameras)
         sources = [sink for sink in self._sinks if sink.feeds_log]
         receivers = [sink for sink in self._sinks if not sink.feeds_log]
-        for sink in receivers:
-            self._start(sink.name, sink, sink.min_stop_s)
-        self._start("event log", self._writer, self._writer.min_stop_s)
-        for sink in sources:
-            self._start(sink.name, sink, sink.min_stop_s)
-
-    def _start(self, name: str, service: Service, min_stop_s: float) -> None:
-        service.start()
-        self._running.append((name, service, min_stop_s))
+        parts: list[EventSink | EventWriter] = [*receivers, self._writer, *sources]
+        for part in parts:
+            part.start()
+            self._running.append(part)
 
     def join(self, wait: Callable[[str, Callable[[float], bool], float], bool]) -> None:
         """Stop upstream sinks first, so that no event is lost on its way.
@@ -89,9 +83,9 @@ class EventSinks:
         `wait(name, join, min_timeout_s)` joins a thread and returns whether it ended in time.
         """
         ended = True
-        for name, service, min_stop_s in reversed(self._running):
-            service.request_stop()
-            ended &= wait(name, service.join, min_stop_s)
+        for part in reversed(self._running):
+            part.request_stop()
+            ended &= wait(part.name, part.join, part.min_stop_s)
         if ended:  # else the folder stays locked until the process ends
             self.log.close()
 
@@ -101,7 +95,6 @@ class EventSinks:
         self._each(lambda sink: sink.update_config(config))
 
     def on_model(self, spec: ClipSpec, streams: Sequence[str]) -> None:
-        """The model is known."""
         self._each(lambda sink: sink.on_model(spec, streams))
 
     # On the event processor's thread; they never block. See EventSink.
@@ -146,7 +139,6 @@ class EventSinks:
 
     @property
     def queues(self) -> dict[str, int]:
-        """Queue lengths by name."""
         queues = {"events": self._writer.pending}
         for sink in self._sinks:
             queues |= sink.queues

@@ -23,6 +23,7 @@ FOLDER = "scores"
 MAX_FILE_S = 3600.0  # a new file each hour, so that old ones can be deleted
 _MAX_DENSE_LABELS = 32  # for a model with more labels, only the top _TOP_K are stored
 _TOP_K = 10
+_MAX_UTC = 4e9  # seconds since 1970; later or negative times are corrupted
 _HEADER_KEYS = {"run", "camera", "model", "labels", "background", "gap_s"}
 
 
@@ -43,29 +44,18 @@ class StoredRun:
 
         None marks a gap, where the run closed all events. Damaged records are skipped.
         """
-        dtype = record_dtype(len(self.labels))
         for file in self.files:
-            header = read_header(file)
-            if header is None:
-                continue
-            with file.open("rb") as content:
-                content.seek(header[1])
-                data = content.read()
-            count = len(data) // dtype.itemsize  # the last record may be incomplete
-            for record in np.frombuffer(data, dtype, count=count):
+            _, records = read_records(file)
+            for record in records:
                 end_s, utc = float(record["end_s"]), float(record["utc"])
-                try:
-                    start_utc = datetime.fromtimestamp(utc - end_s, timezone.utc)
-                    probabilities = _unpack(record, len(self.labels))
-                except (ValueError, OverflowError, OSError, IndexError):
-                    continue
+                start_utc = datetime.fromtimestamp(utc - end_s, timezone.utc)
                 if math.isnan(record["length_s"]):
                     yield None, start_utc
                     continue
                 prediction = Prediction(
                     camera=self.camera,
                     labels=self.labels,
-                    probabilities=probabilities,
+                    probabilities=_unpack(record, len(self.labels)),
                     start_s=end_s - float(record["length_s"]),
                     end_s=end_s,
                     newest_at=0.0,
@@ -129,6 +119,26 @@ def read_header(file: Path) -> tuple[dict[str, Any], int] | None:
     return (header, len(line)) if header.keys() >= _HEADER_KEYS else None
 
 
+def read_records(file: Path) -> tuple[dict[str, Any], np.ndarray]:
+    """The header and the records of a file, see `record_dtype`, without damaged ones.
+
+    Without a readable header there are no records. Raises OSError.
+    """
+    found = read_header(file)
+    if found is None:
+        return {}, np.empty(0)
+    header, offset = found
+    labels = len(header["labels"])
+    dtype, data = record_dtype(labels), file.read_bytes()
+    count = (len(data) - offset) // dtype.itemsize  # the last record may be incomplete
+    records = np.frombuffer(data, dtype, count=count, offset=offset)
+    zero_utc = records["utc"] - records["end_s"]
+    good = (zero_utc >= 0) & (zero_utc < _MAX_UTC) & np.isfinite(records["end_s"])
+    if labels > _MAX_DENSE_LABELS:
+        good &= (records["indices"] < labels).all(axis=1)
+    return header, records if good.all() else records[good]
+
+
 def record_dtype(labels: int) -> np.dtype:
     """The layout of a record: all probabilities, or for many labels the highest with indices."""
     fields: list[Any] = [("end_s", "<f8"), ("utc", "<f8"), ("length_s", "<f8")]
@@ -138,7 +148,6 @@ def record_dtype(labels: int) -> np.dtype:
 
 
 def header_line(spec: ClipSpec, run: str, camera: str) -> bytes:
-    """The header of a file."""
     header = {
         "version": 1,
         "run": run,

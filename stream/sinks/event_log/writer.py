@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from stream.messages import EventMedia, LoggedEvent
-from stream.runtime.backoff import Backoff
 from stream.runtime.metrics import Metrics
-from stream.runtime.service import ServiceThread
+from stream.runtime.service import Backoff, ServiceThread
 from stream.sinks.event_log.database import EventLogError, RejectedUpdateError
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.journal import EventUpdate, Journal, latest_per_event
@@ -45,6 +44,7 @@ class EventWriter:
     that the database rejected.
     """
 
+    name = "event log"
     min_stop_s: float = 3.0  # minimum timeout of `join`
 
     def __init__(
@@ -68,12 +68,12 @@ class EventWriter:
         self._inbox: list[EventUpdate] = []  # guarded by the condition
         self._in_flight = 0  # updates that left the inbox and are not stored anywhere yet
         self._memory_backlog: list[EventUpdate] = []  # neither database nor journal accepted them
-        self._unavailable_reason = ""
+        self.unavailable_reason = ""  # why the database can't be written now; "" if it can
         self._retry_at = 0.0
         self._loss_logged = False
         self._corrupted = 0  # parts of the journal, counted so far
         self._thread = ServiceThread(
-            "event log", self._work, metrics=metrics, crashes="log_crashes", on_crash=self._crashed
+            self.name, self._work, metrics=metrics, crashes="log_crashes", on_crash=self._crashed
         )
 
     @property
@@ -82,14 +82,9 @@ class EventWriter:
         return len(self._inbox) + self._in_flight + len(self._journal) + len(self._memory_backlog)
 
     @property
-    def unavailable_reason(self) -> str:
-        """Why the database can't be written now; "" if it can."""
-        return self._unavailable_reason
-
-    @property
     def is_dead(self) -> bool:
         """Whether the thread crashed: nothing more is accepted."""
-        return self._thread.is_dead
+        return bool(self._thread.crash)
 
     def start(self) -> None:
         self._thread.start()
@@ -112,14 +107,13 @@ class EventWriter:
             self._condition.notify()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait until all updates are written; False after a timeout."""
         ended = self._thread.join(timeout_s)
         if ended:
             self._journal.close()
         return ended
 
     def _crashed(self, reason: str) -> None:
-        self._unavailable_reason = reason
+        self.unavailable_reason = reason
         with self._condition:  # `put` accepts nothing more
             lost = self._in_flight + len(self._inbox)
         self._count_lost(lost, "the writer crashed")
@@ -135,7 +129,7 @@ class EventWriter:
                 self._write(updates)
             if is_last:
                 break
-        if self._unavailable_reason:  # a last attempt, without the retry delay
+        if self.unavailable_reason:  # a last attempt, without the retry delay
             self._retry_at = self._now()
             self._write(())
         if self._memory_backlog:
@@ -150,18 +144,18 @@ class EventWriter:
         with self._condition:
             stopping = self._thread.stopping
             while not self._inbox and not stopping.is_set() and not self._retry_is_due():
-                self._condition.wait(_POLL_INTERVAL_S if self._unavailable_reason else None)
+                self._condition.wait(_POLL_INTERVAL_S if self.unavailable_reason else None)
             updates = self._inbox[:_BATCH_SIZE]
+            self._in_flight = len(updates)  # first, so that `pending` counts each at any moment
             del self._inbox[:_BATCH_SIZE]
-            self._in_flight = len(updates)
             return updates, stopping.is_set() and not self._inbox
 
     def _retry_is_due(self) -> bool:
-        return bool(self._unavailable_reason) and self._now() >= self._retry_at
+        return bool(self.unavailable_reason) and self._now() >= self._retry_at
 
     def _write(self, updates: Sequence[EventUpdate]) -> None:
         """Write to the database, after the backlog; if that fails, to the journal or memory."""
-        if not self._unavailable_reason or self._retry_is_due():
+        if not self.unavailable_reason or self._retry_is_due():
             try:
                 self._write_backlog()
                 if updates:
@@ -169,7 +163,7 @@ class EventWriter:
                 self._set_available()
             except EventLogError as error:
                 self._set_unavailable(str(error))
-        if self._unavailable_reason:
+        if self.unavailable_reason:
             self._write_to_journal(updates)
         self._in_flight = 0
         for update in updates:
@@ -243,18 +237,18 @@ class EventWriter:
             self._count_lost(new, "the journal is corrupted")
 
     def _set_unavailable(self, reason: str) -> None:
-        if self._unavailable_reason:
+        if self.unavailable_reason:
             self._metrics.count("log_retries")
         else:
             _log.error("event log unavailable, updates go to the journal: %s", reason)
             self._backoff.reset()
-        self._unavailable_reason = reason
+        self.unavailable_reason = reason
         self._retry_at = self._now() + self._backoff.next_s()
 
     def _set_available(self) -> None:
-        if self._unavailable_reason:
+        if self.unavailable_reason:
             _log.warning("event log available again; all journaled updates are written")
-        self._unavailable_reason, self._loss_logged = "", False
+        self.unavailable_reason, self._loss_logged = "", False
 
     def _count_lost(self, count: int, reason: str) -> None:
         self._metrics.count("lost_events", by=count)
