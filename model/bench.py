@@ -7,15 +7,16 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from model.checkpoint import CheckpointError
-from model.engines.base import EngineError
 from model.predictor import Predictor
 from model.trained_model import TrainedModel
 from stream.config.config import InferenceConfig
+from stream.runtime.errors import UserError
 
+_MIN_AGREEMENT = 0.98  # with the top-1 labels of fp32
 _log = logging.getLogger(__name__)
 # The exact configuration first: it is the reference. Unavailable ones are skipped.
 BENCH_CONFIGS = (
@@ -33,7 +34,6 @@ class BenchResult:
     """Speed and accuracy of one configuration."""
 
     name: str
-    precision: str
     config: InferenceConfig
     median_s: float  # for the whole batch
     agreement: float  # fraction of clips whose top-1 label equals that of fp32
@@ -58,7 +58,7 @@ def compare(
         on_progress(f"{config.engine} {config.precision}")
         try:
             predictor = Predictor(model, config.model_copy(update={"max_batch_size": batch}))
-        except (EngineError, CheckpointError) as error:
+        except UserError as error:
             if not predictors:  # the fp32 reference fails
                 raise
             _log.info("skipped: %s", error)
@@ -66,14 +66,13 @@ def compare(
         predictors[predictor.name] = config, predictor
     on_progress("")
     clips = np.concatenate([sample] * -(-batch // len(sample)))[:batch]
-    runs = {name: _runner(predictor, clips) for name, (_, predictor) in predictors.items()}
+    runs = {name: partial(predictor.predict, clips) for name, (_, predictor) in predictors.items()}
     medians = interleaved_medians(runs, rounds)
     scores = {name: predictor.predict(sample) for name, (_, predictor) in predictors.items()}
     reference = next(iter(scores.values()))
     return [
         BenchResult(
             name,
-            config.precision,
             config,
             medians[name],
             float((scores[name].argmax(axis=1) == reference.argmax(axis=1)).mean()),
@@ -99,11 +98,7 @@ def interleaved_medians(runs: Mapping[str, Callable[[], object]], rounds: int) -
     return {name: statistics.median(durations) for name, durations in times.items()}
 
 
-def fastest(results: Iterable[BenchResult], *, min_agreement: float = 0.98) -> BenchResult:
+def fastest(results: Iterable[BenchResult]) -> BenchResult:
     """The fastest configuration whose top-1 labels agree with fp32."""
-    agreeing = (result for result in results if result.agreement >= min_agreement)
+    agreeing = (result for result in results if result.agreement >= _MIN_AGREEMENT)
     return min(agreeing, key=lambda result: result.median_s)
-
-
-def _runner(predictor: Predictor, clips: np.ndarray) -> Callable[[], object]:
-    return lambda: predictor.predict(clips)

@@ -64,17 +64,15 @@ class CheckpointError(UserError, ValueError):
     """A checkpoint that can't be used. The message names the file, the problem and the fix."""
 
 
-def read_network(
-    build: Callable[[TimesformerConfig], Network], folder: Path, *, backbone: bool
-) -> Network:
+def read_network(build: Callable[[TimesformerConfig], Network], folder: Path) -> Network:
     """Build a network from the folder's configuration and load its weights, for inference.
 
-    `backbone`: the network has no classifier; a classifier in the folder is ignored.
+    If the network has no classifier, one in the folder is ignored.
     Raises CheckpointError, naming the file and the fix, for a missing or damaged file.
     """
     network = build_on_meta(build, read_config(folder), folder / "config.json")
     file, tensors = _read_weights(folder)
-    if backbone:
+    if not hasattr(network, "classifier"):
         tensors = {key: value for key, value in tensors.items() if not key.startswith(_HEAD)}
     headless = not any(key.startswith(_BACKBONE) for key in tensors)
     names = tensor_names(network, TRANSFORMERS, headless=headless)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
@@ -86,20 +87,15 @@ def _is_repo_id(name: str) -> bool:
     return name.count("/") == 1
 
 
-def display_name(name: str | Path, folder: Path) -> str:
-    """The model's name in logs: the last part of its name or path."""
-    return Path(name).name or folder.resolve().name
-
-
+@dataclass
 class _HubDownload:
     """Downloads the files of one model, all from the same commit."""
 
-    def __init__(
-        self, name: str, revision: str | None, cache_dir: str | Path | None, local_only: bool
-    ) -> None:
-        self._name, self._cache_dir, self._local_only = name, cache_dir, local_only
-        self._revision = revision
-        self._connection_error: Exception | None = None
+    _name: str
+    _revision: str | None
+    _cache_dir: str | Path | None
+    _local_only: bool
+    _connection_error: Exception | None = None
 
     def folder(self) -> Path:
         if not self._local_only:

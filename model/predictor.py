@@ -7,7 +7,7 @@ import logging
 import numpy as np
 
 from model.checkpoint import CheckpointError
-from model.engines.base import EngineError, engine_type
+from model.engines.base import engine_type
 from model.trained_model import TrainedModel
 from stream.config.config import InferenceConfig
 
@@ -21,11 +21,7 @@ class Predictor:
     configuration that this machine doesn't support.
     """
 
-    def __init__(
-        self,
-        model: TrainedModel,
-        config: InferenceConfig | None = None,
-    ) -> None:
+    def __init__(self, model: TrainedModel, config: InferenceConfig | None = None) -> None:
         config = config or InferenceConfig()
         spec, problem = model.spec, model.network.config.problem_type
         if len(spec.labels) == 1 or problem == "regression":
@@ -34,27 +30,17 @@ class Predictor:
         self._multi_label = problem == "multi_label_classification"
         try:
             self._engine = engine_type(config).create(model, config)
-            self._max_batch_size = config.max_batch_size if self._engine.supports_batching else 1
+            self.name = self._engine.name  # engine, precision and device, for display
+            # The largest batch that is faster than single clips and fits into memory.
+            self.max_batch_size = config.max_batch_size if self._engine.supports_batching else 1
             for size in self._engine.batch_sizes or (1,):
                 first = self.predict(np.zeros(spec.shape(size), np.uint8))
-        except EngineError:
-            raise
         except (RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
             raise CheckpointError(f"model {spec.model} can't run: {error}") from error
         if not np.isfinite(first).all():
             raise CheckpointError(
                 f"model {spec.model} returns NaN or infinite scores; its weights are damaged"
             )
-
-    @property
-    def name(self) -> str:
-        """Engine, precision and device, for display."""
-        return self._engine.name
-
-    @property
-    def max_batch_size(self) -> int:
-        """Largest batch that is faster than single clips and fits into memory."""
-        return self._max_batch_size
 
     def predict(self, clips: np.ndarray) -> np.ndarray:
         """uint8 RGB (batch, T, H, W, 3) -> probabilities, float32 (batch, labels).
@@ -74,17 +60,15 @@ class Predictor:
         """
         parts = []
         while len(clips):
-            part = clips[: self._max_batch_size]
+            part = clips[: self.max_batch_size]
             try:
                 parts.append(self._padded(part))
             except MemoryError:
                 if len(part) == 1:
                     raise
-                self._max_batch_size = len(part) // 2
+                self.max_batch_size = half = len(part) // 2
                 _log.warning(
-                    "out of memory with %d clips; batch size reduced to %d",
-                    len(part),
-                    self._max_batch_size,
+                    "out of memory with %d clips; batch size reduced to %d", len(part), half
                 )
                 continue
             clips = clips[len(part) :]

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+from torch import Tensor
+
 from model.checkpoint import CheckpointError, read_json, write_json, write_network
 from model.families.base import FAMILIES
 from model.families.timesformer.configuration import TimesformerConfig
 from model.families.timesformer.network import TimesformerForVideoClassification
-from model.hub import display_name, find_checkpoint
+from model.hub import find_checkpoint
 from stream.messages import ClipSpec
 
 # Of the Kinetics models in the authors' code: defaults of folders that have none.
@@ -50,7 +53,8 @@ def load(name: str | Path) -> TrainedModel:
             f"use {' or '.join(sorted(FAMILIES))}"
         )
     network = cast(TimesformerForVideoClassification, FAMILIES[family].load(folder))
-    spec, mean, std = _preprocessing(folder, display_name(name, folder), network.config)
+    shown = Path(name).name or folder.resolve().name  # the last part of its name or path
+    spec, mean, std = _preprocessing(folder, shown, network.config)
     return TrainedModel(network, spec, mean, std, _temperature(folder, network.config), family)
 
 
@@ -80,6 +84,17 @@ def save(model: TrainedModel, folder: Path, *, half: bool = False) -> None:
         "span_s": spec.span_s,
     }
     write_json(folder / "preprocessor_config.json", preprocessor)
+
+
+def normalize(clips: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """uint8 (batch, T, H, W, 3) -> float32 (batch, T, 3, H, W), (pixel / 255 - mean) / std.
+
+    Frames have the size of the model's input: they are resized once, after capture.
+    """
+    shape = (1, 1, 3, 1, 1)
+    scale = torch.tensor([1 / (255 * s) for s in std], device=clips.device).view(shape)
+    shift = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)], device=clips.device)
+    return clips.permute(0, 1, 4, 2, 3).float() * scale + shift.view(shape)
 
 
 def published_span(config: TimesformerConfig) -> float:

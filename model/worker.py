@@ -15,12 +15,13 @@ from threading import Event as StopEvent
 import numpy as np
 
 from stream.config.config import InferenceConfig
-from stream.config.load import ConfigError, inference
+from stream.config.load import inference
 from stream.messages import Clip, Scores
+from stream.runtime.errors import UserError
 from stream.runtime.logs import configure_logging
 from stream.workers.curve_auth import WorkerKeys, worker_keys
 from stream.workers.endpoint import check_connect_endpoint
-from stream.workers.transport import TransportError, WorkerClient
+from stream.workers.transport import WorkerClient
 
 _log = logging.getLogger("model.worker")  # `__name__` is __main__
 
@@ -65,25 +66,21 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--parent", type=int, help="exit when this process is no longer the parent")
     options = parser.parse_args(arguments)
-    try:
-        config = inference(vars(options))
-    except ConfigError as error:
-        print(f"actionwatch worker: {error}", file=sys.stderr)
-        return 2
-    configure_logging("worker: ")
     stop = StopEvent()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
 
     def is_orphaned() -> bool:
         return options.parent is not None and os.getppid() != options.parent
 
     try:
+        config = inference(vars(options))
+        configure_logging("worker: ")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
         # Before loading the model, which may need minutes.
         check_connect_endpoint(options.connect, keyed=options.keys is not None)
         keys = worker_keys(options.keys) if options.keys is not None else None
         return _run(options, config, keys, stop, is_orphaned)
-    except TransportError as error:
+    except UserError as error:
         print(f"actionwatch worker: {error}", file=sys.stderr)
         return 2
 
@@ -97,8 +94,7 @@ def _run(
 ) -> int:
     """Load the model, then serve. A model that can't be loaded is reported to the scheduler too."""
     # Not at the top: torch needs seconds to import, and signals are handled by now.
-    from model.checkpoint import CheckpointError
-    from model.engines.base import EngineError, engine_type
+    from model.engines.base import engine_type
     from model.predictor import Predictor
     from model.trained_model import load
 
@@ -107,7 +103,7 @@ def _run(
         config = config.model_copy(update={"device": available[options.number % len(available)]})
         model = load(options.model)
         predictor = Predictor(model, config)
-    except (CheckpointError, EngineError) as error:
+    except UserError as error:
         with WorkerClient(options.connect, None, keys=keys, name=options.name) as client:
             reported = client.report_failure(str(error))
         # A parent process gets the reason from the scheduler; otherwise print it here.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from model.trained_model import TrainedModel
 from stream.config.config import InferenceConfig
+from stream.runtime.errors import UserError
 from stream.runtime.registry import Registry
 
 
-class EngineError(ValueError):
+class EngineError(UserError):
     """A configuration that this machine doesn't support. The message is one line with the fix."""
 
 
@@ -29,17 +32,16 @@ class Engine(Protocol):
         """
 
 
-class EngineType(Protocol):
-    """A kind of engine, chosen by `worker.engine`."""
+@dataclass(frozen=True)
+class EngineType:
+    """A kind of engine, chosen by `worker.engine`.
 
-    def devices(self, config: InferenceConfig) -> tuple[str, ...]:
-        """The devices of this machine that match the configuration. Each may get a worker.
+    `devices` names the devices of this machine that match the configuration. Each may get a
+    worker. `create` prepares a model. Both raise EngineError for an unsupported configuration.
+    """
 
-        Raises EngineError for a device that doesn't exist.
-        """
-
-    def create(self, model: TrainedModel, config: InferenceConfig) -> Engine:
-        """Prepare a model. Raises EngineError for an unsupported configuration."""
+    devices: Callable[[InferenceConfig], tuple[str, ...]]
+    create: Callable[[TrainedModel, InferenceConfig], Engine]
 
 
 ENGINES: Registry[EngineType] = Registry("engine", "model.engines")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from model.engines.base import ENGINES, Engine, EngineError, cpu_only
+from model.engines.base import ENGINES, EngineError, EngineType, cpu_only
 from model.engines.linear import PlainLinear
 from model.engines.torch_engine import buckets, cpu_precision
 from model.families.base import FAMILIES, InferenceOptions
@@ -72,14 +72,4 @@ class OpenVinoEngine:
         return self._compiled[len(clips)](clips)[0]
 
 
-class OpenVinoEngineType:
-    """OpenVINO, an extra, on a CPU."""
-
-    def devices(self, config: InferenceConfig) -> tuple[str, ...]:
-        return cpu_only(config)
-
-    def create(self, model: TrainedModel, config: InferenceConfig) -> Engine:
-        return OpenVinoEngine(model, config)
-
-
-ENGINES.add("openvino", OpenVinoEngineType())
+ENGINES.add("openvino", EngineType(cpu_only, OpenVinoEngine))

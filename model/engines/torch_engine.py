@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend
 
-from model.engines.base import ENGINES, Engine, EngineError
+from model.engines.base import ENGINES, EngineError, EngineType
 from model.engines.cuda_graphs import CudaGraphRunner, capture_graph
 from model.engines.linear import Int8Linear, PackedLinear, PlainLinear
 from model.families.base import FAMILIES, AttentionFn, InferenceOptions, LinearFactory
@@ -227,14 +227,4 @@ def _replay(run: Callable[[], Tensor]) -> Callable[[], object]:
     return replay
 
 
-class TorchEngineType:
-    """torch, on a CPU or on each CUDA GPU."""
-
-    def devices(self, config: InferenceConfig) -> tuple[str, ...]:
-        return _devices(config)
-
-    def create(self, model: TrainedModel, config: InferenceConfig) -> Engine:
-        return TorchEngine(model, config)
-
-
-ENGINES.add("torch", TorchEngineType())
+ENGINES.add("torch", EngineType(_devices, TorchEngine))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,36 +21,13 @@ AttentionFn = Callable[[Tensor, Tensor, Tensor], Tensor]
 LinearFactory = Callable[[Tensor, "Tensor | None", int], nn.Module]
 
 
-class ClassifierConfig(Protocol):
-    """The part of config.json that every family has."""
-
-    @property
-    def labels(self) -> tuple[str, ...]: ...
-
-    @property
-    def num_frames(self) -> int: ...
-
-    @property
-    def image_size(self) -> int: ...
-
-    @property
-    def num_channels(self) -> int: ...
-
-    @property
-    def problem_type(self) -> str | None: ...
-
-    @property
-    def extra(self) -> Mapping[str, Any]:
-        """Keys of the file that belong to no other field."""
-
-    def to_dict(self) -> dict[str, Any]: ...
-
-
 class VideoClassifier(Protocol):
     """A network of a family; an nn.Module."""
 
     @property
-    def config(self) -> ClassifierConfig: ...
+    def config(self) -> Any:
+        """Has `labels`, `num_frames`, `image_size`, `num_channels` and `problem_type` as in
+        TimesformerConfig, `extra`, the other keys of config.json, and `to_dict()`."""
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Normalized pixels, float (batch, T, 3, H, W) -> logits (batch, labels)."""
@@ -66,14 +43,17 @@ class InferenceOptions:
     fastest_attention: Callable[[tuple[int, ...]], AttentionFn]  # by (..., heads, tokens, size)
 
 
-class ModelFamily(Protocol):
-    """A kind of network."""
+@dataclass(frozen=True)
+class ModelFamily:
+    """A kind of network.
 
-    def load(self, folder: Path) -> VideoClassifier:
-        """Read a Hugging Face folder. Raises CheckpointError, naming the file and the fix."""
+    `load` reads a Hugging Face folder; it raises CheckpointError, naming the file and the fix.
+    `for_inference` builds the network that an engine runs: uint8 clips (batch, T, H, W, 3) ->
+    logits, float32 (batch, labels).
+    """
 
-    def for_inference(self, model: TrainedModel, options: InferenceOptions) -> nn.Module:
-        """uint8 clips (batch, T, H, W, 3) -> logits, float32 (batch, labels)."""
+    load: Callable[[Path], VideoClassifier]
+    for_inference: Callable[[TrainedModel, InferenceOptions], nn.Module]
 
 
 FAMILIES: Registry[ModelFamily] = Registry("model family", "model.families")

@@ -22,9 +22,9 @@ def test_every_supported_configuration_is_compared_with_fp32(trained: TrainedMod
 
 def test_fastest_ignores_results_that_disagree_with_fp32() -> None:
     results = [
-        BenchResult("exact", "fp32", InferenceConfig(), 3.0, 1.0, 0.0),
-        BenchResult("good", "bf16", InferenceConfig(), 2.0, 0.99, 0.1),
-        BenchResult("wrong", "int8", InferenceConfig(), 1.0, 0.5, 0.9),
+        BenchResult("exact", InferenceConfig(), 3.0, 1.0, 0.0),
+        BenchResult("good", InferenceConfig(), 2.0, 0.99, 0.1),
+        BenchResult("wrong", InferenceConfig(), 1.0, 0.5, 0.9),
     ]
     assert fastest(results).name == "good"
 

@@ -10,13 +10,12 @@ import pytest
 import torch
 
 from model.checkpoint import CheckpointError
-from model.engines.base import ENGINES, EngineError
+from model.engines.base import ENGINES, EngineError, EngineType
 from model.engines.linear import Int8Linear
 from model.engines.torch_engine import buckets
 from model.predictor import Predictor
-from model.preprocess import normalize
 from model.pretraining.dataset import held_out
-from model.trained_model import TrainedModel, load
+from model.trained_model import TrainedModel, load, normalize
 from stream.config.config import InferenceConfig
 
 SMALL = InferenceConfig(engine="small", max_batch_size=8)
@@ -40,17 +39,11 @@ class SmallEngine:
         first = clips.reshape(len(clips), -1)[:, :1].astype(np.float32)
         return np.concatenate([first, 255 - first], axis=1)
 
-    def devices(self, config: InferenceConfig) -> tuple[str, ...]:
-        return ("cpu",)
-
-    def create(self, model: TrainedModel, config: InferenceConfig) -> SmallEngine:
-        return self
-
 
 @contextmanager
 def registered(engine: SmallEngine) -> Iterator[SmallEngine]:
     """An engine from outside, added by registration alone."""
-    ENGINES.add("small", engine)
+    ENGINES.add("small", EngineType(lambda _: ("cpu",), lambda *_: engine))
     try:
         yield engine
     finally:

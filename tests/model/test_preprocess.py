@@ -5,11 +5,10 @@ import pytest
 import torch
 from transformers.models.videomae.image_processing_pil_videomae import VideoMAEImageProcessorPil
 
-from model.preprocess import normalize
-from model.trained_model import MEAN, STD
+from model.trained_model import MEAN, STD, normalize
 from stream.messages import ClipSpec
 from stream.regions.resize import fit_frame
-from stream.synthetic import Scene
+from stream.synthetic.scene import Scene
 
 
 def test_pixels_are_rescaled_and_normalized_per_channel() -> None:

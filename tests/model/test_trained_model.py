@@ -18,11 +18,10 @@ from model.checkpoint import CheckpointError
 from model.families.timesformer.configuration import TimesformerConfig
 from model.hub import find_checkpoint
 from model.predictor import Predictor
-from model.preprocess import normalize
-from model.trained_model import TrainedModel, load, published_span, save
+from model.trained_model import TrainedModel, load, normalize, published_span, save
 from model.training.finetune_init import new_head
 from stream.config.config import InferenceConfig
-from stream.synthetic import MOTIONS
+from stream.synthetic.motions import MOTIONS
 
 
 @pytest.fixture

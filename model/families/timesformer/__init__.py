@@ -1,3 +1,3 @@
 """TimeSformer: network, inference network and checkpoint conversion."""
 
-from model.families.timesformer import family as family
+from model.families.timesformer import inference as inference

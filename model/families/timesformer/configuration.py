@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,19 +11,42 @@ ATTENTION_TYPES = ("divided_space_time", "joint_space_time", "space_only")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 ACTIVATIONS = ("gelu", "relu", "selu", "gelu_new")
 
-_SIZES = (
-    "image_size",
-    "patch_size",
-    "num_channels",
-    "num_frames",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-)
-_RATES = ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate")
-_POSITIVE_FRACTIONS = ("layer_norm_eps", "initializer_range")
-_FLAGS = ("qkv_bias", "output_attentions", "output_hidden_states", "return_dict")
+
+def _checked(default: Any, expected: str, accepts: Callable[[Any], bool]) -> Any:
+    """A field whose values must satisfy `accepts`; `expected` describes them in an error."""
+    return field(default=default, metadata={"expected": expected, "accepts": accepts})
+
+
+def _size(default: int) -> Any:
+    return _checked(default, "a whole number above 0", lambda one: type(one) is int and one > 0)
+
+
+def _fraction(default: float) -> Any:
+    return _checked(
+        default, "a number between 0 and 1", lambda one: _is_number(one) and 0 < one < 1
+    )
+
+
+def _rate(default: float) -> Any:
+    return _checked(
+        default, "a number from 0 to below 1", lambda one: _is_number(one) and 0 <= one < 1
+    )
+
+
+def _flag(default: bool) -> Any:
+    return _checked(default, "true or false", lambda one: isinstance(one, bool))
+
+
+def _choice(default: str | None, choices: tuple[str, ...]) -> Any:
+    return _checked(default, f"one of {', '.join(choices)}", (default, *choices).__contains__)
+
+
+def _labels() -> Any:
+    return _checked(None, "an object", lambda one: one is None or isinstance(one, Mapping))
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)
 
 
 @dataclass(frozen=True)
@@ -37,47 +60,36 @@ class TimesformerConfig:
     Raises ValueError, naming the key, for a value that no network can be built from.
     """
 
-    image_size: int = 224
-    patch_size: int = 16
-    num_channels: int = 3
-    num_frames: int = 8
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int = 3072
-    hidden_act: str = "gelu"
-    hidden_dropout_prob: float = 0.0
-    attention_probs_dropout_prob: float = 0.0
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-6
-    qkv_bias: bool = True
-    attention_type: str = "divided_space_time"
-    drop_path_rate: float = 0  # transformers rejects 0.0 here
-    id2label: Mapping[int, str] | None = None
-    label2id: Mapping[str, int] | None = None
+    image_size: int = _size(224)
+    patch_size: int = _size(16)
+    num_channels: int = _size(3)
+    num_frames: int = _size(8)
+    hidden_size: int = _size(768)
+    num_hidden_layers: int = _size(12)
+    num_attention_heads: int = _size(12)
+    intermediate_size: int = _size(3072)
+    hidden_act: str = _choice("gelu", ACTIVATIONS)
+    hidden_dropout_prob: float = _rate(0.0)
+    attention_probs_dropout_prob: float = _rate(0.0)
+    initializer_range: float = _fraction(0.02)
+    layer_norm_eps: float = _fraction(1e-6)
+    qkv_bias: bool = _flag(True)
+    attention_type: str = _choice("divided_space_time", ATTENTION_TYPES)
+    drop_path_rate: float = _rate(0)  # transformers rejects 0.0 here
+    id2label: Mapping[int, str] | None = _labels()
+    label2id: Mapping[str, int] | None = _labels()
     num_labels: int | None = None
-    problem_type: str | None = None
-    output_attentions: bool = False
-    output_hidden_states: bool = False
-    return_dict: bool = True
+    problem_type: str | None = _choice(None, PROBLEM_TYPES)
+    output_attentions: bool = _flag(False)
+    output_hidden_states: bool = _flag(False)
+    return_dict: bool = _flag(True)
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for key in _SIZES:
-            value = getattr(self, key)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{key} must be a whole number above 0, got {value!r}")
-        for key in _POSITIVE_FRACTIONS:
-            if not _is_number(value := getattr(self, key)) or not 0 < value < 1:
-                raise ValueError(f"{key} must be a number between 0 and 1, got {value!r}")
-        for key in _RATES:
-            if not _is_number(value := getattr(self, key)) or not 0 <= value < 1:
-                raise ValueError(f"{key} must be a number from 0 to below 1, got {value!r}")
-        for key in _FLAGS:
-            if not isinstance(value := getattr(self, key), bool):
-                raise ValueError(f"{key} must be true or false, got {value!r}")
-        self._check_choice("attention_type", ATTENTION_TYPES)
-        self._check_choice("hidden_act", ACTIVATIONS)
+        for one in dataclasses.fields(self):
+            value, rule = getattr(self, one.name), one.metadata
+            if rule and not rule["accepts"](value):
+                raise ValueError(f"{one.name} must be {rule['expected']}, got {value!r}")
         for larger, smaller in (
             ("hidden_size", "num_attention_heads"),
             ("image_size", "patch_size"),
@@ -87,10 +99,6 @@ class TimesformerConfig:
                     f"{larger} ({getattr(self, larger)}) must be a multiple of "
                     f"{smaller} ({getattr(self, smaller)})"
                 )
-        if self.problem_type not in (None, *PROBLEM_TYPES):
-            raise ValueError(
-                f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, got {self.problem_type!r}"
-            )
         names = self._label_names()
         if self.num_labels not in (None, len(names)) or isinstance(self.num_labels, bool):
             raise ValueError(
@@ -130,35 +138,19 @@ class TimesformerConfig:
         }
         return {**standard, **extra, **values}
 
-    def _check_choice(self, key: str, choices: tuple[str, ...]) -> None:
-        if getattr(self, key) not in choices:
-            raise ValueError(
-                f"{key} must be one of {', '.join(choices)}, got {getattr(self, key)!r}"
-            )
-
     def _label_names(self) -> dict[int, str]:
-        for key in ("id2label", "label2id"):
-            if not isinstance(getattr(self, key), (Mapping, type(None))):
-                raise ValueError(f"{key} must be an object, got {getattr(self, key)!r}")
-        if self.id2label is not None or self.label2id is not None:
-            numbered = (
-                self.id2label.items()
-                if self.id2label is not None
-                else ((index, name) for name, index in (self.label2id or {}).items())
-            )
-            try:
-                names = {int(index): str(name) for index, name in numbered}
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"labels must be numbered 0, 1, 2, ...: {error}") from error
-        else:
+        numbered = self.id2label
+        if numbered is None and self.label2id is not None:
+            numbered = {index: name for name, index in self.label2id.items()}
+        if numbered is None:
             count = 2 if self.num_labels is None else self.num_labels
-            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            if type(count) is not int or count < 1:
                 raise ValueError(f"num_labels must be a whole number above 0, got {count!r}")
-            names = {index: f"LABEL_{index}" for index in range(count)}
+            numbered = {index: f"LABEL_{index}" for index in range(count)}
+        try:
+            names = {int(index): str(name) for index, name in numbered.items()}
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"labels must be numbered 0, 1, 2, ...: {error}") from error
         if sorted(names) != list(range(len(names))) or not names:
             raise ValueError("labels must be numbered 0, 1, 2, ... without gaps")
         return names
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

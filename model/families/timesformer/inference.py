@@ -20,9 +20,16 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model.engines.linear import PlainLinear
-from model.families.base import AttentionFn, LinearFactory
+from model.families.base import (
+    FAMILIES,
+    AttentionFn,
+    InferenceOptions,
+    LinearFactory,
+    ModelFamily,
+)
 from model.families.timesformer.network import Attention as TrainedAttention
 from model.families.timesformer.network import Block as TrainedBlock
+from model.families.timesformer.network import TimesformerForVideoClassification
 from model.trained_model import TrainedModel
 
 
@@ -59,27 +66,16 @@ class InferenceNetwork(nn.Module):
     embeddings: Tensor  # of position and time, (1, T or 1, patches, hidden)
     cls: Tensor  # (1, 1, 1, hidden)
 
-    def __init__(
-        self,
-        model: TrainedModel,
-        *,
-        dtype: torch.dtype = torch.float32,
-        linear_factory: LinearFactory = PlainLinear,
-        exact_linear_factory: LinearFactory = PlainLinear,
-        temporal_attention: AttentionFn = attention_fused,
-        spatial_attention: AttentionFn = attention_fused,
-    ) -> None:
-        """`linear_factory` creates the layers that do most of the work, `exact_linear_factory` the
-        layers that don't tolerate 8-bit quantization."""
+    def __init__(self, model: TrainedModel, options: InferenceOptions) -> None:
         super().__init__()
-        network, spec = model.network.timesformer, model.spec
-        config = network.config
+        network, config, frames = model.network.timesformer, model.network.config, model.spec.frames
         self.attention_type = config.attention_type
         self.patch = config.patch_size
-        self.dtype = dtype
-        rows = spec.frames * (1 + config.patches_per_frame)
+        self.dtype = dtype = options.dtype
+        tokens = 1 + config.patches_per_frame
+        rows = frames * tokens
         weight, bias = _pixel_weights(model, dtype)
-        self.project = exact_linear_factory(weight, bias, rows)
+        self.project = options.exact_linear_factory(weight, bias, rows)
         with torch.no_grad():
             embeddings = network.position[:, None, 1:]
             if config.attention_type != "space_only":
@@ -87,10 +83,19 @@ class InferenceNetwork(nn.Module):
             self.register_buffer("embeddings", embeddings.to(dtype))
             cls = network.cls_token + network.position[:, :1]
             self.register_buffer("cls", cls[:, None].to(dtype))
-        options = _LayerOptions(dtype, rows, linear_factory, temporal_attention, spatial_attention)
+        heads, size = config.num_attention_heads, config.hidden_size // config.num_attention_heads
+        joint_shape = (1, heads, 1 + frames * config.patches_per_frame, size)
+        is_joint = config.attention_type == "joint_space_time"
+        layer = _LayerOptions(
+            dtype,
+            rows,
+            options.linear_factory,
+            options.fastest_attention((tokens, heads, frames, size)),
+            options.fastest_attention(joint_shape if is_joint else (frames, heads, tokens, size)),
+        )
         *blocks, last = cast("list[TrainedBlock]", list(network.blocks))
-        self.blocks = nn.ModuleList(_Block(block, options) for block in blocks)
-        self.last = _LastBlock(last, options)
+        self.blocks = nn.ModuleList(_Block(block, layer) for block in blocks)
+        self.last = _LastBlock(last, layer)
         self.norm = _norm(network.norm, torch.float32)
         head = model.network.classifier
         self.classify = PlainLinear(head.weight.detach(), head.bias.detach(), 1)
@@ -271,3 +276,9 @@ def _pixel_weights(model: TrainedModel, dtype: torch.dtype) -> tuple[Tensor, Ten
     # Use the rounded weight: its error then affects only the difference from the mean pixel.
     bias = bias - (weight.double() * (255 * mean[:, None, None])).sum(dim=(1, 2, 3))
     return weight.permute(0, 2, 3, 1).flatten(1).contiguous(), bias.to(dtype)
+
+
+FAMILIES.add(
+    "timesformer",
+    ModelFamily(TimesformerForVideoClassification.from_pretrained, InferenceNetwork),
+)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.checkpoint import read_network, write_network
+from model.checkpoint import Network, read_network, write_network
 from model.families.timesformer.configuration import TimesformerConfig
 from model.families.timesformer.outputs import ClassifierOutput, ModelOutput
 from model.hub import find_checkpoint
@@ -147,12 +147,42 @@ def flatten_tokens(cls: Tensor, patches: Tensor) -> Tensor:
     return torch.cat([cls[:, None], patches.transpose(1, 2).flatten(1, 2)], dim=1)
 
 
-class TimesformerModel(nn.Module):
-    """The network without its classifier."""
+class _StoredNetwork(nn.Module):
+    """A network that can be read from and written to a Hugging Face folder."""
 
     def __init__(self, config: TimesformerConfig) -> None:
         super().__init__()
         self.config = config
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Network],
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+    ) -> Network:
+        """Load a network for inference from a folder, an embedded model or the hub.
+
+        For the other arguments and errors see `model.hub.find_checkpoint`. TimesformerModel
+        ignores a classifier in the folder.
+        """
+        folder = find_checkpoint(
+            name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
+        )
+        return read_network(cls, folder)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors` in the format of transformers."""
+        write_network(self, self.config.to_dict(), Path(folder))
+
+
+class TimesformerModel(_StoredNetwork):
+    """The network without its classifier."""
+
+    def __init__(self, config: TimesformerConfig) -> None:
+        super().__init__(config)
         size, hidden = config.patch_size, config.hidden_size
         self.patch_projection = nn.Conv2d(config.num_channels, hidden, size, stride=size)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, hidden))
@@ -177,29 +207,6 @@ class TimesformerModel(nn.Module):
             nn.init.trunc_normal_(module.weight, std=self.config.initializer_range)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name: str | Path,
-        *,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-    ) -> TimesformerModel:
-        """Load a network for inference from a folder, an embedded model or the hub.
-
-        For the other arguments and errors see `model.hub.find_checkpoint`. A classifier in the
-        folder is ignored.
-        """
-        folder = find_checkpoint(
-            name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
-        )
-        return read_network(cls, folder, backbone=True)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` in the format of transformers."""
-        write_network(self, self.config.to_dict(), Path(folder))
 
     def forward(
         self,
@@ -298,35 +305,15 @@ class TimesformerModel(nn.Module):
         return F.interpolate(self.time.transpose(1, 2), size=frames, mode="nearest").transpose(1, 2)
 
 
-class TimesformerForVideoClassification(nn.Module):
+class TimesformerForVideoClassification(_StoredNetwork):
     """The network with a linear classifier on the class token."""
 
     def __init__(self, config: TimesformerConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.timesformer = TimesformerModel(config)
         self.classifier = nn.Linear(config.hidden_size, len(config.labels))
         nn.init.trunc_normal_(self.classifier.weight, std=config.initializer_range)
         nn.init.zeros_(self.classifier.bias)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        name: str | Path,
-        *,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-    ) -> TimesformerForVideoClassification:
-        """Load a network for inference, see TimesformerModel.from_pretrained."""
-        folder = find_checkpoint(
-            name, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only
-        )
-        return read_network(cls, folder, backbone=False)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors` in the format of transformers."""
-        write_network(self, self.config.to_dict(), Path(folder))
 
     def forward(
         self,

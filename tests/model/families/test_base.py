@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.families.base import FAMILIES, InferenceOptions
+from model.families.base import FAMILIES, InferenceOptions, ModelFamily
 from model.predictor import Predictor
 from model.trained_model import TrainedModel, load
 from stream.config.config import InferenceConfig
@@ -40,24 +40,17 @@ class ColorNetwork(nn.Module):
 
 
 class ColorInference(nn.Module):
+    def __init__(self, model: TrainedModel, options: InferenceOptions) -> None:
+        super().__init__()
+
     def forward(self, clips: Tensor) -> Tensor:
         return clips.float().mean(dim=(1, 2, 3)) / 255
-
-
-class ColorFamily:
-    """A model family from outside."""
-
-    def load(self, folder: Path) -> ColorNetwork:
-        return ColorNetwork()
-
-    def for_inference(self, model: TrainedModel, options: InferenceOptions) -> nn.Module:
-        return ColorInference()
 
 
 @pytest.fixture
 def color_model(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "color"}))
-    FAMILIES.add("color", ColorFamily())
+    FAMILIES.add("color", ModelFamily(lambda folder: ColorNetwork(), ColorInference))
     yield tmp_path
     FAMILIES.remove("color")
 

@@ -9,7 +9,7 @@ import torch
 from torch.nn.attention import SDPBackend
 
 from model.engines.linear import Int8Linear, PackedLinear, PlainLinear
-from model.families.base import LinearFactory
+from model.families.base import InferenceOptions, LinearFactory
 from model.families.timesformer.configuration import ACTIVATIONS, ATTENTION_TYPES, TimesformerConfig
 from model.families.timesformer.inference import (
     InferenceNetwork,
@@ -18,8 +18,7 @@ from model.families.timesformer.inference import (
     attention_with_backend,
 )
 from model.families.timesformer.network import TimesformerForVideoClassification
-from model.preprocess import normalize
-from model.trained_model import TrainedModel
+from model.trained_model import TrainedModel, normalize
 from stream.messages import ClipSpec
 
 SMALL = {
@@ -31,6 +30,12 @@ SMALL = {
     "num_attention_heads": 2,
     "intermediate_size": 96,
     "num_labels": 5,
+}
+EXACT = {
+    "dtype": torch.float32,
+    "linear_factory": PlainLinear,
+    "exact_linear_factory": PlainLinear,
+    "fastest_attention": lambda shape: attention_fused,
 }
 packed = pytest.mark.skipif(not PackedLinear.available(), reason="torch without oneDNN")
 int8 = pytest.mark.skipif(not Int8Linear.available(), reason="a processor without VNNI")
@@ -62,7 +67,7 @@ def max_error(model: TrainedModel, count: int = 2, **options: Any) -> float:
     clips = clips_for(model, count)
     with torch.inference_mode():
         expected = model.network.logits(normalize(clips, model.mean, model.std))
-        logits = InferenceNetwork(model, **options).eval()(clips)
+        logits = InferenceNetwork(model, InferenceOptions(**{**EXACT, **options})).eval()(clips)
     assert logits.dtype == torch.float32
     return float((logits - expected).abs().max() / expected.std())
 
@@ -80,8 +85,7 @@ def test_logits_equal_those_of_the_original_network(
     options = {
         "linear_factory": linear,
         "exact_linear_factory": linear,
-        "temporal_attention": attention,
-        "spatial_attention": attention,
+        "fastest_attention": lambda shape: attention,
     }
     assert max_error(model, count, **options) < 1e-4
 
