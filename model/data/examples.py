@@ -6,9 +6,11 @@ import contextlib
 import math
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from model.data.annotation_rows import AnnotationFile, AnnotationRow, printable
 from model.data.annotations import read_annotations
@@ -42,6 +44,12 @@ class Example:
     def bounds_s(self) -> tuple[float, float]:
         """Start and end in seconds; 0 and infinity if the data does not give them."""
         return self.start_s or 0.0, math.inf if self.end_s is None else self.end_s
+
+
+def label_indices(examples: Iterable[Example], labels: Sequence[str]) -> np.ndarray:
+    """The index of each example's label in `labels`, int (N,)."""
+    indices = {label: index for index, label in enumerate(labels)}
+    return np.array([indices[one.label] for one in examples], int)
 
 
 def overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:

@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from model.predictor import softmax
+
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 _PRIOR_CLIPS = 4.0
 
@@ -61,9 +63,5 @@ def fit_temperature(logits: np.ndarray, truth: np.ndarray) -> float:
 
 
 def _expected(logits: np.ndarray, temperature: float) -> float:
-    """The expected logit under softmax(logits / T), summed over the clips.
-
-    `logits` is (N, labels); the largest of each clip is 0.
-    """
-    weights = np.exp(logits / temperature)
-    return float(((weights * logits).sum(axis=1) / weights.sum(axis=1)).sum())
+    """The expected logit under softmax(logits / T), summed over the clips."""
+    return float((softmax(logits / temperature) * logits).sum())

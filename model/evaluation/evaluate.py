@@ -15,7 +15,6 @@ from model.data.examples import Example
 from model.data.segments import read_views
 from model.evaluation.clip_video import encode
 from model.evaluation.corruptions import corrupted
-from model.evaluation.html_report import Mistake
 from model.evaluation.metrics import ClassificationReport
 from model.predictor import Predictor
 from stream.messages import ClipSpec
@@ -38,6 +37,19 @@ class Sample:
     start_s: float
     end_s: float | None
     load_frames: Callable[[], tuple[np.ndarray, float]]  # frames for a person, and their fps
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A misclassified clip."""
+
+    name: str  # of the video file
+    start_s: float  # seconds of the video
+    end_s: float
+    truth: str
+    predicted: str
+    probability: float  # of the predicted label, 0 to 1
+    video: bytes  # an MP4
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,21 +9,13 @@ import torch
 from torch import Tensor
 
 from model.predictor import softmax
-from model.preprocess import normalize
-from model.trained_model import TrainedModel
+from model.trained_model import TrainedModel, normalize
 
 _BATCH_VIEWS = 16  # larger batches are not faster and need more memory
 
 
-def view_logits(
-    model: TrainedModel,
-    clips: Iterable[np.ndarray],
-    on_progress: Callable[[int], None] = lambda clips: None,
-) -> list[np.ndarray]:
-    """The logits of each clip's views, float32 (V, labels); views are uint8 (V, T, H, W, 3).
-
-    `on_progress` gets the number of clips since the last call.
-    """
+def view_logits(model: TrainedModel, clips: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """The logits of each clip's views, float32 (V, labels); views are uint8 (V, T, H, W, 3)."""
     was_training = model.network.training
     model.network.eval()
     logits: list[np.ndarray] = []
@@ -33,11 +25,9 @@ def view_logits(
             pending.append(views)
             if sum(map(len, pending)) >= _BATCH_VIEWS:
                 logits += _logits(model, pending)
-                on_progress(len(pending))
                 pending = []
         if pending:
             logits += _logits(model, pending)
-            on_progress(len(pending))
     finally:
         model.network.train(was_training)
     return logits

@@ -1,7 +1,6 @@
 """Plots of training curves, confusion matrix and calibration, as PNG files in memory.
 
-Uses matplotlib's figures without pyplot, which has global state, and imports matplotlib only when
-drawing, because the import needs a second.
+Uses matplotlib's figures without pyplot, which has global state.
 """
 
 from __future__ import annotations
@@ -10,15 +9,17 @@ import io
 import unicodedata
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, fontManager, get_font
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from model.evaluation.metrics import ClassificationReport
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 144
 _INK, _FAINT, _GRID = "#27272a", "#71717a", "#e4e4e7"
@@ -56,8 +57,6 @@ def curve(history: Mapping[str, Sequence[float]]) -> bytes:
     val_balanced_accuracy (the mean of the labels' recalls). All but epoch may be missing or hold
     nan. Raises ValueError for lists of different lengths.
     """
-    from matplotlib.ticker import MaxNLocator, PercentFormatter
-
     lengths = {key: len(values) for key, values in history.items()}
     if "epoch" not in history or len(set(lengths.values())) > 1:
         raise ValueError(f"history must have epoch, and lists of one length; got {lengths}")
@@ -104,9 +103,6 @@ def confusion(report: ClassificationReport) -> bytes:
     With up to 20 labels each cell has its number of clips. With more than 120 labels the axes have
     indices, from 1, instead of names. Rows of labels without clips are gray.
     """
-    from matplotlib import colormaps
-    from matplotlib.ticker import PercentFormatter
-
     count = len(report.labels)
     cell = min(0.9, max(0.17, 8.4 / count)) if count <= _MAX_LABELS_WITH_NAMES else 16 / count
     side, bar_width = cell * count, 0.14
@@ -119,7 +115,7 @@ def confusion(report: ClassificationReport) -> bytes:
     image = axes.imshow(
         fractions,
         cmap=colormaps["Blues"].with_extremes(bad="#e4e4e7"),
-        norm=_color_norm(),
+        norm=PowerNorm(0.6, 0, 1),  # a few percent are visible
         interpolation="nearest",
         extent=(0.5, count + 0.5, count + 0.5, 0.5),  # labels are counted from 1
     )
@@ -154,8 +150,6 @@ def reliability(report: ClassificationReport) -> bytes:
     On the diagonal the model is calibrated, below it overconfident. A histogram of the confidence
     is beneath.
     """
-    from matplotlib.ticker import PercentFormatter
-
     bins = 15
     confidence, accuracy, fraction = report.reliability(bins)
     middles = (np.clip(np.ceil(confidence * bins), 1, bins) - 0.5) / bins
@@ -180,7 +174,7 @@ def reliability(report: ClassificationReport) -> bytes:
     return _png(figure)
 
 
-def short_label(label: str, max_length: int = _MAX_NAME_LENGTH) -> str:
+def short_label(label: str) -> str:
     """A label for a plot, shortened in the middle.
 
     The end is preserved, because labels such as "pushing something from left to right" differ
@@ -189,12 +183,12 @@ def short_label(label: str, max_length: int = _MAX_NAME_LENGTH) -> str:
     line = " ".join(label.split())
     line = "".join(sign if _drawable(sign) else _MISSING for sign in line)
     widths = [1 + (unicodedata.east_asian_width(sign) in "WF") for sign in line]
-    if sum(widths) <= max_length:
+    if sum(widths) <= _MAX_NAME_LENGTH:
         return line
     head = tail = 0
-    while sum(widths[: head + 1]) <= (max_length + 1) // 2 - 1:
+    while sum(widths[: head + 1]) <= (_MAX_NAME_LENGTH + 1) // 2 - 1:
         head += 1
-    while sum(widths[len(line) - tail - 1 :]) <= max_length // 2:
+    while sum(widths[len(line) - tail - 1 :]) <= _MAX_NAME_LENGTH // 2:
         tail += 1
     return f"{line[:head].rstrip()}…{line[len(line) - tail :].lstrip()}"
 
@@ -233,13 +227,6 @@ def _write_counts(axes: Axes, clips: np.ndarray, fractions: np.ndarray, cell: fl
         axes.text(column + 1, row + 1, text, color=color, fontsize=size, ha="center", va="center")
 
 
-def _color_norm() -> Any:
-    """A nonlinear color scale on which a few percent are visible."""
-    from matplotlib.colors import PowerNorm
-
-    return PowerNorm(0.6, 0, 1)
-
-
 def _line(
     axes: Axes, epochs: Sequence[float], values: Sequence[float], name: str, color: str
 ) -> None:
@@ -262,12 +249,7 @@ def _style(axes: Axes) -> None:
 
 def _figure(width: float, height: float) -> Figure:
     """An empty figure of this size in inches."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
 
 
 def _png(figure: Figure) -> bytes:
@@ -280,8 +262,6 @@ def _png(figure: Figure) -> bytes:
 @cache
 def _families() -> tuple[str, ...]:
     """The fonts for names; each character uses the first font that has it."""
-    from matplotlib.font_manager import fontManager
-
     installed = set(fontManager.get_font_names())
     return ("DejaVu Sans", *(name for name in _FALLBACK_FONTS if name in installed))
 
@@ -289,8 +269,6 @@ def _families() -> tuple[str, ...]:
 @cache
 def _drawable(sign: str) -> bool:
     """Whether a font has this character; matplotlib would warn about a missing one."""
-    from matplotlib.font_manager import findfont, get_font
-
     if unicodedata.category(sign)[0] == "C":  # control characters, half surrogates
         return False
     return any(get_font(findfont(name)).get_char_index(ord(sign)) for name in _families())

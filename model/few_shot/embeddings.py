@@ -16,11 +16,11 @@ from model.data.examples import Example
 from model.data.segments import is_short, read_views, window_ends
 from model.evaluation.inference import in_batches
 from model.trained_model import TrainedModel
-from stream.messages import ClipSpec
 from stream.runtime.processes import cores
 from stream.sources.base import SourceError
 from stream.sources.uniform_clips import frame_timestamps
-from stream.synthetic import ACTIONS, MOTIONS, OTHER, draw_clip
+from stream.synthetic.clips import draw_clip
+from stream.synthetic.motions import ACTIONS, MOTIONS, OTHER
 
 _STRIDE_S = 0.25  # between windows, about as in a live run
 _MAX_WINDOWS = 12
@@ -107,23 +107,15 @@ def _embed_or_error(model: TrainedModel, example: Example) -> EmbeddedSample | s
     spec = model.spec
     try:
         video_s = float(frame_timestamps(example.path)[-1])
-        views = read_views(example, spec, _window_count(example, spec, video_s))
-        return _embed(model, example, views, is_short(video_s, spec))
+        end_s = video_s if example.end_s is None else min(example.end_s, video_s)
+        first, last = window_ends(spec, example.start_s or 0.0, end_s, video_s)
+        count = min(_MAX_WINDOWS, 1 + int((last - first) / _STRIDE_S + 1e-6))
+        views = read_views(example, spec, count)
     except SourceError as error:
         return str(error)
-
-
-def _window_count(example: Example, spec: ClipSpec, video_s: float) -> int:
-    """Number of windows of an example in a video of this duration."""
-    end_s = video_s if example.end_s is None else min(example.end_s, video_s)
-    first, last = window_ends(spec, example.start_s or 0.0, end_s, video_s)
-    return min(_MAX_WINDOWS, 1 + int((last - first) / _STRIDE_S + 1e-6))
-
-
-def _embed(model: TrainedModel, example: Example, views: np.ndarray, short: bool) -> EmbeddedSample:
-    chosen = views[np.linspace(0, len(views) - 1, _STILLS).round().astype(int)]
-    middle = views.shape[1] // 2
-    stills = np.repeat(chosen[:, middle : middle + 1], views.shape[1], axis=1)
+    chosen = views[np.linspace(0, count - 1, _STILLS).round().astype(int)]
+    middle = spec.frames // 2
+    stills = np.repeat(chosen[:, middle : middle + 1], spec.frames, axis=1)
     tokens = class_tokens(model, np.concatenate([views, views[:, :, :, ::-1], stills]))
-    of_views, of_flipped, of_stills = np.split(tokens, (len(views), 2 * len(views)))
-    return EmbeddedSample(example, of_views, of_flipped, of_stills, short)
+    of_views, of_flipped, of_stills = np.split(tokens, (count, 2 * count))
+    return EmbeddedSample(example, of_views, of_flipped, of_stills, is_short(video_s, spec))

@@ -89,8 +89,7 @@ def fit_few_shot(
         )
         check_labels([sample.example for sample in samples])
         sources, warnings = group_by_source(sample.example for sample in samples)
-        warnings += _short_warning(samples, init.spec.span_s)
-        warnings += _seen_warning(samples, init_name, seen_data)
+        warnings += _sample_warnings(samples, init, init_name, seen_data)
         groups = {one: group for group, source in enumerate(sources) for one in source}
         inputs = _Inputs(samples, groups, synthetic_tokens(init))
         training_set, more = _select_training_set(inputs)
@@ -307,26 +306,22 @@ def _build_training_set(
     )
 
 
-def _seen_warning(
-    samples: Sequence[EmbeddedSample], init_name: str, seen_data: SeenData
+def _sample_warnings(
+    samples: Sequence[EmbeddedSample], init: TrainedModel, init_name: str, seen_data: SeenData
 ) -> list[str]:
-    count = sum(seen_data.was_trained_on(sample.example) for sample in samples)
-    if not count:
-        return []
-    return [
-        f"{count} of {len(samples)} samples were already training data of {init_name}: "
-        "the cross-validated metrics are too high"
-    ]
-
-
-def _short_warning(samples: Sequence[EmbeddedSample], span_s: float) -> list[str]:
-    count = sum(sample.is_short for sample in samples)
-    if not count:
-        return []
-    return [
-        f"{count} of {len(samples)} samples are shorter than the model's {span_s:g} s and are "
-        "padded with their last frame, which does not occur in live video; record longer ones"
-    ]
+    warnings, total = list[str](), len(samples)
+    if short := sum(sample.is_short for sample in samples):
+        warnings.append(
+            f"{short} of {total} samples are shorter than the model's {init.spec.span_s:g} s and "
+            "are padded with their last frame, which does not occur in live video; record longer "
+            "ones"
+        )
+    if seen := sum(seen_data.was_trained_on(sample.example) for sample in samples):
+        warnings.append(
+            f"{seen} of {total} samples were already training data of {init_name}: "
+            "the cross-validated metrics are too high"
+        )
+    return warnings
 
 
 def _windows(features: np.ndarray, label: int, sample: int, group: int) -> Windows:

@@ -14,33 +14,12 @@ from pathlib import Path
 from model.checkpoint import CheckpointError, write_json
 from model.data.seen_data import as_json
 from model.few_shot.fit import FewShotModel
+from model.render import render
 from model.trained_model import save
-from model.training.model_card import escape_markdown
 
 _PREFIX, _SUFFIX = ".model-", ".part"  # of the names of unfinished folders
 _RENAME_EXCHANGE = 2  # flag of Linux's renameat2
 _AT_FDCWD = -100
-
-_CARD = """---
-pipeline_tag: video-classification
-library_name: actionwatch
----
-# {name}
-
-Fitted with `actionwatch teach`: the frozen network of {init} with a new classifier ({head}) for
-{count} labels.{background}
-
-In this folder:
-
-    actionwatch run --model .
-
-| label | samples | cross-validated recall |
-| --- | --- | --- |
-{rows}
-
-{metrics}
-{extras}
-"""
 
 
 def check_output_dir(folder: Path) -> None:
@@ -70,7 +49,8 @@ def write_model(fitted: FewShotModel, folder: Path) -> None:
         try:
             save(fitted.model, new)
             write_json(new / "training.json", training_json(fitted))
-            (new / "README.md").write_text(model_card(fitted), encoding="utf-8")
+            card = render("few_shot.md", fitted=fitted, standard_error=standard_error(fitted))
+            (new / "README.md").write_text(card, encoding="utf-8")
             _replace_folder(new, folder)
         finally:
             shutil.rmtree(new, ignore_errors=True)
@@ -96,41 +76,6 @@ def training_json(fitted: FewShotModel) -> dict[str, object]:
 def standard_error(fitted: FewShotModel) -> float:
     """Upper bound of the standard error of the recalls: sqrt(p q / n) at p = 0.5, smallest n."""
     return math.sqrt(0.25 / min(fitted.samples_per_label.values()))
-
-
-def model_card(fitted: FewShotModel) -> str:
-    """The card in Markdown, with Hugging Face's header."""
-    spec, report = fitted.model.spec, fitted.report
-    recall = report.recall() if report else {}
-    background = ", ".join(sorted(spec.background))
-    samples = fitted.samples_per_label
-    rows = (
-        f"| {escape_markdown(label)} | {count} | "
-        + (f"{recall[label]:.0%} |" if label in recall else "|")
-        for label, count in sorted(samples.items())
-    )
-    labels = "all labels" if set(recall) == set(samples) else "the labels that could be measured"
-    metrics = (
-        f"Mean over {labels}: {report.mean_class_accuracy:.0%}. Each sample was classified by a "
-        "classifier that was\nfitted without it. The head and the temperature "
-        f"({fitted.model.temperature:.2f}) were selected on the same results,\nso accuracy on "
-        "other samples, and mainly in other locations, may be lower. The standard error of the\n"
-        f"label with the fewest samples is up to ±{standard_error(fitted):.0%}."
-        if report
-        else "Not evaluated: no label has samples of several sources."
-    )
-    return _CARD.format(
-        name=escape_markdown(spec.model),
-        init=escape_markdown(fitted.init),
-        head=fitted.head,
-        count=len(spec.labels),
-        background=f" Background label: {escape_markdown(background)}." if background else "",
-        rows="\n".join(rows),
-        metrics=metrics,
-        extras=f'\nAdditional training data for "other": {" and ".join(fitted.extras)}.'
-        if fitted.extras
-        else "",
-    )
 
 
 def _replace_folder(new: Path, folder: Path) -> None:

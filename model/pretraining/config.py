@@ -6,9 +6,20 @@ import math
 from dataclasses import dataclass
 
 from model.families.timesformer.configuration import TimesformerConfig
-from stream.synthetic import MOTIONS
+from stream.synthetic.motions import MOTIONS
 
 _INIT_LR_FACTOR = 0.5  # for a network that is already trained on the motions
+NETWORK = TimesformerConfig(
+    image_size=96,
+    patch_size=12,
+    num_frames=8,
+    hidden_size=128,
+    num_hidden_layers=5,
+    num_attention_heads=4,
+    intermediate_size=384,
+    initializer_range=0.5 / math.sqrt(128),  # 0.02 is too small for this width
+    id2label=dict(enumerate(MOTIONS)),
+)
 
 
 @dataclass(frozen=True)
@@ -23,28 +34,9 @@ class PretrainConfig:
     lr: float = 1.4e-3  # peak, for an untrained network
     weight_decay: float = 0.05
     warmup: float = 0.005  # fraction of the clips
-    size: int = 96
-    patch: int = 12
-    frames: int = 8
     span_s: float = 1.6
-    hidden: int = 128
-    layers: int = 5
-    heads: int = 4
-    intermediate: int = 384
+    network: TimesformerConfig = NETWORK
 
     @property
     def peak_lr(self) -> float:
         return (_INIT_LR_FACTOR if self.init else 1) * self.lr
-
-    def network_config(self) -> TimesformerConfig:
-        return TimesformerConfig(
-            image_size=self.size,
-            patch_size=self.patch,
-            num_frames=self.frames,
-            hidden_size=self.hidden,
-            num_hidden_layers=self.layers,
-            num_attention_heads=self.heads,
-            intermediate_size=self.intermediate,
-            initializer_range=0.5 / math.sqrt(self.hidden),  # 0.02 is too small for this width
-            id2label=dict(enumerate(MOTIONS)),
-        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,7 +11,9 @@ from torch.utils.data import Dataset
 
 from model.evaluation.corruptions import CORRUPTIONS, corrupted
 from model.trained_model import TrainedModel
-from stream.synthetic import MAX_SPAN_S, MOTIONS, REVERSED, draw_clip
+from stream.messages import ClipSpec
+from stream.synthetic.clips import MAX_SPAN_S, draw_clip
+from stream.synthetic.motions import MOTIONS, REVERSED
 
 # Splits use independent random streams.
 SPLITS = {"train": 1, "held out": 2, "calibration": 3}
@@ -21,56 +25,43 @@ _MAX_MOTION = 4.0  # in these scales; faster motion is clipped
 _CORRUPTED = 0.4  # fraction of training clips at full difficulty with an additional corruption
 
 
+@dataclass(frozen=True, eq=False)
 class SyntheticClips(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Clips range(start, stop, step) of a split, all of one difficulty.
+    """Clips of a split by number, all of one difficulty, in the size and span of `spec`.
 
-    All splits have camera faults; some training clips also have one of CORRUPTIONS.
+    All splits have camera faults; some training clips also have one of CORRUPTIONS. Without `fps`
+    each clip has a random frame rate.
     Each item is a clip, uint8 (T, H, W, 3), its label, and the motion field: float32
     (T, side * side, 5), for each patch whether an actor covers it, and that actor's motion at this
     patch (x, y) and as a whole (growth, rotation), in typical steps. The field ignores occlusion by
     the foreground: motion behind a post can be inferred.
     """
 
-    def __init__(
-        self,
-        *,
-        seed: int,
-        split: str,
-        start: int,
-        stop: int,
-        frames: int,
-        size: int,
-        patch: int,
-        span_s: float,
-        difficulty: float = 1.0,
-        step: int = 1,
-        fps: float | None = None,
-    ) -> None:
-        self._split = split
-        self._key = (seed, SPLITS[split])
-        self._start, self._stop, self._step = start, stop, step
-        self._frames, self._size, self._span_s = frames, size, span_s
-        self._side = size // patch  # patches per row
-        self._difficulty = difficulty
-        self._fps = fps
+    spec: ClipSpec
+    patch: int  # pixels
+    numbers: range
+    seed: int
+    split: str  # a key of SPLITS
+    difficulty: float = 1.0
+    fps: float | None = None
 
     def __len__(self) -> int:
-        return -(-(self._stop - self._start) // self._step)
+        return len(self.numbers)
 
     def __getitem__(self, item: int) -> tuple[Tensor, Tensor, Tensor]:
-        number = self._start + item * self._step
-        rng = np.random.default_rng((*self._key, number))
+        spec = self.spec
+        rng = np.random.default_rng((self.seed, SPLITS[self.split], self.numbers[item]))
         clip = draw_clip(
             rng,
-            frames=self._frames,
-            size=self._size,
-            span_s=self._span_s,
-            difficulty=self._difficulty,
-            fps=self._fps,
+            frames=spec.frames,
+            size=spec.height,
+            span_s=spec.span_s,
+            difficulty=self.difficulty,
+            fps=self.fps,
         )
-        field = motion_field(clip.parts, clip.unit, self._side)
+        field = motion_field(clip.parts, clip.unit, spec.height // self.patch)
         frames = clip.frames
-        if self._split == "train" and rng.random() < _CORRUPTED * self._difficulty:
+        if self.split == "train" and rng.random() < _CORRUPTED * self.difficulty:
             frames = corrupted(str(rng.choice(list(CORRUPTIONS))), frames, rng, rng.random())
         return torch.from_numpy(frames), torch.tensor(clip.label), torch.from_numpy(field)
 
@@ -124,18 +115,8 @@ def held_out(
 ) -> SyntheticClips:
     """Clips at full difficulty that are not in the training split, with the model's input size.
 
-    They last as long as the model's span, but at most 2 s: synthetic motions are short. Without
-    `fps` each clip has a random frame rate.
+    They last as long as the model's span, but at most 2 s: synthetic motions are short.
     """
-    spec = model.spec
-    return SyntheticClips(
-        seed=seed,
-        split=split,
-        start=0,
-        stop=clips,
-        frames=spec.frames,
-        size=spec.height,
-        patch=model.network.config.patch_size,
-        span_s=min(spec.span_s, MAX_SPAN_S),
-        fps=fps,
-    )
+    spec = replace(model.spec, span_s=min(model.spec.span_s, MAX_SPAN_S))
+    patch = model.network.config.patch_size
+    return SyntheticClips(spec, patch, range(clips), seed, split, fps=fps)

@@ -1,20 +1,29 @@
-"""Held-out synthetic clips, to evaluate a motion model and to fit its temperature."""
+"""Held-out synthetic clips: the temperature, evaluation and card of a motion model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from model.checkpoint import CheckpointError
 from model.evaluation.calibration import fit_temperature
-from model.evaluation.evaluate import Sample
+from model.evaluation.evaluate import Sample, evaluate
 from model.evaluation.inference import view_logits
+from model.evaluation.metrics import ClassificationReport
+from model.predictor import Predictor
+from model.pretraining.config import PretrainConfig
 from model.pretraining.dataset import held_out
-from model.trained_model import TrainedModel
-from stream.synthetic import MOTIONS
+from model.pretraining.train import clip_targets, delete_training_state
+from model.render import render
+from model.trained_model import TrainedModel, load, save
+from stream.synthetic.motions import MOTIONS
+
+HELD_OUT = 1000  # clips
+_SEED = 0
 
 
 def synthetic_samples(
@@ -61,3 +70,28 @@ def calibrated(model: TrainedModel, clips: int, *, seed: int = 0) -> TrainedMode
 
 def _frames_and_fps(clip: np.ndarray, fps: float) -> tuple[np.ndarray, float]:
     return clip, fps
+
+
+def finalize_checkpoint(
+    out: Path, config: PretrainConfig, *, on_progress: Callable[[], None] = lambda: None
+) -> ClassificationReport:
+    """Calibrate the checkpoint of `train_motion`, evaluate it as deployed, and write its card.
+
+    `on_progress` is called for each of the HELD_OUT evaluation clips.
+    """
+    save(calibrated(load(out), HELD_OUT), out, half=True)
+    model = load(out)
+    samples = synthetic_samples(model, HELD_OUT, seed=_SEED)
+    result = evaluate(Predictor(model), model.spec.labels, samples, on_progress=on_progress)
+    card = render(
+        "motion.md",
+        name=model.spec.model,
+        spec=model.spec,
+        config=config,
+        report=result.report,
+        clip_targets=clip_targets(out),
+        seed=_SEED,
+    )
+    (out / "README.md").write_text(card, encoding="utf-8")
+    delete_training_state(out)
+    return result.report

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -26,18 +25,17 @@ from torch.nn import functional as F
 from model.checkpoint import CheckpointError
 from model.engines.torch_engine import computes_bf16
 from model.families.timesformer.network import TimesformerForVideoClassification
-from model.preprocess import normalize
 from model.pretraining.config import PretrainConfig
 from model.pretraining.dataset import FIELD_CHANNELS, SyntheticClips, with_reversed
-from model.trained_model import MEAN, STD, TrainedModel, load, save
+from model.trained_model import MEAN, STD, TrainedModel, load, normalize, save
 from model.training.distributed import DistributedContext
 from model.training.init_weights import mimetic_init
 from model.training.loader import make_loader
 from model.training.optimizer import has_weight_decay, lr_factor
-from model.training.output_dir import acquire, finalize, locked
+from model.training.output_dir import finalize, reserved
 from model.training.training_state import load_state, save_state
 from stream.messages import ClipSpec
-from stream.synthetic import MOTIONS, OTHER, STILL
+from stream.synthetic.motions import MOTIONS, OTHER, STILL
 
 _READY_ACCURACY = 0.75  # from this accuracy the next stage is harder
 _DIFFICULTY_STEP = 0.04
@@ -45,14 +43,17 @@ _DIFFICULTY_STEP = 0.04
 _FORCED_RAMP = (0.15, 0.6)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Progress:
-    """Progress of a training run; loss and accuracy are moving averages over batches."""
+    """Progress of a training run, saved after each stage."""
 
-    clips: int
-    loss: float
-    accuracy: float
-    difficulty: float
+    clips: int = 0  # that were trained on
+    # Total clips of the run: the number given at its start, then each changed number at a resume.
+    clip_targets: list[int] = field(default_factory=list)
+    difficulty: float = 0.0
+    # Moving averages over batches.
+    loss: float = math.log(len(MOTIONS))
+    accuracy: float = 1 / len(MOTIONS)
 
 
 class _Learner(nn.Module):
@@ -60,8 +61,8 @@ class _Learner(nn.Module):
 
     def __init__(self, config: PretrainConfig) -> None:
         super().__init__()
-        self.network = TimesformerForVideoClassification(config.network_config())
-        self.motion_field = nn.Linear(config.hidden, FIELD_CHANNELS)
+        self.network = TimesformerForVideoClassification(config.network)
+        self.motion_field = nn.Linear(config.network.hidden_size, FIELD_CHANNELS)
         mimetic_init(self.network.timesformer)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,24 +71,12 @@ class _Learner(nn.Module):
         return self.network.classifier(cls), self.motion_field(patches)
 
 
-@dataclass
-class _State:
-    """State of a run besides the weights, saved after each stage."""
-
-    clips_done: int = 0
-    # Total clips of the run: the number given at its start, then each changed number at a resume.
-    clip_targets: list[int] = field(default_factory=list)
-    difficulty: float = 0.0
-    loss: float = math.log(len(MOTIONS))
-    accuracy: float = 1 / len(MOTIONS)
-
-
 def train_motion(
     out: Path,
     config: PretrainConfig,
     *,
     context: DistributedContext,
-    on_progress: Callable[[Progress], None] = lambda state: None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> TrainedModel:
     """Train, or resume an interrupted run into `out`, and write the checkpoint there.
 
@@ -98,51 +87,38 @@ def train_motion(
     `config.clips` is below the number already trained on, if a batch can't be divided evenly among
     processes, and if the network diverges.
     """
-    acquire(out)
     context.per_rank_batch(config.batch_size // 2, "clips and their reverses")
-    with ExitStack() as stack:
-        context.run_on_main(lambda: stack.enter_context(locked(out)))
-        return _train_motion(out, config, context, on_progress)
-
-
-def _train_motion(
-    out: Path,
-    config: PretrainConfig,
-    context: DistributedContext,
-    on_progress: Callable[[Progress], None],
-) -> TrainedModel:
-    file = out / "training.pt"
-    torch.manual_seed(config.seed)
-    learner = _Learner(config).to(context.device).train()
-    optimizers = _optimizers(learner, config)
-    state = _resume(file, config, learner, optimizers)
-    if config.clips < state.clips_done:
-        raise CheckpointError(
-            f"{file} was already trained on {state.clips_done} clips; give --clips "
-            f"{state.clips_done} or more"
-        )
-    if config.clips not in state.clip_targets[-1:]:
-        state.clip_targets.append(config.clips)
-    wrapped = context.wrap(learner)
-    while state.clips_done < config.clips:
-        _train_stage(config, wrapped, optimizers, state, context, on_progress)
-        # The main process's accuracy decides for all.
-        state.difficulty = context.run_on_main(
-            lambda: _next_difficulty(state, state.clips_done / config.clips)
-        )
-        context.run_on_main(lambda: _save_state(file, config, learner, optimizers, state))
-    trained = TrainedModel(
-        learner.network.cpu().eval(), motion_spec(config, out.resolve().name), MEAN, STD
-    )
-    if context.is_main:
-        save(trained, out, half=True)
+    file, spec = out / "training.pt", motion_spec(config, out.resolve().name)
+    with reserved(out, context):
+        torch.manual_seed(config.seed)
+        learner = _Learner(config).to(context.device).train()
+        optimizers = _optimizers(learner, config)
+        progress = _resume(file, config, learner, optimizers)
+        if config.clips < progress.clips:
+            raise CheckpointError(
+                f"{file} was already trained on {progress.clips} clips; give --clips "
+                f"{progress.clips} or more"
+            )
+        if config.clips not in progress.clip_targets[-1:]:
+            progress.clip_targets.append(config.clips)
+        wrapped = context.wrap(learner)
+        while progress.clips < config.clips:
+            _train_stage(config, spec, wrapped, optimizers, progress, context, on_progress)
+            # The main process's accuracy decides for all.
+            progress.difficulty = context.run_on_main(
+                lambda: _next_difficulty(progress, progress.clips / config.clips)
+            )
+            context.run_on_main(lambda: _save(file, config, learner, optimizers, progress))
+        trained = TrainedModel(learner.network.cpu().eval(), spec, MEAN, STD)
+        if context.is_main:
+            save(trained, out, half=True)
     return trained
 
 
 def clip_targets(out: Path) -> list[int]:
     """Total clips of the run into `out`: the first number, then each changed one at a resume."""
     saved = load_state(out / "training.pt", {})
-    return [] if saved is None else list(saved["state"]["clip_targets"])
+    return [] if saved is None else list(saved["progress"]["clip_targets"])
 
 
 def delete_training_state(out: Path) -> None:
@@ -157,10 +133,10 @@ def motion_spec(config: PretrainConfig, name: str) -> ClipSpec:
         model=name,
         labels=MOTIONS,
         background=frozenset({STILL, OTHER}),
-        frames=config.frames,
+        frames=config.network.num_frames,
         span_s=config.span_s,
-        height=config.size,
-        width=config.size,
+        height=config.network.image_size,
+        width=config.network.image_size,
         fit="squash",
     )
 
@@ -175,38 +151,33 @@ def field_loss(predicted: Tensor, truth: Tensor) -> Tensor:
 
 def _train_stage(
     config: PretrainConfig,
+    spec: ClipSpec,
     learner: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
-    state: _State,
+    progress: Progress,
     context: DistributedContext,
     on_progress: Callable[[Progress], None],
 ) -> None:
     """Train `config.stage_batches` batches of one difficulty, or fewer at the end of the run."""
-    end = min(state.clips_done + config.stage_batches * config.batch_size, config.clips)
-    start, pairs = state.clips_done // 2, config.batch_size // 2
+    end = min(progress.clips + config.stage_batches * config.batch_size, config.clips)
+    start, pairs = progress.clips // 2, config.batch_size // 2
     # Distributed runs need whole batches, since the processes wait for each other.
     count = end // 2 - start
     count -= count % pairs if context.size > 1 else 0
     dataset = SyntheticClips(
-        seed=config.seed,
-        split="train",
-        start=start + context.rank,
-        stop=start + count,
-        frames=config.frames,
-        size=config.size,
-        patch=config.patch,
-        span_s=config.span_s,
-        difficulty=state.difficulty,
-        step=context.size,
+        spec,
+        config.network.patch_size,
+        range(start + context.rank, start + count, context.size),
+        config.seed,
+        "train",
+        progress.difficulty,
     )
     bf16 = computes_bf16(context.device)
     for batch in make_loader(dataset, context, batch_size=context.per_rank_batch(pairs)):
         frames, labels, truth = (part.to(context.device) for part in with_reversed(*batch))
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = config.peak_lr * lr_factor(
-                    state.clips_done / config.clips, config.warmup
-                )
+        lr = config.peak_lr * lr_factor(progress.clips / config.clips, config.warmup)
+        for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+            group["lr"] = lr
         with torch.autocast(context.device.type, torch.bfloat16, enabled=bf16):
             logits, predicted = learner(normalize(frames, MEAN, STD))
         loss = F.cross_entropy(logits.float(), labels)
@@ -215,24 +186,24 @@ def _train_stage(
         norm = nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         if not norm.isfinite():
             raise CheckpointError(
-                f"after {state.clips_done:,} clips the gradients became NaN/inf; use a lower "
+                f"after {progress.clips:,} clips the gradients became NaN/inf; use a lower "
                 "learning rate or another --seed"
             )
         for optimizer in optimizers:
             optimizer.step()
         accuracy = (logits.argmax(dim=1) == labels).float().mean()
-        state.clips_done += len(frames) * context.size
-        state.loss += 0.02 * (loss.item() - state.loss)
-        state.accuracy += 0.02 * (accuracy.item() - state.accuracy)
-        on_progress(Progress(state.clips_done, state.loss, state.accuracy, state.difficulty))
-    state.clips_done = end  # an odd last clip has no pair and is skipped
+        progress.clips += len(frames) * context.size
+        progress.loss += 0.02 * (loss.item() - progress.loss)
+        progress.accuracy += 0.02 * (accuracy.item() - progress.accuracy)
+        on_progress(replace(progress))
+    progress.clips = end  # an odd last clip has no pair and is skipped
 
 
-def _next_difficulty(state: _State, fraction: float) -> float:
+def _next_difficulty(progress: Progress, fraction: float) -> float:
     """Difficulty of the next stage, after this fraction of the run."""
-    step = _DIFFICULTY_STEP if state.accuracy >= _READY_ACCURACY else 0.0
+    step = _DIFFICULTY_STEP if progress.accuracy >= _READY_ACCURACY else 0.0
     start, end = _FORCED_RAMP
-    return min(1.0, max(state.difficulty + step, (fraction - start) / (end - start)))
+    return min(1.0, max(progress.difficulty + step, (fraction - start) / (end - start)))
 
 
 def _optimizers(learner: _Learner, config: PretrainConfig) -> list[torch.optim.Optimizer]:
@@ -266,15 +237,15 @@ def _optimizers(learner: _Learner, config: PretrainConfig) -> list[torch.optim.O
     ]
 
 
-def _save_state(
+def _save(
     file: Path,
     config: PretrainConfig,
     learner: nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
-    state: _State,
+    progress: Progress,
 ) -> None:
     saved = {
-        "state": asdict(state),
+        "progress": asdict(progress),
         "learner": learner.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
@@ -291,18 +262,18 @@ def _resume(
     config: PretrainConfig,
     learner: _Learner,
     optimizers: Sequence[torch.optim.Optimizer],
-) -> _State:
+) -> Progress:
     """Load the state of an interrupted run into this folder, or the initial state of a new run."""
     saved = load_state(file, _fingerprint(config))
     if saved is None and config.init:
         _load_init_weights(config, learner.network)
-        return _State(difficulty=1.0)  # the init model is past the easy stages
+        return Progress(difficulty=1.0)  # the init model is past the easy stages
     if saved is None:
-        return _State()
+        return Progress()
     learner.load_state_dict(saved["learner"])
     for optimizer, values in zip(optimizers, saved["optimizers"], strict=True):
         optimizer.load_state_dict(values)
-    return _State(**saved["state"])
+    return Progress(**saved["progress"])
 
 
 def _load_init_weights(config: PretrainConfig, network: TimesformerForVideoClassification) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
+from model.training.train_config import TrainConfig
 from stream.regions.resize import resize
 
 # Pairs of direction words that a horizontal flip swaps, in several languages.
@@ -31,15 +31,6 @@ _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\Wa-zA-Z_]+")
 _DIRECTION = re.compile("left|right|clockwise")
 
 
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """Strength of the augmentation; 0 disables it."""
-
-    random_crop: float = 0.35  # maximum fraction of the frame's area that is cut away
-    color_jitter: float = 0.3  # maximum log change of brightness, contrast and saturation
-    flip: bool = True  # mirror half of the clips, see `mirrored_labels`
-
-
 def mirrored_labels(labels: Sequence[str]) -> list[int | None]:
     """For each label the index of its mirror image: itself, another label, or None.
 
@@ -54,23 +45,19 @@ def mirrored_labels(labels: Sequence[str]) -> list[int | None]:
 
 
 def augment(
-    clip: np.ndarray, size: tuple[int, int], augmentation: Augmentation, rng: np.random.Generator
+    clip: np.ndarray, size: tuple[int, int], config: TrainConfig, rng: np.random.Generator
 ) -> np.ndarray:
     """Randomly crop and recolor a clip, uint8 (T, H, W, 3) of any size, into (T, *size, 3)."""
     height, width = clip.shape[1:3]
-    area = 1.0 - rng.uniform(0, augmentation.random_crop)
-    aspect = np.exp(rng.uniform(-0.1, 0.1)) if augmentation.random_crop else 1.0
+    area = 1.0 - rng.uniform(0, config.random_crop)
+    aspect = np.exp(rng.uniform(-0.1, 0.1)) if config.random_crop else 1.0
     crop_height = min(height, round(height * np.sqrt(area) * aspect))
     crop_width = min(width, round(width * np.sqrt(area) / aspect))
     top = rng.integers(height - crop_height + 1)
     left = rng.integers(width - crop_width + 1)
     cropped = clip[:, top : top + crop_height, left : left + crop_width]
     small = np.stack([resize(frame, size[1], size[0]) for frame in cropped])
-    return (
-        _jitter_colors(small, augmentation.color_jitter, rng)
-        if augmentation.color_jitter
-        else small
-    )
+    return _jitter_colors(small, config.color_jitter, rng) if config.color_jitter else small
 
 
 def _jitter_colors(clip: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:

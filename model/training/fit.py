@@ -5,19 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
 
 from model.checkpoint import CheckpointError
 from model.data.clip_cache import ClipCache
+from model.data.examples import Example, label_indices
 from model.evaluation.inference import probabilities, view_logits
 from model.evaluation.metrics import ClassificationReport
+from model.families.timesformer.network import TimesformerForVideoClassification
 from model.trained_model import TrainedModel
-from model.training.dataset import LabeledClip
 from model.training.distributed import DistributedContext
 from model.training.train_config import TrainConfig
 from model.training.trainer import Progress, Trainer
@@ -28,14 +29,14 @@ from model.training.training_state import load_state, save_state
 class TrainingData:
     """Examples for training and validation whose videos can be decoded."""
 
-    train: Sequence[LabeledClip]
-    val: Sequence[LabeledClip]
+    train: Sequence[Example]
+    val: Sequence[Example]
     cache: ClipCache
 
     def views(self, context: DistributedContext | None = None) -> Iterator[np.ndarray]:
         """The views of each `val` example, or of this rank's shard: uint8 RGB (V, T, H, W, 3)."""
         val = context.shard(self.val) if context else self.val
-        return (self.cache.views(one.example) for one in val)
+        return map(self.cache.views, val)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,18 @@ class EpochMetrics:
     val_balanced_accuracy: float  # mean of the per-label accuracies
     duration_s: float
     data_wait: float  # fraction of the training time spent waiting for clips
+
+
+@dataclass(frozen=True, slots=True)
+class TrainCallbacks:
+    """Called as the run proceeds."""
+
+    on_decode_start: Callable[[int], None] = lambda examples: None  # number to decode
+    on_decoded: Callable[[], None] = lambda: None  # one more, from any thread
+    on_problem: Callable[[str], None] = lambda line: None
+    on_resume: Callable[[int], None] = lambda epochs: None  # number of finished epochs
+    on_step: Callable[[Progress], None] = lambda progress: None
+    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None
 
 
 @dataclass
@@ -66,9 +79,7 @@ def fit(
     *,
     fingerprint: Mapping[str, Any],
     context: DistributedContext,
-    on_resume: Callable[[int], None] = lambda epochs: None,
-    on_step: Callable[[Progress], None] = lambda progress: None,
-    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
+    callbacks: TrainCallbacks,
 ) -> tuple[list[EpochMetrics], int]:
     """Train the model's network, or resume the interrupted run saved in `file`.
 
@@ -81,11 +92,11 @@ def fit(
     trainer = Trainer(model, data.train, data.cache, config, context)
     state = _resume(file, fingerprint, trainer)
     if state.history:
-        on_resume(len(state.history))
+        callbacks.on_resume(len(state.history))
     while len(state.history) < config.epochs and not _is_stale(state, config):
         index = len(state.history)
         started = time.perf_counter()
-        loss, data_wait = trainer.train_epoch(index, on_step)
+        loss, data_wait = trainer.train_epoch(index, callbacks.on_step)
         report = _validate(trainer, data, context) if data.val else None
         metrics = EpochMetrics(
             epoch=index + 1,
@@ -98,10 +109,11 @@ def fit(
         )
         if config.checkpoint == "last" or _is_best(metrics, state):
             state.best = index
-            state.weights = trainer.ema.copy()
+            averages = trainer.ema.module.state_dict()
+            state.weights = {key: value.cpu().clone() for key, value in averages.items()}
         state.history.append(metrics)
         context.run_on_main(lambda: _save(file, fingerprint, trainer, state))
-        on_epoch(metrics)
+        callbacks.on_epoch(metrics)
     model.network.load_state_dict(state.weights)
     model.network.eval()
     return state.history, state.best + 1
@@ -125,24 +137,21 @@ def _validate(
     trainer: Trainer, data: TrainingData, context: DistributedContext
 ) -> ClassificationReport:
     """Evaluate the EMA weights on the validation examples, sharded over the ranks."""
-    own = {key: value.clone() for key, value in trainer.network.state_dict().items()}
-    trainer.network.load_state_dict(trainer.ema.weights)
-    try:
-        logits = context.all_gather(view_logits(trainer.model, data.views(context)))
-    finally:
-        trainer.network.load_state_dict(own)
-    truth = np.array([one.label for one in data.val])
+    network = cast(TimesformerForVideoClassification, trainer.ema.module)
+    model = replace(trainer.model, network=network)
+    logits = context.all_gather(view_logits(model, data.views(context)))
+    truth = label_indices(data.val, model.spec.labels)
     if not all(np.isfinite(one).all() for one in logits):
         raise CheckpointError("the logits became NaN/inf; use a lower learning rate")
-    return ClassificationReport(trainer.model.spec.labels, truth, probabilities(logits))
+    return ClassificationReport(model.spec.labels, truth, probabilities(logits))
 
 
 def _save(file: Path, fingerprint: Mapping[str, Any], trainer: Trainer, state: _RunState) -> None:
     saved = {
         "network": trainer.network.state_dict(),
         "optimizer": trainer.optimizer.state_dict(),
-        "ema": trainer.ema.weights,
-        "ema_steps": trainer.ema.steps,
+        "ema": trainer.ema.module.state_dict(),
+        "ema_steps": int(trainer.ema.n_averaged) - 1,
         "history": [asdict(one) for one in state.history],
         "best": state.best,
         "weights": state.weights,
@@ -156,7 +165,8 @@ def _resume(file: Path, fingerprint: Mapping[str, Any], trainer: Trainer) -> _Ru
         return _RunState()
     trainer.network.load_state_dict(saved["network"])
     trainer.optimizer.load_state_dict(saved["optimizer"])
-    trainer.ema.load(saved["ema"], saved["ema_steps"])
+    trainer.ema.module.load_state_dict(saved["ema"])
+    trainer.ema.n_averaged.fill_(saved["ema_steps"] + 1)
     return _RunState(
         [EpochMetrics(**one) for one in saved["history"]], saved["best"], saved["weights"]
     )

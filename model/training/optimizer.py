@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from model.families.timesformer.network import TimesformerForVideoClassification
 from model.training.train_config import TrainConfig
@@ -62,31 +63,19 @@ def has_weight_decay(name: str, parameter: Tensor) -> bool:
     return parameter.ndim == 2 or "projection.weight" in name
 
 
-class EMA:
-    """Exponential moving average of the weights, which generalizes better than the last step's.
+def make_ema(network: nn.Module, decay: float) -> AveragedModel:
+    """An exponential moving average of the weights, which generalizes better than the last step's.
 
     The decay rises over the first steps, so the initial weights are soon forgotten.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self._decay = decay
-        self.steps = 0
-        self.weights = {key: value.detach().clone() for key, value in network.state_dict().items()}
+    def average(averages: Any, weights: Any, count: Tensor | int) -> None:
+        steps = int(count)
+        get_ema_multi_avg_fn(min(decay, steps / (10 + steps)))(averages, weights, count)
 
-    def load(self, weights: Mapping[str, Tensor], steps: int) -> None:
-        """Continue from a saved average."""
-        self.steps = steps
-        for key, value in weights.items():
-            self.weights[key].copy_(value)
-
-    def copy(self) -> dict[str, Tensor]:
-        return {key: value.cpu().clone() for key, value in self.weights.items()}
-
-    def update(self, network: nn.Module) -> None:
-        self.steps += 1
-        decay = min(self._decay, self.steps / (10 + self.steps))
-        for key, value in network.state_dict().items():
-            self.weights[key].lerp_(value.detach(), 1 - decay)
+    ema = AveragedModel(network, multi_avg_fn=average)
+    ema.n_averaged += 1  # the initial weights, which the first step would replace otherwise
+    return ema
 
 
 def _layer_index(name: str, depth: int) -> int:

@@ -8,17 +8,31 @@ from pathlib import Path
 
 from model.checkpoint import CheckpointError
 from model.hub import EMBEDDED
-from stream.runtime import files
+from model.training.distributed import DistributedContext
+from stream.runtime.files import locked
 
 _MARKER = ".unfinished"
 
 
-def acquire(out: Path) -> None:
+@contextmanager
+def reserved(out: Path, context: DistributedContext) -> Iterator[None]:
     """Reserve an empty or new folder for a run; a folder of an unfinished run can be resumed.
 
-    Raises CheckpointError if the folder can't be written, holds other files, or has the name of an
-    embedded model.
+    Raises CheckpointError if the folder can't be written, holds other files, has the name of an
+    embedded model, or belongs to another run that has not ended.
     """
+    _acquire(out)
+    with ExitStack() as stack:
+        context.run_on_main(lambda: _lock(out, stack))
+        yield
+
+
+def finalize(out: Path) -> None:
+    """Mark the checkpoint as complete; no later run can write to this folder."""
+    (out / _MARKER).unlink(missing_ok=True)
+
+
+def _acquire(out: Path) -> None:
     if out == Path(out.name) and (EMBEDDED / out.name / "config.json").exists():
         raise CheckpointError(f"--out {out}: an embedded model has this name; give another --out")
     try:
@@ -35,20 +49,11 @@ def acquire(out: Path) -> None:
         raise CheckpointError(f"{out} holds {content}; give a new --out")
 
 
-@contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Lock the folder for one run. Raises CheckpointError if another run holds the lock."""
-    with ExitStack() as stack:
-        acquired = True
-        with suppress(OSError):  # a file system without locks
-            acquired = stack.enter_context(files.locked(out / _MARKER))
-        if not acquired:
-            raise CheckpointError(
-                f"{out} is being written by another run; wait until it ends, or give another --out"
-            )
-        yield
-
-
-def finalize(out: Path) -> None:
-    """Mark the checkpoint as complete; no later run can write to this folder."""
-    (out / _MARKER).unlink(missing_ok=True)
+def _lock(out: Path, stack: ExitStack) -> None:
+    acquired = True
+    with suppress(OSError):  # a file system without locks
+        acquired = stack.enter_context(locked(out / _MARKER))
+    if not acquired:
+        raise CheckpointError(
+            f"{out} is being written by another run; wait until it ends, or give another --out"
+        )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TypeVar
 
 from model.data.clip_cache import ClipCache
 from model.data.examples import DataError, Example
 from model.data.segments import MAX_SEGMENT_S, is_short
 from model.data.splits import Splits
-from model.training.dataset import LabeledClip
 from model.training.distributed import DistributedContext
 from model.training.fit import TrainingData
 from stream.messages import ClipSpec
@@ -33,11 +31,16 @@ def prepare(
     examples. `on_decoded` is called after each example, from any thread. The ranks share the work.
     Raises DataError if fewer than two labels remain.
     """
-    durations, problems = _decode_all(
-        splits.train, partial(_decode_segment, cache), context, on_decoded
-    )
+
+    def decode(example: Example) -> _Durations:
+        segment = cache.segment(example)
+        return segment.duration_s, segment.video_s
+
+    durations, problems = _decode_all(splits.train, decode, context, on_decoded)
     problems += _duration_notes(durations, cache.spec)
-    val, val_problems = _decode_all(splits.val, partial(_decode_views, cache), context, on_decoded)
+    val, val_problems = _decode_all(
+        splits.val, lambda one: len(cache.views(one)), context, on_decoded
+    )
     problems += val_problems
     labels = tuple(sorted({one.label for one in durations}))
     if len(labels) < 2:
@@ -46,24 +49,10 @@ def prepare(
             f"{len(durations)} can be decoded, with {len(labels)} label(s)"
             + (f" ({problems[0]})" if problems else "")
         )
-    indices = {label: index for index, label in enumerate(labels)}
     for label in sorted({one.label for one in val} - set(labels)):
         problems.append(f"label {label} has no training clips; its validation clips are skipped")
-    data = TrainingData(
-        [LabeledClip(one, indices[one.label]) for one in durations],
-        [LabeledClip(one, indices[one.label]) for one in val if one.label in indices],
-        cache,
-    )
+    data = TrainingData(list(durations), [one for one in val if one.label in labels], cache)
     return data, labels, problems
-
-
-def _decode_segment(cache: ClipCache, example: Example) -> _Durations:
-    segment = cache.segment(example)
-    return segment.duration_s, segment.video_s
-
-
-def _decode_views(cache: ClipCache, example: Example) -> None:
-    cache.views(example)
 
 
 def _duration_notes(durations: Mapping[Example, _Durations], spec: ClipSpec) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,29 @@ _log = logging.getLogger(__name__)
 
 
 class TensorBoardLogger:
-    """Writes the metrics of each epoch, until the disk is full."""
+    """Writes the metrics of each epoch to a folder, until the disk is full.
 
-    def __init__(self, open_writer: Callable[[], Any] | None) -> None:
-        self._open_writer = open_writer
+    The first metrics create the folder; without one, nothing is written. Raises CheckpointError
+    if the extra is missing, or the folder can't be created.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._open_writer: Callable[[], Any] | None = None
         self._writer: Any = None
+        if folder is None:
+            return
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise CheckpointError(
+                "--tensorboard needs the tensorboard extra: pip install 'actionwatch[tensorboard]'"
+            ) from error
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not existing.is_dir():
+            raise CheckpointError(
+                f"--tensorboard {folder}: {existing} is not a folder; give another folder"
+            )
+        self._open_writer = partial(SummaryWriter, str(folder))
 
     def write(self, metrics: EpochMetrics) -> None:
         if self._open_writer is None:
@@ -41,27 +59,3 @@ class TensorBoardLogger:
         if self._writer is not None:
             with suppress(OSError):
                 self._writer.close()
-
-
-@contextmanager
-def open_tensorboard(folder: Path | None) -> Iterator[TensorBoardLogger]:
-    """A logger that creates `folder` with the first metrics; without a folder it does nothing.
-
-    Raises CheckpointError if the extra is missing, or the folder can't be created.
-    """
-    if folder is None:
-        yield TensorBoardLogger(None)
-        return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise CheckpointError(
-            "--tensorboard needs the tensorboard extra: pip install 'actionwatch[tensorboard]'"
-        ) from error
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        raise CheckpointError(
-            f"--tensorboard {folder}: {existing} is not a folder; give another folder"
-        )
-    with closing(TensorBoardLogger(partial(SummaryWriter, str(folder)))) as logger:
-        yield logger

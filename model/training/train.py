@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,21 @@ import numpy as np
 
 from model.checkpoint import CheckpointError, write_json
 from model.data.clip_cache import ClipCache
+from model.data.examples import Example, label_indices
 from model.data.seen_data import SeenData, as_json
 from model.data.splits import Splits
 from model.evaluation.calibration import fit_temperature
 from model.evaluation.inference import probabilities, view_logits
 from model.evaluation.metrics import ClassificationReport
-from model.evaluation.plots import confusion, curve
+from model.render import render
 from model.trained_model import TrainedModel, save
-from model.training.dataset import LabeledClip
 from model.training.distributed import DistributedContext
 from model.training.finetune_init import freeze_except, new_head, with_input_shape
-from model.training.fit import EpochMetrics, TrainingData, fit
-from model.training.model_card import render_card
-from model.training.output_dir import acquire, finalize, locked
+from model.training.fit import EpochMetrics, TrainCallbacks, TrainingData, fit
+from model.training.output_dir import finalize, reserved
 from model.training.prepare import prepare
 from model.training.train_config import TrainConfig
-from model.training.trainer import Progress, resolve_precision
+from model.training.trainer import resolve_precision
 from model.training.training_state import load_state
 
 STATE = "training.pt"  # of an unfinished run
@@ -44,18 +42,6 @@ class InitCheckpoint:
     name: str  # for people: the value of --init
     scratch: bool = False  # use only its architecture, none of its weights
     seen_data: SeenData = field(default_factory=SeenData)  # what its weights were trained on
-
-
-@dataclass(frozen=True, slots=True)
-class TrainCallbacks:
-    """Called as the run proceeds."""
-
-    on_decode_start: Callable[[int], None] = lambda examples: None  # number to decode
-    on_decoded: Callable[[], None] = lambda: None  # one more, from any thread
-    on_problem: Callable[[str], None] = lambda line: None
-    on_resume: Callable[[int], None] = lambda epochs: None  # number of finished epochs
-    on_step: Callable[[Progress], None] = lambda progress: None
-    on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,69 +74,54 @@ def train(
     # Check the configuration before creating a folder and before hours of decoding.
     context.per_rank_batch(config.batch_size)
     _check_layers(config, init)
-    model = with_input_shape(init.model, size=config.size, frames=config.frames, span_s=config.span)
-    background = _background(config, model, {one.label for one in splits.train})
+    base = with_input_shape(init.model, size=config.size, frames=config.frames, span_s=config.span)
+    background = _background(config, base, {one.label for one in splits.train})
     if not background:
         callbacks.on_problem(
             "no label is background, so a run always reports one of the labels; give "
             "--background LABEL for the label that means no event"
         )
-    config = config.model_copy(update={"background": background})
-    acquire(out)
-    with ExitStack() as stack:
-        context.run_on_main(lambda: stack.enter_context(locked(out)))
-        return _train(splits, out, config, replace(init, model=model), context, cache, callbacks)
-
-
-def _train(
-    splits: Splits,
-    out: Path,
-    config: TrainConfig,
-    init: InitCheckpoint,
-    context: DistributedContext,
-    cache: Path | None,
-    callbacks: TrainCallbacks,
-) -> TrainResult:
+    config, init = config.model_copy(update={"background": background}), replace(init, model=base)
     state = out / STATE
-    decoded = ClipCache(cache or out / _CACHE, init.model.spec, max_slowdown=config.speed_jitter)
-    fingerprint = _fingerprint(config, init, context)
-    load_state(state, fingerprint)  # reject another run's state before decoding
-    callbacks.on_decode_start(len(context.shard([*splits.train, *splits.val])))
-    data, labels, problems = prepare(splits, decoded, context, callbacks.on_decoded)
-    for problem in problems:
-        callbacks.on_problem(problem)
-    model = new_head(
-        init.model,
-        out.resolve().name,
-        labels,
-        background=config.background or (),
-        drop_path=config.drop_path,
-        scratch=init.scratch,
-        seed=config.seed,
-    )
-    freeze_except(model.network, config.layers)
-    history, checkpoint_epoch = fit(
-        model,
-        data,
-        config,
-        state,
-        fingerprint={**fingerprint, "data": _data_digest(data)},
-        context=context,
-        on_resume=callbacks.on_resume,
-        on_step=callbacks.on_step,
-        on_epoch=callbacks.on_epoch,
-    )
+    with reserved(out, context):
+        fingerprint = _fingerprint(config, init, context)
+        load_state(state, fingerprint)  # reject another run's state before decoding
+        decoded = ClipCache(cache or out / _CACHE, base.spec, max_slowdown=config.speed_jitter)
+        callbacks.on_decode_start(len(context.shard([*splits.train, *splits.val])))
+        data, labels, problems = prepare(splits, decoded, context, callbacks.on_decoded)
+        for problem in problems:
+            callbacks.on_problem(problem)
+        model = new_head(
+            base,
+            out.resolve().name,
+            labels,
+            background=background,
+            drop_path=config.drop_path,
+            scratch=init.scratch,
+            seed=config.seed,
+        )
+        freeze_except(model.network, config.layers)
+        history, checkpoint_epoch = fit(
+            model,
+            data,
+            config,
+            state,
+            fingerprint={**fingerprint, "data": _data_digest(data)},
+            context=context,
+            callbacks=callbacks,
+        )
 
-    def finish() -> tuple[float, ClassificationReport | None]:
-        calibrated, report = calibrate(model, data)
-        _write(out, calibrated, history, checkpoint_epoch, report, config, init, data)
-        if cache is None:
-            shutil.rmtree(out / _CACHE, ignore_errors=True)
-        finalize(out)
-        state.unlink(missing_ok=True)
-        return calibrated.temperature, report
+        def finish() -> tuple[float, ClassificationReport | None]:
+            calibrated, report = calibrate(model, data)
+            result = TrainResult(calibrated, history, checkpoint_epoch, report)
+            _write(out, result, config, init, data)
+            if cache is None:
+                shutil.rmtree(out / _CACHE, ignore_errors=True)
+            finalize(out)
+            state.unlink(missing_ok=True)
+            return calibrated.temperature, report
 
-    temperature, report = context.run_on_main(finish)
+        temperature, report = context.run_on_main(finish)
     return TrainResult(replace(model, temperature=temperature), history, checkpoint_epoch, report)
 
 
@@ -163,7 +134,7 @@ def calibrate(
     """
     if not data.val:
         return model, None
-    truth = np.array([one.label for one in data.val])
+    truth = label_indices(data.val, model.spec.labels)
     logits = view_logits(model, data.views())
     window_truth = np.repeat(truth, [len(one) for one in logits])
     temperature = fit_temperature(np.concatenate(logits), window_truth)
@@ -172,16 +143,12 @@ def calibrate(
 
 
 def _write(
-    out: Path,
-    model: TrainedModel,
-    history: list[EpochMetrics],
-    checkpoint_epoch: int,
-    report: ClassificationReport | None,
-    config: TrainConfig,
-    init: InitCheckpoint,
-    data: TrainingData,
+    out: Path, result: TrainResult, config: TrainConfig, init: InitCheckpoint, data: TrainingData
 ) -> None:
-    save(model, out)
+    from model.evaluation.plots import confusion, curve  # matplotlib needs a second
+
+    report, history = result.report, [asdict(metrics) for metrics in result.history]
+    save(result.model, out)
     write_json(
         out / "training.json",
         {
@@ -189,25 +156,22 @@ def _write(
             "init": init.name,
             "scratch": init.scratch,
             "clips": {"train": len(data.train), "val": len(data.val)},
-            "checkpoint_epoch": checkpoint_epoch,
+            "checkpoint_epoch": result.checkpoint_epoch,
             # `evaluate` reads from it what was trained on, however much data is added later.
             "videos": as_json(
-                {
-                    "train": [one.example for one in data.train],
-                    "val": [one.example for one in data.val],
-                },
+                {"train": data.train, "val": data.val},
                 before=None if init.scratch else init.seen_data,
             ),
-            "history": [_without_nan(asdict(metrics)) for metrics in history],
+            "history": [_without_nan(metrics) for metrics in history],
             "val": report.as_dict() if report else None,
         },
     )
     try:
-        (out / "README.md").write_text(
-            render_card(model, history, report, config, init.name, data), encoding="utf-8"
+        card = render("trained.md", result=result, config=config, init=init.name, data=data)
+        (out / "README.md").write_text(card, encoding="utf-8")
+        (out / "curve.png").write_bytes(
+            curve({key: [metrics[key] for metrics in history] for key in history[0]})
         )
-        columns = {key: [asdict(one)[key] for one in history] for key in asdict(history[0])}
-        (out / "curve.png").write_bytes(curve(columns))
         if report:
             (out / "confusion.png").write_bytes(confusion(report))
     except OSError as error:
@@ -263,9 +227,8 @@ def _fingerprint(
 def _data_digest(data: TrainingData) -> str:
     """A hash of the training and validation examples."""
 
-    def described(examples: Sequence[LabeledClip]) -> list[tuple[object, ...]]:
-        plain = (one.example for one in examples)
-        return [(str(one.path.resolve()), one.label, one.start_s, one.end_s) for one in plain]
+    def described(examples: Sequence[Example]) -> list[tuple[object, ...]]:
+        return [(str(one.path.resolve()), one.label, one.start_s, one.end_s) for one in examples]
 
     clips = repr([described(data.train), described(data.val)])
     return hashlib.blake2b(clips.encode(), digest_size=16).hexdigest()

@@ -15,15 +15,14 @@ from torch.utils.data import DataLoader
 
 from model.checkpoint import CheckpointError
 from model.data.clip_cache import ClipCache
+from model.data.examples import Example, label_indices
 from model.engines.torch_engine import computes_bf16
-from model.preprocess import normalize
-from model.trained_model import TrainedModel
-from model.training.augment import Augmentation, mirrored_labels
-from model.training.dataset import ClipDataset, LabeledClip, SampleKey, epoch_order
+from model.trained_model import TrainedModel, normalize
+from model.training.dataset import ClipDataset, SampleKey, epoch_order
 from model.training.distributed import DistributedContext
 from model.training.finetune_init import set_train_mode
 from model.training.loader import make_loader
-from model.training.optimizer import EMA, make_optimizer, set_lr
+from model.training.optimizer import make_ema, make_optimizer, set_lr
 from model.training.train_config import TrainConfig
 
 
@@ -43,7 +42,7 @@ class Trainer:
     def __init__(
         self,
         model: TrainedModel,
-        examples: Sequence[LabeledClip],
+        examples: Sequence[Example],
         cache: ClipCache,
         config: TrainConfig,
         context: DistributedContext,
@@ -51,7 +50,7 @@ class Trainer:
         self.model = model
         self.network = model.network.to(context.device)
         self.optimizer = make_optimizer(self.network, config)
-        self.ema = EMA(self.network, config.ema)
+        self.ema = make_ema(self.network, config.ema)
         self._examples, self._cache = examples, cache
         self._config, self._context = config, context
         self._wrapped = context.wrap(self.network)
@@ -96,7 +95,7 @@ class Trainer:
                     )
                 self.optimizer.step()
                 self.optimizer.zero_grad()
-                self.ema.update(self.network)
+                self.ema.update_parameters(self.network)
             on_step(Progress(epoch + 1, batch + 1, steps, float(np.mean(losses[-50:]))))
         return float(np.mean(losses)), waited_s / (time.perf_counter() - started)
 
@@ -121,38 +120,22 @@ class Trainer:
 
         One loader for all epochs: its workers prepare the next epoch during validation.
         """
-        config, context, spec = self._config, self._context, self.model.spec
-        clips = ClipDataset(
-            self._examples,
-            self._cache,
-            spec,
-            Augmentation(config.random_crop, config.color_jitter, config.flip),
-            mirror=mirrored_labels(spec.labels),
-            speed_jitter=config.speed_jitter,
+        clips = ClipDataset(self._examples, self._cache, self.model.spec, self._config)
+        return make_loader(
+            clips,
+            self._context,
+            num_workers=self._config.num_workers,
+            batch_sampler=self._batch_keys(first_epoch),
         )
-        sampler = _BatchSampler(self._examples, config, context, first_epoch)
-        return make_loader(clips, context, num_workers=config.num_workers, batch_sampler=sampler)
 
-
-class _BatchSampler:
-    """The sample keys of this rank's batches, for all epochs from `first_epoch` on."""
-
-    def __init__(
-        self,
-        examples: Sequence[LabeledClip],
-        config: TrainConfig,
-        context: DistributedContext,
-        first_epoch: int,
-    ) -> None:
-        self._labels = [one.label for one in examples]
-        self._config, self._context, self._first_epoch = config, context, first_epoch
-
-    def __iter__(self) -> Iterator[list[SampleKey]]:
+    def _batch_keys(self, first_epoch: int) -> Iterator[list[SampleKey]]:
+        """The sample keys of this rank's batches, for all epochs from `first_epoch` on."""
         config, context = self._config, self._context
         size = context.per_rank_batch(config.batch_size)
-        for epoch in range(self._first_epoch, config.epochs):
+        labels = label_indices(self._examples, self.model.spec.labels)
+        for epoch in range(first_epoch, config.epochs):
             rng = np.random.default_rng((config.seed, epoch))
-            order = epoch_order(self._labels, balance=config.balance, rng=rng)
+            order = epoch_order(labels, balance=config.balance, rng=rng)
             keys = [SampleKey(one, (config.seed, epoch, at)) for at, one in enumerate(order)]
             own = context.shard(keys)[: max(1, len(keys) // context.size)]
             yield from (list(own[at : at + size]) for at in range(0, len(own), size))

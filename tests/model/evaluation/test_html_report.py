@@ -12,8 +12,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from model.evaluation.clip_video import encode
-from model.evaluation.html_report import Mistake, render_report
+from model.evaluation.evaluate import Mistake
+from model.evaluation.html_report import render_report
 from model.evaluation.metrics import ClassificationReport
+from model.predictor import softmax
 from tests.browser import new_page
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -47,8 +49,7 @@ def report() -> ClassificationReport:
     count = len(LABELS)
     truth = np.arange(80) % (count - 1)
     logits = np.random.default_rng(1).normal(size=(80, count)) + 1.5 * np.eye(count)[truth]
-    weights = np.exp(logits)
-    return ClassificationReport(LABELS, truth, weights / weights.sum(axis=1, keepdims=True))
+    return ClassificationReport(LABELS, truth, softmax(logits))
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +127,9 @@ def test_page_without_mistakes_and_facts() -> None:
 
 def test_invalid_file_name_can_be_written(report: ClassificationReport, tmp_path: Path) -> None:
     mistake = replace(MISTAKE, name="clip\udcff.mp4")
-    (tmp_path / "report.html").write_text(
-        render_report("r", report, [mistake], facts={}), encoding="utf-8"
-    )
+    html = render_report("r", report, [mistake], facts={})
+    (tmp_path / "report.html").write_text(html, encoding="utf-8")
+    assert "clip?.mp4" in Elements(html).texts
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -24,7 +24,8 @@ from model.few_shot.heads import (
 from model.few_shot.result import check_output_dir, write_model
 from model.predictor import Predictor
 from model.trained_model import TrainedModel, load
-from stream.synthetic import MOTIONS, draw_clip
+from stream.synthetic.clips import draw_clip
+from stream.synthetic.motions import MOTIONS
 from tests.two_kinds import write_videos
 
 MOTION = {"turn": "rotate clockwise", "swing": "wave", "rest": "still"}

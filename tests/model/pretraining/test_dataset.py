@@ -5,21 +5,26 @@ import pytest
 import torch
 
 from model.pretraining.dataset import SPLITS, SyntheticClips, motion_field, with_reversed
-from stream.synthetic import MOTIONS, draw_clip
+from stream.messages import ClipSpec
+from stream.synthetic.clips import draw_clip
+from stream.synthetic.motions import MOTIONS
 
-SHAPE = {"frames": 4, "size": 32, "patch": 8, "span_s": 1.6}
+
+def clips_of(numbers: range, split: str = "train", difficulty: float = 1.0) -> SyntheticClips:
+    spec = ClipSpec("tiny", MOTIONS, frozenset(), 4, 1.6, 32, 32)
+    return SyntheticClips(spec, 8, numbers, 1, split, difficulty)
 
 
 def test_a_clip_depends_only_on_its_number() -> None:
-    whole = SyntheticClips(seed=1, split="train", start=0, stop=10, **SHAPE)
-    rest = SyntheticClips(seed=1, split="train", start=6, stop=10, **SHAPE)
+    whole = clips_of(range(10))
+    rest = clips_of(range(6, 10))
     assert (len(whole), len(rest)) == (10, 4)
     for one, other in zip(whole[7], rest[1], strict=True):
         assert torch.equal(one, other)
 
 
 def test_reversed_clips_have_the_opposite_label_and_field() -> None:
-    clips = SyntheticClips(seed=1, split="train", start=0, stop=40, difficulty=0.0, **SHAPE)
+    clips = clips_of(range(40), difficulty=0.0)
     batch = [torch.stack(part) for part in zip(*(clips[i] for i in range(40)), strict=True)]
     frames, labels, field = with_reversed(*batch)
     assert (len(frames), len(labels), len(field)) == (80, 80, 80)
@@ -34,14 +39,14 @@ def test_reversed_clips_have_the_opposite_label_and_field() -> None:
 
 
 def test_held_out_clips_differ_from_training_clips() -> None:
-    train = SyntheticClips(seed=1, split="train", start=0, stop=1, **SHAPE)
-    held_out = SyntheticClips(seed=1, split="held out", start=0, stop=1, **SHAPE)
+    train = clips_of(range(1))
+    held_out = clips_of(range(1), "held out")
     assert not torch.equal(train[0][0], held_out[0][0])
 
 
 @pytest.mark.parametrize(("split", "difficulty"), [("train", 1.0), ("train", 0.0), ("held out", 1)])
 def test_only_hard_training_clips_are_corrupted(split: str, difficulty: float) -> None:
-    clips = SyntheticClips(seed=1, split=split, start=0, stop=20, difficulty=difficulty, **SHAPE)
+    clips = clips_of(range(20), split, difficulty)
     corrupted = 0
     for number in range(20):
         rng = np.random.default_rng((1, SPLITS[split], number))
@@ -99,11 +104,8 @@ def test_the_field_is_that_of_the_front_object() -> None:
 
 
 def test_two_processes_render_the_clips_of_one() -> None:
-    shards = [
-        SyntheticClips(seed=1, split="train", start=rank, stop=5, step=2, **SHAPE)
-        for rank in (0, 1)
-    ]
-    whole = SyntheticClips(seed=1, split="train", start=0, stop=5, **SHAPE)
+    shards = [clips_of(range(rank, 5, 2)) for rank in (0, 1)]
+    whole = clips_of(range(5))
     assert [len(shard) for shard in shards] == [3, 2]
     assert torch.equal(shards[0][2][0], whole[4][0])
     assert torch.equal(shards[1][1][0], whole[3][0])

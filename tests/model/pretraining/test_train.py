@@ -11,9 +11,9 @@ from model.checkpoint import CheckpointError
 from model.evaluation.evaluate import evaluate
 from model.families.timesformer.network import TimesformerForVideoClassification
 from model.predictor import Predictor
+from model.pretraining.config import PretrainConfig
 from model.pretraining.evaluate import calibrated, synthetic_samples
 from model.pretraining.train import (
-    PretrainConfig,
     Progress,
     clip_targets,
     delete_training_state,
@@ -23,7 +23,7 @@ from model.pretraining.train import (
 from model.trained_model import TrainedModel, load
 from model.training.distributed import DistributedContext
 from model.training.init_weights import mimetic_init
-from model.training.output_dir import acquire
+from model.training.output_dir import reserved
 from tests.torchrun import run_two_ranks
 
 SINGLE_PROCESS = DistributedContext(1, 0, torch.device("cpu"), 1)
@@ -116,7 +116,9 @@ def test_difficulty_rises_to_its_maximum(tmp_path: Path, tiny: PretrainConfig) -
 
 def test_initially_two_heads_attend_to_the_previous_and_next_frame(tiny: PretrainConfig) -> None:
     torch.manual_seed(0)
-    network = TimesformerForVideoClassification(replace(tiny, heads=4, hidden=64).network_config())
+    network = TimesformerForVideoClassification(
+        replace(tiny.network, num_attention_heads=4, hidden_size=64)
+    )
     mimetic_init(network.timesformer)
     with torch.no_grad():
         _, patches = network.timesformer.embed(torch.randn(1, 4, 3, 32, 32))
@@ -164,7 +166,9 @@ def test_two_processes_train_one_model(tmp_path: Path, tiny: PretrainConfig) -> 
     program = (
         "import sys; from pathlib import Path\n"
         "from model.training.distributed import init_distributed\n"
-        "from model.pretraining.train import PretrainConfig, train_motion\n"
+        "from model.families.timesformer.configuration import TimesformerConfig\n"
+        "from model.pretraining.config import PretrainConfig\n"
+        "from model.pretraining.train import train_motion\n"
         "with init_distributed() as context:\n"
         f"    train_motion(Path(sys.argv[1]), {tiny!r}, context=context)"
     )
@@ -219,7 +223,7 @@ def test_an_overconfident_model_gets_a_high_temperature(
 
 
 def test_a_damaged_state_is_named_in_the_error(tmp_path: Path, tiny: PretrainConfig) -> None:
-    acquire(tmp_path)
-    (tmp_path / "training.pt").write_bytes(b"half written")
+    with reserved(tmp_path, SINGLE_PROCESS):
+        (tmp_path / "training.pt").write_bytes(b"half written")
     with pytest.raises(CheckpointError, match=r"training\.pt can't be read"):
         train_motion(tmp_path, tiny, context=SINGLE_PROCESS)

@@ -1,40 +1,37 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from model.data.clip_cache import ClipCache
-from model.data.examples import read_data
-from model.training.augment import Augmentation
-from model.training.dataset import ClipDataset, LabeledClip, SampleKey, epoch_order
+from model.data.examples import Example, read_data
+from model.training.dataset import ClipDataset, SampleKey, epoch_order
+from model.training.train_config import TrainConfig
 from stream.messages import ClipSpec
 from tests.two_kinds import write_videos
 
 
 @pytest.fixture
-def examples(tmp_path: Path) -> list[LabeledClip]:
+def examples(tmp_path: Path) -> list[Example]:
     found = read_data(write_videos(tmp_path / "videos", 2))
-    return [LabeledClip(one, int(one.label == "red")) for one in found.examples]
+    sides = {"blue": "left", "red": "right"}
+    return [replace(one, label=sides[one.label]) for one in found.examples]
 
 
 def dataset(
-    tmp_path: Path, examples: list[LabeledClip], spec: ClipSpec, *, flip: bool = False
+    tmp_path: Path, examples: list[Example], spec: ClipSpec, *, flip: bool = False
 ) -> ClipDataset:
-    return ClipDataset(
-        examples,
-        ClipCache(tmp_path / "cache", spec, 1.25),
-        spec,
-        Augmentation(flip=flip),
-        mirror=[1, 0],
-        speed_jitter=1.25,
-    )
+    config = TrainConfig(flip=flip)
+    cache = ClipCache(tmp_path / "cache", spec, config.speed_jitter)
+    return ClipDataset(examples, cache, replace(spec, labels=("left", "right")), config)
 
 
 def test_same_key_gives_the_same_clip(
-    tmp_path: Path, examples: list[LabeledClip], spec: ClipSpec
+    tmp_path: Path, examples: list[Example], spec: ClipSpec
 ) -> None:
     one, same = (dataset(tmp_path, examples, spec) for _ in range(2))
     key, other = SampleKey(2, (0, 5)), SampleKey(2, (1, 5))
@@ -45,7 +42,7 @@ def test_same_key_gives_the_same_clip(
 
 
 def test_mirrored_clip_has_the_mirrored_label(
-    tmp_path: Path, examples: list[LabeledClip], spec: ClipSpec
+    tmp_path: Path, examples: list[Example], spec: ClipSpec
 ) -> None:
     plain, flipped = dataset(tmp_path, examples, spec), dataset(tmp_path, examples, spec, flip=True)
     mirrored = 0
@@ -60,13 +57,13 @@ def test_mirrored_clip_has_the_mirrored_label(
 
 
 def test_balanced_epoch_has_each_label_equally_often() -> None:
-    labels = [0] * 10 + [1] * 3 + [2] * 2
+    labels = np.repeat([0, 1, 2], [10, 3, 2])
     order = epoch_order(labels, balance=True, rng=np.random.default_rng(0))
     assert len(order) == 15
-    assert Counter(labels[index] for index in order) == {0: 5, 1: 5, 2: 5}
+    assert Counter(labels[order].tolist()) == {0: 5, 1: 5, 2: 5}
     assert {10, 11, 12, 13, 14} <= set(order)  # all clips of small classes
 
 
 def test_unbalanced_epoch_has_each_clip_once() -> None:
-    order = epoch_order([0, 0, 0, 1], balance=False, rng=np.random.default_rng(0))
+    order = epoch_order(np.array([0, 0, 0, 1]), balance=False, rng=np.random.default_rng(0))
     assert sorted(order) == [0, 1, 2, 3]

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from model.checkpoint import CheckpointError
-from model.preprocess import normalize
-from model.trained_model import TrainedModel, load
+from model.trained_model import TrainedModel, load, normalize
 from model.training.finetune_init import freeze_except, new_head, set_train_mode, with_input_shape
-from stream.synthetic import MOTIONS, draw_clip
+from stream.synthetic.clips import draw_clip
+from stream.synthetic.motions import MOTIONS
 
 
 def test_layers_are_copied_and_the_head_is_new(trained: TrainedModel) -> None:

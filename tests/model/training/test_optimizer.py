@@ -6,7 +6,7 @@ from torch import nn
 
 from model.trained_model import TrainedModel
 from model.training.finetune_init import freeze_except
-from model.training.optimizer import EMA, lr_factor, make_optimizer, set_lr
+from model.training.optimizer import lr_factor, make_ema, make_optimizer, set_lr
 from model.training.train_config import TrainConfig
 
 
@@ -64,10 +64,10 @@ def test_learning_rate_has_warmup_and_cosine_decay() -> None:
 
 def test_ema_averages_the_latest_steps() -> None:
     layer = nn.Linear(1, 1, bias=False)
-    ema = EMA(layer, 0.9)
+    ema = make_ema(layer, 0.9)
     for value in range(300):
         with torch.no_grad():
             layer.weight.fill_(value)
-        ema.update(layer)
+        ema.update_parameters(layer)
     # The mean age of the averaged weights is 0.9 / (1 - 0.9) steps.
-    assert ema.weights["weight"].item() == pytest.approx(299 - 9, abs=0.1)
+    assert ema.module.weight.item() == pytest.approx(299 - 9, abs=0.1)

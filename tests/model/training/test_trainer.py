@@ -10,7 +10,6 @@ from torch import Tensor
 from model.data.clip_cache import ClipCache
 from model.data.examples import read_data
 from model.trained_model import TrainedModel
-from model.training.dataset import LabeledClip
 from model.training.distributed import DistributedContext
 from model.training.finetune_init import new_head
 from model.training.train_config import TrainConfig
@@ -24,8 +23,7 @@ DETERMINISTIC = TrainConfig(epochs=2, mixup=0, drop_path=0, precision="fp32", lr
 
 def trained_weights(trained: TrainedModel, folder: Path, config: TrainConfig) -> dict[str, Tensor]:
     """The weights after two epochs of ten clips."""
-    videos = read_data(folder / "videos").examples
-    examples = [LabeledClip(one, int(one.label == "red")) for one in videos]
+    examples = read_data(folder / "videos").examples
     model = new_head(trained, "own", ("blue", "red"))
     cache = ClipCache(folder / "cache", trained.spec, config.speed_jitter)
     trainer = Trainer(model, examples, cache, config, SINGLE)

@@ -9,7 +9,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ from playwright.sync_api import expect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from model.families.timesformer.configuration import TimesformerConfig
 from model.families.timesformer.network import TimesformerForVideoClassification
-from model.pretraining.train import MEAN, STD, PretrainConfig, motion_spec
-from model.trained_model import TrainedModel, save
+from model.trained_model import MEAN, STD, TrainedModel, save
 from stream.config.load import load_config
+from stream.messages import ClipSpec
 from tests.browser import new_page, open_tab
 from tests.event_archive import EVIL, WAVE, fill
 from tests.jpegs import IMAGE, claiming, jpeg_of
@@ -95,16 +96,21 @@ class Target:
 
 def evil_model(folder: Path) -> Path:
     """An untrained checkpoint whose labels are markup."""
-    recipe = PretrainConfig(
-        size=32, patch=16, frames=4, hidden=32, layers=1, heads=2, intermediate=32, stage_batches=2
-    )
     labels = tuple(f"{EVIL} {number}" for number in (1, 2))
     torch.manual_seed(0)
-    shape = replace(
-        recipe.network_config(), id2label=dict(enumerate(labels)), label2id=None, num_labels=None
+    shape = TimesformerConfig(
+        image_size=32,
+        patch_size=16,
+        num_frames=4,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        initializer_range=0.09,
+        id2label=dict(enumerate(labels)),
     )
     network = TimesformerForVideoClassification(shape).eval()
-    spec = replace(motion_spec(recipe, "evil"), labels=labels, background=frozenset())
+    spec = ClipSpec("evil", labels, frozenset(), 4, 1.6, 32, 32, fit="squash")
     save(TrainedModel(network, spec, MEAN, STD), folder)
     return folder
 

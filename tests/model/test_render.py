@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import jinja2
+import numpy as np
+import pytest
+
+from model.evaluation.metrics import ClassificationReport
+from model.hub import EMBEDDED
+from model.pretraining.config import PretrainConfig
+from model.pretraining.train import motion_spec
+from model.render import render
+from stream.synthetic.motions import MOTIONS
+
+TEMPLATES = EMBEDDED.parent / "templates"
+
+
+def motion_card(config: PretrainConfig, clip_targets: list[int]) -> str:
+    truth = np.arange(len(MOTIONS))
+    scores = np.eye(len(MOTIONS))[[1, *truth[1:]]]
+    return render(
+        "motion.md",
+        name="mine",
+        spec=motion_spec(config, "mine"),
+        config=config,
+        report=ClassificationReport(MOTIONS, truth, scores),
+        clip_targets=clip_targets,
+        seed=0,
+    )
+
+
+def test_card_of_a_motion_model_has_its_run_and_results() -> None:
+    card = motion_card(PretrainConfig(clips=1200, seed=3, init="motion"), [1500, 1200])
+    for text in (
+        "\n# mine\n",
+        "1,200 clips, seed 3:\n",
+        "train-motion --out OUT --clips 1200 --seed 3 --init motion\n",
+        "started from the weights of `motion`",
+        "another number of clips: 1,500, then 1,200.\n",
+        "| still | 0.0% |\n| move left | 100.0% |\n",
+        "Most frequent errors: still classified as move left (1).\n",
+        "evaluate mine synthetic:15 --seed 0\n",
+    ):
+        assert text in card
+    plain = motion_card(PretrainConfig(clips=1200), [1200])
+    assert "--init" not in plain
+    assert "started from" not in plain
+    assert "interrupted" not in plain
+
+
+def test_embedded_model_has_the_card_of_the_template() -> None:
+    fixed = [
+        line
+        for line in (TEMPLATES / "motion.md").read_text(encoding="utf-8").splitlines()
+        if not any(mark in line for mark in ("{{", "{%"))
+    ]
+    card = (EMBEDDED / "motion" / "README.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in fixed if line not in card] == []
+
+
+def test_missing_value_of_a_template_is_an_error() -> None:
+    with pytest.raises(jinja2.UndefinedError, match="is undefined"):
+        render("motion.md")
