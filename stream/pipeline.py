@@ -129,9 +129,8 @@ class Pipeline:
         undo.callback(self.sinks.join, self._deadline.join)
         self._socket = SchedulerSocket(
             config.worker.endpoint,
+            self.metrics,
             keys=server_keys(config.worker.keys) if config.worker.keys else None,
-            on_malformed=lambda: self.metrics.count("malformed_messages"),
-            on_rejected=lambda: self.metrics.count("rejected_workers"),
         )
         undo.callback(self._socket.__exit__)
         self.worker_pool = WorkerPool(

@@ -53,10 +53,7 @@ class SchedulerHarness:
         self.before_prediction: Callable[[], object] = lambda: None
         # Returns True for a prediction that it consumes.
         self.intercept: Callable[[Prediction], bool] = lambda prediction: False
-        self.socket = SchedulerSocket(
-            f"ipc://{folder / 'scheduler'}",
-            on_malformed=lambda: self.metrics.count("malformed_messages"),
-        )
+        self.socket = SchedulerSocket(f"ipc://{folder / 'scheduler'}", self.metrics)
         self.scheduler = Scheduler(
             self.socket,
             cameras,
@@ -96,12 +93,12 @@ class SchedulerHarness:
     def wait_for(self, name: str, count: int = 1) -> None:
         """Wait until the list of that name has `count` entries."""
         with self.recorded:
-            assert self.recorded.wait_for(lambda: len(getattr(self, name)) >= count, timeout=10)
+            assert self.recorded.wait_for(lambda: len(getattr(self, name)) >= count, timeout=60)
 
     def close(self) -> None:
         self.stop.set()
         self.scheduler.request_stop()
-        assert self.scheduler.join(5)
+        assert self.scheduler.join(60)
         self.socket.__exit__()
 
 

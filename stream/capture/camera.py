@@ -34,8 +34,6 @@ _MAX_GAP_S = 1.0  # between frames
 CONNECTING, LIVE, STALLED, OFFLINE = "connecting", "live", "stalled", "offline"
 ENDED, FAILED = "ended", "failed"
 
-Opener = Callable[[int | str, OpenOptions], Source]
-
 
 class Camera:
     """One camera, kept open from `start` to `request_stop`, or until its source ends.
@@ -53,7 +51,7 @@ class Camera:
         config: CameraConfig,
         metrics: Metrics,
         *,
-        opener: Opener = open_source,
+        opener: Callable[[int | str, OpenOptions], Source] = open_source,
         on_frame: Callable[[Camera], None] = lambda camera: None,
         paced: bool = True,
         default_width: int = DEFAULT_WIDTH,

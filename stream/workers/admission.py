@@ -13,6 +13,7 @@ import zmq
 from zmq.auth import Authenticator
 from zmq.utils.monitor import recv_monitor_message
 
+from stream.runtime.metrics import Metrics
 from stream.workers.curve_auth import SERVER_FILE, ServerKeys, WorkerKeys
 from stream.workers.endpoint import TransportError
 
@@ -35,26 +36,17 @@ _PERMANENT = (zmq.Event.HANDSHAKE_FAILED_AUTH, zmq.Event.HANDSHAKE_FAILED_PROTOC
 class CurveServerAuth:
     """The server's side: accepts only known workers at the endpoints that `socket` binds later.
 
-    One thread owns both.
-
     zmq encrypts and checks that a peer has the secret to its public key. It asks over `zap_socket`
     whether that public key is known, and passes no message of the peer on before the reply of
     pyzmq's Authenticator. The counter and the log are own code: the Authenticator has none, passes
     no addresses on, and does not see handshakes that fail earlier.
     """
 
-    def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        socket: zmq.Socket[bytes],
-        keys: ServerKeys,
-        *,
-        on_rejected: Callable[[], None],
-    ) -> None:
-        self._keys, self._on_rejected = keys, on_rejected
+    def __init__(self, socket: zmq.Socket[bytes], keys: ServerKeys, metrics: Metrics) -> None:
+        self._keys, self._metrics = keys, metrics
         self._logged_at: dict[zmq.Event, float] = {}  # monotonic seconds
         self._address = self._rejected_address = ""  # of the last client, and with an unknown key
-        self._authenticator = Authenticator(context)
+        self._authenticator = Authenticator(socket.context)
         self._authenticator.configure_curve_callback(_DOMAIN, credentials_provider=self)
         self._authenticator.start()
         self.zap_socket = self._authenticator.zap_socket
@@ -63,7 +55,7 @@ class CurveServerAuth:
         socket.set(zmq.ZAP_DOMAIN, _DOMAIN.encode())
         socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)  # no connection without a ZAP reply
         socket.set(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
-        self._events = _monitor_events(context, socket, _FAILED)
+        self._events = _monitor_events(socket, _FAILED)
 
     def poll(self) -> None:
         """Answer pending authentication requests and count rejected clients. Does not wait.
@@ -80,7 +72,7 @@ class CurveServerAuth:
             event = recv_monitor_message(self._events)
             # The socket also has events of local workers, such as one killed while it connects.
             if not event["endpoint"].startswith(b"ipc:"):
-                self._on_rejected()
+                self._metrics.count("rejected_workers")
                 self._log_rejection(zmq.Event(event["event"]))
 
     def callback(self, domain: str, key: bytes) -> bool:
@@ -112,7 +104,6 @@ class CurveClientMonitor:
 
     def __init__(
         self,
-        context: zmq.Context[zmq.Socket[bytes]],
         socket: zmq.Socket[bytes],
         endpoint: str,
         keys: WorkerKeys,
@@ -124,7 +115,7 @@ class CurveClientMonitor:
         socket.set(zmq.CURVE_PUBLICKEY, keys.public.encode())
         socket.set(zmq.CURVE_SECRETKEY, keys.secret.encode())
         socket.set(zmq.RECONNECT_IVL, 1000)  # a rejected worker must not retry ten times a second
-        self._events = _monitor_events(context, socket, _FAILED | zmq.Event.HANDSHAKE_SUCCEEDED)
+        self._events = _monitor_events(socket, _FAILED | zmq.Event.HANDSHAKE_SUCCEEDED)
         self._logged: zmq.Event | None = None  # since it was last accepted
         self._reconnect_at: float | None = None
 
@@ -166,13 +157,11 @@ class CurveClientMonitor:
         )
 
 
-def _monitor_events(
-    context: zmq.Context[zmq.Socket[bytes]], socket: zmq.Socket[bytes], kinds: zmq.Event
-) -> zmq.Socket[bytes]:
+def _monitor_events(socket: zmq.Socket[bytes], kinds: zmq.Event) -> zmq.Socket[bytes]:
     """A socket that receives these monitor events of another socket."""
     address = f"inproc://events-{id(socket)}"
     socket.monitor(address, kinds)
-    events = context.socket(zmq.PAIR)
+    events = socket.context.socket(zmq.PAIR)
     events.set(zmq.RCVHWM, _MAX_EVENTS)
     events.connect(address)
     return events

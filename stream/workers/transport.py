@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 import zmq
 
 from stream.messages import Clip, ClipSpec, Scores
+from stream.runtime.metrics import Metrics
 from stream.workers.admission import CurveClientMonitor, CurveServerAuth
 from stream.workers.curve_auth import ServerKeys, WorkerKeys
 from stream.workers.endpoint import (
@@ -49,19 +50,18 @@ class SchedulerSocket:
     """The scheduler's socket; workers are addressed by their identity.
 
     Workers on this machine connect to `local_endpoint`, a socket that only this user can reach. A
-    tcp endpoint is bound in addition, for workers with a public key in `keys`; `on_rejected` is
-    called for every other client.
+    tcp endpoint is bound in addition, for workers with a public key in `keys`. Counts
+    `malformed_messages`, and `rejected_workers`: every other client.
     """
 
     def __init__(
         self,
         endpoint: str | None = None,
+        metrics: Metrics | None = None,
         *,
         keys: ServerKeys | None = None,
-        on_malformed: Callable[[], None] = lambda: None,
-        on_rejected: Callable[[], None] = lambda: None,
     ) -> None:
-        self._on_malformed = on_malformed
+        self._metrics = metrics or Metrics()
         if endpoint is not None:
             check_bind_endpoint(endpoint, keyed=keys is not None)
         with ExitStack() as undo:
@@ -81,9 +81,7 @@ class SchedulerSocket:
             restrict_to_owner(local)
             self._auth: CurveServerAuth | None = None
             if endpoint is not None and keys is not None and is_tcp(endpoint):
-                self._auth = CurveServerAuth(
-                    self._context, self._socket, keys, on_rejected=on_rejected
-                )
+                self._auth = CurveServerAuth(self._socket, keys, self._metrics)
                 self.endpoint = self._bind(endpoint)
             self._wake_in, self._wake_out = socket.socketpair()
             undo.callback(self._wake_in.close)
@@ -128,7 +126,7 @@ class SchedulerSocket:
             try:
                 return identity, unpack(parts)
             except WireError as error:
-                self._on_malformed()
+                self._metrics.count("malformed_messages")
                 _log.warning("rejected a malformed message: %s", error)
                 self.send(identity, Rejection(str(error)[:200]))
         return None
@@ -183,7 +181,7 @@ class WorkerClient:
             self._socket.set(zmq.IDENTITY, name.encode())
         self._monitor: CurveClientMonitor | None = None
         if keys is not None and is_tcp(endpoint):
-            self._monitor = CurveClientMonitor(self._context, self._socket, endpoint, keys, now=now)
+            self._monitor = CurveClientMonitor(self._socket, endpoint, keys, now=now)
         try:
             self._socket.connect(endpoint)
         except zmq.ZMQError as error:

@@ -17,6 +17,7 @@ import pytest
 import zmq
 
 from stream.messages import Clip, ClipSpec, Scores
+from stream.runtime.metrics import Metrics
 from stream.workers.curve_auth import ServerKeys, WorkerKeys, create_keys, server_keys, worker_keys
 from stream.workers.transport import SchedulerSocket, TransportError, WorkerClient
 from stream.workers.wire import Batch, Hello, Ready, Result, pack
@@ -30,15 +31,16 @@ class Server:
     """Sends a clip to each ready worker, in a thread."""
 
     def __init__(self, keys: ServerKeys, endpoint: str = "tcp://127.0.0.1:*") -> None:
-        self.rejected = 0
+        self.metrics = Metrics()
         self.results = 0
         self.received_from: set[bytes] = set()  # identities
-        self.socket = SchedulerSocket(endpoint, keys=keys, on_rejected=self._count)
+        self.socket = SchedulerSocket(endpoint, self.metrics, keys=keys)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="scheduler")
 
-    def _count(self) -> None:
-        self.rejected += 1
+    @property
+    def rejected(self) -> int:
+        return self.metrics.total("rejected_workers")
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -57,7 +59,7 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self.socket.wake()
-        self._thread.join(5)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         self.socket.__exit__()
 
@@ -74,7 +76,7 @@ def keys(tmp_path: Path) -> tuple[ServerKeys, WorkerKeys]:
 def check_round_trip(server: Server, worker: WorkerClient) -> None:
     """One round trip: request, clip, result."""
     before = server.results
-    assert [clip.camera for clip in worker.request_clips(capacity=1, timeout_s=20)] == ["door"]
+    assert [clip.camera for clip in worker.request_clips(capacity=1, timeout_s=60)] == ["door"]
     worker.send_result(_SCORES)
     wait_for(lambda: server.results > before)
 

@@ -7,6 +7,7 @@ import pytest
 import zmq
 
 from stream.messages import ClipSpec
+from stream.runtime.metrics import Metrics
 from stream.workers.curve_auth import create_keys, server_keys
 from stream.workers.transport import SchedulerSocket, TransportError, WorkerClient
 from stream.workers.wire import Hello, Ready, Rejection, unpack
@@ -22,22 +23,22 @@ def receive(scheduler: SchedulerSocket) -> tuple[bytes, object]:
 
 
 def test_malformed_message_is_counted_and_rejected(tmp_path: Path) -> None:
-    malformed: list[None] = []
+    metrics = Metrics()
     endpoint = f"ipc://{tmp_path / 'workers'}"
     with (
-        SchedulerSocket(endpoint, on_malformed=lambda: malformed.append(None)) as scheduler,
+        SchedulerSocket(endpoint, metrics) as scheduler,
         zmq.Context() as context,
         context.socket(zmq.DEALER) as client,
     ):
         client.set(zmq.LINGER, 0)
         client.connect(endpoint)
         client.send_multipart([b"\x80\x04 pickle, for example"])
-        scheduler.wait(5)
+        scheduler.wait(60)
         assert scheduler.receive() is None
         assert client.poll(5000)
         reply = unpack(client.recv_multipart())
         assert isinstance(reply, Rejection)
-    assert len(malformed) == 1
+    assert metrics.totals() == {"malformed_messages": 1}
 
 
 def test_worker_sends_hello_before_ready(tmp_path: Path, spec: ClipSpec) -> None:
