@@ -107,14 +107,8 @@ def _scatter(rng: np.random.Generator, image: np.ndarray, count: int) -> None:
         points = rng.uniform(0, 1, (int(rng.integers(3, 6)), 2)) * rng.uniform(0.1, 0.4)
         points = (points + rng.uniform(-0.1, 0.9, 2)) * (width, height)
         if rng.random() < 0.3:
-            cv2.line(
-                image,
-                tuple(points[0].astype(int).tolist()),
-                tuple(points[1].astype(int).tolist()),
-                color,
-                max(1, width // 60),
-                cv2.LINE_AA,
-            )
+            start, end = points[:2].astype(int).tolist()
+            cv2.line(image, start, end, color, max(1, width // 60), cv2.LINE_AA)
         else:
             hull = cv2.convexHull(points.astype(np.int32))
             cv2.fillPoly(image, [hull], color, cv2.LINE_AA)

@@ -163,14 +163,9 @@ def _thing(
     low_size = SIZES[0] + (0.0 if name in ("approach", "recede") else 0.15 * ease)
     while True:
         motion = random_motion(rng, name, ease)
-        start = np.array(
-            [
-                rng.uniform(MARGIN, 1 - MARGIN),
-                rng.uniform(MARGIN, 1 - MARGIN),
-                math.exp(rng.uniform(math.log(low_size), math.log(SIZES[1]))),
-                rng.uniform(0, 360),
-            ]
-        )
+        x, y = rng.uniform(MARGIN, 1 - MARGIN, 2)
+        size = math.exp(rng.uniform(math.log(low_size), math.log(SIZES[1])))
+        start = np.array([x, y, size, rng.uniform(0, 360)])
         if motion.seconds_that_fit(start) >= timing.active:
             break
     course, unit = timing.course(motion, partial(motion.poses, start)), stage.unit

@@ -272,15 +272,13 @@ class Person:
         height, width = canvas.frame.shape[:2]
         positions = joints(posture[None], canvas.unit)[0] * (width, height)
         positions += (canvas.shift_x, canvas.shift_y)
+        points = (16 * positions).astype(int).tolist()  # cv2 shifts them by 4 bits
         tall = float(posture[_AT["height"]]) * min(canvas.across, canvas.down)
         for first, last, width_fraction, part in LIMBS:
             color = tuple(float(min(255, value)) for value in self._colors[part])
-            start, end = (
-                tuple(int(16 * value) for value in positions[end]) for end in (first, last)
-            )
             thick = max(1, round(width_fraction * self._build * tall))
             if last == _HEAD_JOINT:
                 radius = int(8 * width_fraction * self._build * tall) + 8
-                cv2.circle(canvas.frame, end, radius, color, -1, cv2.LINE_AA, 4)
+                cv2.circle(canvas.frame, points[last], radius, color, -1, cv2.LINE_AA, 4)
             else:
-                cv2.line(canvas.frame, start, end, color, thick, cv2.LINE_AA, 4)
+                cv2.line(canvas.frame, points[first], points[last], color, thick, cv2.LINE_AA, 4)

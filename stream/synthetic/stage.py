@@ -147,13 +147,8 @@ def _occluder(rng: np.random.Generator) -> tuple[np.ndarray, tuple[float, ...]]:
         tilt = rng.uniform(-0.1, 0.1)
         corners = [(left, 0.0), (left + wide, 0.0), (left + wide + tilt, 1.0), (left + tilt, 1.0)]
     else:
-        low = rng.uniform(0.7, 0.9)
-        corners = [
-            (left - 0.2, low),
-            (left + 3 * wide, low),
-            (left + 3 * wide, 1.0),
-            (left - 0.2, 1.0),
-        ]
+        low, left, right = rng.uniform(0.7, 0.9), left - 0.2, left + 3 * wide
+        corners = [(left, low), (right, low), (right, 1.0), (left, 1.0)]
     return np.array(corners), color
 
 

@@ -55,10 +55,7 @@ class Thing:
             return
         cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
         side = sprite.shape[0]
-        turn = (
-            np.array([[across * cos, -across * sin], [down * sin, down * cos]], dtype=np.float64)
-            / side
-        )
+        turn = np.array([[across * cos, -across * sin], [down * sin, down * cos]]) / side
         offset = np.array([center_x - left, center_y - top]) - turn @ (np.array([side, side]) / 2)
         warped = cv2.warpAffine(
             sprite, np.column_stack([turn, offset]), (right - left, bottom - top)
