@@ -47,8 +47,23 @@ def compare(before: Config, after: Config, *, also: Collection[str] = ()) -> tup
     """
     applied: list[str] = []
     needs_restart: list[str] = []
-    hot_keys = (*_HOT_KEYS, *also)
-    merged = _merge(before, after, "", hot_keys, applied, needs_restart)
+
+    def merge(section: Section, changed: Section, path: str) -> Section:
+        chosen: dict[str, Any] = {}
+        for name in type(section).model_fields:
+            old, new, key = getattr(section, name), getattr(changed, name), f"{path}{name}"
+            if old == new:
+                continue
+            if isinstance(old, Section) and isinstance(new, Section):
+                chosen[name] = merge(old, new, f"{key}.")
+            elif _is_hot(key, old, new, (*_HOT_KEYS, *also)):
+                chosen[name] = new
+                applied.extend(_changes(key, old, new))
+            else:
+                needs_restart.extend(_changes(key, old, new))
+        return section.model_copy(update=chosen)
+
+    merged = merge(before, after, "")
     assert isinstance(merged, Config)
     return merged, Changes(tuple(applied), tuple(needs_restart))
 
@@ -67,29 +82,6 @@ def check_labels(config: Config, before: Config, spec: ClipSpec | None) -> None:
                 )
         elif problem := missing_label(labels, spec.model, spec.labels):
             raise ConfigError(f"{key}: {problem}")
-
-
-def _merge(
-    before: Section,
-    after: Section,
-    path: str,
-    hot_keys: Collection[str],
-    applied: list[str],
-    needs_restart: list[str],
-) -> Section:
-    chosen: dict[str, Any] = {}
-    for name in type(before).model_fields:
-        old, new, key = getattr(before, name), getattr(after, name), f"{path}{name}"
-        if old == new:
-            continue
-        if isinstance(old, Section) and isinstance(new, Section):
-            chosen[name] = _merge(old, new, f"{key}.", hot_keys, applied, needs_restart)
-        elif _is_hot(key, old, new, hot_keys):
-            chosen[name] = new
-            applied += _changes(key, old, new)
-        else:
-            needs_restart += _changes(key, old, new)
-    return before.model_copy(update=chosen)
 
 
 def _is_hot(key: str, old: Any, new: Any, hot_keys: Collection[str]) -> bool:
