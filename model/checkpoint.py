@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from model.families.timesformer.configuration import TimesformerConfig
-from stream.runtime.errors import UserError
+from stream.runtime.errors import UserError, reason_of
 from stream.runtime.files import replacing, write_atomically
 
 # Weight files of a folder, preferred first: safetensors hold no code; shards have an index.
@@ -230,7 +230,7 @@ def read_pickle(file: Path) -> Any:
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise CheckpointError(f"{file} can't be read ({error.strerror or error})") from error
+        raise CheckpointError(f"{file} can't be read ({reason_of(error)})") from error
     except Exception as error:  # damaged pickles raise almost any type
         raise CheckpointError(
             f"{file} can't be read: it is damaged, or holds code, which is never run; download the "

@@ -21,6 +21,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from model.checkpoint import WEIGHT_FILES, CheckpointError, read_config, shard_names
+from stream.runtime.errors import reason_of
 
 EMBEDDED = Path(__file__).parent / "weights"
 _log = logging.getLogger(__name__)
@@ -176,14 +177,13 @@ class _HubDownload:
             raise self._unreachable_error(error) from error
 
     def _unreachable_error(self, error: Exception | None) -> CheckpointError:
-        reason = _first_line(error) if error else "local files only"
+        reason = (
+            textwrap.shorten(reason_of(error), 160, placeholder="...")
+            if error
+            else "local files only"
+        )
         return CheckpointError(
             f"model {self._name} is neither a folder nor in the cache, and can't be downloaded "
             f"from the Hugging Face hub ({reason}); check the spelling, connect to the network "
             "once, or copy its folder from another machine and give that folder as the model"
         )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return textwrap.shorten(lines[0], 160, placeholder="...")

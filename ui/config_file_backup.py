@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
+from stream.runtime.errors import reason_of
 from stream.runtime.files import sync_and_rename
 
 _MAX_BACKUPS = 10
@@ -33,15 +34,14 @@ def replace_with_backup(
         try:
             _write(new, text, like=file)
         except OSError as error:
-            raise FileError(f"{file} can't be written: {error.strerror or error}") from error
+            raise FileError(f"{file} can't be written: {reason_of(error)}") from error
         yield
         try:
             _back_up(file, now_utc or datetime.now(timezone.utc))
             sync_and_rename(new, file)
         except OSError as error:
             raise FileError(
-                f"the new configuration is active, but {file} can't be replaced: "
-                f"{error.strerror or error}"
+                f"the new configuration is active, but {file} can't be replaced: {reason_of(error)}"
             ) from error
     finally:
         with suppress(OSError):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.messages import MAX_LABEL_LENGTH
+from stream.runtime.errors import printable
 
 _SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -113,16 +114,6 @@ def parse_bounds(start: object, end: object) -> tuple[float | None, float | None
     if end_s is not None and end_s <= (start_s or 0.0):
         raise ValueError(f"end must be after start, got {start_s or 0:g} s to {end_s:g} s")
     return start_s, end_s
-
-
-def printable(text: object) -> str:
-    """The text for one line of a message: control characters and line breaks are replaced."""
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}"
-        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
-        else character
-        for character in str(text)
-    )
 
 
 def _seconds(name: str, value: object) -> float | None:

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from model.data.annotation_rows import printable
 from model.data.examples import Example, overlap
+from stream.runtime.errors import printable
 
 _CHUNK_BYTES = 1 << 20
 _MAX_NOTES = 5  # about videos with two labels

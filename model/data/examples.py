@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data.annotation_rows import AnnotationFile, AnnotationRow, printable
+from model.data.annotation_rows import AnnotationFile, AnnotationRow
 from model.data.annotations import read_annotations
 from model.data.label_folders import read_folder
 from model.data.video_index import VideoIndex
-from stream.runtime.errors import UserError
+from stream.runtime.errors import UserError, printable, reason_of
 
 
 class DataError(UserError):
@@ -98,7 +98,7 @@ def read_data(where: Path, *, videos: Path | None = None) -> Data:
             "file"
         ) from error
     except OSError as error:
-        raise DataError(f"{printable(where)} can't be read: {error.strerror or error}") from error
+        raise DataError(f"{printable(where)} can't be read: {reason_of(error)}") from error
     except ValueError as error:
         raise DataError(f"{printable(where)} {printable(error)}") from error
     examples, problems = _examples(annotations, root)
@@ -155,7 +155,7 @@ def _file_problem(file: Path | None) -> str:
     try:
         return "the file is empty" if file is not None and file.stat().st_size == 0 else ""
     except OSError as error:
-        return f"can't be read: {error.strerror or error}"
+        return f"can't be read: {reason_of(error)}"
 
 
 def _no_examples(where: Path, problems: Sequence[str]) -> str:

@@ -13,13 +13,13 @@ from model.data.annotation_rows import (
     AnnotationRow,
     parse_row,
     parse_split,
-    printable,
     split_from_filename,
 )
 from model.data.annotations import read_table
 from model.data.video_files import find_videos
 from model.data.video_index import VideoIndex
 from stream.datasets.export import LIST, label_dirname
+from stream.runtime.errors import printable, reason_of
 
 # A folder with this file is an event log, which owns the videos in these subfolders.
 _LOG, _LOG_FOLDERS = "events.sqlite", ("clips", "snapshots")
@@ -79,7 +79,7 @@ def _tables(folder: Path) -> tuple[list[AnnotationFile], list[str]]:
         try:
             table = read_table(file)
         except OSError as error:
-            problems.append(f"{printable(file.name)}: can't be read: {error.strerror or error}")
+            problems.append(f"{printable(file.name)}: can't be read: {reason_of(error)}")
         except ValueError as error:
             problems.append(f"{printable(file.name)}: {error}")
         else:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.data.annotation_rows import printable
 from model.data.duplicates import duplicate_notes, duplicates
 from model.data.examples import DataError, Example
 from model.data.group_split import stratified_group_split
+from stream.runtime.errors import printable
 
 _MIN_EXAMPLES = 5  # per label; fewer get a note
 

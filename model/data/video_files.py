@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.data.annotation_rows import printable
+from stream.runtime.errors import printable, reason_of
 
 
 def _suffixes(text: str) -> frozenset[str]:
@@ -57,7 +57,7 @@ def find_videos(folder: Path) -> VideoFolder:
             with os.scandir(here) as entries:
                 found = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            problems.append(f"{_name(here, folder)}: can't be read: {error.strerror or error}")
+            problems.append(f"{_name(here, folder)}: can't be read: {reason_of(error)}")
             continue
         for entry in found:
             path, suffix = here / entry.name, os.path.splitext(entry.name)[1].lower()

@@ -16,6 +16,7 @@ from model.data.seen_data import as_json
 from model.few_shot.fit import FewShotModel
 from model.render import render
 from model.trained_model import save
+from stream.runtime.errors import reason_of
 
 _PREFIX, _SUFFIX = ".model-", ".part"  # of the names of unfinished folders
 _RENAME_EXCHANGE = 2  # flag of Linux's renameat2
@@ -56,7 +57,7 @@ def write_model(fitted: FewShotModel, folder: Path) -> None:
             shutil.rmtree(new, ignore_errors=True)
     except OSError as error:
         raise CheckpointError(
-            f"{error.filename or folder} can't be written: {error.strerror or error}"
+            f"{error.filename or folder} can't be written: {reason_of(error)}"
         ) from error
 
 

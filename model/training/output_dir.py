@@ -9,6 +9,7 @@ from pathlib import Path
 from model.checkpoint import CheckpointError
 from model.hub import EMBEDDED
 from model.training.distributed import DistributedContext
+from stream.runtime.errors import reason_of
 from stream.runtime.files import locked
 
 _MARKER = ".unfinished"
@@ -42,7 +43,7 @@ def _acquire(out: Path) -> None:
             (out / _MARKER).touch()
     except OSError as error:
         raise CheckpointError(
-            f"{out} can't be written ({error.strerror or error}); give a new --out"
+            f"{out} can't be written ({reason_of(error)}); give a new --out"
         ) from error
     if names and _MARKER not in names:
         content = "a finished checkpoint" if "model.safetensors" in names else "other files"

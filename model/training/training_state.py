@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from model.checkpoint import CheckpointError, read_pickle
+from stream.runtime.errors import reason_of
 from stream.runtime.files import write_atomically
 
 
@@ -27,7 +28,7 @@ def save_state(file: Path, fingerprint: Mapping[str, Any], state: Mapping[str, A
         write_atomically(file, buffer.getbuffer())
     except OSError as error:
         raise CheckpointError(
-            f"{file} can't be written ({error.strerror or error}); free disk space and run the "
+            f"{file} can't be written ({reason_of(error)}); free disk space and run the "
             "same command again: it resumes after the last saved epoch"
         ) from error
 

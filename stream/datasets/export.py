@@ -23,7 +23,7 @@ from typing import Any
 import av
 
 from stream.regions.clip_source import camera_of
-from stream.runtime.errors import UserError
+from stream.runtime.errors import UserError, reason_of
 from stream.runtime.files import locked, sync_and_rename
 from stream.sinks.event_log.rows import moment
 
@@ -155,7 +155,7 @@ def export_dataset(folder: Path, selection: Selection, clips: Path) -> ExportRes
     except OSError as error:
         path = error.filename2 or error.filename or folder
         raise DatasetExportError(
-            f"{path} can't be written: {error.strerror or error}; free some disk space, or give "
+            f"{path} can't be written: {reason_of(error)}; free some disk space, or give "
             "another --out"
         ) from error
 

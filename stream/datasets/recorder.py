@@ -24,7 +24,7 @@ import numpy as np
 from stream.capture.frame_quality import FrameQualityCheck
 from stream.datasets.export import LIST, label_dirname
 from stream.messages import FrameTime
-from stream.runtime.errors import UserError
+from stream.runtime.errors import UserError, reason_of
 from stream.runtime.files import PART, replacing, write_atomically
 from stream.sinks.clips.mp4 import ClipFile
 from stream.sources.base import Source, SourceError
@@ -266,6 +266,6 @@ def _writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         path = error.filename or folder
         raise SampleError(
-            f"{path} can't be written ({error.strerror or error}); free some disk space, or use "
+            f"{path} can't be written ({reason_of(error)}); free some disk space, or use "
             "another folder"
         ) from error

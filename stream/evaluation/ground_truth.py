@@ -10,6 +10,7 @@ from stream.formats.base import FORMATS
 from stream.formats.csv import Table
 from stream.formats.ground_truth import GroundTruth, GroundTruthError
 from stream.formats.jsonl import json_lines
+from stream.runtime.errors import reason_of
 
 _REQUIRED = ("camera", "label", "start_s", "end_s")  # of our own exports
 _NUMBERS = ("start_s", "end_s", "detected_s", "peak", "mean")
@@ -25,7 +26,7 @@ def read_ground_truth(path: Path, *, label_from: str = "value") -> GroundTruth:
     try:
         return readers.get(path.suffix.lower(), readers[".csv"])(path, label_from)
     except OSError as error:
-        raise GroundTruthError(f"{path} can't be read: {error.strerror}") from error
+        raise GroundTruthError(f"{path} can't be read: {reason_of(error)}") from error
     except UnicodeDecodeError as error:
         raise GroundTruthError(f"{path} is not text in UTF-8; save it as UTF-8") from error
 
@@ -38,7 +39,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise GroundTruthError(f"{path} can't be read: {error.strerror}") from error
+        raise GroundTruthError(f"{path} can't be read: {reason_of(error)}") from error
     except UnicodeDecodeError as error:
         raise GroundTruthError(
             f"{path} is not text in UTF-8; export events as jsonl or csv"

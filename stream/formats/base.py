@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from stream.formats.ground_truth import GroundTruth
 from stream.formats.relative_times import TIME_BASES, RelativeEvent, to_relative_times
-from stream.runtime.errors import UserError
+from stream.runtime.errors import UserError, reason_of
 from stream.runtime.files import replacing
 from stream.runtime.registry import Registry
 
@@ -98,7 +98,7 @@ def export_file(
             return export(rows, file, format_name, options)
     except OSError as error:
         raise ExportError(
-            f"{path} can't be written: {error.strerror}; give another file with --out"
+            f"{path} can't be written: {reason_of(error)}; give another file with --out"
         ) from error
 
 

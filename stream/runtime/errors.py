@@ -1,6 +1,8 @@
-"""The base of all errors for people."""
+"""Errors for people: their base class, and texts that fit into one line."""
 
 from __future__ import annotations
+
+import unicodedata
 
 
 class UserError(Exception):
@@ -8,3 +10,20 @@ class UserError(Exception):
 
     The command line prints it and exits with code 2.
     """
+
+
+def reason_of(error: BaseException) -> str:
+    """Why something failed, in one line: the system's text for an OSError, without its path."""
+    text = getattr(error, "strerror", None) or str(error)
+    lines = text.strip().splitlines() or [type(error).__name__]
+    return lines[0]
+
+
+def printable(text: object) -> str:
+    """The text for one line of a message: control characters and line breaks are replaced."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}"
+        if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+        else character
+        for character in str(text)
+    )

@@ -16,7 +16,7 @@ import av
 
 from stream.config.config import Config
 from stream.events.processor import ScanInput
-from stream.runtime.errors import UserError
+from stream.runtime.errors import UserError, reason_of
 from stream.runtime.files import write_atomically
 from stream.sinks.event_log.rows import moment
 
@@ -101,7 +101,7 @@ def read_manifest(folder: Path) -> dict[str, ManifestEntry]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise ScanError(f"{file} can't be read: {error.strerror or error}") from error
+        raise ScanError(f"{file} can't be read: {reason_of(error)}") from error
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ScanError(f"{file} is not a manifest of this version; give another --out") from error
 
@@ -113,7 +113,7 @@ def write_manifest(folder: Path, new: Mapping[str, ManifestEntry]) -> None:
     try:
         write_atomically(file, json.dumps(entries, indent=1) + "\n")
     except OSError as error:
-        raise ScanError(f"{file} can't be written: {error.strerror or error}") from error
+        raise ScanError(f"{file} can't be written: {reason_of(error)}") from error
 
 
 def _stem(file: Path) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from stream.messages import EventMedia
+from stream.runtime.errors import reason_of
 from stream.sinks.data_files import KINDS, data_files, delete_file, media_path
 from stream.sinks.event_log.database import EventLogError
 from stream.sinks.event_log.event_log import EventLog
@@ -63,7 +64,7 @@ def _journaled_files(journal: Journal, folder: Path) -> Iterator[Path]:
     try:
         updates = [update for _, batch in journal.batches() for update in batch]
     except OSError as error:
-        raise EventLogError(f"the journal in {folder} can't be read: {error.strerror}") from error
+        raise EventLogError(f"the journal in {folder} can't be read: {reason_of(error)}") from error
     for update in updates:
         if isinstance(update, EventMedia):
             yield media_path(folder, "clip", update.clip)

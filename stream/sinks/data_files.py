@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stream.messages import EventMedia
+from stream.runtime.errors import reason_of
 from stream.sinks.score_files import FOLDER as SCORES
 
 _log = logging.getLogger(__name__)
@@ -66,4 +67,4 @@ def delete_file(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        _log.warning("%s can't be deleted: %s", path, error.strerror)
+        _log.warning("%s can't be deleted: %s", path, reason_of(error))

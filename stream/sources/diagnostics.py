@@ -7,6 +7,8 @@ import socket
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies
 
+from stream.runtime.errors import reason_of
+
 _PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 _CHECK = "check address, user, password and network"
 
@@ -64,7 +66,7 @@ def _diagnose(address: str, timeout_s: float) -> tuple[str, int]:
     except ConnectionRefusedError:
         return f"{host} is there, but nothing listens on port {port}; check the port", 0
     except OSError as error:
-        return f"{host}, port {port}: {error.strerror or error}; {_CHECK}", 0
+        return f"{host}, port {port}: {reason_of(error)}; {_CHECK}", 0
     if status is None:
         return f"it does not speak {scheme} on that port; {_CHECK}", 0
     return "", status

@@ -20,6 +20,7 @@ from pathlib import Path
 from zmq import curve_keypair, curve_public
 from zmq.utils import z85
 
+from stream.runtime.errors import reason_of
 from stream.workers.endpoint import TransportError, others_may_write
 
 SERVER_FILE = "server.keys"
@@ -126,7 +127,9 @@ def create_keys(folder: Path, worker: str | None = None) -> tuple[Path, ...]:
             _append_line(server_file, f"worker {name} {keys['public']}")
             undo.pop_all()
     except OSError as error:
-        raise KeysError(f"{error.filename or folder} can't be written: {error.strerror}") from error
+        raise KeysError(
+            f"{error.filename or folder} can't be written: {reason_of(error)}"
+        ) from error
     return (server_file, worker_file) if is_first else (worker_file,)
 
 

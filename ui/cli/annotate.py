@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from stream.messages import Prediction
-from stream.runtime.errors import UserError
+from stream.runtime.errors import UserError, reason_of
 from stream.runtime.files import PART, sync_and_rename
 from stream.runtime.h264 import TICKS, TIME_BASE, add_h264_stream
 from stream.sources.base import SourceError
@@ -30,11 +30,11 @@ _AAC_RATES = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)  # Hz, supported b
 
 def check_writable(out: Path) -> None:
     """Raise UserError if `annotate` can't write this file."""
-    if out.is_dir():
-        raise UserError(f"{out} can't be written: it is a folder")
-    if not out.parent.is_dir():
-        raise UserError(f"{out} can't be written: no folder {out.parent}")
     try:
+        if out.is_dir():
+            raise UserError(f"{out} can't be written: it is a folder")
+        if not out.parent.is_dir():
+            raise UserError(f"{out} can't be written: no folder {out.parent}")
         _part_of(out).touch()
         _part_of(out).unlink()
     except OSError as error:
@@ -101,14 +101,14 @@ def _part_of(out: Path) -> Path:
 
 
 def _write_error(out: Path, error: OSError | av.error.FFmpegError) -> UserError:
-    return UserError(f"{out} can't be written: {error.strerror or error}")
+    return UserError(f"{out} can't be written: {reason_of(error)}")
 
 
 def _open_container(video: Path) -> av.container.InputContainer:
     try:
         return av.open(f"file:{video.resolve()}")
     except av.error.FFmpegError as error:
-        raise SourceError(f"{video}: can't read its audio: {error.strerror}") from error
+        raise SourceError(f"{video}: can't read its audio: {reason_of(error)}") from error
 
 
 class _AudioCopy:
@@ -161,7 +161,7 @@ class _AudioCopy:
                     yield float(ready.pts * ready.time_base), ready
         except av.error.FFmpegError as error:
             name = source.name.removeprefix("file:")
-            raise SourceError(f"{name}: can't read its audio: {error.strerror}") from error
+            raise SourceError(f"{name}: can't read its audio: {reason_of(error)}") from error
 
     def _reencode(self, packet: av.Packet) -> Iterator[av.Packet]:
         assert self._resampler is not None

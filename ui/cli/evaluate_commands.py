@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stream.runtime.errors import reason_of
 from ui.cli.options import MODEL_HELP, AnnotatedVideos
 from ui.cli.terminal import fail, prepare_torch, print_error, print_line, progress_bar
 
@@ -194,7 +195,7 @@ def _write_report(
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        fail(f"{file} can't be written: {error.strerror or error}")
+        fail(f"{file} can't be written: {reason_of(error)}")
 
 
 def _print_report(result: Evaluation) -> None:

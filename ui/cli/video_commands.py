@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stream.runtime.errors import UserError
+from stream.runtime.errors import UserError, reason_of
 from ui.cli.options import Model, given, utc
 from ui.cli.terminal import (
     count,
@@ -155,7 +155,7 @@ def _plan(
                 on_read=lambda read: bar.advance(read / 1e6),
             )
     except OSError as error:
-        fail(f"{error.filename} can't be read: {error.strerror}")
+        fail(f"{error.filename} can't be read: {reason_of(error)}")
 
 
 def _settings(config: Path | None, model: str | None, out: Path) -> Config:

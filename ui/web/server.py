@@ -10,7 +10,7 @@ import uvicorn
 
 from stream.config.dashboard import DashboardConfig
 from stream.pipeline import Pipeline
-from stream.runtime.errors import UserError
+from stream.runtime.errors import UserError, reason_of
 from stream.runtime.service import ServiceThread
 from stream.sinks.event_log.event_log import EventLog
 from ui.config_reload import ConfigReloader
@@ -46,7 +46,7 @@ def open_listener(config: DashboardConfig) -> socket.socket:
         return listener
     except OSError as error:
         raise ServerError(
-            f"dashboard address {config.host}:{config.port} can't be used: {error.strerror}; "
+            f"dashboard address {config.host}:{config.port} can't be used: {reason_of(error)}; "
             "give another one with --host and --port, or run without the dashboard (--no-ui)"
         ) from error
 
@@ -59,7 +59,7 @@ def _certificate_problem(config: DashboardConfig) -> str:
             config.certificate, config.key, password=lambda: ""
         )
     except OSError as error:  # also if the content is invalid
-        reason = error.strerror or str(error)
+        reason = reason_of(error)
         return (
             f"dashboard.certificate {config.certificate} with dashboard.key {config.key} can't be "
             f"used: {reason}; give PEM files that match, the key without a password"

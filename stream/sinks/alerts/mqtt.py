@@ -15,6 +15,7 @@ from collections import deque
 from pathlib import Path
 
 from stream.config.events import AlertConfig
+from stream.runtime.errors import reason_of
 from stream.runtime.files import write_atomically
 from stream.runtime.secrets import resolve_secrets
 from stream.sinks.alerts.mqtt_connection import Message, MqttConnection, parse_broker_address
@@ -167,4 +168,4 @@ class MqttSender:
         try:
             write_atomically(self._state_file, json.dumps(content))
         except OSError as error:
-            _log.warning("%s can't be written: %s", self._state_file, error.strerror)
+            _log.warning("%s can't be written: %s", self._state_file, reason_of(error))

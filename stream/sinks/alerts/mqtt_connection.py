@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from stream.runtime.errors import reason_of
 from stream.sinks.alerts.sender import AlertError, UndeliveredError
 
 _CONNECT_TIMEOUT_S = 5.0
@@ -125,7 +126,7 @@ class MqttConnection:
                 if self._broker.tls:
                     self._client.tls_set_context(ssl.create_default_context())
             except OSError as error:
-                raise UndeliveredError(f"no connection: {error.strerror or error}") from error
+                raise UndeliveredError(f"no connection: {reason_of(error)}") from error
             self._client.connect_async(self._broker.host, self._broker.port, _KEEPALIVE_S)
             self._is_started = True
         self._client.loop_start()  # does nothing, unless an invalid packet has ended paho's thread

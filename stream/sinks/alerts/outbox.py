@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from stream.runtime.errors import reason_of
 from stream.runtime.sqlite_queue import SqliteQueue
 from stream.sinks.alerts.sender import Alert
 
@@ -85,7 +86,7 @@ class Outbox:
                 _log.warning("%s is written again", self._file)
             except OSError as error:
                 self._retry_at = self._now() + _RETRY_DELAY_S
-                _log.debug("%s can't be written: %s", self._file, error.strerror)
+                _log.debug("%s can't be written: %s", self._file, reason_of(error))
 
     def close(self) -> None:
         """Close the file; a later call opens it again."""
@@ -105,7 +106,7 @@ class Outbox:
                 "%s can't be written (%s): alerts are queued in memory only, and are lost if "
                 "this process ends; check the disk",
                 self._file,
-                error.strerror,
+                reason_of(error),
             )
 
     def _store_all(self) -> None:
@@ -121,7 +122,9 @@ class Outbox:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             items = self._queue.oldest(sys.maxsize)
         except OSError as error:
-            _log.error("%s can't be read (%s): its alerts are skipped", self._file, error.strerror)
+            _log.error(
+                "%s can't be read (%s): its alerts are skipped", self._file, reason_of(error)
+            )
             self._is_stored = False
             return
         for item in items:

@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from stream.config.events import AlertConfig
+from stream.runtime.errors import reason_of
 from stream.runtime.secrets import resolve_secrets
 from stream.sinks.alerts.sender import Alert, AlertError, RejectedError, UndeliveredError
 from stream.sinks.event_log.rows import iso
@@ -82,9 +83,9 @@ class WebhookSender:
         except httpx.TimeoutException as error:
             raise UndeliveredError("timed out") from error
         except httpx.HTTPError as error:
-            raise UndeliveredError(str(error) or type(error).__name__) from error
+            raise UndeliveredError(reason_of(error)) from error
         except OSError as error:  # reading the trusted certificates
-            raise UndeliveredError(error.strerror or type(error).__name__) from error
+            raise UndeliveredError(reason_of(error)) from error
         finally:
             _sending.active = False
 

@@ -25,7 +25,7 @@ from stream.config.config import Config
 from stream.config.events import EventsConfig, RecordingConfig
 from stream.messages import Event, EventMedia, LoggedEvent
 from stream.regions.clip_source import camera_of
-from stream.runtime.errors import UserError
+from stream.runtime.errors import UserError, reason_of
 from stream.runtime.files import PART, write_atomically
 from stream.runtime.metrics import Metrics
 from stream.runtime.service import ServiceThread
@@ -140,7 +140,7 @@ class Recorder(EventSink):
                 _prepare_folder(folder)
             except OSError as error:
                 raise RecorderError(
-                    f"recording: {folder} can't be used: {_reason(error)}; make it a"
+                    f"recording: {folder} can't be used: {reason_of(error)}; make it a"
                     " writable folder, or choose another one with --data"
                 ) from error
         with self._lock:
@@ -262,7 +262,7 @@ class Recorder(EventSink):
                 return False
             return clip.write(stopping=stopping)
         except Exception as error:  # of an encoder or disk: other clips must continue
-            self._drop(clip, f"clip dropped: {_reason(error)}")
+            self._drop(clip, f"clip dropped: {reason_of(error)}")
             return False
 
     def _drop(self, clip: EventClip, note: str, *, snapshot: bool = True) -> None:
@@ -283,7 +283,7 @@ class Recorder(EventSink):
                 write_atomically(self._snapshots / f"{name}.jpg", clip.snapshot.jpeg)
                 snapshot = f"{name}.jpg"
             except OSError as error:
-                clip.notes.append(f"no snapshot: {_reason(error)}")
+                clip.notes.append(f"no snapshot: {reason_of(error)}")
         file = f"{name}.mp4" if clip.is_complete else ""
         if file:
             self._metrics.count("clips", clip.buffer.camera)
@@ -331,13 +331,6 @@ def _prepare_folder(folder: Path) -> None:
     except OSError as error:
         if error.errno not in _DISK_FULL:  # may be temporary, and loses clips only
             raise
-
-
-def _reason(error: Exception) -> str:
-    """One line without paths."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
 
 
 def _lower_priority() -> None:

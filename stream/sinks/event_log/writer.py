@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from stream.messages import EventMedia, LoggedEvent
+from stream.runtime.errors import reason_of
 from stream.runtime.metrics import Metrics
 from stream.runtime.service import Backoff, ServiceThread
 from stream.sinks.event_log.database import EventLogError, RejectedUpdateError
@@ -179,12 +180,12 @@ class EventWriter:
                 for run, updates in self._journal.batches():
                     self._save(updates, run)
             except OSError as error:
-                raise EventLogError(f"the journal can't be read: {_reason(error)}") from error
+                raise EventLogError(f"the journal can't be read: {reason_of(error)}") from error
             self._log.close_crashed()  # events that an earlier run left open in the journal
             try:
                 self._journal.clear()
             except OSError as error:  # harmless: the database has its updates, twice at worst
-                _log.warning("the journal can't be deleted: %s", _reason(error))
+                _log.warning("the journal can't be deleted: %s", reason_of(error))
         self._count_corrupted()
         while self._memory_backlog:
             self._save(self._memory_backlog[:_BATCH_SIZE])
@@ -222,13 +223,13 @@ class EventWriter:
                 lost = len(self._memory_backlog) - self._max_pending
                 del self._memory_backlog[self._max_pending :]
                 if lost > 0:
-                    self._count_lost(lost, f"the journal can't be written: {_reason(error)}")
+                    self._count_lost(lost, f"the journal can't be written: {reason_of(error)}")
 
     def _recover_journal(self) -> None:
         try:
             self._journal.recover()
         except OSError as error:
-            _log.error("the journal can't be read: %s", _reason(error))
+            _log.error("the journal can't be read: %s", reason_of(error))
 
     def _count_corrupted(self) -> None:
         new = self._journal.corrupted - self._corrupted
@@ -255,7 +256,3 @@ class EventWriter:
         if not self._loss_logged:  # once until the log works again
             self._loss_logged = True
             _log.error("event updates lost: %s", reason)
-
-
-def _reason(error: OSError) -> str:
-    return f"{error.strerror or error}"

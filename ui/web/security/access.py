@@ -20,6 +20,7 @@ import anyio
 from itsdangerous import BadData, URLSafeSerializer
 
 from stream.config.dashboard import DashboardConfig, Role
+from stream.runtime.errors import reason_of
 from stream.runtime.files import write_atomically
 from ui.web.security.addresses import LoginThrottle, TooManyAttemptsError, is_loopback
 
@@ -227,7 +228,7 @@ def load_secret(folder: Path) -> bytes:
     try:
         write_atomically(file, secret, private=True)
     except OSError as error:
-        _log.warning("%s can't be written: %s; sessions end with this run", file, error.strerror)
+        _log.warning("%s can't be written: %s; sessions end with this run", file, reason_of(error))
     return secret
 
 
