@@ -41,15 +41,15 @@ class Broker:
     def start(self) -> None:
         assert _EXECUTABLE is not None
         self.process = subprocess.Popen([_EXECUTABLE, "-c", str(self._folder / "mosquitto.conf")])
-        wait_for(self._accepts_connections, timeout_s=20)
+        wait_for(self._accepts_connections, timeout_s=60)
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def _accepts_connections(self) -> bool:
         assert self.process.poll() is None, "mosquitto exited"
@@ -80,7 +80,7 @@ class Subscriber:
         )
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        assert self._subscribed.wait(10)
+        assert self._subscribed.wait(60)
 
     def payloads(self, topic: str) -> list[str]:
         return [payload for name, payload in list(self.received) if name == topic]

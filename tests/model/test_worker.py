@@ -53,7 +53,7 @@ class WorkerProcess:
     def close(self) -> tuple[int, str]:
         """Terminate the worker like the supervisor. Returns its exit code and stderr."""
         self.process.terminate()
-        _, errors = self.process.communicate(timeout=20)
+        _, errors = self.process.communicate(timeout=60)
         self.socket.__exit__()
         return self.process.returncode, errors
 

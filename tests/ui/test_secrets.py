@@ -18,7 +18,7 @@ _PASSWORD, _WRONG = "s3cret/w@rd", "n0t-the-w0rd"
 
 
 def fetch(host: str, path: str) -> str:
-    connection = http.client.HTTPConnection(host, timeout=10)
+    connection = http.client.HTTPConnection(host, timeout=60)
     try:
         connection.request("GET", path)
         return connection.getresponse().read().decode()

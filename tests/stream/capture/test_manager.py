@@ -42,7 +42,7 @@ def run_of(*names: str) -> Iterator[tuple[CameraManager, HangingSources, threadi
     finally:
         sources.released.set()
         cameras.request_stop()
-        cameras.join(lambda name, join, at_least_s: join(10))
+        cameras.join(lambda name, join, at_least_s: join(60))
 
 
 def configs(*names: str) -> dict[str, CameraConfig]:

@@ -34,11 +34,11 @@ def test_lossless_mode_skips_no_window(
         assert worker.request_clips(capacity=8, timeout_s=0.5) == ()
         reader = feed(lossless, video["video"].ring, 60.0)
         for number in range(1, 239):  # all that end from 0.5 s to 59.75 s
-            clips = worker.request_clips(capacity=8, timeout_s=5)
+            clips = worker.request_clips(capacity=8, timeout_s=60)
             assert len(clips) == 1  # one per stream at a time, so that they stay in order
             worker.send_result(scores_for(clips))
             lossless.wait_for("predictions", number)
-        reader.join(5)
+        reader.join(60)
     ends = [prediction.end_s for prediction in lossless.predictions]
     assert np.allclose(np.diff(ends), 0.25, atol=0.05)
     assert lossless.metrics.total("skipped_windows") == 0
@@ -52,18 +52,18 @@ def test_lost_window_is_sent_again_in_lossless_mode(
             worker.request_clips(capacity=1, timeout_s=0.5) == ()
         )  # the scheduler has the spec from now on
         reader = feed(lossless, video["video"].ring, 2.0)
-        (received,) = worker.request_clips(capacity=1, timeout_s=10)
+        (received,) = worker.request_clips(capacity=1, timeout_s=60)
     with WorkerClient(
         lossless.socket.endpoint, spec, name="one"
     ) as worker:  # restarted after a crash
-        (again,) = worker.request_clips(capacity=1, timeout_s=10)
+        (again,) = worker.request_clips(capacity=1, timeout_s=60)
         assert np.array_equal(again.times, received.times)
         worker.send_result(scores_for((again,)))
         for number in range(1, 6):  # the other windows end from 0.75 s to 1.75 s
             lossless.wait_for("predictions", number)
-            worker.send_result(scores_for(worker.request_clips(capacity=1, timeout_s=5)))
+            worker.send_result(scores_for(worker.request_clips(capacity=1, timeout_s=60)))
         lossless.wait_for("predictions", 6)
-        reader.join(5)
+        reader.join(60)
     ends = [prediction.end_s for prediction in lossless.predictions]
     assert np.allclose(np.diff(ends), 0.25, atol=0.05)
     assert lossless.metrics.total("lost_windows") == 0
@@ -79,8 +79,8 @@ def test_lost_windows_of_several_streams_stay_in_order(tmp_path: Path, spec: Cli
             readers = [feed(harness, video.ring, 3.0, name=name) for name, video in videos.items()]
             with WorkerClient(harness.socket.endpoint, spec, name="two") as two:
                 received = [
-                    *one.request_clips(capacity=4, timeout_s=10),
-                    *two.request_clips(capacity=4, timeout_s=10),
+                    *one.request_clips(capacity=4, timeout_s=60),
+                    *two.request_clips(capacity=4, timeout_s=60),
                 ]
         assert sorted(clip.camera for clip in received) == ["a", "b"]
         # Both crashed and are restarted, one after the other.
@@ -95,7 +95,7 @@ def test_lost_windows_of_several_streams_stay_in_order(tmp_path: Path, spec: Cli
                     worker.send_result(scores_for(clips))
                     count += len(clips)
         for reader in readers:
-            reader.join(5)
+            reader.join(60)
         harness.wait_for("predictions", 20)
     finally:
         harness.close()
@@ -114,13 +114,13 @@ def test_window_that_is_never_scored_is_a_failure(
         reader = feed(lossless, video["video"].ring, 1.0)
     for _ in range(3):
         with WorkerClient(lossless.socket.endpoint, spec, name="one") as worker:
-            assert len(worker.request_clips(capacity=1, timeout_s=10)) == 1
+            assert len(worker.request_clips(capacity=1, timeout_s=60)) == 1
     with WorkerClient(lossless.socket.endpoint, spec, name="one") as worker:
         worker.request_clips(capacity=1, timeout_s=0.5)
         lossless.wait_for("failures")
     assert "a window of video was not scored in 3 tries" in lossless.failures[0]
     lossless.stop.set()
-    reader.join(5)
+    reader.join(60)
 
 
 def test_prediction_callback_may_call_the_scheduler(
@@ -134,9 +134,9 @@ def test_prediction_callback_may_call_the_scheduler(
         with WorkerClient(harness.socket.endpoint, spec) as worker:
             assert worker.request_clips(capacity=1, timeout_s=0.5) == ()
             reader = feed(harness, video["video"].ring, 0.6)
-            worker.send_result(scores_for(worker.request_clips(capacity=1, timeout_s=10)))
+            worker.send_result(scores_for(worker.request_clips(capacity=1, timeout_s=60)))
             harness.wait_for("predictions")
-            reader.join(5)
+            reader.join(60)
     finally:
         harness.close()
     assert idle == [False]  # not delivered yet

@@ -66,13 +66,13 @@ def test_dispatch_policy_is_added_by_registration_alone(tmp_path: Path, spec: Cl
         scheduler.start()
         try:
             with WorkerClient(socket.endpoint, spec) as worker:
-                clips = worker.request_clips(capacity=8, timeout_s=10)
+                clips = worker.request_clips(capacity=8, timeout_s=60)
                 assert [clip.camera for clip in clips] == ["yard"]
                 worker.send_result(scores_for(clips))
                 wait_for(lambda: metrics.total("windows") == 1)
         finally:
             scheduler.request_stop()
-            assert scheduler.join(10)
+            assert scheduler.join(60)
             socket.__exit__()
     finally:
         POLICIES.remove("only_yard")

@@ -31,7 +31,7 @@ def test_ready_worker_gets_the_newest_window_of_each_camera(
     harness: SchedulerHarness, spec: ClipSpec
 ) -> None:
     with WorkerClient(harness.socket.endpoint, spec) as worker:
-        clips = worker.request_clips(capacity=8, timeout_s=10)
+        clips = worker.request_clips(capacity=8, timeout_s=60)
         assert sorted(clip.camera for clip in clips) == ["a", "b"]
         for clip in clips:
             assert clip.frames.shape == (4, 8, 8, 3)
@@ -50,9 +50,9 @@ def test_batch_does_not_exceed_the_capacity_of_the_worker(
     harness: SchedulerHarness, spec: ClipSpec
 ) -> None:
     with WorkerClient(harness.socket.endpoint, spec) as worker:
-        first = worker.request_clips(capacity=1, timeout_s=10)
+        first = worker.request_clips(capacity=1, timeout_s=60)
         worker.send_result(scores_for(first))
-        second = worker.request_clips(capacity=1, timeout_s=10)
+        second = worker.request_clips(capacity=1, timeout_s=60)
     assert [clip.camera for clip in (*first, *second)] == ["a", "b"]
 
 
@@ -67,7 +67,7 @@ def test_windows_wait_until_the_batch_is_full_or_the_queue_delay_is_over(
             assert worker.request_clips(capacity=8, timeout_s=0.2) == ()
             harness.clock_offset_s = 2.0
             harness.socket.wake()
-            assert len(worker.request_clips(capacity=8, timeout_s=10)) == 2
+            assert len(worker.request_clips(capacity=8, timeout_s=60)) == 2
         for camera in cameras.values():
             camera.ring = filled(spec, 3.0)
         with WorkerClient(harness.socket.endpoint, spec) as worker:
@@ -122,8 +122,8 @@ def test_due_windows_are_divided_among_ready_workers(
             camera.ring = rings[name]
         harness.socket.wake()
         clips = (
-            one.request_clips(capacity=8, timeout_s=10),
-            two.request_clips(capacity=8, timeout_s=10),
+            one.request_clips(capacity=8, timeout_s=60),
+            two.request_clips(capacity=8, timeout_s=60),
         )
     assert sorted(clip.camera for (clip,) in clips) == ["a", "b"]
     assert sorted(harness.hellos) == [(b"one", 2), (b"two", 1)]
@@ -134,14 +134,14 @@ def test_windows_without_motion_are_not_sent_but_counted(
 ) -> None:
     cameras["a"].gated = True
     with WorkerClient(harness.socket.endpoint, spec) as worker:
-        assert [clip.camera for clip in worker.request_clips(capacity=8, timeout_s=10)] == ["b"]
+        assert [clip.camera for clip in worker.request_clips(capacity=8, timeout_s=60)] == ["b"]
     assert harness.metrics.totals("a") == {"motion_gated_windows": 1}
     assert (cameras["a"].scored_ends_s, cameras["b"].scored_ends_s) == ([], [1.0])
 
 
 def test_window_is_sent_once(harness: SchedulerHarness, spec: ClipSpec) -> None:
     with WorkerClient(harness.socket.endpoint, spec) as worker:
-        assert len(worker.request_clips(capacity=8, timeout_s=10)) == 2
+        assert len(worker.request_clips(capacity=8, timeout_s=60)) == 2
         assert worker.request_clips(capacity=8, timeout_s=0.1) == ()
 
 
@@ -149,12 +149,12 @@ def test_new_frame_is_sent_to_a_waiting_worker(
     harness: SchedulerHarness, spec: ClipSpec, cameras: dict[str, ClipSource]
 ) -> None:
     with WorkerClient(harness.socket.endpoint, spec) as worker:
-        worker.request_clips(capacity=8, timeout_s=10)
+        worker.request_clips(capacity=8, timeout_s=60)
         ring = cameras["a"].ring
         assert ring is not None
         ring.append(np.zeros((8, 8, 3), np.uint8), 1.0, 8.0)
         harness.socket.wake()
-        clips = worker.request_clips(capacity=8, timeout_s=10)
+        clips = worker.request_clips(capacity=8, timeout_s=60)
     assert [(clip.camera, round(float(clip.times[-1]), 2)) for clip in clips] == [("a", 1.0)]
 
 
@@ -162,7 +162,7 @@ def test_clips_of_a_hung_worker_are_counted_as_lost(
     harness: SchedulerHarness, spec: ClipSpec
 ) -> None:
     with WorkerClient(harness.socket.endpoint, spec, name="hung") as hung:
-        clips = hung.request_clips(capacity=8, timeout_s=10)
+        clips = hung.request_clips(capacity=8, timeout_s=60)
         harness.clock_offset_s = 31.0
         harness.socket.wake()
         harness.wait_for("timeouts")
@@ -178,12 +178,12 @@ def test_restarted_worker_loses_only_its_clips_in_flight(
     harness: SchedulerHarness, spec: ClipSpec, cameras: dict[str, ClipSource]
 ) -> None:
     with WorkerClient(harness.socket.endpoint, spec, name="local") as first:
-        assert len(first.request_clips(capacity=8, timeout_s=10)) == 2
+        assert len(first.request_clips(capacity=8, timeout_s=60)) == 2
     ring = cameras["a"].ring
     assert ring is not None
     ring.append(np.zeros((8, 8, 3), np.uint8), 1.0, 8.0)
     with WorkerClient(harness.socket.endpoint, spec, name="local") as second:
-        clips = second.request_clips(capacity=8, timeout_s=10)
+        clips = second.request_clips(capacity=8, timeout_s=60)
         second.send_result(scores_for(clips))
         harness.wait_for("predictions")
     assert harness.metrics.total("lost_windows") == 2
@@ -191,7 +191,7 @@ def test_restarted_worker_loses_only_its_clips_in_flight(
 
 def test_scores_of_the_wrong_length_are_rejected(harness: SchedulerHarness, spec: ClipSpec) -> None:
     with WorkerClient(harness.socket.endpoint, spec) as worker:
-        clips = worker.request_clips(capacity=1, timeout_s=10)
+        clips = worker.request_clips(capacity=1, timeout_s=60)
         worker.send_result(scores_for(clips, count=5))
         worker.send_result(scores_for(clips, count=3))
         harness.wait_for("predictions")
@@ -204,9 +204,9 @@ def test_worker_with_another_model_is_rejected(harness: SchedulerHarness, spec: 
         WorkerClient(harness.socket.endpoint, spec) as first,
         WorkerClient(harness.socket.endpoint, other) as second,
     ):
-        assert first.request_clips(capacity=1, timeout_s=10)
+        assert first.request_clips(capacity=1, timeout_s=60)
         with pytest.raises(TransportError, match="uses another model, small"):
-            second.request_clips(capacity=1, timeout_s=10)
+            second.request_clips(capacity=1, timeout_s=60)
     assert harness.specs == [spec]
 
 
@@ -217,11 +217,11 @@ def test_failed_worker_does_not_disturb_other_workers(
         WorkerClient(harness.socket.endpoint, spec) as good,
         WorkerClient(harness.socket.endpoint, None) as bad,
     ):
-        clips = good.request_clips(capacity=1, timeout_s=10)
+        clips = good.request_clips(capacity=1, timeout_s=60)
         bad.report_failure("no such model")
         good.send_result(scores_for(clips))
         harness.wait_for("predictions")
-        good.request_clips(capacity=1, timeout_s=10)
+        good.request_clips(capacity=1, timeout_s=60)
     assert harness.failures == []
 
 
@@ -236,7 +236,7 @@ def test_scheduler_is_idle_when_all_due_windows_are_scored(
     harness: SchedulerHarness, spec: ClipSpec
 ) -> None:
     with WorkerClient(harness.socket.endpoint, spec) as worker:
-        clips = worker.request_clips(capacity=8, timeout_s=10)
+        clips = worker.request_clips(capacity=8, timeout_s=60)
         assert not harness.scheduler.idle_in(["a", "b"])
         worker.send_result(scores_for(clips))
         harness.wait_for("predictions", 2)

@@ -80,7 +80,7 @@ def test_each_session_gets_only_its_own_predictions_and_events(harness: Sessions
         put_frames(two, 3.0, 4.0, color=2)
         assert one.missing_s == 0.0
         for _ in range(2):  # one at a time
-            clips = worker.request_clips(capacity=4, timeout_s=10)
+            clips = worker.request_clips(capacity=4, timeout_s=60)
             assert len(clips) == 1
             worker.send_result(by_color(clips))
         wait_for(lambda: label(one) == "jump" and label(two) == "run")
@@ -98,7 +98,7 @@ def test_one_session_window_joins_a_batch_of_cameras(harness: SessionsHarness) -
         put_frames(one, 0.0, 1.0)
         put_frames(two, 0.0, 1.0)
         with WorkerClient(harness.scheduling.socket.endpoint, harness.spec) as worker:
-            names = [clip.camera for clip in worker.request_clips(capacity=4, timeout_s=10)]
+            names = [clip.camera for clip in worker.request_clips(capacity=4, timeout_s=60)]
     assert names == ["door", one.name]
 
 
@@ -112,7 +112,7 @@ def test_sessions_get_windows_under_full_load(harness: SessionsHarness) -> None:
         names = []
         for number in range(8):
             harness.cameras["door"].ring = filled(harness.spec, 1.3 + number)
-            (clip,) = worker.request_clips(capacity=1, timeout_s=10)
+            (clip,) = worker.request_clips(capacity=1, timeout_s=60)
             names.append(clip.camera)
             put_frames(one, 1.0 + number, 2.0 + number)
             worker.send_result(scores_for((clip,)))
@@ -160,7 +160,7 @@ def test_result_for_a_closed_session_is_dropped(harness: SessionsHarness) -> Non
         assert worker.request_clips(capacity=1, timeout_s=0.1) == ()
         with harness.sessions.open() as session:
             put_frames(session, 0.0, 1.0)
-            clips = worker.request_clips(capacity=1, timeout_s=10)
+            clips = worker.request_clips(capacity=1, timeout_s=60)
         worker.send_result(by_color(clips))
         wait_for(lambda: harness.scheduling.metrics.total("orphaned_results") == 1)
     assert harness.scheduling.metrics.total("late_results") == 0

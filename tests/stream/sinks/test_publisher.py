@@ -46,7 +46,7 @@ def publisher(clock: Clock) -> Iterator[Publisher]:
     publisher.start()
     yield publisher
     publisher.request_stop()
-    assert publisher.join(10)
+    assert publisher.join(60)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_stop_does_not_wait_for_a_subscriber_that_does_not_read(
     for _ in range(5000):
         publisher.on_prediction(prediction(labels=200), NOW)
     publisher.request_stop()
-    assert publisher.join(10)
+    assert publisher.join(60)
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:{port}", "tcp://no-such-host:1", "tcp://x"])
@@ -155,7 +155,7 @@ def test_ipc_address_can_be_reused(tmp_path: Path) -> None:
         publisher = Publisher(f"ipc://{tmp_path}/events", Metrics())
         publisher.start()
         publisher.request_stop()
-        assert publisher.join(10)
+        assert publisher.join(60)
 
 
 def test_subscriber_of_the_docs_works(publisher: Publisher, tmp_path: Path) -> None:

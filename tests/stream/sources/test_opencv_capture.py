@@ -29,11 +29,11 @@ def test_threads_with_the_same_options_do_not_wait(monkeypatch: pytest.MonkeyPat
             seen.append(os.environ.get(_VARIABLE))
             inside.set()
             if until is not None:
-                until.wait(10)
+                until.wait(60)
 
     dead = threading.Thread(target=use, args=("tcp", first_in, first_out))
     dead.start()  # a dead camera, which is slow to open
-    assert first_in.wait(10)
+    assert first_in.wait(60)
     use("tcp", others_in, None)  # enters while the first is still inside
     assert others_in.is_set()
     file_in = threading.Event()
@@ -41,7 +41,7 @@ def test_threads_with_the_same_options_do_not_wait(monkeypatch: pytest.MonkeyPat
     file.start()
     assert not file_in.wait(0.05)  # other options: it waits
     first_out.set()
-    dead.join(10)
-    file.join(10)
+    dead.join(60)
+    file.join(60)
     assert seen == ["tcp", "tcp", None]
     assert _VARIABLE not in os.environ

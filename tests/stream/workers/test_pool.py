@@ -45,7 +45,7 @@ class PoolHarness:
 
     def stop(self) -> None:
         self.pool.request_stop()
-        assert self.pool.join(10)
+        assert self.pool.join(60)
         assert self.pool.pids == ()
 
 
@@ -161,11 +161,11 @@ def test_crashes_at_the_same_moment_are_all_counted(tmp_path: Path, toy: str) ->
     harness = PoolHarness(tmp_path, 1, launcher=toy, now=now)
     thread = threading.Thread(target=harness.pool.on_crash, args=(7,), name="slow")
     thread.start()
-    assert slow.wait(10)
+    assert slow.wait(60)
     for _ in range(4):
         harness.pool.on_crash(7)
     others_counted.set()
-    thread.join(10)
+    thread.join(60)
     assert harness.reason.startswith("the worker ended 5 times within 5 minutes")
     harness.stop()
 

@@ -113,7 +113,7 @@ def test_clip_of_a_removed_camera_ends_with_the_buffered_frames(harness: Recorde
     assert harness.row().note == ""
     assert harness.clip()[1][-1] == 10.0
     assert former is not None
-    assert former.join(10)
+    assert former.join(60)
     recorder.on_event(event("e2", end_s=END_S))  # not recorded
 
     harness.latest_frame = LatestFrame()  # another camera of the same name, with its own clock
