@@ -15,7 +15,7 @@ from stream.config.config import Config
 from stream.pipeline import Pipeline
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.event_log.query import EventQuery
-from stream.synthetic import Scene
+from stream.synthetic.scene import Scene
 from tests.waiting import wait_for
 
 WriteVideo = Callable[..., Path]
@@ -202,5 +202,5 @@ def test_repeated_crashes_of_a_worker_end_the_run(tmp_path: Path) -> None:
             for pid in pipeline.worker_pool.pids:
                 os.kill(pid, signal.SIGKILL)
             wait_for(lambda: pipeline.over.is_set() or not pipeline.worker_pool.pids)
-        assert pipeline.over.wait(10)
+        assert pipeline.over.wait(60)
     assert "the worker ended 5 times within 5 minutes" in pipeline.failure
