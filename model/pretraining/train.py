@@ -102,13 +102,22 @@ def train_motion(
         if config.clips not in progress.clip_targets[-1:]:
             progress.clip_targets.append(config.clips)
         wrapped = context.wrap(learner)
+
+        def save_progress() -> None:
+            saved = {
+                "progress": asdict(progress),
+                "learner": learner.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            }
+            save_state(file, _fingerprint(config), saved)
+
         while progress.clips < config.clips:
             _train_stage(config, spec, wrapped, optimizers, progress, context, on_progress)
             # The main process's accuracy decides for all.
             progress.difficulty = context.run_on_main(
                 lambda: _next_difficulty(progress, progress.clips / config.clips)
             )
-            context.run_on_main(lambda: _save(file, config, learner, optimizers, progress))
+            context.run_on_main(save_progress)
         trained = TrainedModel(learner.network.cpu().eval(), spec, MEAN, STD)
         if context.is_main:
             save(trained, out, half=True)
@@ -235,21 +244,6 @@ def _optimizers(learner: _Learner, config: PretrainConfig) -> list[torch.optim.O
         ),
         torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.98)),
     ]
-
-
-def _save(
-    file: Path,
-    config: PretrainConfig,
-    learner: nn.Module,
-    optimizers: Sequence[torch.optim.Optimizer],
-    progress: Progress,
-) -> None:
-    saved = {
-        "progress": asdict(progress),
-        "learner": learner.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-    }
-    save_state(file, _fingerprint(config), saved)
 
 
 def _fingerprint(config: PretrainConfig) -> dict[str, object]:
