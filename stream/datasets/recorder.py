@@ -13,7 +13,6 @@ import io
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Event as StopEvent
@@ -41,14 +40,20 @@ class SampleError(UserError):
     """Samples can't be recorded or stored. The message is one line for the user."""
 
 
-@dataclass(frozen=True, slots=True)
-class RecordingCallbacks:
-    """Report the progress of a recording. Samples are numbered from 1."""
+class RecordingListener:
+    """Receives the progress of a recording. Samples are numbered from 1."""
 
-    on_countdown: Callable[[int, float], None] = lambda sample, left_s: None  # for each frame
-    on_recording: Callable[[int], None] = lambda sample: None
-    on_rejected: Callable[[int, str], None] = lambda sample, reason: None  # it is recorded again
-    on_saved: Callable[[int], None] = lambda sample: None
+    def on_countdown(self, sample: int, left_s: float) -> None:
+        """Called for each frame before the sample."""
+
+    def on_recording(self, sample: int) -> None:
+        """The sample starts now."""
+
+    def on_rejected(self, sample: int, reason: str) -> None:
+        """The sample is recorded again."""
+
+    def on_saved(self, sample: int) -> None:
+        """The sample is stored."""
 
 
 def count_samples(samples_dir: Path, label: str) -> int:
@@ -67,7 +72,7 @@ def record_samples(
     duration_s: float,
     countdown_s: float,
     stop: StopEvent,
-    callbacks: RecordingCallbacks | None = None,
+    listener: RecordingListener | None = None,
 ) -> int:
     """Record samples of a label from a camera, with a countdown before each.
 
@@ -76,15 +81,15 @@ def record_samples(
     fails or ends, SampleError if a sample is rejected several times or the folder can't be written;
     saved samples stay.
     """
-    callbacks = callbacks or RecordingCallbacks()
+    listener = listener or RecordingListener()
     folder = _folder(samples_dir, label)
     frame_times = _frame_times(source, stop)
     for sample in range(1, count + 1):
         for _ in range(1 + _MAX_RETRIES):
-            _countdown(frame_times, countdown_s, partial(callbacks.on_countdown, sample))
+            _countdown(frame_times, countdown_s, partial(listener.on_countdown, sample))
             if stop.is_set():
                 return sample - 1
-            callbacks.on_recording(sample)
+            listener.on_recording(sample)
             file = _next_file(folder)
             with _writing(folder):
                 fault = _record_one(source, frame_times, file, duration_s, stop)
@@ -92,13 +97,13 @@ def record_samples(
                 return sample - 1
             if not fault:
                 break
-            callbacks.on_rejected(sample, fault)
+            listener.on_rejected(sample, fault)
         else:
             raise SampleError(
                 f"sample {sample} was rejected {1 + _MAX_RETRIES} times ({fault}); check the camera"
             )
         _add_to_list(samples_dir, file, label)
-        callbacks.on_saved(sample)
+        listener.on_saved(sample)
     return count
 
 

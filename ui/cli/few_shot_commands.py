@@ -16,7 +16,7 @@ from ui.cli.terminal import count, fail, print_error, print_line, progress_bar, 
 if TYPE_CHECKING:
     from model.few_shot.fit import FewShotModel
     from model.trained_model import TrainedModel
-    from stream.datasets.recorder import RecordingCallbacks
+    from stream.datasets.recorder import RecordingListener
 
 _FEW = 5  # samples of a label
 
@@ -191,7 +191,7 @@ def _record(
                     duration_s=recording.duration_s,
                     countdown_s=recording.countdown_s,
                     stop=stop,
-                    callbacks=_callbacks(label, samples, recording.duration_s),
+                    listener=_progress(label, samples, recording.duration_s),
                 )
             if not stop.is_set():
                 return
@@ -204,30 +204,32 @@ def _record(
     fail(f"{reason}; {recorded} of {planned} samples were recorded and saved", code=1)
 
 
-def _callbacks(label: str, samples: int, duration_s: float) -> RecordingCallbacks:
-    """Callbacks that print a countdown, one line per second."""
-    from stream.datasets.recorder import RecordingCallbacks
+def _progress(label: str, samples: int, duration_s: float) -> RecordingListener:
+    """Prints a countdown, one line per second."""
+    from stream.datasets.recorder import RecordingListener
 
-    last = (0, 0)
+    class Progress(RecordingListener):
+        last = (0, 0)
 
-    def on_countdown(sample: int, left_s: float) -> None:
-        nonlocal last
-        now = (sample, max(1, math.ceil(left_s - 0.01)))
-        if now != last:
-            print_line(f"{label}, sample {sample} of {samples}: in {now[1]} s")
-        last = now
+        def on_countdown(self, sample: int, left_s: float) -> None:
+            now = (sample, max(1, math.ceil(left_s - 0.01)))
+            if now != self.last:
+                self._print(sample, f"in {now[1]} s")
+            self.last = now
 
-    def on_rejected(sample: int, reason: str) -> None:
-        print_error(f"sample {sample} is recorded again: {reason}")
+        def on_recording(self, sample: int) -> None:
+            self._print(sample, f"now, for {duration_s:.1f} s")
 
-    return RecordingCallbacks(
-        on_countdown=on_countdown,
-        on_recording=lambda sample: print_line(
-            f"{label}, sample {sample} of {samples}: now, for {duration_s:.1f} s"
-        ),
-        on_rejected=on_rejected,
-        on_saved=lambda sample: print_line(f"{label}, sample {sample} of {samples}: saved"),
-    )
+        def on_rejected(self, sample: int, reason: str) -> None:
+            print_error(f"sample {sample} is recorded again: {reason}")
+
+        def on_saved(self, sample: int) -> None:
+            self._print(sample, "saved")
+
+        def _print(self, sample: int, text: str) -> None:
+            print_line(f"{label}, sample {sample} of {samples}: {text}")
+
+    return Progress()
 
 
 def _print_result(fitted: FewShotModel, folder: Path, init: TrainedModel) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from stream.datasets.recorder import (
-    RecordingCallbacks,
+    RecordingListener,
     SampleError,
     add_videos,
     count_samples,
@@ -54,6 +54,14 @@ def files(folder: Path) -> list[str]:
 
 def test_samples_and_countdowns_use_the_camera_clock(tmp_path: Path, clock, clock_stop) -> None:
     calls: list[str] = []
+
+    class Record(RecordingListener):
+        def on_recording(self, sample: int) -> None:
+            calls.append(f"{clock() - 100:.1f} s: {sample}")
+
+        def on_saved(self, sample: int) -> None:
+            calls.append(f"{clock() - 100:.1f} s: saved {sample}")
+
     camera = open_source("demo:3", OpenOptions(now=clock))
     saved = record_samples(
         camera,
@@ -63,10 +71,7 @@ def test_samples_and_countdowns_use_the_camera_clock(tmp_path: Path, clock, cloc
         duration_s=1.0,
         countdown_s=2.0,
         stop=clock_stop,
-        callbacks=RecordingCallbacks(
-            on_recording=lambda sample: calls.append(f"{clock() - 100:.1f} s: {sample}"),
-            on_saved=lambda sample: calls.append(f"{clock() - 100:.1f} s: saved {sample}"),
-        ),
+        listener=Record(),
     )
     assert saved == count_samples(tmp_path, "move") == 2
     assert files(tmp_path) == ["move/sample-001.mp4", "move/sample-002.mp4"]
@@ -95,11 +100,11 @@ def test_finished_samples_stay_when_the_camera_fails(tmp_path: Path) -> None:
 def test_finished_samples_stay_after_a_stop(tmp_path: Path) -> None:
     stop = StopEvent()
 
-    def stop_in_the_second(sample: int) -> None:
-        if sample == 2:
-            stop.set()
+    class StopInTheSecond(RecordingListener):
+        def on_recording(self, sample: int) -> None:
+            if sample == 2:
+                stop.set()
 
-    callbacks = RecordingCallbacks(on_recording=stop_in_the_second)
     saved = record_samples(
         FakeCamera(noise(99)),
         tmp_path,
@@ -108,7 +113,7 @@ def test_finished_samples_stay_after_a_stop(tmp_path: Path) -> None:
         duration_s=1.0,
         countdown_s=0.1,
         stop=stop,
-        callbacks=callbacks,
+        listener=StopInTheSecond(),
     )
     assert saved == 1
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
@@ -119,9 +124,11 @@ def test_finished_samples_stay_after_a_stop(tmp_path: Path) -> None:
 
 def test_static_or_black_sample_is_retried_a_few_times(tmp_path: Path) -> None:
     rejected: list[str] = []
-    callbacks = RecordingCallbacks(
-        on_rejected=lambda sample, reason: rejected.append(f"{sample}: {reason}")
-    )
+
+    class Record(RecordingListener):
+        def on_rejected(self, sample: int, reason: str) -> None:
+            rejected.append(f"{sample}: {reason}")
+
     gray: list[np.ndarray | None] = [np.full((48, 64, 3), 90, np.uint8)] * 6
     dark: list[np.ndarray | None] = [np.zeros((48, 64, 3), np.uint8)] * 6
     camera = FakeCamera([*gray, None, *dark, *noise(20)])
@@ -134,7 +141,7 @@ def test_static_or_black_sample_is_retried_a_few_times(tmp_path: Path) -> None:
             duration_s=0.4,
             countdown_s=0.0,
             stop=StopEvent(),
-            callbacks=callbacks,
+            listener=Record(),
         )
         == 1
     )
