@@ -76,7 +76,9 @@ def test_every_file_name_gives_a_valid_camera_name(
 ) -> None:
     for folder in "ab":
         written(tmp_path / folder / f"{stem}.mp4", folder)
-    for name in names_of(list(tmp_path.glob("?/*.mp4")), settings).values():
+    names = names_of(list(tmp_path.glob("?/*.mp4")), settings).values()
+    assert len(set(names)) == 2
+    for name in names:
         TypeAdapter(Name).validate_python(name)
 
 
