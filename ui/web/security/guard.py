@@ -105,7 +105,7 @@ class Guard:
             send = self._with_headers(path, host, page.send)
             await self._app(without_accept_encoding(scope), receive, send)
         else:
-            await self._app(scope, _limit_body(receive), send)
+            await self._app(scope, _limit_body(scope["method"], receive), send)
 
     def _identify(self, headers: Headers) -> Identity | None:
         cookie = read_cookie(headers, self._access.cookie_name)
@@ -181,17 +181,20 @@ def _check_length(headers: Headers) -> _Rejection | None:
     return _TOO_LARGE if len(length) > 15 or int(length) > _MAX_BODY_BYTES else None
 
 
-def _limit_body(receive: Receive) -> Receive:
-    """A `receive` that stops at the limit. Its HTTPException becomes the application's response."""
+def _limit_body(method: str, receive: Receive) -> Receive:
+    """A `receive` that stops at the limit. Its HTTPException becomes the application's response.
+
+    Other methods have no use for a body: their streams read only to learn of a disconnection.
+    """
     read = 0
 
     async def limited() -> Message:
         nonlocal read
         message = await receive()
         read += len(message.get("body", b""))
-        if read > _MAX_BODY_BYTES:
+        if read > _MAX_BODY_BYTES and method in _CHANGING:
             raise HTTPException(*_TOO_LARGE, headers={"connection": "close"})
-        return message
+        return message if read <= _MAX_BODY_BYTES else {"type": "http.disconnect"}
 
     return limited
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Iterator
 from urllib.parse import unquote
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
 
 from tests.conftest import Clock
 from tests.guarded import (
@@ -293,13 +298,23 @@ def test_unused_gradio_routes_are_closed_for_everybody(
             assert answer == 404, (method, answer)
 
 
-async def send_raw(guard: Guard, method: str, target: str, headers: dict[str, str]) -> int:
+_NO_BODY = itertools.repeat({"type": "http.request", "body": b"", "more_body": False})
+
+
+async def send_raw(
+    guard: Guard,
+    method: str,
+    target: str,
+    headers: dict[str, str],
+    chunks: Iterator[dict] = _NO_BODY,
+) -> int:
     """Send a request with an unnormalized target, as uvicorn does; returns the status."""
     path, _, query = target.partition("?")
     sent: list[dict] = []
 
     async def receive() -> dict:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        await asyncio.sleep(0)
+        return next(chunks)
 
     async def send(message: dict) -> None:
         sent.append(message)
@@ -345,3 +360,18 @@ def test_body_size_is_limited_with_and_without_content_length(open_guard: Guard)
     assert read <= 17
     assert post(headers={"content-length": "-1"}, content=b"").status_code == 400
     assert post(headers={"content-length": "9" * 5000}, content=b"").status_code == 413
+
+
+def test_oversized_body_of_a_download_is_no_error_of_the_server() -> None:
+    async def download(_: Request) -> Response:
+        async def rows() -> AsyncIterator[bytes]:
+            while True:
+                await asyncio.sleep(0)
+                yield b"row\n"
+
+        return StreamingResponse(rows())
+
+    app = Starlette(routes=[Route("/api/events", download)])
+    guard = Guard(app, Access(OPEN, b""), host="127.0.0.1", port=7860, https=False)
+    chunks = itertools.repeat({"type": "http.request", "body": b"x" * 65_536, "more_body": True})
+    assert asyncio.run(send_raw(guard, "GET", "/api/events", {}, chunks)) == 200
