@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -24,6 +27,19 @@ from tests.rtsp import Server
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 limit_openmp_spin()
 limit_malloc_arenas()  # else each thread that a test starts keeps memory for the next ones
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # no collection needs to scan all modules and tests again
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _memory_is_returned() -> Iterator[None]:
+    """Free what a module has left in reference cycles: figures, networks."""
+    yield
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Clock:
