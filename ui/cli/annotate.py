@@ -32,9 +32,9 @@ def check_writable(out: Path) -> None:
     """Raise UserError if `annotate` can't write this file."""
     try:
         if out.is_dir():
-            raise UserError(f"{out} can't be written: it is a folder")
+            raise UserError(f"{out} can't be written: it is a folder; give another --out")
         if not out.parent.is_dir():
-            raise UserError(f"{out} can't be written: no folder {out.parent}")
+            raise UserError(f"{out} can't be written: no folder {out.parent}; give another --out")
         _part_of(out).touch()
         _part_of(out).unlink()
     except OSError as error:
@@ -101,7 +101,7 @@ def _part_of(out: Path) -> Path:
 
 
 def _write_error(out: Path, error: OSError | av.error.FFmpegError) -> UserError:
-    return UserError(f"{out} can't be written: {reason_of(error)}")
+    return UserError(f"{out} can't be written: {reason_of(error)}; give another --out")
 
 
 def _open_container(video: Path) -> av.container.InputContainer:
