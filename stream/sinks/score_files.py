@@ -23,7 +23,7 @@ FOLDER = "scores"
 MAX_FILE_S = 3600.0  # a new file each hour, so that old ones can be deleted
 _MAX_DENSE_LABELS = 32  # for a model with more labels, only the top _TOP_K are stored
 _TOP_K = 10
-_MAX_UTC = 4e9  # seconds since 1970; later or negative times are corrupted
+_MAX_UTC = 4e9  # seconds before or after 1970; other times are corrupted
 _HEADER_KEYS = {"run", "camera", "model", "labels", "background", "gap_s"}
 
 
@@ -133,7 +133,7 @@ def read_records(file: Path) -> tuple[dict[str, Any], np.ndarray]:
     count = (len(data) - offset) // dtype.itemsize  # the last record may be incomplete
     records = np.frombuffer(data, dtype, count=count, offset=offset)
     zero_utc = records["utc"] - records["end_s"]
-    good = (zero_utc >= 0) & (zero_utc < _MAX_UTC) & np.isfinite(records["end_s"])
+    good = (np.abs(zero_utc) < _MAX_UTC) & np.isfinite(records["end_s"])
     if labels > _MAX_DENSE_LABELS:
         good &= (records["indices"] < labels).all(axis=1)
     return header, records if good.all() else records[good]

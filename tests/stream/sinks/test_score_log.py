@@ -29,11 +29,17 @@ def prediction(spec: ClipSpec, end_s: float, *, camera: str = "door", seed: int 
     )
 
 
-def store(folder: Path, spec: ClipSpec, predictions: list[Prediction], run: str = "a" * 32) -> None:
+def store(
+    folder: Path,
+    spec: ClipSpec,
+    predictions: list[Prediction],
+    run: str = "a" * 32,
+    start_utc: datetime = NOON,
+) -> None:
     log = ScoreLog(folder, run, Metrics())
     log.on_model(spec, ())
     for one in predictions:
-        log.on_prediction(one, NOON + timedelta(seconds=one.end_s))
+        log.on_prediction(one, start_utc + timedelta(seconds=one.end_s))
     log.join(0)
 
 
@@ -55,6 +61,16 @@ def test_stored_scores_are_read_unchanged(tmp_path: Path, spec: ClipSpec) -> Non
         assert one.end_s == other.end_s
         assert one.start_s == pytest.approx(other.start_s)
         assert abs(start_utc - NOON) < timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize("year", [1904, 1970, 2090])
+def test_scores_of_videos_without_a_valid_date_are_read(
+    tmp_path: Path, spec: ClipSpec, year: int
+) -> None:
+    written = [prediction(spec, frame / 30) for frame in range(16, 300, 8)]
+    store(tmp_path, spec, written, start_utc=datetime(year, 1, 1, tzinfo=timezone.utc))
+    (stored,) = read_scores(tmp_path)
+    assert [one.end_s for one, _ in stored.predictions()] == [one.end_s for one in written]
 
 
 def test_only_the_top_ten_of_many_labels_are_stored(tmp_path: Path, large: ClipSpec) -> None:
