@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import math
@@ -67,7 +66,10 @@ class CurveServerAuth:
                 break
             request = self.zap_socket.recv_multipart()
             self._address = request[3].decode(errors="replace")
-            asyncio.run(self._authenticator.handle_zap_message(request))
+            # Run by hand, since it has nothing to wait for: an event loop would open descriptors,
+            # and a flood of connections may have used up all of them.
+            with contextlib.suppress(StopIteration):
+                self._authenticator.handle_zap_message(request).send(None)
         while self._events.poll(0):
             event = recv_monitor_message(self._events)
             # The socket also has events of local workers, such as one killed while it connects.
