@@ -74,6 +74,7 @@ class Pipeline:
         self._now, self._now_utc = now, now_utc
         self._deadline = StopDeadline(_STOP_TIMEOUT_S)
         self._scan_inputs = scan_inputs or {}
+        self.is_scan = bool(scan_inputs)
         self._broadcaster = EventBroadcaster(self.metrics)
         self.camera_manager = CameraManager(
             config.cameras,
@@ -123,7 +124,7 @@ class Pipeline:
             self.metrics,
             more=[self._broadcaster],
             on_failure=self._fail,
-            is_scan=bool(self._scan_inputs),
+            is_scan=self.is_scan,
             now=self._now,
         )
         undo.callback(self.sinks.join, self._deadline.join)
@@ -157,7 +158,7 @@ class Pipeline:
             stride_s=config.window.stride,
             result_timeout_s=config.worker.result_timeout,
             max_queue_delay_s=config.worker.max_queue_delay,
-            policy=POLICIES["lossless" if self._scan_inputs else "newest_wins"],
+            policy=POLICIES["lossless" if self.is_scan else "newest_wins"],
             predictions=self,
             workers=self.worker_pool,
             on_crash=self._fail,
@@ -214,7 +215,7 @@ class Pipeline:
             config,
             self.metrics,
             on_frame=self._on_frame,
-            paced=not self._scan_inputs,
+            paced=not self.is_scan,
             default_width=max(DEFAULT_WIDTH, recording.width if recording.enabled else 0),
             now=self._now,
         )
@@ -222,7 +223,7 @@ class Pipeline:
     # On the capture threads.
     def _on_frame(self, camera: Camera) -> None:
         self.scheduler.wake()
-        if self._scan_inputs:
+        if self.is_scan:
             self.scheduler.wait_for_backpressure(camera.stream_names, camera.stopping)
 
     # On the scheduler's thread.

@@ -23,7 +23,7 @@ def reconfigure(pipeline: Pipeline, config: Config, *, also: Collection[str] = (
     Any thread may call it, except those of the pipeline.
     """
     with pipeline.changing:
-        if pipeline.over.is_set():
+        if pipeline.is_scan or pipeline.over.is_set():
             raise ConfigError("shutting down; configuration not changed")
         before = pipeline.config
         merged, changes = compare(before, config, also=also)
