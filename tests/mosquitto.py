@@ -87,8 +87,10 @@ class Subscriber:
 
     def sync(self) -> None:
         """Return when the broker has our acknowledgments, and will not resend messages."""
-        self._client.publish("sync", qos=1).wait_for_publish(10)
+        self._client.publish("sync", qos=1).wait_for_publish(60)
 
     def stop(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        # paho closes two sockets when nothing refers to its client: end the cycle.
+        self._client.on_subscribe = self._client.on_message = None

@@ -20,7 +20,7 @@ from stream.regions.base import regions_of
 from stream.regions.clip_source import RegionClipSource
 from stream.runtime.metrics import Metrics
 from stream.runtime.secrets import redact
-from stream.runtime.service import Backoff, ServiceThread, join_all
+from stream.runtime.service import Backoff, ServiceThread
 from stream.sources.base import NetworkOptions, OpenOptions, Source, check_source, open_source
 from stream.sources.source_clock import SourceClock
 
@@ -119,9 +119,11 @@ class Camera:
                 self._session.request_stop()
 
     def join(self, timeout_s: float) -> bool:
-        session = self._session
-        threads = [self._thread] if session is None else [self._thread, session.thread]
-        return join_all(threads, timeout_s)
+        deadline = time.monotonic() + timeout_s
+        ended, session = self._thread.join(timeout_s), self._session  # the last session
+        if session is not None:
+            ended &= session.thread.join(max(0.0, deadline - time.monotonic()))
+        return ended
 
     @property
     def streams(self) -> tuple[RegionClipSource, ...]:

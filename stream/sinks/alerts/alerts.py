@@ -42,11 +42,15 @@ class Alerts(EventSink):
     ) -> None:
         self._labels: tuple[str, ...] = ()  # of the model, without background
         folder = folder / FOLDER
+        senders = {  # all of them, before the first outbox creates a file
+            name: make_sender(name, config, folder, first_delay_s=first_delay_s)
+            for name, config in configs.items()
+        }
         self.services = self._dispatchers = [
             AlertDispatcher(
                 name,
                 AlertFilter(config),
-                make_sender(name, config, folder, first_delay_s=first_delay_s),
+                senders[name],
                 Outbox(folder / f"{name}.queue", max_alerts=max_queued),
                 metrics,
                 first_delay_s=first_delay_s,

@@ -119,6 +119,9 @@ class MqttConnection:
         unused = self._client.socket()
         if unused is not None:
             unused.close()
+        # paho closes two other sockets when nothing refers to its client: end the cycle.
+        self._client.on_connect = self._client.on_connect_fail = None
+        self._client.on_disconnect = self._client.on_publish = None
 
     def _start(self) -> None:
         if not self._is_started:
