@@ -37,7 +37,7 @@ class CaptureSession:
         self.is_permanent = False  # the error will not go away
         self.wakeup = threading.Event()  # it ended, or a stop was requested
         self.stop_requested_at = math.inf  # monotonic seconds
-        self.hangs = False  # set by the supervisor: its read should have returned by now
+        self.hangs = False  # set by the camera: its read should have returned by now
         self._opener, self._on_frame, self._now = opener, on_frame, now
         self._ready = ready
         self.thread = ServiceThread(f"capture {name}", self._read)

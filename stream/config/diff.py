@@ -86,7 +86,7 @@ def check_labels(config: Config, before: Config, spec: ClipSpec | None) -> None:
 
 def _is_hot(key: str, old: Any, new: Any, hot_keys: Collection[str]) -> bool:
     if key == "retention.scores" and (old == 0) != (new == 0):
-        return False  # the score log is opened or not once, when the model is ready
+        return False  # the score log is made or not at the start of the run
     return any(key == one or key.startswith(f"{one}.") for one in hot_keys)
 
 

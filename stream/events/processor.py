@@ -52,6 +52,7 @@ class ScanInput:
 class EventProcessor:
     """Turns the predictions of all cameras into views and events.
 
+    It reports a camera that ended to the camera manager, after its last prediction and event.
     `is_drained` tells whether a camera that ended has no window left to score. `on_crash` is called
     with the reason if the thread crashes.
     """

@@ -74,10 +74,12 @@ def export(
     if format_name not in FORMATS:
         raise ExportError(f"format {format_name!r} must be one of {', '.join(sorted(FORMATS))}")
     event_format = FORMATS[format_name]
-    if event_format.is_relative:
-        rows = list(rows)
+    if not event_format.is_relative:
+        event_format.write(rows, file, options)
+        return 0
+    rows = list(rows)
     event_format.write(rows, file, options)
-    return sum(row["end"] is None for row in rows) if event_format.is_relative else 0
+    return sum(row["end"] is None for row in rows)
 
 
 def export_file(

@@ -16,7 +16,7 @@ from stream.regions.zone import Zone
 
 
 class RegionClipSource:
-    """A Region of one ClipSource, itself. `name` is the camera's, or "camera/zone".
+    """A region with one clip source: itself. `name` is the camera's, or "camera/zone".
 
     `fit` says how a frame is fitted to the model's input size; None: as the model was trained.
     """

@@ -14,8 +14,12 @@ class UserError(Exception):
 
 def reason_of(error: BaseException) -> str:
     """Why something failed, in one line: the system's text for an OSError, without its path."""
-    text = getattr(error, "strerror", None) or str(error)
-    lines = text.strip().splitlines() or [type(error).__name__]
+    return getattr(error, "strerror", None) or first_line(error)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or the name of its type."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0]
 
 

@@ -8,7 +8,6 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import takewhile
 
 import numpy as np
 
@@ -84,14 +83,13 @@ class Metrics:
             return dict(sorted(sums.items()))
 
     def rate(self, name: str, camera: str = "") -> float:
-        """The average count per second over the last seconds."""
+        """The average count per second over the last 3 s."""
         with self._lock:
             since = self._now() - _RATE_S
             count = sum(
-                1
+                _count_after(since, counted_at)
                 for (key, stream), counted_at in self._counted_at.items()
                 if key == name and _belongs(stream, camera)
-                for _ in takewhile(lambda at: at > since, reversed(counted_at))
             )
             return count / _RATE_S
 
@@ -108,6 +106,16 @@ class Metrics:
                 found = Percentiles(p50, p95)
             self._percentiles[name] = (now, found)
             return found
+
+
+def _count_after(since: float, times: deque[float]) -> int:
+    """How many of these ascending times are later."""
+    count = 0
+    for at in reversed(times):
+        if at <= since:
+            break
+        count += 1
+    return count
 
 
 def _belongs(stream: str, camera: str) -> bool:

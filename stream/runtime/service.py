@@ -1,4 +1,4 @@
-"""Service: what is started, asked to stop and joined; its thread, and the delays of its retries."""
+"""Service: a part that is started, asked to stop and joined; its thread; delays of retries."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Service(Protocol):
     def start(self) -> None: ...
 
     def request_stop(self) -> None:
-        """Begin to stop; does not wait. May be called more than once, from any thread."""
+        """Start to stop; does not wait. May be called more than once, from any thread."""
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the end; False where it did not come within `timeout_s` seconds."""
+        """Wait for the end; False if it does not come within `timeout_s` seconds."""
 
 
 class ServiceThread:

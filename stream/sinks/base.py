@@ -19,8 +19,9 @@ from stream.sinks.event_log.writer import EventWriter
 
 
 class EventSink:
-    """Receives the predictions and events of a run. A sink derives from it, and overrides what it
-    needs; what it does not override does nothing.
+    """Receives the predictions and events of a run.
+
+    A sink derives from it and overrides the methods that it needs; the others do nothing.
 
     Methods named `on_` are called on the event processor's thread, or on the one named there, and
     must not block. An error in one of them is logged and counted; the run continues.
@@ -37,7 +38,7 @@ class EventSink:
             service.start()
 
     def request_stop(self) -> None:
-        """Begin to stop; nothing more is received. May be called without `start`."""
+        """Start to stop; the sink receives nothing more. May be called without `start`."""
         for service in self.services:
             service.request_stop()
 

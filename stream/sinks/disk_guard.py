@@ -68,9 +68,13 @@ class DiskGuard:
                 self._check_at = now + _CHECK_INTERVAL_S
                 with contextlib.suppress(OSError):  # the next write reports the problem
                     free = self._free(self._folder)
-                    exceeded = [free < self._limit(one) for one in (_NO_CLIPS, _NO_SCORES)]
-                    self._set_level(sum(exceeded), free)
+                    self._set_level(self._level_for(free), free)
             return self._level
+
+    def _level_for(self, free: int) -> int:
+        if free >= self._limit(_NO_CLIPS):
+            return _ALL
+        return _NO_CLIPS if free >= self._limit(_NO_SCORES) else _NO_SCORES
 
     def _limit(self, level: int) -> float:
         """Free bytes below which a level applies."""

@@ -89,7 +89,6 @@ class FileSource:
         self._now = now
         self._paced = paced
         self._started_at: float | None = None
-        self.retrieve, self.close = reader.retrieve, reader.close
 
     def grab(self, stop: StopEvent) -> FrameTime | None:
         time_s = self._reader.advance()
@@ -103,6 +102,12 @@ class FileSource:
         if stop.wait(max(0.0, due_at - self._now())):
             return None
         return FrameTime(time_s, due_at)
+
+    def retrieve(self) -> np.ndarray | None:
+        return self._reader.retrieve()
+
+    def close(self) -> None:
+        self._reader.close()
 
 
 class VideoFileType:

@@ -123,7 +123,7 @@ def test_silent_server_is_detected_in_ten_seconds_with_default_timeouts(
     server = FixedResponder(b"")
     try:
         camera = start_camera(server.address, stall_timeout=defaults.stall_timeout)
-        wait_for(lambda: camera.state == OFFLINE, timeout_s=60)
+        wait_for(lambda: camera.state == OFFLINE, timeout_s=10)
         camera.request_stop()
         assert camera.join(3)
     finally:
