@@ -16,9 +16,9 @@ from ui.web.security.addresses import TooManyAttemptsError
 from ui.web.security.guard import read_cookie
 
 _FORM = "application/x-www-form-urlencoded"
-_STATIC = Path(__file__).parents[1] / "static"
-_PAGE = (_STATIC / "login.html").read_text(encoding="utf-8")
-_LOGIN_FORM = (_STATIC / "login_form.html").read_text(encoding="utf-8")
+_TEMPLATES = Path(__file__).parents[1] / "templates"
+_PAGE = (_TEMPLATES / "login.html").read_text(encoding="utf-8")
+_LOGIN_FORM = (_TEMPLATES / "login_form.html").read_text(encoding="utf-8")
 _NO_USERS = (
     "<p>Nobody can log in: the configuration has API tokens, but no "
     "<code>dashboard.users</code>.</p>"
