@@ -141,8 +141,9 @@ def rows(data: Path, **filters: Any) -> list[dict[str, Any]]:
     from stream.sinks.event_log.event_log import EventLog
     from stream.sinks.event_log.query import EventQuery
 
-    for name in filters.keys() & {"since", "until"}:
-        filters[name] = utc(f"--{name}", filters[name])
+    for name in ("since", "until"):
+        if name in filters:
+            filters[name] = utc(f"--{name}", filters[name])
     with EventLog.open(data) as log:
         return list(log.rows(EventQuery(**filters)))
 

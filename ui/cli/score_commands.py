@@ -153,8 +153,15 @@ def _label_as_dict(one: LabelMetrics) -> dict[str, Any]:
     from stream.evaluation.event_metrics import AP_IOU_THRESHOLDS
 
     at = None if one.ap is None else dict(zip(map(str, AP_IOU_THRESHOLDS), one.ap, strict=True))
-    text = json.dumps({**asdict(one), "ap": at, "mean_ap": one.mean_ap})
-    return json.loads(text, parse_float=lambda number: round(float(number), 4))
+    return _rounded({**asdict(one), "ap": at, "mean_ap": one.mean_ap})
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    return [_rounded(one) for one in value] if isinstance(value, tuple | list) else value
 
 
 def _as_text(report: Report) -> str:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from stream.config.diff import Changes
 from stream.config.load import ConfigError
 from ui.config_reload import MAX_TEXT_CHARS, ConfigReloader, NoConfigFileError, content_hash
-from ui.web.api.errors import error_responses, printable
+from ui.web.api.errors import encodable, error_responses
 
 CONFIG_ERRORS = error_responses(
     {
@@ -63,8 +63,8 @@ class ChangeResult(BaseModel):
         except (ConfigError, NoConfigFileError):
             version = ""
         return cls(
-            applied=[printable(key) for key in changes.applied],
-            needs_restart=[printable(key) for key in changes.needs_restart],
+            applied=[encodable(key) for key in changes.applied],
+            needs_restart=[encodable(key) for key in changes.needs_restart],
             version=version,
         )
 

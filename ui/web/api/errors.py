@@ -51,7 +51,7 @@ def add_error_handlers(app: Starlette) -> None:
 
     async def failed(_: Request, error: Exception) -> Response:
         status = next(_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS)
-        return JSONResponse({"detail": printable(str(error))}, status)
+        return JSONResponse({"detail": encodable(str(error))}, status)
 
     for kind in _STATUS:
         app.add_exception_handler(kind, failed)
@@ -65,6 +65,6 @@ async def _invalid_request(_: Request, error: Exception) -> Response:
     return JSONResponse({"detail": detail}, 422)
 
 
-def printable(text: str) -> str:
+def encodable(text: str) -> str:
     """Text that can be encoded as UTF-8: lone surrogates are escaped."""
     return text.encode("utf-8", "backslashreplace").decode()

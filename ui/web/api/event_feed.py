@@ -100,12 +100,13 @@ def routes(feed: EventFeed) -> list[WebSocketRoute]:
             await websocket.close(_TRY_AGAIN_LATER, "too many subscribers; try again later")
             return
         try:
-            await websocket.accept()
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_send_all, websocket, feed, subscriber)
-                while (await websocket.receive())["type"] != "websocket.disconnect":
-                    pass  # messages of a subscriber are ignored
-                tasks.cancel_scope.cancel()
+            with contextlib.suppress(WebSocketDisconnect):
+                await websocket.accept()
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(_send_all, websocket, feed, subscriber)
+                    while (await websocket.receive())["type"] != "websocket.disconnect":
+                        pass  # messages of a subscriber are ignored
+                    tasks.cancel_scope.cancel()
         finally:
             feed.unsubscribe(subscriber)
 

@@ -196,7 +196,7 @@ def live_state(
 ) -> dict[str, Any]:
     """The state that is sent to the browser with a frame, JSON-ready.
 
-    `views` are by zone, as `Pipeline.views` returns them; `waiting` is from `waiting_for`; `now` is
+    `views` are by zone, as of EventProcessor; `waiting` is from `waiting_for`; `now` is
     monotonic seconds; ages are in milliseconds. `labels` are (zone, label, probability), and
     `stages` (name, latency of the latest prediction, recent p50, recent p95).
     """

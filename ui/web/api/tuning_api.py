@@ -16,7 +16,7 @@ from stream.pipeline import Pipeline
 from stream.replay.policy_preview import PolicyPreview, ScoreRange
 from ui.config_reload import ConfigReloader
 from ui.web.api.configuration_api import CONFIG_ERRORS, ChangeResult, StrictRequest
-from ui.web.api.errors import UNAVAILABLE, error_responses, printable
+from ui.web.api.errors import UNAVAILABLE, encodable, error_responses
 from ui.web.api.events_api import in_utc, not_a_number
 from ui.web.api.tuning_preview import PreviewResponse, preview_response
 
@@ -152,13 +152,13 @@ def router(pipeline: Pipeline, preview: PolicyPreview, reload: ConfigReloader) -
         if pipeline.spec is not None and (
             problem := missing_label(policy.named_labels, pipeline.spec.model, pipeline.spec.labels)
         ):
-            raise HTTPException(400, printable(problem))
+            raise HTTPException(400, encodable(problem))
         return ChangeResult.of(reload.save_policy(policy), reload)
 
     @api.post("/tuning/text", responses={400: CONFIG_ERRORS[400]})
     def text(request: SaveRequest) -> str:
         """A policy as YAML for a configuration file. Changes nothing."""
-        return printable(events_text(_to_config(request.policy)))
+        return encodable(events_text(_to_config(request.policy)))
 
     return api
 
@@ -175,12 +175,16 @@ def _to_model(policy: EventsConfig) -> Policy:
 
 def _to_config(policy: Policy) -> EventsConfig:
     values = policy.model_dump()
-    labels = {name: own for name, own in values["labels"].items() if set(own.values()) != {None}}
+    labels = {
+        name: own
+        for name, own in values["labels"].items()
+        if any(value is not None for value in own.values())
+    }
     try:
         return EventsConfig.model_validate(values | {"labels": labels})
     except ValidationError as error:
         reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        raise HTTPException(400, printable(reason)) from error
+        raise HTTPException(400, encodable(reason)) from error
 
 
 def _save_error(reload: ConfigReloader, may_change: bool) -> str:
