@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from model.checkpoint import WEIGHT_FILES, CheckpointError, read_config, shard_names
-from stream.runtime.errors import reason_of
+from stream.runtime.errors import first_line
 
 EMBEDDED = Path(__file__).parent / "weights"
 _log = logging.getLogger(__name__)
@@ -178,7 +178,7 @@ class _HubDownload:
 
     def _unreachable_error(self, error: Exception | None) -> CheckpointError:
         reason = (
-            textwrap.shorten(reason_of(error), 160, placeholder="...")
+            textwrap.shorten(first_line(error), 160, placeholder="...")
             if error
             else "local files only"
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from stream.runtime.errors import reason_of
+from stream.runtime.errors import first_line
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class CudaGraphRunner:
         except RuntimeError as error:  # drivers and kernels fail in many ways
             if isinstance(error.__context__, torch.OutOfMemoryError):
                 raise error.__context__ from error
-            reason = reason_of(error)
+            reason = first_line(error)
             _log.warning("CUDA graphs are not available, running without them: %.200s", reason)
             self._supported = False
             return

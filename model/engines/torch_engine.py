@@ -26,7 +26,7 @@ from model.families.timesformer.inference import (
 )
 from model.trained_model import TrainedModel
 from stream.config.config import InferenceConfig
-from stream.runtime.errors import reason_of
+from stream.runtime.errors import first_line
 from stream.runtime.processes import cores, needs_all_cores
 
 _log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class TorchEngine:
                     clips = torch.zeros(model.spec.shape(size), dtype=torch.uint8)
                     compiled(clips.to(self._device))
         except Exception as error:  # compilers fail in many ways; none may end the run
-            reason = reason_of(error)
+            reason = first_line(error)
             _log.warning("torch.compile failed, running without it: %.200s", reason)
             return
         self.batch_sizes = sizes

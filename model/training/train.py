@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -167,7 +168,14 @@ def _write(
         },
     )
     try:
-        card = render("trained.md", result=result, config=config, init=init.name, data=data)
+        card = render(
+            "trained.md",
+            result=result,
+            config=config,
+            init=init.name,
+            train=Counter(one.label for one in data.train),
+            val=Counter(one.label for one in data.val),
+        )
         (out / "README.md").write_text(card, encoding="utf-8")
         (out / "curve.png").write_bytes(
             curve({key: [metrics[key] for metrics in history] for key in history[0]})

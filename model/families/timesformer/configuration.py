@@ -38,7 +38,8 @@ def _flag(default: bool) -> Any:
 
 
 def _choice(default: str | None, choices: tuple[str, ...]) -> Any:
-    return _checked(default, f"one of {', '.join(choices)}", (default, *choices).__contains__)
+    allowed = (default, *choices)
+    return _checked(default, f"one of {', '.join(choices)}", lambda one: one in allowed)
 
 
 def _labels() -> Any:
@@ -46,7 +47,7 @@ def _labels() -> Any:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float)
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
