@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.waiting import wait_for
 
-_PROGRAM = shutil.which("chromium")
+PROGRAM = shutil.which("chromium")
 _TIMEOUT_MS = 60_000  # on a busy machine
 _FLAGS = [
     "--no-sandbox",
@@ -27,10 +27,10 @@ expect.set_options(timeout=_TIMEOUT_MS)
 @contextmanager
 def chromium(*flags: str) -> Iterator[Browser]:
     """A new browser."""
-    if _PROGRAM is None:
+    if PROGRAM is None:
         pytest.skip("needs Chromium: Debian's package chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_PROGRAM, args=[*_FLAGS, *flags])
+        browser = playwright.chromium.launch(executable_path=PROGRAM, args=[*_FLAGS, *flags])
         yield browser
         browser.close()
 

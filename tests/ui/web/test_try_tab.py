@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import new_page, open_tab
+from tests.browser import PROGRAM, new_page, open_tab
 from tests.motion_video import write_mp4, write_webcam
 from tests.site import Site, start_site
 from tests.waiting import wait_for
@@ -115,7 +114,7 @@ def test_two_sessions_are_separate_and_a_third_one_is_rejected(site: Site, video
         assert browser is not None
         start_webcam(second)
         other = browser.browser_type.launch(
-            executable_path=shutil.which("chromium"),
+            executable_path=PROGRAM,
             args=["--no-sandbox", "--disable-gpu", *webcam(videos, "wave")],
         )
         first, third = other.new_page(), other.new_page()
