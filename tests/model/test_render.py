@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,6 @@ import jinja2
 import numpy as np
 import pytest
 
-from model.data.clip_cache import ClipCache
 from model.data.examples import Example
 from model.evaluation.metrics import ClassificationReport
 from model.hub import EMBEDDED
@@ -16,7 +16,7 @@ from model.pretraining.config import PretrainConfig
 from model.pretraining.train import motion_spec
 from model.render import render
 from model.trained_model import TrainedModel
-from model.training.fit import EpochMetrics, TrainingData
+from model.training.fit import EpochMetrics
 from model.training.train import TrainResult
 from model.training.train_config import TrainConfig
 from stream.synthetic.motions import MOTIONS
@@ -78,7 +78,8 @@ def trained_card(trained: TrainedModel, config: TrainConfig, with_report: bool) 
         result=TrainResult(replace(trained, spec=spec), [epoch], 1, report),
         config=config,
         init="motion",
-        data=TrainingData(examples, examples[:2], ClipCache(Path("unused"), spec)),
+        train=Counter(one.label for one in examples),
+        val=Counter(one.label for one in examples[:2]),
     )
 
 
