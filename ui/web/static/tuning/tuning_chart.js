@@ -1,7 +1,7 @@
 // The chart of a policy preview: the smoothed probability of a label with both thresholds, and the
 // events of the log and of the preview below it.
 const SVG_NS = "http://www.w3.org/2000/svg";
-const [left, right, curveHeight, laneHeight, axisHeight, top] = [44, 8, 170, 26, 22, 8];
+const [left, right, curveHeight, laneHeight, axisHeight, top] = [56, 8, 170, 26, 22, 8];
 const CHANGES = {
   unchanged: "unchanged",
   moved: "moved",
