@@ -28,7 +28,7 @@ def actionwatch(*arguments: object) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 
@@ -99,7 +99,7 @@ def test_a_model_is_trained_and_evaluated(tmp_path: Path, videos: Path) -> None:
 
 
 def test_killed_run_resumes_to_the_same_weights(tmp_path: Path, videos: Path) -> None:
-    (tmp_path / "config.yaml").write_text("{batch_size: 4, epochs: 20, checkpoint: last}")
+    (tmp_path / "config.yaml").write_text("{batch_size: 4, epochs: 12, checkpoint: last}")
     common = ["train", str(videos), "--cache", str(tmp_path / "cache")]
     common += ["--config", str(tmp_path / "config.yaml")]
     for _ in range(2):
