@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -13,8 +13,7 @@ class _TupleLike:
     """Unpacks as a tuple of the fields that are not None, in their order."""
 
     def to_tuple(self) -> tuple[Any, ...]:
-        values = [getattr(self, spec.name) for spec in fields(self)]  # type: ignore[arg-type]
-        return tuple(value for value in values if value is not None)
+        return tuple(value for value in vars(self).values() if value is not None)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.to_tuple())
