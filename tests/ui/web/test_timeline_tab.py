@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests import event_archive
 from tests.browser import new_page, open_tab
 from tests.event_archive import EVIL, MARKUP, START_UTC, WAVE
-from tests.site import Site, start_site
+from tests.site import IDLE_CAMERA, Site, start_site
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     event_archive.fill(folder / "data", more=3000)
     config = folder / "config.yaml"
-    config.write_text("cameras: {demo: {source: 'demo:0'}}\n")
+    config.write_text(f"cameras: {{demo: {IDLE_CAMERA}}}\n")
     with start_site(folder, config=config) as site:
         yield site
 
@@ -43,7 +43,7 @@ def open_timeline(page: Page, site: Site) -> None:
     day = page.get_by_label("Day", exact=True)
     if day.input_value() != f"{START_UTC:%Y-%m-%d}":  # midnight has passed since
         day.fill(f"{START_UTC:%Y-%m-%d}")
-    expect(page.locator("aw-timeline .aw-bar").first).to_be_visible()
+    expect(lane(page, "door/gate").get_by_role("button")).to_be_visible()
 
 
 def lane(page: Page, camera: str) -> Locator:
@@ -143,6 +143,19 @@ def test_previous_and_next_day(page: Page) -> None:
     expect(page.locator("aw-timeline")).to_contain_text("No events")
     page.get_by_role("button", name="Next day").click()
     expect(page.locator("aw-timeline .aw-bar").first).to_be_visible()
+
+
+def test_another_day_shows_no_events_of_the_day_before(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/api/timeline?*", lambda route: held.append(route))
+    page.get_by_role("button", name="Previous day").click()
+    bars, status = page.locator("aw-timeline .aw-bar"), page.locator("aw-timeline [role=status]")
+    expect(bars).to_have_count(0)
+    expect(status).to_have_text("Loading events …")
+    for route in held:
+        route.continue_()
+    expect(status).to_contain_text("No events")
+    expect(bars).to_have_count(0)
 
 
 def test_today_moves_on_at_midnight_but_another_day_stays(site: Site, browser: Browser) -> None:

@@ -19,12 +19,12 @@ const dayFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });
 
 class Timeline extends HTMLElement {
   #isStale = false; // updates arrived since the last load
+  #isNewDay = false; // the events of the chosen day are not here yet
   #loads = 0;
 
   connectedCallback() {
     ownStyle(this);
     this.lanes = [];
-    this.loaded = { from: 0, to: 0, isComplete: true };
     this.legend = new Legend(() => this.#draw());
     this.chart = new Chart(this.legend, {
       onOpen: (event) => openTab("Events", `event=${event.id}`),
@@ -37,7 +37,7 @@ class Timeline extends HTMLElement {
       () => (this.#isStale = true),
     );
     pollWhileVisible(this, 2000, () => this.#tick());
-    this.#showDay(new Date(), { fit: true });
+    this.#showDay(new Date());
   }
 
   disconnectedCallback() {
@@ -48,7 +48,7 @@ class Timeline extends HTMLElement {
   #layOut() {
     this.day = node("input", {
       type: "date",
-      change: () => this.#showDay(asDate(this.day.value), { fit: true }),
+      change: () => this.#showDay(asDate(this.day.value)),
     });
     this.next = button("▶", () => this.#step(1), { "aria-label": "Next day" });
     const { chart } = this;
@@ -58,7 +58,7 @@ class Timeline extends HTMLElement {
       button("◀", () => this.#step(-1), { "aria-label": "Previous day" }),
       node("label", { class: "aw-field" }, "Day", this.day),
       this.next,
-      button("Today", () => this.#showDay(new Date(), { fit: true })),
+      button("Today", () => this.#showDay(new Date())),
       node("span", { class: "aw-space" }),
       button("−", () => chart.zoom(2), { "aria-label": "Zoom out" }),
       button("+", () => chart.zoom(0.5), { "aria-label": "Zoom in" }),
@@ -90,10 +90,10 @@ class Timeline extends HTMLElement {
 
   #step(days) {
     const day = asDate(this.day.value);
-    this.#showDay(new Date(day.getFullYear(), day.getMonth(), day.getDate() + days), { fit: true });
+    this.#showDay(new Date(day.getFullYear(), day.getMonth(), day.getDate() + days));
   }
 
-  #showDay(day, { fit }) {
+  #showDay(day) {
     if (Number.isNaN(day.getTime())) return;
     const [year, month, date] = [day.getFullYear(), day.getMonth(), day.getDate()];
     const whole = { from: +new Date(year, month, date), to: +new Date(year, month, date + 1) };
@@ -102,11 +102,18 @@ class Timeline extends HTMLElement {
       .join("-");
     this.isToday = whole.from <= Date.now() && Date.now() < whole.to;
     this.next.disabled = whole.to > Date.now();
+    clearTimeout(this.reloadTimer);
     this.chart.whole = this.chart.view = whole;
-    this.#load(whole, { fit });
+    this.loaded = { ...whole, isComplete: true, isDay: true };
+    this.lanes = [];
+    this.chart.show([]);
+    this.#fillTable();
+    this.summary.textContent = "Loading events …";
+    this.#isNewDay = true;
+    this.#load(whole);
   }
 
-  async #load(span, { fit = false } = {}) {
+  async #load(span) {
     const load = ++this.#loads;
     this.#isStale = false;
     const query = new URLSearchParams({ since: iso(span.from), until: iso(span.to) });
@@ -119,10 +126,13 @@ class Timeline extends HTMLElement {
       this.loaded = { ...span, isComplete: Object.keys(omitted).length === 0, isDay };
       this.lanes = lanes;
       this.omittedCount = Object.values(omitted).reduce((sum, count) => sum + count, 0);
-      if (fit) this.#fit();
+      if (this.#isNewDay) this.#fit();
+      this.#isNewDay = false;
       this.#draw();
     } catch (error) {
-      if (load === this.#loads) this.error.textContent = `Events can't be loaded: ${error.message}`;
+      if (load !== this.#loads) return;
+      this.error.textContent = `Events can't be loaded: ${error.message}`;
+      if (this.#isNewDay) this.summary.textContent = "";
     }
   }
 
@@ -178,10 +188,10 @@ class Timeline extends HTMLElement {
   #tick() {
     const { from, to } = this.chart.whole;
     // After midnight, today's view moves on to the new day.
-    if (this.isToday && to <= Date.now()) return this.#showDay(new Date(), { fit: true });
+    if (this.isToday && to <= Date.now()) return this.#showDay(new Date());
     this.next.disabled = to > Date.now();
     const isNow = from <= Date.now() && Date.now() < to + 60_000;
-    if (this.#isStale && isNow) return this.#load(this.loaded.to ? this.loaded : this.chart.whole);
+    if (this.#isStale && isNow) return this.#load(this.loaded);
     const hasOpenEvents = this.lanes.some((lane) =>
       lane.events.some((event) => event.end === null),
     );
