@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import textwrap
 from dataclasses import dataclass
@@ -21,9 +20,9 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from model.checkpoint import WEIGHT_FILES, CheckpointError, read_config, shard_names
+from model.model_folder import embedded, existing_path, local_folder
 from stream.runtime.errors import first_line
 
-EMBEDDED = Path(__file__).parent / "weights"
 _log = logging.getLogger(__name__)
 
 
@@ -43,7 +42,7 @@ def find_checkpoint(
     folder = local_folder(name)
     if folder:
         return folder
-    path = _existing_path(name)
+    path = existing_path(name)
     if not path and isinstance(name, str) and _is_repo_id(name):
         return _HubDownload(name, revision, cache_dir, local_files_only).folder()
     if path:
@@ -51,32 +50,12 @@ def find_checkpoint(
             f"model {name} is a file; give its folder, or convert a .pyth file of the authors "
             "with `actionwatch convert`"
         )
-    known = ", ".join(sorted(_embedded()))
+    known = ", ".join(sorted(embedded()))
     raise CheckpointError(
         f"model {str(name)!r} is neither embedded ({known or 'none'}) nor a folder; "
         "give a folder with config.json and model.safetensors, or a name of the Hugging Face hub "
         "like facebook/timesformer-base-finetuned-k400"
     )
-
-
-def local_folder(name: str | Path) -> Path | None:
-    """The folder of an embedded model or of a path; None for a name of the Hugging Face hub."""
-    if isinstance(name, str) and name in (embedded := _embedded()):
-        return embedded[name]
-    path = _existing_path(name)
-    return path if path and path.is_dir() else None
-
-
-def _embedded() -> dict[str, Path]:
-    return {path.parent.name: path.parent for path in EMBEDDED.glob("*/config.json")}
-
-
-def _existing_path(name: str | Path) -> Path | None:
-    with contextlib.suppress(OSError, RuntimeError):  # no valid path: too long, or an unknown ~user
-        path = Path(name).expanduser()
-        if path.exists():
-            return path
-    return None
 
 
 def _is_repo_id(name: str) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,11 @@ def packages_imported_at_once(file: Path) -> set[str]:
 @pytest.mark.parametrize("file", sorted((ROOT / "ui").rglob("*.py")), ids=lambda file: file.stem)
 def test_the_page_imports_models_and_torch_only_inside_commands(file: Path) -> None:
     assert not packages_imported_at_once(file) & {"model", "torch"}
+
+
+def test_a_worker_checks_its_arguments_and_a_scan_finds_its_model_without_torch() -> None:
+    code = "import sys, model.worker, model.model_folder; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def test_the_command_line_loads_no_heavy_package_at_once() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.families.timesformer.network import ACTIVATIONS
+from model.kernels import ACTIVATIONS
 
 _ZERO_POINT = 128  # of the unsigned bytes that represent signed values
 # oneDNN's names of the activations that it can fuse with the product.

@@ -14,7 +14,7 @@ from model.engines.base import ENGINES, EngineError, EngineType, cpu_only
 from model.engines.linear import PlainLinear
 from model.engines.torch_engine import buckets, cpu_precision
 from model.families.base import FAMILIES, InferenceOptions
-from model.families.timesformer.inference import attention_fused
+from model.kernels import attention_fused
 from model.trained_model import TrainedModel
 from stream.config.config import InferenceConfig
 from stream.runtime.processes import cores, needs_all_cores

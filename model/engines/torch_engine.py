@@ -19,11 +19,7 @@ from model.engines.base import ENGINES, EngineError, EngineType
 from model.engines.cuda_graphs import CudaGraphRunner, capture_graph
 from model.engines.linear import Int8Linear, PackedLinear, PlainLinear
 from model.families.base import FAMILIES, AttentionFn, InferenceOptions, LinearFactory
-from model.families.timesformer.inference import (
-    attention_eager,
-    attention_fused,
-    attention_with_backend,
-)
+from model.kernels import attention_eager, attention_fused, attention_with_backend
 from model.trained_model import TrainedModel
 from stream.config.config import InferenceConfig
 from stream.runtime.errors import first_line

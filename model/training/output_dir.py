@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from model.checkpoint import CheckpointError
-from model.hub import EMBEDDED
+from model.model_folder import EMBEDDED
 from model.training.distributed import DistributedContext
 from stream.runtime.errors import reason_of
 from stream.runtime.files import locked

@@ -14,9 +14,9 @@ from transformers import TimesformerConfig as TheirConfig
 from transformers import TimesformerForVideoClassification as Theirs
 from transformers import TimesformerModel as TheirModel
 
-from model import TimesformerForVideoClassification, TimesformerModel
 from model.checkpoint import AUTHORS, TRANSFORMERS, CheckpointError, tensor_names
 from model.families.timesformer.configuration import ATTENTION_TYPES
+from model.families.timesformer.network import TimesformerForVideoClassification, TimesformerModel
 
 PIXELS = torch.randn(1, 4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 

@@ -12,9 +12,10 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from model import TimesformerForVideoClassification, TimesformerModel
 from model.checkpoint import CheckpointError
-from model.hub import EMBEDDED, find_checkpoint, local_folder
+from model.families.timesformer.network import TimesformerForVideoClassification, TimesformerModel
+from model.hub import find_checkpoint
+from model.model_folder import EMBEDDED, local_folder
 from model.trained_model import TrainedModel, load, save
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -11,7 +11,7 @@ import pytest
 
 from model.data.examples import Example
 from model.evaluation.metrics import ClassificationReport
-from model.hub import EMBEDDED
+from model.model_folder import EMBEDDED
 from model.pretraining.config import PretrainConfig
 from model.pretraining.train import motion_spec
 from model.render import render

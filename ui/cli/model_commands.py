@@ -38,18 +38,19 @@ def classify(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON Lines")] = False,
 ) -> None:
     """Classify video files: average the probabilities of uniformly sampled clips."""
+    from stream.messages import FITS, top_labels
+
+    if fit is not None and fit not in FITS:
+        fail(f"--fit {fit}: must be one of {', '.join(FITS)}")
     from dataclasses import replace
 
     from model.predictor import Predictor
     from model.trained_model import load
-    from stream.messages import FITS, top_labels
     from stream.runtime.logs import configure_logging
     from stream.runtime.secrets import redact
     from stream.sources.base import SourceError
     from stream.sources.uniform_clips import UniformClips
 
-    if fit is not None and fit not in FITS:
-        fail(f"--fit {fit}: must be one of {', '.join(FITS)}")
     configure_logging()
     trained = load(model)
     predictor = Predictor(trained)
@@ -127,12 +128,12 @@ def convert(
     ] = None,
 ) -> None:
     """Convert a checkpoint of the TimeSformer authors to a folder for `--model`."""
+    if (out / "config.json").exists() or (out.exists() and not out.is_dir()):
+        fail(f"{out} exists already; give another folder")
     from model.families.timesformer.convert import convert as converted
     from model.families.timesformer.convert import read_labels
     from model.trained_model import save
 
-    if (out / "config.json").exists() or (out.exists() and not out.is_dir()):
-        fail(f"{out} exists already; give another folder")
     names = read_labels(labels) if labels else None
     model = converted(file, name=out.name, labels=names, span_s=span, heads=heads)
     save(model, out)

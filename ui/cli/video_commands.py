@@ -141,7 +141,7 @@ def _plan(
     files: Sequence[Path], settings: Config, start_utc: datetime | None = None
 ) -> list[ScanJob]:
     """Read and hash the files once, with a progress bar."""
-    from model.hub import local_folder
+    from model.model_folder import local_folder
     from stream.scan.manifest import plan
 
     try:

@@ -1,3 +1,1 @@
-"""TimeSformer: network, inference network and checkpoint conversion."""
-
-from model.families.timesformer import inference as inference
+"""TimeSformer: configuration, network and checkpoint conversion."""

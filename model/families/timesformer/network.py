@@ -6,7 +6,6 @@ arXiv 2102.05095. Where transformers differs from the authors' code, this follow
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,7 @@ from model.checkpoint import Network, read_network, write_network
 from model.families.timesformer.configuration import TimesformerConfig
 from model.families.timesformer.outputs import ClassifierOutput, ModelOutput
 from model.hub import find_checkpoint
-
-
-def _gelu_tanh(x: Tensor) -> Tensor:
-    return F.gelu(x, approximate="tanh")
-
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "relu": F.relu,
-    "selu": F.selu,
-    "gelu_new": _gelu_tanh,
-}
+from model.kernels import ACTIVATIONS
 
 
 class DropPath(nn.Module):

@@ -5,7 +5,7 @@ import json
 import pytest
 from transformers import TimesformerConfig as TheirConfig
 
-from model import TimesformerConfig
+from model.families.timesformer.configuration import TimesformerConfig
 
 
 def test_defaults_equal_those_of_transformers() -> None:

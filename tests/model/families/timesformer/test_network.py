@@ -10,9 +10,9 @@ from torch import Tensor
 from transformers import TimesformerConfig as TheirConfig
 from transformers import TimesformerForVideoClassification as Theirs
 
-from model import TimesformerConfig, TimesformerForVideoClassification, TimesformerModel
 from model.checkpoint import TRANSFORMERS, tensor_names
-from model.families.timesformer.configuration import ATTENTION_TYPES
+from model.families.timesformer.configuration import ATTENTION_TYPES, TimesformerConfig
+from model.families.timesformer.network import TimesformerForVideoClassification, TimesformerModel
 
 SMALL: dict[str, Any] = {
     "image_size": 32,

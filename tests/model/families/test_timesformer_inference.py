@@ -11,13 +11,9 @@ from torch.nn.attention import SDPBackend
 from model.engines.linear import Int8Linear, PackedLinear, PlainLinear
 from model.families.base import InferenceOptions, LinearFactory
 from model.families.timesformer.configuration import ACTIVATIONS, ATTENTION_TYPES, TimesformerConfig
-from model.families.timesformer.inference import (
-    InferenceNetwork,
-    attention_eager,
-    attention_fused,
-    attention_with_backend,
-)
 from model.families.timesformer.network import TimesformerForVideoClassification
+from model.families.timesformer_inference import InferenceNetwork
+from model.kernels import attention_eager, attention_fused, attention_with_backend
 from model.trained_model import TrainedModel, normalize
 from stream.messages import ClipSpec
 

@@ -16,8 +16,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model.engines.linear import PlainLinear
 from model.families.base import (
@@ -31,28 +29,6 @@ from model.families.timesformer.network import Attention as TrainedAttention
 from model.families.timesformer.network import Block as TrainedBlock
 from model.families.timesformer.network import TimesformerForVideoClassification
 from model.trained_model import TrainedModel
-
-
-def attention_fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """torch's fused attention; torch selects one of its kernels."""
-    shape = query.shape
-    query, key, value = (part.flatten(0, -4) for part in (query, key, value))  # slow for more axes
-    return F.scaled_dot_product_attention(query, key, value, scale=1.0).view(shape)
-
-
-def attention_with_backend(backend: SDPBackend) -> AttentionFn:
-    """torch's fused attention with this kernel. A call raises RuntimeError if unsupported."""
-
-    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        with sdpa_kernel(backend):
-            return attention_fused(query, key, value)
-
-    return attend
-
-
-def attention_eager(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Two products and a softmax: often faster on a CPU, mainly for short sequences."""
-    return (query @ key.transpose(-1, -2)).softmax(dim=-1) @ value
 
 
 class InferenceNetwork(nn.Module):
