@@ -47,7 +47,8 @@ class Pipeline:
     `__exit__` it also names the cameras that failed while others continued.
     With `scan_inputs`, by camera, video files are scanned: every window is scored, as fast as
     possible, a few files at a time.
-    Raises SourceError, TransportError, EventLogError or AlertError for a setup that can't work.
+    Raises SourceError, TransportError, EventLogError, RecorderError, PublishError or AlertError
+    for a setup that can't work.
     """
 
     # Made by `__enter__`.

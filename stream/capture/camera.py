@@ -88,7 +88,9 @@ class Camera:
         self._session: CaptureSession | None = None
         self._abandoned: list[CaptureSession] = []  # whose threads may still be in a read
         on_crash = partial(self._set_state, FAILED)
-        self._thread = ServiceThread(f"camera {name}", self._run, on_crash=on_crash)
+        self._thread = ServiceThread(
+            f"camera {name}", self._run, metrics=metrics, camera=name, on_crash=on_crash
+        )
         self.stopping = self._thread.stopping
 
     def start(self) -> None:
@@ -183,6 +185,7 @@ class Camera:
             self.name,
             partial(self._opener, self.config.source, options),
             self._process_frame,
+            metrics=self._metrics,
             ready=self._buffering,
             now=self._now,
         )

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 from stream.messages import FrameTime
+from stream.runtime.metrics import Metrics
 from stream.runtime.service import ServiceThread
 from stream.sources.base import PermanentSourceError, Source, SourceError
 
@@ -27,6 +28,7 @@ class CaptureSession:
         opener: Callable[[], Source],
         on_frame: Callable[[CaptureSession, Source, FrameTime], None],
         *,
+        metrics: Metrics,
         ready: threading.Event,
         now: Callable[[], float],
     ) -> None:
@@ -40,7 +42,7 @@ class CaptureSession:
         self.hangs = False  # set by the camera: its read should have returned by now
         self._opener, self._on_frame, self._now = opener, on_frame, now
         self._ready = ready
-        self.thread = ServiceThread(f"capture {name}", self._read)
+        self.thread = ServiceThread(f"capture {name}", self._read, metrics=metrics, camera=name)
 
     def request_stop(self) -> None:
         self.stop_requested_at = self._now()

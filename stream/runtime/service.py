@@ -44,7 +44,7 @@ class ServiceThread:
         name: str,
         work: Callable[[], None],
         *,
-        metrics: Metrics | None = None,
+        metrics: Metrics,
         crashes: str = "thread_crashes",
         camera: str = "",
         on_crash: Callable[[str], None] | None = None,
@@ -74,16 +74,19 @@ class ServiceThread:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def report(self, error: Exception) -> None:
+        """Answer a crash. `work` calls it where it can go on after one."""
+        self.crash = f"{self.name} crashed: {type(error).__name__}: {error}"
+        _log.error("%s crashed", self.name, exc_info=error)
+        self._metrics.count(self._counter, self._camera)
+        if self._on_crash is not None:
+            self._on_crash(self.crash)
+
     def _run(self) -> None:
         try:
             self._work()
         except Exception as error:
-            self.crash = f"{self.name} crashed: {type(error).__name__}: {error}"
-            _log.exception("%s crashed", self.name)
-            if self._metrics is not None:
-                self._metrics.count(self._counter, self._camera)
-            if self._on_crash is not None:
-                self._on_crash(self.crash)
+            self.report(error)
 
 
 def join_all(services: Iterable[Service], timeout_s: float) -> bool:

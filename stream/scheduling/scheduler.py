@@ -104,7 +104,7 @@ class Scheduler:
         self._clip_number = 0
         self._windows_since_session = 0  # windows of cameras since the last one of a session
         self.alive_at = now()  # monotonic seconds; updated several times a second while it runs
-        self._thread = ServiceThread("scheduler", self._run, on_crash=on_crash)
+        self._thread = ServiceThread("scheduler", self._run, metrics=metrics, on_crash=on_crash)
 
     def start(self) -> None:
         self._thread.start()

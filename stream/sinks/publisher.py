@@ -13,17 +13,21 @@ from typing import Any
 import zmq
 
 from stream.messages import LoggedEvent, Prediction
+from stream.runtime.errors import UserError
 from stream.runtime.metrics import Metrics
 from stream.runtime.secrets import redact
 from stream.runtime.service import ServiceThread
 from stream.sinks.base import SINKS, EventSink, SinkContext
 from stream.sinks.event_log.rows import as_row, iso
-from stream.workers.transport import TransportError
 
 VERSION = 1  # of the messages, see docs/alerts.md
 _MAX_QUEUED = 1000  # messages in our queue, and then in ZeroMQ's for each subscriber
 _TOP_K = 10  # labels
 _LINGER_MS = 500
+
+
+class PublishError(UserError):
+    """The address can't be used; the message names it and the fix, in one line."""
 
 
 class Publisher(EventSink):
@@ -53,7 +57,7 @@ class Publisher(EventSink):
         self.endpoint = address  # after `start` with the port that the system assigned
 
     def start(self) -> None:
-        """Raises TransportError for an address that can't be used."""
+        """Raises PublishError for an address that can't be used."""
         context = zmq.Context()
         socket = context.socket(zmq.PUB)
         socket.set(zmq.SNDHWM, _MAX_QUEUED)
@@ -61,7 +65,7 @@ class Publisher(EventSink):
             socket.bind(self._address)
         except zmq.ZMQError as error:
             context.destroy(linger=0)
-            raise TransportError(
+            raise PublishError(
                 f"publish: {redact(self._address)} can't be used: {error}; give another address, "
                 "like tcp://127.0.0.1:5556"
             ) from error

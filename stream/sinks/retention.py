@@ -15,6 +15,7 @@ from typing import Any
 from stream.config.config import Config
 from stream.config.events import RetentionConfig
 from stream.messages import EventMedia
+from stream.runtime.metrics import Metrics
 from stream.runtime.service import ServiceThread
 from stream.sinks.base import SINKS, EventSink, SinkContext
 from stream.sinks.data_files import (
@@ -131,13 +132,14 @@ class RetentionThread(EventSink):
         log: EventLog,
         folder: Path,
         config: RetentionConfig,
+        metrics: Metrics,
         *,
         interval_s: float = _INTERVAL_S,
         now_utc: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self._log, self._folder, self._config = log, folder, config
         self._interval_s, self._now_utc = interval_s, now_utc
-        self._thread = ServiceThread(self.name, self._run)
+        self._thread = ServiceThread(self.name, self._run, metrics=metrics)
         self.services = (self._thread,)
 
     def update_config(self, config: Config) -> None:
@@ -153,8 +155,8 @@ class RetentionThread(EventSink):
                     _log.info("retention deleted %s", pruned)
             except (EventLogError, OSError) as error:
                 _log.warning("retention pass failed, will retry: %s", error)
-            except Exception:  # the run continues, and the next pass retries
-                _log.exception("retention failed")
+            except Exception as error:  # the next pass retries
+                self._thread.report(error)
             stopping.wait(self._interval_s)
 
 
@@ -162,7 +164,7 @@ class RetentionThread(EventSink):
 def _make(context: SinkContext) -> EventSink | None:
     if context.is_scan:
         return None
-    return RetentionThread(context.log, context.folder, context.config.retention)
+    return RetentionThread(context.log, context.folder, context.config.retention, context.metrics)
 
 
 def update_rows(log: EventLog, plan: PrunePlan) -> None:

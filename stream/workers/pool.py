@@ -131,6 +131,7 @@ class WorkerPool:
                 self._supervisors[name] = Supervisor(
                     launcher,
                     number,
+                    self._metrics,
                     on_crash=self.on_crash,
                     on_end=partial(self._on_end, name),
                     startup_timeout_s=self._setup.config.startup_timeout,

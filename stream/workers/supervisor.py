@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from stream.runtime.metrics import Metrics
 from stream.runtime.service import Backoff, ServiceThread
 from stream.workers.launcher import EXIT_CANNOT_RUN, LaunchError, WorkerHandle, WorkerLauncher
 
@@ -28,6 +29,7 @@ class Supervisor:
         self,
         launcher: WorkerLauncher,
         number: int,
+        metrics: Metrics,
         *,
         on_crash: Callable[[int], None],
         on_end: Callable[[str], None],
@@ -38,7 +40,7 @@ class Supervisor:
         self._startup_timeout_s = startup_timeout_s
         self.ready = threading.Event()  # to be set when the current worker has sent Hello
         self._replace = threading.Event()
-        self.thread = ServiceThread("supervisor", self._run, on_crash=on_end)
+        self.thread = ServiceThread("supervisor", self._run, metrics=metrics, on_crash=on_end)
         self.pid: int | None = None
 
     def replace(self) -> None:
@@ -60,9 +62,15 @@ class Supervisor:
             except LaunchError as error:
                 self._on_end(str(error))
                 return
-            self.pid = worker.pid
-            code = self._wait(worker, started_at + self._startup_timeout_s)
-            self.pid = None
+            code: int | None = None
+            try:
+                self.pid = worker.pid
+                code = self._wait(worker, started_at + self._startup_timeout_s)
+            finally:
+                if code is None:  # this thread crashed: nobody else ends the worker
+                    worker.kill()
+                    worker.wait(_TERMINATE_TIMEOUT_S)
+                self.pid = None
             if stopping.is_set():
                 return
             if code == EXIT_CANNOT_RUN:

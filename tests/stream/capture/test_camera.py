@@ -14,7 +14,13 @@ from stream.capture.camera import ENDED, FAILED, Camera
 from stream.config.config import CameraConfig
 from stream.messages import ClipSpec, FrameTime
 from stream.runtime.metrics import Metrics
-from stream.sources.base import OpenOptions, Source, SourceError, open_source
+from stream.sources.base import (
+    OpenOptions,
+    PermanentSourceError,
+    Source,
+    SourceError,
+    open_source,
+)
 from tests.waiting import wait_for
 
 
@@ -239,6 +245,35 @@ def test_camera_that_disconnects_is_reopened(
     messages = " ".join(record.getMessage() for record in caplog.records)
     assert "offline" in messages
     assert "secret" not in messages
+
+
+def test_crashes_of_a_camera_and_of_its_capture_are_counted() -> None:
+    metrics = Metrics()
+    errors = iter([RuntimeError("of the capture"), PermanentSourceError("not here")])
+
+    def opener(source: object, options: OpenOptions) -> Source:
+        raise next(errors)
+
+    def on_frame(camera: Camera) -> None:
+        raise RuntimeError("of the camera")
+
+    camera = Camera(
+        "door",
+        CameraConfig(source="demo:"),
+        metrics,
+        opener=opener,
+        on_frame=on_frame,
+        initial_retry_delay_s=0.01,
+    )
+    camera.start()
+    wait_for(lambda: metrics.total("thread_crashes") == 2)
+    assert camera.join(60)
+    assert next(errors, None) is None
+    assert (camera.state, camera.reason) == (
+        FAILED,
+        "camera door crashed: RuntimeError: of the camera",
+    )
+    assert metrics.totals("door")["thread_crashes"] == 2
 
 
 class HangingSource:

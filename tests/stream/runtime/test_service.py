@@ -16,7 +16,7 @@ def test_runs_until_it_is_asked_to_stop() -> None:
         rounds.set()
         assert thread.stopping.wait(30)
 
-    thread = ServiceThread("worker", work)
+    thread = ServiceThread("worker", work, metrics=Metrics())
     thread.start()
     assert rounds.wait(30)
     assert not thread.join(0)
@@ -43,7 +43,7 @@ def test_crash_is_logged_counted_and_reported(caplog: pytest.LogCaptureFixture) 
 
 
 def test_stop_and_join_before_start_do_not_wait() -> None:
-    thread = ServiceThread("early", lambda: None)
+    thread = ServiceThread("early", lambda: None, metrics=Metrics())
     thread.request_stop()
     assert thread.join(0)
 

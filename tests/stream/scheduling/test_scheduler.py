@@ -46,6 +46,15 @@ def test_ready_worker_gets_the_newest_window_of_each_camera(
     assert harness.specs == [spec]
 
 
+def test_crash_is_counted(harness: SchedulerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    def receive() -> None:
+        raise RuntimeError("no socket")
+
+    monkeypatch.setattr(harness.socket, "receive", receive)
+    assert harness.scheduler.join(60)
+    assert harness.metrics.totals() == {"thread_crashes": 1}
+
+
 def test_batch_does_not_exceed_the_capacity_of_the_worker(
     harness: SchedulerHarness, spec: ClipSpec
 ) -> None:

@@ -17,8 +17,7 @@ import zmq
 from stream.messages import Prediction
 from stream.runtime.metrics import Metrics
 from stream.sinks.event_log.rows import COLUMNS
-from stream.sinks.publisher import Publisher
-from stream.workers.transport import TransportError
+from stream.sinks.publisher import Publisher, PublishError
 from tests.alerting import event_update
 from tests.conftest import Clock
 from tests.waiting import wait_for
@@ -144,7 +143,7 @@ def test_stop_does_not_wait_for_a_subscriber_that_does_not_read(
 def test_unusable_address_is_a_one_line_error(publisher: Publisher, address: str) -> None:
     address = address.format(port=publisher.endpoint.rpartition(":")[2])
     other = Publisher(address, Metrics())
-    with pytest.raises(TransportError, match=f"publish: {address} can't be used: .*; give") as e:
+    with pytest.raises(PublishError, match=f"publish: {address} can't be used: .*; give") as e:
         other.start()
     assert "\n" not in str(e.value)
     assert other.join(0)

@@ -4,12 +4,14 @@ import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from stream.config.events import RetentionConfig
 from stream.messages import EventMedia
+from stream.runtime.metrics import Metrics
 from stream.sinks.data_files import delete_media
 from stream.sinks.event_log.database import OpenEventError, UnknownEventError
 from stream.sinks.event_log.event_log import EventLog
@@ -243,7 +245,7 @@ def test_retention_thread_prunes_periodically(
     config = RetentionConfig()
     folder.event(1, 31)
     retention = RetentionThread(
-        folder.log, folder.path, config, interval_s=0.01, now_utc=lambda: NOW
+        folder.log, folder.path, config, Metrics(), interval_s=0.01, now_utc=lambda: NOW
     )
     retention.start()
     wait_for(lambda: not folder.files)
@@ -259,7 +261,7 @@ def test_retention_thread_survives_an_unavailable_log(
 ) -> None:
     folder.event(1, 31)
     retention = RetentionThread(
-        folder.log, folder.path, RetentionConfig(), interval_s=0.01, now_utc=lambda: NOW
+        folder.log, folder.path, RetentionConfig(), Metrics(), interval_s=0.01, now_utc=lambda: NOW
     )
     with closing(sqlite3.connect(folder.path / "events.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -271,7 +273,29 @@ def test_retention_thread_survives_an_unavailable_log(
     assert retention.join(30)
 
 
+def test_crash_of_a_retention_pass_is_counted_and_the_next_pass_retries(
+    folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder.event(1, 31)
+    metrics, crashes = Metrics(), iter([ValueError("no time")])
+
+    def now_utc() -> datetime:
+        for error in crashes:
+            raise error
+        return NOW
+
+    retention = RetentionThread(
+        folder.log, folder.path, RetentionConfig(), metrics, interval_s=0.01, now_utc=now_utc
+    )
+    retention.start()
+    wait_for(lambda: not folder.files)
+    retention.request_stop()
+    assert retention.join(30)
+    assert metrics.totals() == {"thread_crashes": 1}
+    assert "ValueError: no time" in caplog.text
+
+
 def test_retention_thread_that_was_not_started_is_joined_at_once(folder: Folder) -> None:
-    retention = RetentionThread(folder.log, folder.path, RetentionConfig())
+    retention = RetentionThread(folder.log, folder.path, RetentionConfig(), Metrics())
     retention.request_stop()
     assert retention.join(0)

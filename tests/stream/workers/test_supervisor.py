@@ -3,12 +3,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import threading
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from stream.runtime.metrics import Metrics
 from stream.workers.launcher import ProcessHandle, WorkerHandle, WorkerLauncher
 from stream.workers.supervisor import Supervisor
 from tests.stream.workers.programs import ProgramLauncher, alive, sleeping_program, wait_for_pid
@@ -20,11 +22,13 @@ class SupervisorHarness:
     def __init__(self, worker: str | WorkerLauncher, *, startup_timeout_s: float = 1000) -> None:
         self.codes: list[int] = []
         self.failures: list[str] = []
+        self.metrics = Metrics()
         self.recorded = threading.Condition()
         launcher = ProgramLauncher(worker) if isinstance(worker, str) else worker
         self.supervisor = Supervisor(
             launcher,
             3,
+            self.metrics,
             on_crash=partial(self._record, self.codes),
             on_end=partial(self._record, self.failures),
             startup_timeout_s=startup_timeout_s,
@@ -88,6 +92,39 @@ def test_worker_that_can_not_be_started_is_a_failure(launcher: WorkerLauncher, r
     harness.supervisor.thread.start()
     assert harness.supervisor.thread.join(60)
     assert re.match(reason, harness.failures[0])
+
+
+class LosingHandle(ProcessHandle):
+    """Fails the first time that it is asked about its process."""
+
+    lost = False
+
+    def wait(self, timeout_s: float) -> int | None:
+        if not self.lost:
+            self.lost = True
+            raise RuntimeError("lost")
+        return super().wait(timeout_s)
+
+
+class LosingLauncher:
+    def __init__(self) -> None:
+        self.pids: list[int] = []
+
+    def launch(self, number: int) -> WorkerHandle:
+        handle = LosingHandle([sys.executable, "-c", "import signal; signal.pause()"])
+        self.pids.append(handle.pid)
+        return handle
+
+
+def test_crash_of_a_supervisor_is_counted_and_ends_its_worker() -> None:
+    launcher = LosingLauncher()
+    harness = SupervisorHarness(launcher)
+    harness.supervisor.thread.start()
+    assert harness.supervisor.thread.join(60)
+    assert harness.failures == ["supervisor crashed: RuntimeError: lost"]
+    assert harness.metrics.totals() == {"thread_crashes": 1}
+    assert harness.supervisor.pid is None
+    assert not alive(launcher.pids[0])
 
 
 def test_stop_kills_a_process_that_ignores_sigterm(tmp_path: Path) -> None:
