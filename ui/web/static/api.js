@@ -119,6 +119,26 @@ export function pollWhileVisible(root, intervalMs, poll) {
   return tick;
 }
 
+/** Delays before new attempts to connect: doubled each time, and random, to spread the pages. */
+export class Backoff {
+  #delayMs;
+
+  constructor(minMs, maxMs) {
+    Object.assign(this, { minMs, maxMs });
+    this.reset();
+  }
+
+  reset() {
+    this.#delayMs = this.minMs;
+  }
+
+  nextMs() {
+    const delayMs = this.#delayMs * (0.75 + Math.random() / 2);
+    this.#delayMs = Math.min(2 * this.#delayMs, this.maxMs);
+    return delayMs;
+  }
+}
+
 const dayFormat = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
 const timeFormat = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });

@@ -1,8 +1,5 @@
 // Live event updates: a WebSocket that reconnects.
-import { socketUrl } from "../api.js";
-
-const MIN_RETRY_DELAY_MS = 1000;
-const MAX_RETRY_DELAY_MS = 30_000;
+import { Backoff, socketUrl } from "../api.js";
 
 /**
  * Call `onUpdate` with each update, {change, event, dropped}, while `root` is on the page.
@@ -10,15 +7,15 @@ const MAX_RETRY_DELAY_MS = 30_000;
  * unsubscribes.
  */
 export function subscribe(root, onUpdate, onMissed) {
+  const backoff = new Backoff(1000, 30_000);
   let socket,
     timer,
     closed = false,
-    retryDelayMs = MIN_RETRY_DELAY_MS,
     isReconnect = false;
   const open = () => {
     socket = new WebSocket(socketUrl("api/events/live"));
     socket.onopen = () => {
-      retryDelayMs = MIN_RETRY_DELAY_MS;
+      backoff.reset();
       if (isReconnect) onMissed();
       isReconnect = true;
     };
@@ -29,8 +26,7 @@ export function subscribe(root, onUpdate, onMissed) {
     };
     socket.onclose = () => {
       if (closed || !root.isConnected) return;
-      timer = setTimeout(open, retryDelayMs);
-      retryDelayMs = Math.min(2 * retryDelayMs, MAX_RETRY_DELAY_MS);
+      timer = setTimeout(open, backoff.nextMs());
     };
   };
   open();

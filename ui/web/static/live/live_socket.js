@@ -1,6 +1,6 @@
 // The video connection of a camera: requests one frame after the other over a WebSocket, with at
 // most one in flight. Requests smaller frames over a slow connection, and reconnects.
-import { socketUrl } from "../api.js";
+import { Backoff, socketUrl } from "../api.js";
 
 const WIDTHS = [320, 640, 960, 1280]; // that the server encodes, see stream/capture/latest_frame.py
 const SLOW_MS = 250; // network time that counts as slow
@@ -8,8 +8,6 @@ const FAST_MS = 60; // low enough that the next width, with up to four times the
 const MAX_SLOW_FRAMES = 3; // in a row, before smaller ones are requested
 const MIN_FAST_FRAMES = 20; // without a slow one, before larger ones are requested
 const TIMEOUT_MS = 10_000; // the server responds at least once a second
-const MIN_RETRY_DELAY_MS = 500;
-const MAX_RETRY_DELAY_MS = 15_000;
 const MIN_FAILURES = 3; // before the lost connection is shown
 
 export class VideoSocket {
@@ -24,7 +22,7 @@ export class VideoSocket {
     Object.assign(this, { targetWidth, minInterval, onFrame, onConnection });
     this.maxWidth = WIDTHS.length - 1; // index into WIDTHS that the connection can carry
     this.slowFrames = this.fastFrames = 0;
-    this.retryDelayMs = MIN_RETRY_DELAY_MS;
+    this.backoff = new Backoff(500, 15_000);
     this.failures = 0; // in a row
     this.lostAt = null;
     this.retryTimer = null;
@@ -112,12 +110,11 @@ export class VideoSocket {
       this.retryTimer = null;
       this.update();
     };
-    this.retryTimer = setTimeout(retry, this.retryDelayMs * (0.75 + Math.random() / 2));
-    this.retryDelayMs = Math.min(2 * this.retryDelayMs, MAX_RETRY_DELAY_MS);
+    this.retryTimer = setTimeout(retry, this.backoff.nextMs());
   }
 
   connected() {
-    this.retryDelayMs = MIN_RETRY_DELAY_MS;
+    this.backoff.reset();
     this.failures = 0;
     this.lostAt = null;
     this.onConnection(null);
