@@ -59,9 +59,16 @@ def count(number: int, noun: str) -> str:
 
 def show_warnings() -> None:
     """Log warnings only; the command prints the rest itself."""
-    logging.basicConfig(level=logging.WARNING, format="actionwatch: %(message)s")
-    # The command reports problems of video files itself.
-    logging.getLogger("stream.capture.camera").setLevel(logging.ERROR)
+    handler = logging.StreamHandler()
+    handler.addFilter(_is_unknown_to_the_command)
+    logging.basicConfig(
+        level=logging.WARNING, format="actionwatch: %(message)s", handlers=[handler]
+    )
+
+
+def _is_unknown_to_the_command(record: logging.LogRecord) -> bool:
+    """The command reports problems of video files itself."""
+    return record.name != "stream.capture.camera" or record.levelno >= logging.ERROR
 
 
 def prepare_torch() -> None:
