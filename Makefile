@@ -9,9 +9,9 @@ export GRADIO_ANALYTICS_ENABLED := False
 demo: .venv/installed
 	$(BIN)/actionwatch run configs/demo.yaml $(ARGS)
 
-# Two processes, each with whole files: most of a test's time is waiting for another program.
+# Three processes, each with whole files: often a test waits for another program, or for frames.
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+# A camera that is shown but never scored, so that it leaves the processor to the test.
+IDLE_CAMERA = "{source: 'demo:0', motion_gate: {min_area: 1.0, max_interval: 1h}}"
 
 
 @dataclass(frozen=True)

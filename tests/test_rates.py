@@ -19,7 +19,7 @@ from stream.scheduling.window_grid import WindowGrid
 from stream.sources.video_file import open_video
 from stream.synthetic.scene import Scene
 
-_SECONDS, _STRIDE_S = 60.0, 0.25
+_SECONDS, _STRIDE_S = 30.0, 0.25
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def predictor() -> Predictor:
 
 def variable() -> np.ndarray:
     """Frame times of a camera whose rate depends on the light: 40 to 120 ms apart."""
-    gaps = 0.08 + 0.04 * np.sin(np.arange(2000) / 7)
+    gaps = 0.08 + 0.04 * np.sin(np.arange(1000) / 7)
     times = np.cumsum(gaps)
     return times[times < _SECONDS]
 
@@ -78,7 +78,7 @@ def test_events_do_not_depend_on_the_frame_rate(
     predictor: Predictor, write_video: Callable[..., Path]
 ) -> None:
     reference = events_of(decoded(write_video, 30), predictor)
-    assert len(reference) >= 8
+    assert len(reference) >= 4
     for frames in (decoded(write_video, 10), decoded(write_video, 15), rendered(variable())):
         found = events_of(frames, predictor)
         assert [event.label for event in found] == [event.label for event in reference]

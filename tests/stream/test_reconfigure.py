@@ -41,11 +41,12 @@ def open_ids(pipeline: Pipeline, camera: str) -> set[str]:
 
 
 def test_cameras_are_added_and_removed_during_a_run(tmp_path: Path) -> None:
-    config = settings(tmp_path, "hall", recording={"enabled": True})
+    recording = {"enabled": True, "width": 160}  # so that a busy machine encodes it in time
+    config = settings(tmp_path, "hall", recording=recording)
     with Pipeline(config) as pipeline:
         wait_for(lambda: open_ids(pipeline, "hall"))
         previous = pipeline.cameras
-        both = settings(tmp_path, "hall", "door", recording={"enabled": True})
+        both = settings(tmp_path, "hall", "door", recording=recording)
         assert reconfigure(pipeline, both).applied == ("cameras.door added",)
         assert set(previous) == {"hall"}  # callers may still iterate over it
         wait_for(lambda: open_ids(pipeline, "door"))

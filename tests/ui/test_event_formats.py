@@ -9,14 +9,13 @@ from typing import IO, Any
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-from typer.testing import CliRunner
 
 from stream.evaluation.ground_truth import read_ground_truth
 from stream.formats.base import FORMATS, EventFormat, Options, export_file
 from stream.formats.ground_truth import GroundTruth, checked_segment
 from stream.sinks.event_log.event_log import EventLog
+from tests.cli import invoke
 from tests.event_samples import ROWS, logged
-from ui.cli.main import app
 from ui.web.api import event_files
 
 
@@ -46,7 +45,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def actionwatch(*arguments: object) -> str:
-    done = CliRunner().invoke(app, list(map(str, arguments)))
+    done = invoke(*arguments)
     assert (done.exit_code, done.stderr) == (0, "")
     return done.stdout
 

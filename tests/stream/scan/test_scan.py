@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import shutil
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from threading import Event as StopEvent
@@ -21,8 +21,8 @@ from stream.scan.scan import Progress, ScanResult, pending_jobs, scan
 from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.score_files import read_scores
 from stream.synthetic.scene import Scene
+from tests.motion_video import encode
 
-WriteVideo = Callable[..., Path]
 STRIDE_S = 0.25
 
 
@@ -33,11 +33,21 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Config:
     )
 
 
-@pytest.fixture
-def video(write_video: WriteVideo) -> Path:
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve seconds of a scene with at least two motions that the model recognizes reliably."""
     scene = Scene(7, width=320, height=240)
-    return write_video([scene.render(number / 25) for number in range(300)], name="hall way.mp4")
+    file = tmp_path_factory.mktemp("video") / "hall way.mp4"
+    return encode(file, (scene.render(number / 25) for number in range(300)), (320, 240), 25)
+
+
+@pytest.fixture(scope="module")
+def scanned(video: Path, settings: Config) -> Config:
+    """The settings of a finished scan of the video; tests only read its folder."""
+    (done,) = run([video], settings)
+    assert done.events > 0
+    assert done.failure == ""
+    return settings
 
 
 def run(files: list[Path], settings: Config) -> list[ScanResult]:
@@ -54,27 +64,22 @@ def into(settings: Config, folder: Path) -> Config:
 
 
 def test_two_scans_of_a_video_export_the_same_bytes(
-    tmp_path: Path, video: Path, settings: Config
+    tmp_path: Path, video: Path, scanned: Config
 ) -> None:
-    for name in ("one", "two"):
-        (done,) = run([video], into(settings, tmp_path / name))
-        assert done.events > 0
-        assert done.failure == ""
+    run([video], into(scanned, tmp_path))
     for suffix in (".jsonl", ".vtt"):
-        first, second = (tmp_path / name / f"hall_way{suffix}" for name in ("one", "two"))
+        first, second = (folder / f"hall_way{suffix}" for folder in (scanned.data, tmp_path))
         assert first.read_bytes() == second.read_bytes()
         assert len(first.read_bytes()) > 10
 
 
 def test_scan_and_live_run_find_the_same_events(
-    tmp_path: Path, video: Path, settings: Config
+    tmp_path: Path, video: Path, scanned: Config
 ) -> None:
-    scanned = into(settings, tmp_path / "scanned")
-    run([video], scanned)
-    live = settings.model_copy(
+    live = scanned.model_copy(
         update={
             "data": tmp_path / "live",
-            "cameras": {"c": settings.cameras["demo"].model_copy(update={"source": str(video)})},
+            "cameras": {"c": scanned.cameras["demo"].model_copy(update={"source": str(video)})},
         }
     )
     with Pipeline(live) as pipeline:
@@ -95,9 +100,7 @@ def test_scan_and_live_run_find_the_same_events(
     )
 
 
-def test_every_window_is_scored_and_stored(tmp_path: Path, video: Path, settings: Config) -> None:
-    scanned = into(settings, tmp_path / "log")
-    run([video], scanned)
+def test_every_window_is_scored_and_stored(scanned: Config) -> None:
     (folder,) = (scanned.data / "scores").iterdir()
     assert folder.name == "hall_way"
     difference = compare(rows(scanned), replay(scanned.data, EventsConfig()))
@@ -105,32 +108,30 @@ def test_every_window_is_scored_and_stored(tmp_path: Path, video: Path, settings
     assert difference.same == len(rows(scanned)) > 0
 
 
-def test_complete_scan_is_not_repeated(tmp_path: Path, video: Path, settings: Config) -> None:
-    scanned = into(settings, tmp_path / "log")
-    assert pending_jobs(plan([video], scanned), scanned.data)
-    run([video], scanned)
-    assert pending_jobs(plan([video], scanned), scanned.data) == []
-    stricter = scanned.model_copy(update={"events": EventsConfig(threshold=0.9)})
+def test_complete_scan_is_not_repeated(tmp_path: Path, video: Path, scanned: Config) -> None:
+    again = into(scanned, tmp_path / "log")
+    assert pending_jobs(plan([video], again), again.data)
+    shutil.copytree(scanned.data, again.data)
+    assert pending_jobs(plan([video], again), again.data) == []
+    stricter = again.model_copy(update={"events": EventsConfig(threshold=0.9)})
     assert pending_jobs(plan([video], stricter), stricter.data)
-    before = rows(scanned)
-    run([video], scanned)  # a repeated scan replaces the events
-    assert rows(scanned) == before
+    run([video], again)  # a repeated scan replaces the events
+    assert rows(again) == rows(scanned)
 
 
-def test_interrupted_scan_starts_over(tmp_path: Path, video: Path, settings: Config) -> None:
-    scanned = into(settings, tmp_path / "log")
+def test_interrupted_scan_starts_over(tmp_path: Path, video: Path, scanned: Config) -> None:
+    interrupted = into(scanned, tmp_path / "log")
     stop = StopEvent()
 
     def stop_soon(progress: Progress) -> None:
         if progress.done_s > 5:
             stop.set()
 
-    jobs = plan([video], scanned)
-    assert list(scan(jobs, scanned, stop=stop, on_progress=stop_soon)) == []
-    assert pending_jobs(jobs, scanned.data) == jobs
-    run([video], scanned)
-    run([video], into(settings, tmp_path / "whole"))
-    assert rows(scanned) == rows(into(settings, tmp_path / "whole"))
+    jobs = plan([video], interrupted)
+    assert list(scan(jobs, interrupted, stop=stop, on_progress=stop_soon)) == []
+    assert pending_jobs(jobs, interrupted.data) == jobs
+    run([video], interrupted)
+    assert rows(interrupted) == rows(scanned)
 
 
 def test_unreadable_video_is_reported_and_the_others_are_scanned(

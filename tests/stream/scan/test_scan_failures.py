@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -20,19 +21,34 @@ from stream.sinks.event_log.event_log import EventLog
 from stream.sinks.score_files import read_scores
 from stream.synthetic.scene import Scene
 from tests.event_samples import logged
+from tests.motion_video import encode
 
 WriteVideo = Callable[..., Path]
 
 
+def make_settings(data: Path) -> Config:
+    return Config.model_validate({"data": data, "dashboard": {"enabled": False}})
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Config:
-    return Config.model_validate({"data": tmp_path / "log", "dashboard": {"enabled": False}})
+    return make_settings(tmp_path / "log")
 
 
-@pytest.fixture
-def video(write_video: WriteVideo) -> Path:
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scene = Scene(7, width=320, height=240)
-    return write_video([scene.render(number / 25) for number in range(200)], name="door.mp4")
+    file = tmp_path_factory.mktemp("video") / "door.mp4"
+    return encode(file, (scene.render(number / 25) for number in range(200)), (320, 240), 25)
+
+
+@pytest.fixture(scope="module")
+def scanned(video: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished scan of the video; tests only read it."""
+    folder = tmp_path_factory.mktemp("scanned")
+    (done,) = run([video], make_settings(folder))
+    assert (done.failure, done.events > 0) == ("", True)
+    return folder
 
 
 @pytest.fixture
@@ -74,18 +90,16 @@ class Locking:
 
 
 def test_temporarily_locked_log_loses_no_events(
-    tmp_path: Path, video: Path, settings: Config
+    video: Path, settings: Config, scanned: Path
 ) -> None:
-    locked = settings.model_copy(update={"data": tmp_path / "locked"})
-    with closing(Locking(locked.data, after=10)) as locking:
-        jobs = plan([video], locked)
-        (done,) = scan(jobs, locked, stop=StopEvent(), on_progress=locking)
+    with closing(Locking(settings.data, after=10)) as locking:
+        jobs = plan([video], settings)
+        (done,) = scan(jobs, settings, stop=StopEvent(), on_progress=locking)
     assert done.failure == ""
-    run([video], settings)
-    assert rows(locked.data) == rows(settings.data)
-    assert done.events == len(rows(settings.data)) > 0
-    exported = (locked.data / "door.jsonl").read_bytes()
-    assert exported == (settings.data / "door.jsonl").read_bytes()
+    assert rows(settings.data) == rows(scanned)
+    assert done.events == len(rows(scanned)) > 0
+    exported = (settings.data / "door.jsonl").read_bytes()
+    assert exported == (scanned / "door.jsonl").read_bytes()
 
 
 def test_video_is_incomplete_if_its_events_are_not_logged(video: Path, settings: Config) -> None:
@@ -119,8 +133,8 @@ def test_log_of_a_live_run_is_not_changed(video: Path, settings: Config) -> None
     assert not (settings.data / "scanned.json").exists()
 
 
-def test_stopped_scan_leaves_no_results(video: Path, settings: Config) -> None:
-    run([video], settings)
+def test_stopped_scan_leaves_no_results(video: Path, settings: Config, scanned: Path) -> None:
+    shutil.copytree(scanned, settings.data)
     stop = StopEvent()
 
     def stop_soon(progress: Progress) -> None:
@@ -135,14 +149,10 @@ def test_stopped_scan_leaves_no_results(video: Path, settings: Config) -> None:
 
 
 def test_scores_are_stored_whatever_the_retention(video: Path, settings: Config) -> None:
-    for number, retention in enumerate(({"scores": "0s"}, {"keep_free": "1000000TB"})):
-        own = {
-            "data": settings.data / str(number),
-            "retention": RetentionConfig.model_validate(retention),
-        }
-        run([video], settings.model_copy(update=own))
-        (stored,) = read_scores(settings.data / str(number))
-        assert len(list(stored.predictions())) > 20
+    retention = RetentionConfig.model_validate({"scores": "0s", "keep_free": "1000000TB"})
+    run([video], settings.model_copy(update={"retention": retention}))
+    (stored,) = read_scores(settings.data)
+    assert len(list(stored.predictions())) > 20
 
 
 def test_failed_export_is_reported_and_the_others_are_written(

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from stream.config.load import ConfigError, load_config
+from tests.cli import actionwatch
 from tests.guarded import configured
 from ui.web.security.access import Access, Identity, verify_password
 
-ROOT = Path(__file__).parents[3]
-
-
-def actionwatch(command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "ui.cli", command],
-        cwd=ROOT,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-
 
 def test_printed_hash_is_valid_in_the_configuration() -> None:
-    done = actionwatch("password", "correct horse\n")
+    done = actionwatch("password", stdin="correct horse\n")
     hashed = done.stdout.strip()
     assert configured(users={"anna": {"password": hashed}})
     assert verify_password("correct horse", hashed)
@@ -36,7 +22,7 @@ def test_printed_hash_is_valid_in_the_configuration() -> None:
 
 
 def test_short_password_is_rejected_in_one_line() -> None:
-    done = actionwatch("password", "short\n")
+    done = actionwatch("password", stdin="short\n")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "at least 8 characters" in done.stderr
 

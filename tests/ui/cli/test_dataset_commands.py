@@ -9,12 +9,11 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import Result
-from typer.testing import CliRunner
 
 from stream.messages import Event, EventMedia, LoggedEvent, Review
 from stream.sinks.clips.mp4 import ClipFile
 from stream.sinks.event_log.event_log import EventLog
-from ui.cli.main import app
+from tests.cli import invoke
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=timezone.utc)
 
@@ -47,7 +46,7 @@ def data(tmp_path: Path) -> Path:
 
 def export_dataset(data: Path, out: Path, *more: object) -> Result:
     arguments = ["events", "export-dataset", "--data", data, "--out", out, *more]
-    return CliRunner().invoke(app, list(map(str, arguments)), prog_name="actionwatch")
+    return invoke(*arguments)
 
 
 def exported_labels(out: Path) -> list[str]:

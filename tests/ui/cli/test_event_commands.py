@@ -16,18 +16,15 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import webvtt
-from click.testing import Result
 from rich.cells import cell_len
-from typer.testing import CliRunner
 
 from stream.config.config import Config
 from stream.evaluation.ground_truth import read_ground_truth
 from stream.messages import Review
 from stream.sinks.event_log.event_log import EventLog
+from tests.cli import ROOT, invoke
 from tests.event_samples import NASTY, START_UTC, logged
-from ui.cli.main import app
 
-ROOT = Path(__file__).parents[3]
 EVENTS = [
     logged("wave", 1.5, 4.0),
     logged(NASTY, 3.25, 12.0),
@@ -44,27 +41,23 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-def actionwatch(*arguments: object) -> Result:
-    return CliRunner().invoke(app, list(map(str, arguments)), prog_name="actionwatch")
-
-
 def test_default_data_folder_is_that_of_run(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(data.parent)
     data.rename(Config.model_fields["data"].default)
-    assert len(actionwatch("events", "list").stdout.splitlines()) == 4
+    assert len(invoke("events", "list").stdout.splitlines()) == 4
 
 
 def test_events_are_filtered_by_camera_label_and_time(data: Path) -> None:
-    assert len(actionwatch("events", "list", "--data", data).stdout.splitlines()) == 4
-    waves = actionwatch("events", "list", "--data", data, "--camera", "desk", "--label", "wave")
+    assert len(invoke("events", "list", "--data", data).stdout.splitlines()) == 4
+    waves = invoke("events", "list", "--data", data, "--camera", "desk", "--label", "wave")
     assert waves.stdout.splitlines() == [
         f"2026-01-31T23:59:55.000Z  desk          wave{' ' * 22}     1.0 s  peak 0.90"
     ]
     until = ["--since", "2026-01-31T23:59:53", "--until", "2026-02-01"]
-    none = actionwatch("events", "list", "--data", data, "--label", "no such")
+    none = invoke("events", "list", "--data", data, "--label", "no such")
     assert (none.exit_code, none.stdout) == (0, "")
     assert none.stderr == f"actionwatch: {data}: no events to list\n"
-    between = actionwatch("events", "list", "--data", data, *until)
+    between = invoke("events", "list", "--data", data, *until)
     assert ["wave" in line for line in between.stdout.splitlines()] == [False, True]
 
 
@@ -80,7 +73,7 @@ def test_events_are_filtered_by_peak_and_review(tmp_path: Path) -> None:
         log.review(updates[1].event.id, Review("rejected"), START_UTC)
 
     def listed(*more: object) -> list[str]:
-        lines = actionwatch("events", "list", "--data", tmp_path, *more).stdout.splitlines()
+        lines = invoke("events", "list", "--data", tmp_path, *more).stdout.splitlines()
         return [" ".join(line.split()[2:]) for line in lines]
 
     assert listed() == [
@@ -93,10 +86,10 @@ def test_events_are_filtered_by_peak_and_review(tmp_path: Path) -> None:
     assert [line[:4] for line in listed("--min-peak", 0.6)] == ["wave", "jump"]
     assert [line[:4] for line in listed("--label", "hop\nskip")] == ["wave"]
     command = ["events", "export", "--data", tmp_path, "--format"]
-    subtitles = actionwatch(*command, "webvtt", "--reviewed")
+    subtitles = invoke(*command, "webvtt", "--reviewed")
     assert [cue.raw_text for cue in webvtt.from_string(subtitles.stdout).captions] == ["hop skip"]
     assert subtitles.stderr == "actionwatch: skipped 1 rejected events\n"
-    whole = actionwatch(*command, "jsonl", "--unreviewed", "--min-peak", 0.9)
+    whole = invoke(*command, "jsonl", "--unreviewed", "--min-peak", 0.9)
     assert [json.loads(line)["label"] for line in whole.stdout.splitlines()] == ["jump"]
 
 
@@ -105,16 +98,16 @@ def test_file_and_standard_output_have_the_same_content(
     tmp_path: Path, data: Path, format_name: str
 ) -> None:
     command = ["events", "export", "--data", data, "--format", format_name]
-    printed = actionwatch(*command)
+    printed = invoke(*command)
     assert (printed.exit_code, printed.stderr) == (0, "")
     out = tmp_path / "exported"
-    assert actionwatch(*command, "--out", out).exit_code == 0
+    assert invoke(*command, "--out", out).exit_code == 0
     assert out.read_bytes() == printed.stdout_bytes
     assert b"\xc3\xb6ffnen" in printed.stdout_bytes  # UTF-8
 
 
 def test_csv_export_is_readable_by_csv_readers(data: Path) -> None:
-    exported = actionwatch("events", "export", "--data", data, "--format", "csv").stdout_bytes
+    exported = invoke("events", "export", "--data", data, "--format", "csv").stdout_bytes
     read = list(csv.DictReader(io.StringIO(exported.decode("utf-8"), newline="")))
     assert [one["label"] for one in read] == ["wave", NASTY, "wave", "jump"]
 
@@ -122,7 +115,7 @@ def test_csv_export_is_readable_by_csv_readers(data: Path) -> None:
 def test_times_use_the_selected_time_base(tmp_path: Path, data: Path) -> None:
     command = ["events", "export", "--data", data, "--format", "webvtt", "--camera", "desk"]
     starts = [
-        [cue.start for cue in webvtt.from_string(actionwatch(*command, *more).stdout).captions]
+        [cue.start for cue in webvtt.from_string(invoke(*command, *more).stdout).captions]
         for more in ((), ("--time-base", "wall"), ("--time-offset", 17))
     ]
     assert starts == [
@@ -135,9 +128,9 @@ def test_times_use_the_selected_time_base(tmp_path: Path, data: Path) -> None:
 def test_parquet_is_written_to_a_file_or_a_pipe(tmp_path: Path, data: Path) -> None:
     command = ["events", "export", "--data", data, "--format", "parquet"]
     out = tmp_path / "events.parquet"
-    assert actionwatch(*command, "--out", out).exit_code == 0
+    assert invoke(*command, "--out", out).exit_code == 0
     assert pq.read_table(out)["label"].to_pylist() == ["wave", NASTY, "wave", "jump"]
-    assert actionwatch(*command).stdout_bytes == out.read_bytes()
+    assert invoke(*command).stdout_bytes == out.read_bytes()
 
 
 def test_parquet_is_rejected_for_a_terminal(data: Path) -> None:
@@ -182,12 +175,12 @@ def test_open_events_and_mixed_runs_are_reported(tmp_path: Path) -> None:
     with EventLog.create(tmp_path) as log:  # open while the run continues
         log.write_updates([logged("wave", 9, 10), logged("jump", 1, 3, start_utc=later)])
         log.write_updates([logged("run", 5, None, start_utc=later)])
-        done = actionwatch("events", "export", "--data", tmp_path, "--format", "webvtt")
+        done = invoke("events", "export", "--data", tmp_path, "--format", "webvtt")
     assert done.exit_code == 0
     assert "skipped 1 open events" in done.stderr
     assert "door: contains several runs, and each starts at 0" in done.stderr
     wall = ["--format", "webvtt", "--time-base", "wall", "--until", "2026-02-01T00:30"]
-    assert actionwatch("events", "export", "--data", tmp_path, *wall).stderr == ""
+    assert invoke("events", "export", "--data", tmp_path, *wall).stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -219,7 +212,7 @@ def test_open_events_and_mixed_runs_are_reported(tmp_path: Path) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_error_is_one_line(data: Path, arguments: list[str], words: str) -> None:
-    done = actionwatch("events", "export", "--data", data, *arguments)
+    done = invoke("events", "export", "--data", data, *arguments)
     assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith("actionwatch: ")
@@ -227,7 +220,7 @@ def test_error_is_one_line(data: Path, arguments: list[str], words: str) -> None
 
 
 def test_missing_log_is_reported_in_one_line(tmp_path: Path) -> None:
-    done = actionwatch("events", "export", "--data", tmp_path)
+    done = invoke("events", "export", "--data", tmp_path)
     assert done.exit_code == 2
     assert f"no event log in {tmp_path}" in done.stderr
 
@@ -246,7 +239,7 @@ def truth(tmp_path: Path) -> Path:
 
 
 def evaluated(*arguments: object) -> tuple[dict[str, Any], str]:
-    done = actionwatch("evaluate-events", "--json", *arguments)
+    done = invoke("evaluate-events", "--json", *arguments)
     assert done.exit_code == 0, done.stderr
     return json.loads(done.stdout), done.stderr
 
@@ -270,7 +263,7 @@ def test_log_is_compared_with_ground_truth(data: Path, truth: Path) -> None:
 
 
 def test_table_is_aligned_and_complete(data: Path, truth: Path) -> None:
-    done = actionwatch("evaluate-events", "--truth", truth, "--log", data, "--map", "hop=jump")
+    done = invoke("evaluate-events", "--truth", truth, "--log", data, "--map", "hop=jump")
     assert done.exit_code == 0
     head, *lines = done.stdout.splitlines()[:-4]
     assert head.split() == [
@@ -290,7 +283,7 @@ def test_export_is_evaluated_like_the_log(
     tmp_path: Path, data: Path, truth: Path, format_name: str
 ) -> None:
     out = tmp_path / "log"
-    actionwatch("events", "export", "--data", data, "--format", format_name, "--out", out)
+    invoke("events", "export", "--data", data, "--format", format_name, "--out", out)
     assert evaluated("--truth", truth, "--log", out) == evaluated("--truth", truth, "--log", data)
 
 
@@ -322,7 +315,7 @@ def test_log_without_events_has_no_false_alarms(tmp_path: Path) -> None:
 
 def test_export_compared_with_itself_is_perfect(tmp_path: Path, data: Path) -> None:
     out = tmp_path / "truth.json"
-    actionwatch("events", "export", "--data", data, "--format", "activitynet", "--out", out)
+    invoke("events", "export", "--data", data, "--format", "activitynet", "--out", out)
     assert len(read_ground_truth(out).segments) == 4
     report, notes = evaluated("--truth", out, "--log", data, "--rank", "mean")
     assert report["overall"]["mean_ap"] == 1.0
@@ -350,7 +343,7 @@ def test_error_of_evaluate_events_is_one_line(
     for flag, value in (("--truth", truth), ("--log", data)):
         if flag not in arguments:
             given += [flag, value]
-    done = actionwatch("evaluate-events", *given)
+    done = invoke("evaluate-events", *given)
     assert done.exit_code == 2
     (line,) = [one for one in done.stderr.splitlines() if one.startswith("actionwatch: ")]
     assert words in line

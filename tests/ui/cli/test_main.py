@@ -21,20 +21,10 @@ import torch
 
 from stream.sinks.event_log.event_log import EventLog
 from stream.synthetic.scene import Scene
+from tests.cli import ROOT, actionwatch, invoke
 from tests.waiting import wait_for
 
-ROOT = Path(__file__).parents[3]
 _TIMEOUT_S = 30
-
-
-def actionwatch(*arguments: object, timeout_s: float = 90) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "ui.cli", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-    )
 
 
 def demo_scene() -> Scene:
@@ -65,6 +55,23 @@ def test_help_lists_the_commands() -> None:
         (["run", "--source", "ftp://x/y", "--no-ui"], ["ftp://", "rtsp://"]),
         (["run", "--source", "rtsp://u:${NO_SUCH}@x/", "--no-ui"], ["${NO_SUCH}", "set it"]),
         (["run", "--model", "none", "--no-ui"], ["'none'", "embedded"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_error_of_a_run_is_one_line_and_exit_code_2(
+    tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    result = actionwatch(*arguments, "--data", tmp_path / "data")
+    assert result.returncode == 2
+    (line,) = [text for text in result.stderr.splitlines() if text.startswith("actionwatch:")]
+    for word in words:
+        assert word in line
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
         (["doctor", "--source", "rtsp://u:pw@127.0.0.1:9/x"], ["nothing listens on port 9"]),
         (["events", "list", "--data", "nowhere"], ["nowhere", "no event log"]),
         (
@@ -82,12 +89,11 @@ def test_help_lists_the_commands() -> None:
     ids=lambda value: " ".join(value),
 )
 def test_error_is_one_line_and_exit_code_2(
-    tmp_path: Path, arguments: list[str], words: list[str]
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: list[str]
 ) -> None:
-    if arguments[0] == "run":
-        arguments = [*arguments, "--data", str(tmp_path / "data")]
-    result = actionwatch(*arguments)
-    assert result.returncode == 2
+    monkeypatch.chdir(ROOT)
+    result = invoke(*arguments)
+    assert result.exit_code == 2
     (line,) = [text for text in result.stderr.splitlines() if text.startswith("actionwatch:")]
     for word in words:
         assert word in line
@@ -143,13 +149,13 @@ def test_file_is_processed_to_its_end_and_its_events_are_listed(
     assert result.returncode == 0, result.stderr
     assert "125 frames" in result.stdout
     assert "p95" in result.stdout
-    listed = actionwatch("events", "list", "--data", data)
-    exported = actionwatch("events", "export", "--data", data, "--format", "jsonl")
+    listed = invoke("events", "list", "--data", data)
+    exported = invoke("events", "export", "--data", data, "--format", "jsonl")
     rows = [json.loads(line) for line in exported.stdout.splitlines()]
     assert demo_scene().ground_truth(10)[0].label in [row["label"] for row in rows]
     assert all(row["end_s"] is not None for row in rows)
     assert len(listed.stdout.splitlines()) == len(rows)
-    since = actionwatch("events", "export", "--data", data, "--since", "2999-01-01")
+    since = invoke("events", "export", "--data", data, "--since", "2999-01-01")
     assert since.stdout == ""
 
 
@@ -283,7 +289,7 @@ def test_after_a_kill_the_worker_exits_and_the_log_is_intact(tmp_path: Path) -> 
     while Path(f"/proc/{worker}").exists() and (tries := tries - 1):
         never.wait(0.02)
     assert not Path(f"/proc/{worker}").exists()
-    listed = actionwatch("events", "list", "--data", tmp_path / "data")
+    listed = invoke("events", "list", "--data", tmp_path / "data")
     assert "ended: crash" in listed.stdout
 
 

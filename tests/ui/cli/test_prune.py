@@ -7,17 +7,16 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from stream.messages import EventMedia
 from stream.sinks.event_log.event_log import EventLog
+from tests.cli import invoke
 from tests.event_samples import logged
-from ui.cli.main import app
 
 
 def run_prune(*arguments: object) -> tuple[int, str]:
     """Exit code and output."""
-    result = CliRunner().invoke(app, ["events", "prune", *map(str, arguments)])
+    result = invoke("events", "prune", *arguments)
     return result.exit_code, result.output
 
 

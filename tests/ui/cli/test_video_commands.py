@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,24 +15,15 @@ from av.video.frame import VideoFrame
 
 from stream.synthetic.scene import Scene
 from stream.workers.curve_auth import create_keys
+from tests.cli import actionwatch, command, invoke
 from tests.waiting import wait_for
 
 _RATE = 16_000
 
 
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "ui.cli", *map(str, arguments)]
-
-
-def actionwatch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=120, check=False
-    )
-
-
-def messages(done: subprocess.CompletedProcess[str]) -> list[str]:
+def messages(errors: str) -> list[str]:
     """The lines of the command itself, without the worker's."""
-    lines = done.stderr.splitlines()
+    lines = errors.splitlines()
     return [line.removeprefix("actionwatch: ") for line in lines if line.startswith("actionwatch")]
 
 
@@ -153,8 +143,8 @@ def test_annotate_checks_its_arguments_before_it_scans(tmp_path: Path, video: Pa
         ((video, "-o", tmp_path / "none" / "out.mp4"), f"no folder {tmp_path / 'none'}"),
         ((video, "-o", folder), "it is a folder"),
     ):
-        done = actionwatch("annotate", *arguments)
-        assert done.returncode == 2
+        done = invoke("annotate", *arguments)
+        assert done.exit_code == 2
         assert reason in done.stderr
         assert done.stderr.count("\n") == 1
         assert done.stdout == ""
@@ -174,7 +164,7 @@ def test_video_without_a_full_window_is_reported(tmp_path: Path) -> None:
     video = write_scene(tmp_path / "short.mp4", 1)
     done = actionwatch("scan", video, "--out", tmp_path / "log")
     assert done.returncode == 0
-    assert messages(done) == [
+    assert messages(done.stderr) == [
         f"{video}: no full window: the video (1.0 s) is shorter than the model's 1.6 s clip"
     ]
     assert done.stdout.splitlines()[0] == f"{video}: 0 events, {tmp_path / 'log' / 'short'}.jsonl"
@@ -196,9 +186,9 @@ def test_scan_errors_are_one_line(tmp_path: Path, video: Path) -> None:
         (("--out", video), f"{video}"),
         (("--out", blocked.parent), "video.jsonl is not a file"),
     ):
-        done = actionwatch("scan", video, *arguments)
-        assert (done.returncode, done.stdout) == (2, "")
-        (line,) = messages(done)
+        done = invoke("scan", video, *arguments)
+        assert (done.exit_code, done.stdout) == (2, "")
+        (line,) = messages(done.stderr)
         assert reason in line
         assert "Traceback" not in done.stderr
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from stream.config.config import Config
 from stream.messages import ClipSpec
 from stream.pipeline import Pipeline
 from stream.workers.curve_auth import worker_keys
 from stream.workers.transport import WorkerClient
+from tests.cli import invoke
 from tests.waiting import wait_for
-from ui.cli.main import app
 
 
 def create_keys(*arguments: object) -> tuple[int, str]:
     """Exit code and output of the command."""
-    result = CliRunner().invoke(app, ["worker-keys", *map(str, arguments)])
+    result = invoke("worker-keys", *arguments)
     return result.exit_code, result.output
 
 
@@ -100,7 +99,7 @@ def test_rejected_workers_are_counted(tmp_path: Path, spec: ClipSpec) -> None:
 def test_run_over_tcp_without_keys_is_rejected(tmp_path: Path, worker: str) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(f"worker: {worker}")
-    result = CliRunner().invoke(app, ["run", str(config), "--no-ui"])
+    result = invoke("run", config, "--no-ui")
     assert result.exit_code == 2
     (line,) = result.output.splitlines()
     assert "config.yaml" in line
@@ -113,6 +112,6 @@ def test_unreadable_keys_are_reported_in_one_line(tmp_path: Path) -> None:
         f"worker: {{endpoint: 'tcp://127.0.0.1:5555', keys: '{tmp_path / 'none'}'}}\n"
         f"data: {tmp_path / 'data'}"
     )
-    result = CliRunner().invoke(app, ["run", str(config), "--no-ui"])
+    result = invoke("run", config, "--no-ui")
     assert result.exit_code == 2
     assert "none can't be read: No such file or directory" in result.output.splitlines()[-1]

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.site import start_site
+from tests.site import IDLE_CAMERA, start_site
 
 _CONFIG = """\
 [checks.negative_data_rejection]
@@ -23,7 +23,7 @@ _NOT_CHECKED = (
 def test_every_operation_conforms_to_the_schema(tmp_path: Path) -> None:
     """Edge cases, random cases and sequences; they may change the run's configuration."""
     config, schemathesis_config = tmp_path / "config.yaml", tmp_path / "schemathesis.toml"
-    config.write_text("cameras: {demo: {source: 'demo:0'}}\n")
+    config.write_text(f"cameras: {{demo: {IDLE_CAMERA}}}\n")
     schemathesis_config.write_text(_CONFIG)
     with start_site(tmp_path, config=config) as site:
         # Its CLI, because its pytest plugin depends on pytest internals.

@@ -14,17 +14,16 @@ from playwright.sync_api import Page, expect
 
 from tests.browser import PROGRAM, new_page, open_tab
 from tests.motion_video import write_mp4, write_webcam
-from tests.site import Site, start_site
+from tests.site import IDLE_CAMERA, Site, start_site
 from tests.waiting import wait_for
 
 _CONFIDENT = re.compile(r"^(100|[5-9]\d) %$")
 _FAKE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
-# The motion gate keeps the camera idle: on a busy machine it would leave no time for sessions.
-_CONFIG = """
-cameras: {door: {source: "demo:0", motion_gate: {min_area: 1.0, max_interval: 1h}}}
-dashboard: {try_it: {max_sessions: 2}}
+_CONFIG = f"""
+cameras: {{door: {IDLE_CAMERA}}}
+dashboard: {{try_it: {{max_sessions: 2}}}}
 """
 
 
