@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from model.families.base import FAMILIES
 from model.families.timesformer.configuration import TimesformerConfig
 from stream.runtime.errors import UserError, reason_of
 from stream.runtime.files import replacing, write_atomically
@@ -163,6 +164,21 @@ def _renamed(key: str, table: Mapping[str, str]) -> str:
     stem, dot, leaf = template.rpartition(".")
     new = table.get(template) or table[stem + dot] + leaf
     return new.replace("{n}", number[1]) if number else new
+
+
+def read_family(folder: Path) -> str:
+    """The model family of the folder, by its `config.json`: a key of FAMILIES.
+
+    Raises CheckpointError if the file is missing or damaged, or the family is not known.
+    """
+    file = folder / "config.json"
+    family = read_json(file).get("model_type", "timesformer")
+    if not isinstance(family, str) or family not in FAMILIES:
+        raise CheckpointError(
+            f"{file} is of a {family!r:.40} model, which is not known; "
+            f"use {' or '.join(sorted(FAMILIES))}"
+        )
+    return family
 
 
 def read_config(folder: Path) -> TimesformerConfig:

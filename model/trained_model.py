@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from model.checkpoint import CheckpointError, read_json, write_json, write_network
+from model.checkpoint import CheckpointError, read_family, read_json, write_json, write_network
 from model.families.base import FAMILIES
 from model.families.timesformer.configuration import TimesformerConfig
 from model.families.timesformer.network import TimesformerForVideoClassification
@@ -27,7 +27,7 @@ class TrainedModel:
     """A network, the spec of its input clips, and the mean and std of their pixels.
 
     `network` is of `family`, see `model/families/base.py`. Training and few-shot learning change
-    the network itself, and need a TimeSformer.
+    the network itself, and need a TimeSformer: see `check_trainable`.
     """
 
     network: TimesformerForVideoClassification
@@ -46,12 +46,7 @@ def load(name: str | Path) -> TrainedModel:
     Raises CheckpointError, naming the file and the fix, for a missing or damaged file.
     """
     folder = find_checkpoint(name)
-    family = read_json(folder / "config.json").get("model_type", "timesformer")
-    if family not in FAMILIES:
-        raise CheckpointError(
-            f"{folder / 'config.json'} is of a {family!r:.40} model, which is not known; "
-            f"use {' or '.join(sorted(FAMILIES))}"
-        )
+    family = read_family(folder)
     network = cast(TimesformerForVideoClassification, FAMILIES[family].load(folder))
     shown = Path(name).name or folder.resolve().name  # the last part of its name or path
     spec, mean, std = _preprocessing(folder, shown, network.config)

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from model.checkpoint import CheckpointError
-from model.data.examples import Example
+from model.data.examples import DataError, Example
 from model.data.segments import read_views
 from model.evaluation.clip_video import encode
 from model.evaluation.corruptions import corrupted
@@ -75,7 +75,7 @@ def evaluate(
     """Classify each sample by the mean probabilities of its views, as `classify` does.
 
     `corruption` is one of CORRUPTIONS. The result holds videos of the `mistakes` most confident
-    mistakes. Raises CheckpointError if there are no samples.
+    mistakes. Raises DataError if there are no samples.
     """
     indices = {label: index for index, label in enumerate(labels)}
     truth: list[int] = []
@@ -99,7 +99,7 @@ def evaluate(
             worst = sorted(worst, key=lambda one: -one[0].max())[:mistakes]
         on_progress()
     if not truth:
-        raise CheckpointError("nothing to evaluate: no clip of a label that the model knows")
+        raise DataError("nothing to evaluate: no clip of a label that the model knows")
     report = ClassificationReport(
         tuple(labels), np.array(truth), np.stack(predictions).astype(np.float64)
     )

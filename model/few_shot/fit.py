@@ -32,7 +32,7 @@ from model.few_shot.heads import (
 )
 from model.trained_model import TrainedModel
 from model.training.augment import mirrored_labels
-from model.training.finetune_init import new_head
+from model.training.finetune_init import check_trainable, new_head
 
 OTHER = "other"  # the label for everything that is none of the others
 HEADS = ("prototypes", "linear")
@@ -75,9 +75,11 @@ def fit_few_shot(
     `head` is "prototypes", "linear" or "auto", which selects the better one by cross-validation.
     Samples of one source, and copies of them, are held out together. `seen_data` is the data that
     `init` was trained on. `on_progress` is called for each sample, `on_problem` for each sample
-    that can't be decoded, and with warnings. Raises DataError for fewer than two labels.
+    that can't be decoded, and with warnings. Raises DataError for fewer than two labels,
+    and TrainingError for a model that is no TimeSformer.
     """
     start = time.perf_counter()
+    check_trainable(init)
     seen_data = seen_data or SeenData()
     if head not in (*HEADS, "auto"):
         raise DataError(f"--head {head}: must be auto, {' or '.join(HEADS)}")

@@ -16,6 +16,7 @@ from model.data.seen_data import as_json
 from model.few_shot.fit import FewShotModel
 from model.render import render
 from model.trained_model import save
+from model.training.distributed import TrainingError
 from stream.runtime.errors import reason_of
 
 _PREFIX, _SUFFIX = ".model-", ".part"  # of the names of unfinished folders
@@ -24,13 +25,13 @@ _AT_FDCWD = -100
 
 
 def check_output_dir(folder: Path) -> None:
-    """Raise CheckpointError if the folder holds anything but a few-shot model."""
+    """Raise TrainingError if the folder holds anything but a few-shot model."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     with contextlib.suppress(OSError, ValueError, TypeError):
         if "samples" in json.loads((folder / "training.json").read_text(encoding="utf-8")):
             return
-    raise CheckpointError(
+    raise TrainingError(
         f"{folder} was not made by `actionwatch teach` and would be replaced; "
         "give another --project"
     )
@@ -39,7 +40,8 @@ def check_output_dir(folder: Path) -> None:
 def write_model(fitted: FewShotModel, folder: Path) -> None:
     """Replace the folder by the model. A crash leaves either the old or the new folder.
 
-    Raises CheckpointError if writing fails, or the folder holds anything but a few-shot model.
+    Raises CheckpointError if writing fails, and TrainingError if the folder holds anything but a
+    few-shot model.
     """
     check_output_dir(folder)
     try:

@@ -28,7 +28,8 @@ from model.families.timesformer.network import TimesformerForVideoClassification
 from model.pretraining.config import PretrainConfig
 from model.pretraining.dataset import FIELD_CHANNELS, SyntheticClips, with_reversed
 from model.trained_model import MEAN, STD, TrainedModel, load, normalize, save
-from model.training.distributed import DistributedContext
+from model.training.distributed import DistributedContext, TrainingError
+from model.training.finetune_init import check_trainable
 from model.training.init_weights import mimetic_init
 from model.training.loader import make_loader
 from model.training.optimizer import has_weight_decay, lr_factor
@@ -83,9 +84,9 @@ def train_motion(
     `out/training.pt` holds the state after each stage, until `delete_training_state`. A resumed run
     may have another number of clips, which lengthens or shortens its remainder. Each process of a
     distributed run renders its own clips.
-    Raises CheckpointError if `out` holds a run with another config or a finished one, if
-    `config.clips` is below the number already trained on, if a batch can't be divided evenly among
-    processes, and if the network diverges.
+    Raises CheckpointError if `out` holds a run with another config, and TrainingError if it holds a
+    finished one, if `config.clips` is below the number already trained on, if a batch can't be
+    divided evenly among processes, and if the network diverges.
     """
     context.per_rank_batch(config.batch_size // 2, "clips and their reverses")
     file, spec = out / "training.pt", motion_spec(config, out.resolve().name)
@@ -95,7 +96,7 @@ def train_motion(
         optimizers = _optimizers(learner, config)
         progress = _resume(file, config, learner, optimizers)
         if config.clips < progress.clips:
-            raise CheckpointError(
+            raise TrainingError(
                 f"{file} was already trained on {progress.clips} clips; give --clips "
                 f"{progress.clips} or more"
             )
@@ -194,7 +195,7 @@ def _train_stage(
         (loss + field_loss(predicted.float(), truth)).backward()
         norm = nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
         if not norm.isfinite():
-            raise CheckpointError(
+            raise TrainingError(
                 f"after {progress.clips:,} clips the gradients became NaN/inf; use a lower "
                 "learning rate or another --seed"
             )
@@ -273,6 +274,7 @@ def _resume(
 def _load_init_weights(config: PretrainConfig, network: TimesformerForVideoClassification) -> None:
     """Load the weights of `init`. Raises CheckpointError for another architecture or labels."""
     init = load(config.init)
+    check_trainable(init)
     architecture = replace(init.network.config, extra={})
     if architecture != network.config or init.spec.span_s != config.span_s:
         raise CheckpointError(

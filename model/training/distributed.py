@@ -13,10 +13,14 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed, nn
 
-from model.checkpoint import CheckpointError
+from stream.runtime.errors import UserError
 from stream.runtime.processes import all_cores
 
 T = TypeVar("T")
+
+
+class TrainingError(UserError):
+    """A training run that can't start or go on, with the fix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +53,10 @@ class DistributedContext:
     def per_rank_batch(self, batch: int, clips: str = "clips") -> int:
         """This rank's part of a global batch, the same for all ranks.
 
-        Raises CheckpointError if the batch can't be divided by the number of processes.
+        Raises TrainingError if the batch can't be divided by the number of processes.
         """
         if batch % self.size:
-            raise CheckpointError(
+            raise TrainingError(
                 f"a batch of {batch} {clips} can't be divided among {self.size} processes; "
                 "start a number of processes that divides it"
             )
@@ -74,19 +78,19 @@ class DistributedContext:
     def run_on_main(self, work: Callable[[], T]) -> T:
         """Run `work` on rank 0 and return its result on all ranks; the other ranks wait.
 
-        A CheckpointError on rank 0 is raised on all ranks, so that none of them waits forever.
+        A UserError on rank 0 is raised on all ranks, so that none of them waits forever.
         """
         if self.size == 1:
             return work()
-        outcome: list[Any] = [None, ""]
+        outcome: list[Any] = [None, None]
         if self.is_main:
             try:
                 outcome[0] = work()
-            except CheckpointError as error:
-                outcome[1] = str(error)
+            except UserError as error:
+                outcome[1] = error
         distributed.broadcast_object_list(outcome, 0, device=self.device)
         if outcome[1]:
-            raise CheckpointError(outcome[1])
+            raise outcome[1]
         result: T = outcome[0]
         return result
 

@@ -9,10 +9,19 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from model.checkpoint import CheckpointError
 from model.families.timesformer.network import TimesformerForVideoClassification
 from model.trained_model import TrainedModel
+from model.training.distributed import TrainingError
 from model.training.init_weights import mimetic_init
+
+
+def check_trainable(model: TrainedModel) -> None:
+    """Raise TrainingError for a model of another family than TimeSformer."""
+    if model.family != "timesformer":
+        raise TrainingError(
+            f"training needs a TimeSformer; the model {model.spec.model} is of the family "
+            f"{model.family}"
+        )
 
 
 def new_head(
@@ -60,12 +69,12 @@ def with_input_shape(
     """The model with another frame size, frame count or clip length; None keeps that of `init`.
 
     Position and time embeddings are interpolated (Dosovitskiy et al. 2020, arXiv 2010.11929).
-    Raises CheckpointError for a size that is not a multiple of the patch size.
+    Raises TrainingError for a size that is not a multiple of the patch size.
     """
     old_config, spec = init.network.config, init.spec
     size, frames = size or spec.height, frames or spec.frames
     if size % old_config.patch_size:
-        raise CheckpointError(
+        raise TrainingError(
             f"size: must be a multiple of the patches' {old_config.patch_size} pixels, got {size}"
         )
     weights = dict(init.network.state_dict())
@@ -94,7 +103,7 @@ def with_input_shape(
             shortest_edge=round(spec.shortest_edge * size / spec.height),
         )
     except ValueError as error:
-        raise CheckpointError(str(error)) from error
+        raise TrainingError(str(error)) from error
     return replace(init, network=network, spec=new_spec)
 
 

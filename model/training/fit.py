@@ -12,14 +12,13 @@ from typing import Any, cast
 import numpy as np
 from torch import Tensor
 
-from model.checkpoint import CheckpointError
 from model.data.clip_cache import ClipCache
 from model.data.examples import Example, label_indices
 from model.evaluation.inference import probabilities, view_logits
 from model.evaluation.metrics import ClassificationReport
 from model.families.timesformer.network import TimesformerForVideoClassification
 from model.trained_model import TrainedModel
-from model.training.distributed import DistributedContext
+from model.training.distributed import DistributedContext, TrainingError
 from model.training.train_config import TrainConfig
 from model.training.trainer import Progress, Trainer
 from model.training.training_state import load_state, save_state
@@ -87,7 +86,7 @@ def fit(
     has: the one with the highest balanced accuracy and, among equals, the lowest loss; the last
     one if the config says so or without `val`. `fingerprint` holds everything that the result
     depends on, by name. Raises CheckpointError if `file` belongs to another run or can't be
-    written, and if the network diverges.
+    written, and TrainingError if the network diverges.
     """
     trainer = Trainer(model, data.train, data.cache, config, context)
     state = _resume(file, fingerprint, trainer)
@@ -142,7 +141,7 @@ def _validate(
     logits = context.all_gather(view_logits(model, data.views(context)))
     truth = label_indices(data.val, model.spec.labels)
     if not all(np.isfinite(one).all() for one in logits):
-        raise CheckpointError("the logits became NaN/inf; use a lower learning rate")
+        raise TrainingError("the logits became NaN/inf; use a lower learning rate")
     return ClassificationReport(model.spec.labels, truth, probabilities(logits))
 
 

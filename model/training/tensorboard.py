@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from model.checkpoint import CheckpointError
+from model.training.distributed import TrainingError
 from model.training.fit import EpochMetrics
 
 _log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 class TensorBoardLogger:
     """Writes the metrics of each epoch to a folder, until the disk is full.
 
-    The first metrics create the folder; without one, nothing is written. Raises CheckpointError
+    The first metrics create the folder; without one, nothing is written. Raises TrainingError
     if the extra is missing, or the folder can't be created.
     """
 
@@ -32,12 +32,12 @@ class TensorBoardLogger:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise CheckpointError(
+            raise TrainingError(
                 "--tensorboard needs the tensorboard extra: pip install 'actionwatch[tensorboard]'"
             ) from error
         existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         if not existing.is_dir():
-            raise CheckpointError(
+            raise TrainingError(
                 f"--tensorboard {folder}: {existing} is not a folder; give another folder"
             )
         self._open_writer = partial(SummaryWriter, str(folder))

@@ -22,8 +22,8 @@ from model.evaluation.inference import probabilities, view_logits
 from model.evaluation.metrics import ClassificationReport
 from model.render import render
 from model.trained_model import TrainedModel, save
-from model.training.distributed import DistributedContext
-from model.training.finetune_init import freeze_except, new_head, with_input_shape
+from model.training.distributed import DistributedContext, TrainingError
+from model.training.finetune_init import check_trainable, freeze_except, new_head, with_input_shape
 from model.training.fit import EpochMetrics, TrainCallbacks, TrainingData, fit
 from model.training.output_dir import finalize, reserved
 from model.training.prepare import prepare
@@ -68,13 +68,14 @@ def train(
     """Train on examples, or resume an interrupted run in `out`; write the checkpoint.
 
     `out` gets the checkpoint as `save` writes it, a model card, `training.json` and plots. Decoded
-    videos are stored in `cache`, or in `out` until the run is finished. Raises DataError and
-    CheckpointError, also while another run writes to `out`.
+    videos are stored in `cache`, or in `out` until the run is finished. Raises DataError,
+    CheckpointError, and TrainingError, also while another run writes to `out`.
     """
     callbacks = callbacks or TrainCallbacks()
     # Check the configuration before creating a folder and before hours of decoding.
     context.per_rank_batch(config.batch_size)
-    _check_layers(config, init)
+    check_trainable(init.model)
+    _check_unfreeze(config, init)
     base = with_input_shape(init.model, size=config.size, frames=config.frames, span_s=config.span)
     background = _background(config, base, {one.label for one in splits.train})
     if not background:
@@ -101,7 +102,7 @@ def train(
             scratch=init.scratch,
             seed=config.seed,
         )
-        freeze_except(model.network, config.layers)
+        freeze_except(model.network, config.unfreeze)
         history, checkpoint_epoch = fit(
             model,
             data,
@@ -194,26 +195,26 @@ def _without_nan(metrics: dict[str, float]) -> dict[str, float | None]:
 def _background(config: TrainConfig, model: TrainedModel, labels: set[str]) -> tuple[str, ...]:
     """The background labels: those of the config, else those of the initial model.
 
-    Raises CheckpointError for labels without clips, and if all labels are background.
+    Raises TrainingError for labels without clips, and if all labels are background.
     """
     if config.background is None:
         return tuple(sorted(model.spec.background & labels))
     known = f"the labels are {', '.join(sorted(labels))}"
     if unknown := set(config.background) - labels:
-        raise CheckpointError(
+        raise TrainingError(
             f"background: no clips are labeled {', '.join(sorted(unknown))}; {known}"
         )
     if labels <= set(config.background):
-        raise CheckpointError(f"background: at least one label must not be background; {known}")
+        raise TrainingError(f"background: at least one label must not be background; {known}")
     return config.background
 
 
-def _check_layers(config: TrainConfig, init: InitCheckpoint) -> None:
+def _check_unfreeze(config: TrainConfig, init: InitCheckpoint) -> None:
     depth = init.model.network.config.num_hidden_layers
-    if isinstance(config.layers, int) and config.layers > depth:
-        raise CheckpointError(f"layers: {init.name} has {depth}, got {config.layers}")
-    if init.scratch and config.layers != "all":
-        raise CheckpointError(f"layers: training from scratch needs all, got {config.layers}")
+    if isinstance(config.unfreeze, int) and config.unfreeze > depth:
+        raise TrainingError(f"unfreeze: {init.name} has {depth} layers, got {config.unfreeze}")
+    if init.scratch and config.unfreeze != "all":
+        raise TrainingError(f"unfreeze: training from scratch needs all, got {config.unfreeze}")
 
 
 def _fingerprint(

@@ -13,7 +13,7 @@ class TrainConfig(Section):
     """The keys of `actionwatch train --config`. The same config and data give the same weights."""
 
     seed: int = Field(0, ge=0)
-    layers: Literal["all", "head"] | Annotated[int, Field(ge=1, strict=True)] = Field(
+    unfreeze: Literal["all", "head"] | Annotated[int, Field(ge=1, strict=True)] = Field(
         "all", description="trainable layers: all, head, or this many at the end"
     )
     size: int | None = Field(

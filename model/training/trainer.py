@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from model.checkpoint import CheckpointError
 from model.data.clip_cache import ClipCache
 from model.data.examples import Example, label_indices
 from model.engines.torch_engine import computes_bf16
 from model.trained_model import TrainedModel, normalize
 from model.training.dataset import ClipDataset, SampleKey, epoch_order
-from model.training.distributed import DistributedContext
+from model.training.distributed import DistributedContext, TrainingError
 from model.training.finetune_init import set_train_mode
 from model.training.loader import make_loader
 from model.training.optimizer import make_ema, make_optimizer, set_lr
@@ -65,7 +64,7 @@ class Trainer:
         """Train one epoch, numbered from 0; epochs must follow each other.
 
         Returns the mean loss, and the fraction of the time spent waiting for clips. Raises
-        CheckpointError if the network diverges.
+        TrainingError if the network diverges.
         """
         config, steps = self._config, self._steps
         rng = np.random.default_rng((config.seed, epoch, self._context.rank, 1))
@@ -89,7 +88,7 @@ class Trainer:
                 set_lr(self.optimizer, config, (epoch + first / steps) / config.epochs)
                 norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
                 if not norm.isfinite():  # the norm is the same on all ranks
-                    raise CheckpointError(
+                    raise TrainingError(
                         f"epoch {epoch + 1}: gradients became NaN/inf; use a lower learning rate "
                         f"than {config.lr:g}"
                     )

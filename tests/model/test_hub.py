@@ -17,6 +17,7 @@ from model.families.timesformer.network import TimesformerForVideoClassification
 from model.hub import find_checkpoint
 from model.model_folder import EMBEDDED, local_folder
 from model.trained_model import TrainedModel, load, save
+from tests.model.color_family import color_model
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = "someone/tiny"
@@ -167,12 +168,19 @@ def test_a_repository_without_weights_or_config_is_rejected(hub: Hub) -> None:
         find_checkpoint(NAME)
 
 
-def test_another_model_type_is_rejected_before_its_weights_are_downloaded(hub: Hub) -> None:
+def test_an_unknown_model_family_is_rejected_before_its_weights_are_downloaded(hub: Hub) -> None:
     file = hub.folder / "config.json"
     file.write_text(file.read_text().replace('"timesformer"', '"videomae"'))
-    with pytest.raises(CheckpointError, match="is of a 'videomae' model"):
+    with pytest.raises(CheckpointError, match=r"'videomae' model, .* use timesformer"):
         find_checkpoint(NAME)
     assert hub.downloads == ["config.json"]
+
+
+def test_a_model_of_another_registered_family_is_downloaded(hub: Hub) -> None:
+    (hub.folder / "preprocessor_config.json").unlink()  # of another input size
+    with color_model(hub.folder):
+        assert load(NAME).family == "color"
+    assert "model.safetensors" in hub.downloads
 
 
 def test_an_incomplete_download_is_not_used(hub: Hub) -> None:

@@ -84,7 +84,7 @@ def trained_card(trained: TrainedModel, config: TrainConfig, with_report: bool) 
 
 
 def test_card_of_a_trained_model_has_its_training_and_results(trained: TrainedModel) -> None:
-    card = trained_card(trained, TrainConfig(layers=1, seed=7), with_report=True)
+    card = trained_card(trained, TrainConfig(unfreeze=1, seed=7), with_report=True)
     for text in (
         "trained the last 1 layers for 1 epoch on 3 clips, seed 7.",
         "Background labels: sit.\n",

@@ -54,6 +54,7 @@ def teach(
     from model.few_shot.result import check_output_dir, write_model
     from model.hub import find_checkpoint
     from model.trained_model import load
+    from model.training.finetune_init import check_trainable
 
     try:
         label = OTHER if label.strip().casefold() == OTHER else normalize_label(label)
@@ -64,6 +65,7 @@ def teach(
     sources = _parse_sources(source)
     check_output_dir(project / "model")  # before samples are recorded
     model = load(init)
+    check_trainable(model)
     folder = project / "samples"
     duration_s = duration or model.spec.span_s + 1.0
     _gather(sources, folder, label, _Recording(samples, duration_s, countdown))

@@ -77,7 +77,7 @@ def train(
     from stream.config.load import parse, read_text
 
     flags = given(
-        layers=_parse_unfreeze(unfreeze),
+        unfreeze=_parse_unfreeze(unfreeze),
         background=tuple(background) if background else None,
         epochs=epochs,
         seed=seed,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from model.checkpoint import CheckpointError
-from model.data.examples import Example, read_data
+from model.data.examples import DataError, Example, read_data
 from model.evaluation.evaluate import evaluate, video_samples
 from model.predictor import Predictor
 from model.trained_model import TrainedModel
@@ -65,7 +65,7 @@ def test_clips_that_cannot_be_evaluated_are_reported_and_skipped(
 
 
 def test_no_samples_is_an_error(red_model: TrainedModel) -> None:
-    with pytest.raises(CheckpointError, match="no clip of a label that the model knows"):
+    with pytest.raises(DataError, match="no clip of a label that the model knows"):
         evaluate(Predictor(red_model), red_model.spec.labels, [])
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoint import CheckpointError
 from model.data.examples import DataError, Example, read_data
 from model.data.seen_data import as_json, read_seen_data
 from model.data.segments import read_views
@@ -24,6 +23,7 @@ from model.few_shot.heads import (
 from model.few_shot.result import check_output_dir, write_model
 from model.predictor import Predictor
 from model.trained_model import TrainedModel, load
+from model.training.distributed import TrainingError
 from stream.synthetic.clips import draw_clip
 from stream.synthetic.motions import MOTIONS
 from tests.two_kinds import write_videos
@@ -240,12 +240,17 @@ def test_a_model_replaces_the_previous_one(tmp_path: Path, fitted: FewShotModel)
     assert "| red | 2 |" in (folder / "README.md").read_text()
 
 
+def test_model_of_another_family_is_rejected(trained: TrainedModel) -> None:
+    with pytest.raises(TrainingError, match=r"needs a TimeSformer; .* is of the family color"):
+        fit_few_shot(replace(trained, family="color"), "tiny", [])
+
+
 def test_a_model_replaces_no_other_folder(tmp_path: Path, fitted: FewShotModel) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     check_output_dir(folder)
     (folder / "training.json").write_text('{"videos": {}}')  # of `train`
-    with pytest.raises(CheckpointError, match="was not made by `actionwatch teach`"):
+    with pytest.raises(TrainingError, match="was not made by `actionwatch teach`"):
         write_model(fitted, folder)
     assert [file.name for file in folder.iterdir()] == ["training.json"]
 

@@ -21,7 +21,7 @@ from model.pretraining.train import (
     train_motion,
 )
 from model.trained_model import TrainedModel, load
-from model.training.distributed import DistributedContext
+from model.training.distributed import DistributedContext, TrainingError
 from model.training.init_weights import mimetic_init
 from model.training.output_dir import reserved
 from tests.torchrun import run_two_ranks
@@ -53,7 +53,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
     for key, value in load(tmp_path / "whole").network.state_dict().items():
         assert torch.equal(state[key], value), key
     delete_training_state(resumed)
-    with pytest.raises(CheckpointError, match="holds a finished checkpoint"):
+    with pytest.raises(TrainingError, match="holds a finished checkpoint"):
         train_motion(resumed, tiny, context=SINGLE_PROCESS)
 
 
@@ -193,7 +193,7 @@ def train_single(folder: Path, config: PretrainConfig) -> Path:
 
 
 def test_an_indivisible_batch_is_rejected(tmp_path: Path, tiny: PretrainConfig) -> None:
-    with pytest.raises(CheckpointError, match="can't be divided among 3 processes"):
+    with pytest.raises(TrainingError, match="can't be divided among 3 processes"):
         train_motion(tmp_path, tiny, context=DistributedContext(3, 0, torch.device("cpu"), 1))
 
 
@@ -206,7 +206,7 @@ def test_fewer_clips_than_already_trained_are_rejected(
 
     with pytest.raises(StopHereError):
         train_motion(tmp_path, tiny, context=SINGLE_PROCESS, on_progress=stop_at_40)
-    with pytest.raises(CheckpointError, match="was already trained on 32 clips"):
+    with pytest.raises(TrainingError, match="was already trained on 32 clips"):
         train_motion(tmp_path, replace(tiny, clips=24), context=SINGLE_PROCESS)
     train_motion(tmp_path, replace(tiny, clips=48), context=SINGLE_PROCESS)
     assert clip_targets(tmp_path) == [64, 48]

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoint import CheckpointError
 from model.trained_model import TrainedModel, load, save
-from model.training.distributed import DistributedContext, init_distributed
+from model.training.distributed import DistributedContext, TrainingError, init_distributed
 from tests.torchrun import run_two_ranks
 from tests.two_kinds import write_videos
 
@@ -64,6 +63,23 @@ def test_error_on_rank_0_ends_all_ranks(tmp_path: Path, arguments: list[object])
     assert "actionwatch:" not in other.stderr
 
 
+def test_user_error_of_rank_0_is_raised_on_all_ranks_with_its_type() -> None:
+    script = """if True:
+        from model.training.distributed import TrainingError, init_distributed
+
+        def fail():
+            raise TrainingError("no luck")
+
+        with init_distributed() as context:
+            try:
+                context.run_on_main(fail)
+            except TrainingError as error:
+                print(context.rank, error)
+    """
+    ranks = run_two_ranks("-c", script)
+    assert [one.stdout for one in ranks] == ["0 no luck\n", "1 no luck\n"], ranks
+
+
 def test_batch_that_is_not_divisible_by_the_ranks_is_rejected() -> None:
-    with pytest.raises(CheckpointError, match="a batch of 3 clips can't be divided among 2"):
+    with pytest.raises(TrainingError, match="a batch of 3 clips can't be divided among 2"):
         DistributedContext(2, 0, torch.device("cpu"), 1).per_rank_batch(3)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.checkpoint import CheckpointError
 from model.trained_model import TrainedModel, load, normalize
+from model.training.distributed import TrainingError
 from model.training.finetune_init import freeze_except, new_head, set_train_mode, with_input_shape
 from stream.synthetic.clips import draw_clip
 from stream.synthetic.motions import MOTIONS
@@ -75,5 +75,5 @@ def test_frozen_layers_stay_in_inference_mode(trained: TrainedModel) -> None:
 
 
 def test_size_must_be_a_multiple_of_the_patch_size(trained: TrainedModel) -> None:
-    with pytest.raises(CheckpointError, match="multiple of the patches' 16 pixels, got 40"):
+    with pytest.raises(TrainingError, match="multiple of the patches' 16 pixels, got 40"):
         with_input_shape(trained, size=40)

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoint import CheckpointError
-from model.training.distributed import DistributedContext
+from model.training.distributed import DistributedContext, TrainingError
 from model.training.output_dir import finalize, reserved
 
 SINGLE = DistributedContext(1, 0, torch.device("cpu"), 1)
@@ -21,7 +20,7 @@ def test_folder_of_an_unfinished_run_can_be_reserved_again(tmp_path: Path) -> No
         (out / "model.safetensors").touch()
         finalize(out)
     with (
-        pytest.raises(CheckpointError, match="out holds a finished checkpoint; give a new --out"),
+        pytest.raises(TrainingError, match="out holds a finished checkpoint; give a new --out"),
         reserved(out, SINGLE),
     ):
         pass
@@ -30,7 +29,7 @@ def test_folder_of_an_unfinished_run_can_be_reserved_again(tmp_path: Path) -> No
 def test_folder_with_other_files_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with (
-        pytest.raises(CheckpointError, match="holds other files; give a new --out"),
+        pytest.raises(TrainingError, match="holds other files; give a new --out"),
         reserved(tmp_path, SINGLE),
     ):
         pass
@@ -42,7 +41,7 @@ def test_name_of_an_embedded_model_is_rejected(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with (
-        pytest.raises(CheckpointError, match=r"--out motion: an embedded model has this name"),
+        pytest.raises(TrainingError, match=r"--out motion: an embedded model has this name"),
         reserved(Path("motion"), SINGLE),
     ):
         pass

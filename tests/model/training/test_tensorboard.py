@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from model.checkpoint import CheckpointError
+from model.training.distributed import TrainingError
 from model.training.fit import EpochMetrics
 from model.training.tensorboard import TensorBoardLogger
 
@@ -25,9 +25,7 @@ def test_metrics_are_written(tmp_path: Path) -> None:
 
 def test_folder_below_a_file_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(
-        CheckpointError, match=r"--tensorboard .*tb: .*file is not a folder; give an"
-    ):
+    with pytest.raises(TrainingError, match=r"--tensorboard .*tb: .*file is not a folder; give an"):
         TensorBoardLogger(tmp_path / "file" / "tb")
 
 

@@ -18,7 +18,7 @@ from model.data.splits import Splits, split
 from model.evaluation.evaluate import evaluate, video_samples
 from model.predictor import Predictor
 from model.trained_model import TrainedModel, load
-from model.training.distributed import DistributedContext
+from model.training.distributed import DistributedContext, TrainingError
 from model.training.train import STATE, InitCheckpoint, TrainCallbacks, TrainResult, train
 from model.training.train_config import TrainConfig
 from model.training.trainer import Progress
@@ -160,7 +160,7 @@ def test_second_run_into_the_same_folder_is_rejected(
 
     def start_another(progress: Progress) -> None:
         if (progress.epoch, progress.step) == (1, 1):
-            with pytest.raises(CheckpointError) as rejected:
+            with pytest.raises(TrainingError) as rejected:
                 run(splits, tmp_path / "out", trained)
             errors.append(str(rejected.value))
 
@@ -173,7 +173,7 @@ def test_finished_checkpoint_is_not_overwritten(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
     run(splits, tmp_path / "out", trained, QUICK.model_copy(update={"epochs": 1}))
-    with pytest.raises(CheckpointError, match="holds a finished checkpoint; give a new --out"):
+    with pytest.raises(TrainingError, match="holds a finished checkpoint; give a new --out"):
         run(splits, tmp_path / "out", trained)
 
 
@@ -235,7 +235,7 @@ def test_background_must_be_a_label_with_clips(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
     wrong = QUICK.model_copy(update={"background": ("none",)})
-    with pytest.raises(CheckpointError, match="no clips are labeled none; the labels are blue"):
+    with pytest.raises(TrainingError, match="no clips are labeled none; the labels are blue"):
         run(splits, tmp_path / "out", trained, wrong)
 
 
@@ -243,8 +243,8 @@ def test_background_must_be_a_label_with_clips(
     ("changes", "scratch", "words"),
     [
         ({"background": ("blue", "red")}, False, "one label must not be background; the labels"),
-        ({"layers": 3}, False, "layers: tiny has 2, got 3"),
-        ({"layers": "head"}, True, "layers: training from scratch needs all, got head"),
+        ({"unfreeze": 3}, False, "unfreeze: tiny has 2 layers, got 3"),
+        ({"unfreeze": "head"}, True, "unfreeze: training from scratch needs all, got head"),
         ({"size": 40}, False, "multiple of the patches' 16 pixels"),
     ],
 )
@@ -256,8 +256,16 @@ def test_invalid_config_is_rejected_before_the_folder_is_created(
     scratch: bool,
     words: str,
 ) -> None:
-    with pytest.raises(CheckpointError, match=words):
+    with pytest.raises(TrainingError, match=words):
         run(splits, tmp_path / "out", trained, QUICK.model_copy(update=changes), scratch=scratch)
+    assert not (tmp_path / "out").exists()
+
+
+def test_model_of_another_family_is_rejected(
+    tmp_path: Path, splits: Splits, trained: TrainedModel
+) -> None:
+    with pytest.raises(TrainingError, match=r"needs a TimeSformer; .* is of the family color"):
+        run(splits, tmp_path / "out", replace(trained, family="color"))
     assert not (tmp_path / "out").exists()
 
 
@@ -318,7 +326,7 @@ def test_diverging_network_is_an_error(
     tmp_path: Path, splits: Splits, trained: TrainedModel
 ) -> None:
     wild = QUICK.model_copy(update={"lr": 1e12, "max_grad_norm": 1e12, "warmup": 0.0})
-    with pytest.raises(CheckpointError, match="use a lower learning rate"):
+    with pytest.raises(TrainingError, match="use a lower learning rate"):
         run(splits, tmp_path / "out", trained, wild)
 
 
@@ -327,8 +335,8 @@ def test_folder_with_other_files_is_rejected(
 ) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "README.md").write_text("mine")
-    with pytest.raises(CheckpointError, match="out holds other files; give a new --out"):
+    with pytest.raises(TrainingError, match="out holds other files; give a new --out"):
         run(splits, tmp_path / "out", trained)
-    with pytest.raises(CheckpointError, match=r"README\.md can't be written .* give a new --out"):
+    with pytest.raises(TrainingError, match=r"README\.md can't be written .* give a new --out"):
         run(splits, tmp_path / "out" / "README.md", trained)
     assert (tmp_path / "out" / "README.md").read_text() == "mine"

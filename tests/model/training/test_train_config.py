@@ -22,7 +22,7 @@ def test_documented_values_are_the_defaults() -> None:
     [
         ("epoch: 3", "unknown key 'epoch'; known here: background"),
         ("epochs: 0", "epochs: Input should be greater than or equal to 1, got 0"),
-        ("layers: most", "layers"),
+        ("unfreeze: most", "unfreeze"),
         ("lr: fast", "lr"),
     ],
 )

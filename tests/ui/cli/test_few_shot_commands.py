@@ -9,6 +9,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from model.trained_model import load
+from tests.model.color_family import color_model
 from tests.two_kinds import write_videos
 from ui.cli.main import app
 
@@ -76,6 +77,18 @@ def test_errors_are_one_line_and_write_nothing(tmp_path: Path, videos: Path) -> 
         assert (done.exit_code, done.stdout) == (2, "")
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "mine").exists()
+
+
+def test_model_of_another_family_is_rejected_before_samples_are_recorded(
+    tmp_path: Path, videos: Path
+) -> None:
+    with color_model(tmp_path):
+        options = ("--source", videos / "blue", "--init", tmp_path)
+        done = run("a", *options, "--project", tmp_path / "mine")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "training needs a TimeSformer; the model" in done.stderr
+    assert done.stderr.endswith(" is of the family color\n")
     assert not (tmp_path / "mine").exists()
 
 

@@ -16,6 +16,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from model.trained_model import load
+from tests.model.color_family import color_model
 from tests.two_kinds import write_videos
 from ui.cli.main import app
 
@@ -170,6 +171,14 @@ def test_ctrl_c_explains_how_to_resume(tmp_path: Path, videos: Path) -> None:
     assert "Traceback" not in errors
 
 
+def test_model_of_another_family_is_not_trained(tmp_path: Path, videos: Path) -> None:
+    with color_model(tmp_path):
+        done = invoke("train", videos, "--out", tmp_path / "out", "--init", tmp_path)
+    assert done.exit_code == 2
+    assert done.stderr.endswith(" is of the family color\n")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -178,6 +187,7 @@ def test_ctrl_c_explains_how_to_resume(tmp_path: Path, videos: Path) -> None:
         (["train", "{videos}", "--out", "x", "--unfreeze", "most"], ["--unfreeze", "head"]),
         (["train", "{videos}", "--out", "x", "--background", "quiet"], ["quiet", "blue, red"]),
         (["train", "{videos}", "--out", "x", "--unfreeze", "²"], ["--unfreeze"]),
+        (["train", "{videos}", "--out", "x", "--unfreeze", "9"], ["unfreeze: motion has 5"]),
         (["evaluate", "motion", "{videos}", "--views", "3"], ["--views 3", "10x1"]),
         (["evaluate", "motion", "{videos}", "--split", "most"], ["--split most", "train"]),
         (["evaluate", "motion", "{videos}", "--split", "val"], ["--split val", "omit --split"]),
