@@ -41,7 +41,7 @@ class Broker:
     def start(self) -> None:
         assert _EXECUTABLE is not None
         self.process = subprocess.Popen([_EXECUTABLE, "-c", str(self._folder / "mosquitto.conf")])
-        wait_for(self._accepts_connections, timeout_s=60)
+        wait_for(self._accepts_connections)
 
     def stop(self) -> None:
         self.process.terminate()

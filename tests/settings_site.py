@@ -80,6 +80,6 @@ def serve_settings(folder: Path, *, with_file: bool = True) -> Iterator[Settings
         app.router.routes.extend(monitoring.routes(status))
         with (
             serving(FakeGuard(app)) as address,
-            httpx.Client(base_url=address, timeout=30) as client,
+            httpx.Client(base_url=address, timeout=180) as client,
         ):
             yield Settings(client, pipeline, access, file)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 
-def wait_for(reached: Callable[[], bool], *, timeout_s: float = 60.0) -> float:
+def wait_for(reached: Callable[[], bool], *, timeout_s: float = 180.0) -> float:
     """Wait until `reached` returns True. Returns the elapsed seconds."""
     pause, started_at = threading.Event(), time.monotonic()
     while not reached():

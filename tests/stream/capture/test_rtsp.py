@@ -107,7 +107,7 @@ def test_server_that_is_no_camera_is_offline_with_a_reason(
     server = FixedResponder(response)
     try:
         camera = start_camera(server.address)
-        wait_for(lambda: camera.state == OFFLINE, timeout_s=60)
+        wait_for(lambda: camera.state == OFFLINE)
         camera.request_stop()
         assert camera.join(3)
     finally:
@@ -133,7 +133,7 @@ def test_silent_server_is_detected_in_ten_seconds_with_default_timeouts(
 def test_unknown_host_is_offline(start_camera: Callable[..., Camera]) -> None:
     metrics = Metrics()
     camera = start_camera("rtsp://viewer:secret@nowhere.invalid/live", metrics)
-    wait_for(lambda: camera.state == OFFLINE, timeout_s=60)
+    wait_for(lambda: camera.state == OFFLINE)
     assert "nowhere.invalid/live can't be reached: no host of the name nowhere" in camera.reason
     wait_for(lambda: metrics.total("reconnect_attempts") >= 2)  # the host may appear later
 
@@ -155,7 +155,7 @@ def test_camera_reconnects_after_its_server_was_killed(
         wait_for(lambda: is_live(camera) and is_live(other_camera))
         killed_at, before = time.monotonic(), other_metrics.totals()
         protected.kill()
-        wait_for(lambda: camera.state == OFFLINE, timeout_s=60)
+        wait_for(lambda: camera.state == OFFLINE)
         assert newest_s(camera) is None  # no window may span the gap
         wait_for(lambda: metrics.total("reconnect_attempts") >= 2)
         protected.start()
@@ -180,11 +180,11 @@ def test_wrong_password_is_offline(
 ) -> None:
     server = serve_rtsp("--password", _PASSWORD)
     camera = start_camera(f"rtsp://viewer:wrong@127.0.0.1:{server.port}/live")
-    wait_for(lambda: camera.state == OFFLINE, timeout_s=60)
+    wait_for(lambda: camera.state == OFFLINE)
     assert "it rejects this user and password" in camera.reason
     assert "wrong" not in camera.reason
     anonymous = start_camera(f"rtsp://127.0.0.1:{server.port}/live")
-    wait_for(lambda: anonymous.state == OFFLINE, timeout_s=60)
+    wait_for(lambda: anonymous.state == OFFLINE)
     assert "it needs user and password" in anonymous.reason
 
 
@@ -200,10 +200,10 @@ def test_stalled_camera_is_reopened(
     wait_for(lambda: is_live(camera))
     server.signal(signal.SIGSTOP)
     try:
-        wait_for(lambda: camera.state in (STALLED, OFFLINE), timeout_s=60)
+        wait_for(lambda: camera.state in (STALLED, OFFLINE))
     finally:
         server.signal(signal.SIGCONT)
-    wait_for(lambda: is_live(camera), timeout_s=60)
+    wait_for(lambda: is_live(camera))
     before = metrics.total("frames")
     wait_for(lambda: metrics.total("frames") > before + 10)
 
@@ -223,8 +223,8 @@ def test_frame_size_may_change(
     wait_for(lambda: brightness() > 0)
     before = brightness()
     # OpenCV keeps the first frame size: the ball in the frames gets smaller.
-    wait_for(lambda: brightness() < 0.7 * before, timeout_s=60)
-    wait_for(lambda: is_live(camera), timeout_s=60)
+    wait_for(lambda: brightness() < 0.7 * before)
+    wait_for(lambda: is_live(camera))
     unsubscribe()
 
 

@@ -24,7 +24,7 @@ from stream.synthetic.scene import Scene
 from tests.cli import ROOT, actionwatch, invoke
 from tests.waiting import wait_for
 
-_TIMEOUT_S = 30
+_TIMEOUT_S = 180
 
 
 def demo_scene() -> Scene:

@@ -116,7 +116,7 @@ def evil_model(folder: Path) -> Path:
 
 
 def log_in(site: Site, name: str) -> dict[str, str]:
-    answer = httpx.post(site.url("login"), data={"name": name, "password": PASSWORD})
+    answer = httpx.post(site.url("login"), data={"name": name, "password": PASSWORD}, timeout=180)
     assert answer.status_code == 303
     return {"cookie": answer.headers["set-cookie"].partition(";")[0]}
 
@@ -144,7 +144,7 @@ dashboard:
         token = {"authorization": f"Bearer {TOKEN}"}
 
         def get(path: str) -> Any:
-            return httpx.get(site.url(path), headers=token).json()
+            return httpx.get(site.url(path), headers=token, timeout=180).json()
 
         wait_for(lambda: bool(get("api/tuning")["model"]))
         operations = [

@@ -78,7 +78,7 @@ def api(data: Path, run: Run) -> Iterator[httpx.Client]:
             events_api.router(log, data, lambda: ["door"], lambda: model, publish=feed.publish)
         )
         app.include_router(timeline_api.router(log, lambda: ["door", "door/gate", "shed"]))
-        with serving(Anna(app)) as address, httpx.Client(base_url=address) as client:
+        with serving(Anna(app)) as address, httpx.Client(base_url=address, timeout=180) as client:
             yield client
             run.over.set()
 
