@@ -36,7 +36,6 @@ from stream.workers.pool import WorkerPool
 from stream.workers.transport import SchedulerSocket
 
 _log = logging.getLogger(__name__)
-_STOP_TIMEOUT_S = 2.5
 _MAX_CONCURRENT_VIDEOS = 2  # one is read while the other's window is scored
 
 
@@ -45,8 +44,8 @@ class Pipeline:
 
     `over` is set when all sources have ended or a part failed. `failure` is the reason; after
     `__exit__` it also names the cameras that failed while others continued.
-    With `scan_inputs`, by camera, video files are scanned: every window is scored, as fast as
-    possible, a few files at a time.
+    With `scan_inputs`, by camera, all windows of video files are scored, as fast as possible. What
+    is not done `stop_timeout_s` seconds after a stop, such as the last clips, is dropped.
     Raises SourceError, TransportError, EventLogError, RecorderError, PublishError or AlertError
     for a setup that can't work.
     """
@@ -62,6 +61,7 @@ class Pipeline:
         config: Config,
         *,
         scan_inputs: Mapping[str, ScanInput] | None = None,
+        stop_timeout_s: float = 2.5,
         now: Callable[[], float] = time.monotonic,
         now_utc: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
@@ -73,7 +73,7 @@ class Pipeline:
         self.changing = threading.Lock()  # one reconfiguration at a time, and none during shutdown
         self.recent_logs = RecentLogHandler()
         self._now, self._now_utc = now, now_utc
-        self._deadline = StopDeadline(_STOP_TIMEOUT_S)
+        self._deadline = StopDeadline(stop_timeout_s)
         self._scan_inputs = scan_inputs or {}
         self.is_scan = bool(scan_inputs)
         self._broadcaster = EventBroadcaster(self.metrics)

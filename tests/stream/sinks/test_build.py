@@ -60,7 +60,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory, video: Path) -> Config:
 
 
 def run(config: Config) -> list[dict[str, Any]]:
-    with Pipeline(config) as pipeline:
+    with Pipeline(config, stop_timeout_s=60) as pipeline:  # for the clips, on a busy machine
         assert pipeline.over.wait(60)
     assert pipeline.failure == ""
     with EventLog.open(config.data) as log:
