@@ -106,10 +106,9 @@ class Timeline extends HTMLElement {
     this.chart.whole = this.chart.view = whole;
     this.loaded = { ...whole, isComplete: true, isDay: true };
     this.lanes = [];
-    this.chart.show([]);
-    this.#fillTable();
-    this.summary.textContent = "Loading events …";
     this.#isNewDay = true;
+    this.error.textContent = "";
+    this.#draw();
     this.#load(whole);
   }
 
@@ -132,7 +131,7 @@ class Timeline extends HTMLElement {
     } catch (error) {
       if (load !== this.#loads) return;
       this.error.textContent = `Events can't be loaded: ${error.message}`;
-      if (this.#isNewDay) this.summary.textContent = "";
+      this.#showSummary();
     }
   }
 
@@ -157,14 +156,22 @@ class Timeline extends HTMLElement {
   }
 
   #showSummary() {
+    const text = this.#isNewDay ? this.#loadingText() : this.#countText();
+    if (this.summary.textContent !== text) this.summary.textContent = text;
+  }
+
+  #loadingText() {
+    return this.error.textContent ? "" : "Loading events …";
+  }
+
+  #countText() {
     const count = this.lanes.reduce((sum, lane) => sum + lane.events.length, 0) + this.omittedCount;
     const events = count === 1 ? "1 event" : `${count.toLocaleString()} events`;
     const period = this.loaded.isDay ? dayFormat.format(this.chart.whole.from) : "in this view";
     const omitted = this.omittedCount
       ? `; the oldest ${this.omittedCount.toLocaleString()} are not shown, zoom in to see them`
       : "";
-    const text = `${count ? events : "No events"}: ${period}${omitted}`;
-    if (this.summary.textContent !== text) this.summary.textContent = text;
+    return `${count ? events : "No events"}: ${period}${omitted}`;
   }
 
   #onViewChange() {
