@@ -20,6 +20,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id
 
 from model.checkpoint import WEIGHT_FILES, CheckpointError, read_family, shard_names
+from model.families.base import FAMILIES
 from model.model_folder import embedded, existing_path, local_folder
 from stream.runtime.errors import first_line
 
@@ -85,7 +86,8 @@ class _HubDownload:
         if config is None:
             raise CheckpointError(f"model {self._name} has no config.json on the hub")
         self._revision = config.parent.name  # the commit; a branch may move meanwhile
-        read_family(config.parent)  # rejects an unknown one before its weights are downloaded
+        # Before its weights are downloaded.
+        FAMILIES[read_family(config.parent)].check_config(config.parent)
         self._download("preprocessor_config.json")
         for file in WEIGHT_FILES:
             found = self._download(file)

@@ -50,10 +50,13 @@ class ModelFamily:
     `load` reads a Hugging Face folder; it raises CheckpointError, naming the file and the fix.
     `for_inference` builds the network that an engine runs: uint8 clips (batch, T, H, W, 3) ->
     logits, float32 (batch, labels).
+    `check_config` raises CheckpointError for a folder whose `config.json` can't be used; it is
+    called before the weights are downloaded.
     """
 
     load: Callable[[Path], VideoClassifier]
     for_inference: Callable[[TrainedModel, InferenceOptions], nn.Module]
+    check_config: Callable[[Path], object] = lambda folder: None
 
 
 FAMILIES: Registry[ModelFamily] = Registry("model family", "model.families")

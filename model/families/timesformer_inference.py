@@ -17,6 +17,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from model.checkpoint import read_config
 from model.engines.linear import PlainLinear
 from model.families.base import (
     FAMILIES,
@@ -256,5 +257,5 @@ def _pixel_weights(model: TrainedModel, dtype: torch.dtype) -> tuple[Tensor, Ten
 
 FAMILIES.add(
     "timesformer",
-    ModelFamily(TimesformerForVideoClassification.from_pretrained, InferenceNetwork),
+    ModelFamily(TimesformerForVideoClassification.from_pretrained, InferenceNetwork, read_config),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -172,6 +173,14 @@ def test_an_unknown_model_family_is_rejected_before_its_weights_are_downloaded(h
     file = hub.folder / "config.json"
     file.write_text(file.read_text().replace('"timesformer"', '"videomae"'))
     with pytest.raises(CheckpointError, match=r"'videomae' model, .* use timesformer"):
+        find_checkpoint(NAME)
+    assert hub.downloads == ["config.json"]
+
+
+def test_an_invalid_configuration_is_rejected_before_its_weights_are_downloaded(hub: Hub) -> None:
+    file = hub.folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "attention_type": "none"}))
+    with pytest.raises(CheckpointError, match="attention_type"):
         find_checkpoint(NAME)
     assert hub.downloads == ["config.json"]
 
