@@ -89,7 +89,7 @@ class DistributedContext:
             except UserError as error:
                 outcome[1] = error
         distributed.broadcast_object_list(outcome, 0, device=self.device)
-        if outcome[1]:
+        if outcome[1] is not None:
             raise outcome[1]
         result: T = outcome[0]
         return result

@@ -42,6 +42,7 @@ def classify(
 
     if fit is not None and fit not in FITS:
         fail(f"--fit {fit}: must be one of {', '.join(FITS)}")
+    # After the check: torch needs seconds to import.
     from dataclasses import replace
 
     from model.predictor import Predictor
@@ -130,6 +131,7 @@ def convert(
     """Convert a checkpoint of the TimeSformer authors to a folder for `--model`."""
     if (out / "config.json").exists() or (out.exists() and not out.is_dir()):
         fail(f"{out} exists already; give another folder")
+    # After the check: torch needs seconds to import.
     from model.families.timesformer.convert import convert as converted
     from model.families.timesformer.convert import read_labels
     from model.trained_model import save
